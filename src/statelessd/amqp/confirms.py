@@ -1,0 +1,110 @@
+"""The ledger of one confirm-mode channel: which delivery tag belongs to which message.
+
+Tags count from 1 in the order of publishing. Acks and nacks may come out of
+order and may be ``multiple``. A return has no tag; it comes before the ack of
+its message, perhaps with an earlier ``multiple`` ack between them.
+"""
+
+from typing import Generic, TypeVar
+
+from .errors import ProtocolError
+from .events import Settlement
+
+T = TypeVar("T")
+
+
+class Confirms(Generic[T]):
+    """``publish`` gives tags out; ``settle`` and ``returned`` take the broker's word on them."""
+
+    def __init__(self) -> None:
+        self._unsettled: dict[int, T] = {}
+        self._lowest = 1  # no tag below it is unsettled
+        self._next = 1
+        # Of mandatory messages only: the key of each tag; for each key the tags in
+        # order, with the messages' properties; the tags returned but not acked yet.
+        self._keys: dict[int, bytes] = {}
+        self._mandatory: dict[bytes, dict[int, bytes]] = {}
+        self._returned: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._unsettled)
+
+    def publish(self, entry: T, key: bytes | None = None, header: bytes = b"") -> int:
+        """The delivery tag of the message that is about to be sent.
+
+        Of a mandatory message, ``key`` is its ``encode.content_key`` and
+        ``header`` its encoded properties.
+        """
+        tag = self._next
+        self._next = tag + 1
+        self._unsettled[tag] = entry
+        if key is not None:
+            self._keys[tag] = key
+            self._mandatory.setdefault(key, {})[tag] = header
+        return tag
+
+    def returned(self, key: bytes, header: bytes) -> None:
+        """A return came: it is of the oldest mandatory message with this content.
+
+        Identical messages are interchangeable, for they would all have been
+        returned. RabbitMQ may return other properties than it was sent (it takes
+        ``BCC`` out); then the messages with this key have to be alike.
+        Raises ProtocolError when no message can be told to be the one: taking
+        none for it would turn "no queue took it" into a confirm.
+        """
+        tags = self._mandatory.get(key, {})
+        tag = next((t for t, sent in tags.items() if sent == header), None)
+        if tag is None and len(set(tags.values())) == 1:
+            tag = next(iter(tags))
+        if tag is None:
+            raise ProtocolError("a return that belongs to no message, or to one of several")
+        self._forget(key, tag)
+        self._returned.add(tag)
+
+    def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
+        """Take an ack (or a nack): what it settles, in the order of publishing.
+
+        Raises ProtocolError for a tag that is not outstanding; nothing is changed then.
+        """
+        if multiple:
+            # Tag 0 stands for all so far (section 1.8.3.13).
+            last = tag or self._next - 1
+            if last >= self._next:
+                raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
+            tags = [t for t in range(self._lowest, last + 1) if t in self._unsettled]
+            self._lowest = max(self._lowest, last + 1)
+            return [self._take(t, positive) for t in tags]
+        if tag not in self._unsettled:
+            raise ProtocolError(f"a confirm of delivery tag {tag}, which is not outstanding")
+        settled = [self._take(tag, positive)]
+        # Keeping pace here keeps a later ``multiple`` from walking over old tags.
+        while self._lowest < self._next and self._lowest not in self._unsettled:
+            self._lowest += 1
+        return settled
+
+    def lost(self) -> list[T]:
+        """The channel is gone: what nobody will settle any more, in the order of publishing."""
+        entries = list(self._unsettled.values())
+        self._unsettled.clear()
+        self._keys.clear()
+        self._mandatory.clear()
+        self._returned.clear()
+        return entries
+
+    def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
+        entry = self._unsettled.pop(tag)
+        settlement = Settlement.ACKED if positive else Settlement.NACKED
+        if self._keys and (key := self._keys.pop(tag, None)) is not None:
+            if tag not in self._returned:
+                self._forget(key, tag)
+            else:
+                self._returned.remove(tag)
+                if positive:
+                    settlement = Settlement.RETURNED
+        return entry, settlement
+
+    def _forget(self, key: bytes, tag: int) -> None:
+        tags = self._mandatory[key]
+        del tags[tag]
+        if not tags:
+            del self._mandatory[key]

@@ -1,0 +1,188 @@
+"""What carries users' data, as bytes.
+
+pamqp encodes the rare methods. It does not encode these, because it writes
+floats with 32 bits, cuts header names at 128 bytes without a word, and refuses
+exchange names that RabbitMQ takes (not ASCII, longer than 127 bytes).
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import Any
+
+from .errors import EncodeError
+
+FRAME_END = 0xCE
+FRAME_OVERHEAD = 8  # type, channel, size and the end octet: part of frame_max (section 4.2.3)
+CONTENT_HEADER_OVERHEAD = 12 + FRAME_OVERHEAD  # class, weight and body size before the properties
+
+_ULONG = Struct(">I")
+_LONG_LONG = Struct(">q")
+_DOUBLE = Struct(">d")
+_UNSIGNED_LONG_LONG = Struct(">Q")
+_FLAGS = Struct(">H")
+_FRAME = Struct(">BHI")
+_NEXT_FRAME = Struct(">BBHI")  # the end octet of one frame and the start of the next
+_CONTENT_HEADER = Struct(">BBHIHHQ")
+_OCTETS = tuple(bytes((n,)) for n in range(256))
+_END = _OCTETS[FRAME_END]
+
+_BASIC_PUBLISH = b"\x00\x3c\x00\x28\x00\x00"  # class 60, method 40, reserved-1
+_CONNECTION_OPEN = b"\x00\x0a\x00\x28"  # class 10, method 40
+
+
+def _utf8(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError("has a character that UTF-8 cannot carry (a lone surrogate)") from error
+
+
+def short_string(value: str) -> bytes:
+    """A string of at most 255 bytes with its length (section 4.2.5.3).
+
+    Raises EncodeError.
+    """
+    data = _utf8(value)
+    if len(data) > 255:
+        raise EncodeError(f"is {len(data)} bytes long; AMQP allows 255")
+    return _OCTETS[len(data)] + data
+
+
+def _long_string(data: bytes) -> bytes:
+    return _ULONG.pack(len(data)) + data
+
+
+def field_value(value: object) -> bytes:
+    """One value of a field table with its type octet, in RabbitMQ's dialect of section 4.2.5.5.
+
+    Every integer is a signed 64-bit one and every float a double, so that a
+    consumer meets the same type whatever the value. Raises EncodeError.
+    """
+    if isinstance(value, str):
+        return b"S" + _long_string(_utf8(value))
+    if value is None:
+        return b"V"
+    if isinstance(value, bool):  # before int, which it is too
+        return b"t\x01" if value else b"t\x00"
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise EncodeError("has an integer beyond 64 bits")
+        return b"l" + _LONG_LONG.pack(value)
+    if isinstance(value, float):
+        return b"d" + _DOUBLE.pack(value)
+    if isinstance(value, dict):
+        return b"F" + field_table(value)
+    if isinstance(value, list):
+        return b"A" + _long_string(b"".join(map(field_value, value)))
+    if isinstance(value, bytes):
+        return b"x" + _long_string(value)
+    raise EncodeError(f"has a value of type {type(value).__name__}, which AMQP cannot carry")
+
+
+def field_table(table: Mapping[str, object]) -> bytes:
+    """A field table with its length (section 4.2.5.5). Raises EncodeError."""
+    parts: list[bytes] = []
+    for name, value in table.items():
+        try:
+            parts += (short_string(name), field_value(value))
+        except EncodeError as error:
+            shown = name if len(name) <= 40 else name[:40] + "…"
+            raise EncodeError(f"{shown!a} {error}") from None
+    return _long_string(b"".join(parts))
+
+
+# Section 1.8.1: the order of the properties is that of their flags, from bit 15 down.
+_PROPERTIES: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
+    ("content_type", 1 << 15, short_string),
+    ("content_encoding", 1 << 14, short_string),
+    ("headers", 1 << 13, field_table),
+    ("delivery_mode", 1 << 12, _OCTETS.__getitem__),
+    ("priority", 1 << 11, _OCTETS.__getitem__),
+    ("correlation_id", 1 << 10, short_string),
+    ("reply_to", 1 << 9, short_string),
+    ("expiration", 1 << 8, short_string),
+    ("message_id", 1 << 7, short_string),
+    ("timestamp", 1 << 6, _UNSIGNED_LONG_LONG.pack),
+    ("type", 1 << 5, short_string),
+    ("user_id", 1 << 4, short_string),
+    ("app_id", 1 << 3, short_string),
+)
+
+
+def properties(values: Mapping[str, Any]) -> bytes:
+    """The property flags and list of a content header (section 4.2.6.1).
+
+    ``values`` holds those that are set, by the names of section 1.8.1 with
+    underscores. Raises EncodeError, whose text begins with the property's name.
+    Numbers are expected to be in range: ``http.properties`` has the ranges.
+    """
+    flags = 0
+    parts = [b""]
+    for name, flag, encode in _PROPERTIES:
+        value = values.get(name)
+        if value is not None:
+            flags |= flag
+            try:
+                parts.append(encode(value))
+            except EncodeError as error:
+                raise EncodeError(f"{name} {error}") from None
+    parts[0] = _FLAGS.pack(flags)
+    return b"".join(parts)
+
+
+def connection_open(virtual_host: str) -> bytes:
+    """A whole Connection.Open frame (section 1.4.2.7). Raises EncodeError."""
+    method = b"".join((_CONNECTION_OPEN, short_string(virtual_host), b"\x00\x00"))
+    return b"".join((_FRAME.pack(1, 0, len(method)), method, _END))
+
+
+# Exchange and routing key repeat from message to message; 512 of them are at most 256 KiB.
+@functools.lru_cache(maxsize=512)
+def publish_method(exchange: str, routing_key: str, mandatory: bool) -> bytes:
+    """The payload of a Basic.Publish frame (section 1.8.3.7). Raises EncodeError."""
+    return b"".join(
+        (
+            _BASIC_PUBLISH,
+            short_string(exchange),
+            short_string(routing_key),
+            b"\x01" if mandatory else b"\x00",
+        )
+    )
+
+
+def publish_frames(
+    channel: int, method: bytes, header: bytes, body: bytes, frame_max: int
+) -> list[bytes | memoryview]:
+    """One message as the frames of section 4.2.6, in pieces to be sent one after the other.
+
+    ``method`` comes from ``publish_method``, ``header`` from ``properties``;
+    ``frame_max`` is the negotiated one, in bytes, overhead included.
+    """
+    size = len(body)
+    pieces: list[bytes | memoryview] = [
+        _FRAME.pack(1, channel, len(method)),
+        method,
+        _CONTENT_HEADER.pack(FRAME_END, 2, channel, 12 + len(header), 60, 0, size),
+        header,
+    ]
+    room = frame_max - FRAME_OVERHEAD
+    if size <= room:
+        if size:  # an empty body has no body frame
+            pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, size), body)
+    else:
+        view = memoryview(body)  # slices of it do not copy
+        for start in range(0, size, room):
+            piece = view[start : start + room]
+            pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, len(piece)), piece)
+    pieces.append(_END)
+    return pieces
+
+
+def content_key(exchange: str, routing_key: str, body: bytes) -> bytes:
+    """A digest by which a returned message is found again, together with its properties."""
+    # The short strings' lengths keep the parts apart.
+    digest = hashlib.blake2b(short_string(exchange) + short_string(routing_key), digest_size=16)
+    digest.update(body)
+    return digest.digest()

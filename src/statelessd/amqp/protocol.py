@@ -1,0 +1,421 @@
+"""One AMQP 0-9-1 connection that publishes with confirms, without I/O.
+
+The driver calls, in this order:
+
+1. ``Protocol(login)``, then sends ``data_to_send()``;
+2. ``receive_data(bytes)`` for whatever arrives: it returns events; afterwards,
+   and after every other call, ``data_to_send()`` gives what has to go out;
+3. after ``Opened``: ``open_channel()``; after ``ChannelOpened``: ``publish()``;
+4. ``close_channel()``, ``close()``; ``Closed`` says that the socket may go.
+
+ProtocolError from ``receive_data`` ends the connection: the driver drops the
+socket. When a socket is gone, ``lost()`` tells which messages are unsettled.
+A call that the state does not allow raises StateError and changes nothing.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pamqp import commands
+from pamqp import frame as pamqp_frame
+from pamqp.common import FieldTable
+
+from . import encode
+from .confirms import Confirms
+from .errors import LoginTooLargeError, ProtocolError, StateError
+from .events import (
+    BasicAck,
+    BasicReturn,
+    Blocked,
+    ChannelClosed,
+    ChannelEnded,
+    ChannelOpened,
+    Closed,
+    CloseMethod,
+    ConnectionBlocked,
+    Event,
+    Opened,
+    Settled,
+    Unblocked,
+)
+from .frames import (
+    BODY,
+    HEADER,
+    HEARTBEAT,
+    METHOD,
+    FrameSplitter,
+    Method,
+    decode_content_header,
+    decode_method,
+)
+
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # section 4.2.2
+HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"  # section 4.2.7
+FRAME_MIN_SIZE = 4096  # bytes a peer must accept before tuning (section 4.2.3)
+BEFORE_TUNING = 65536  # and what we accept: brokers describe themselves at length
+
+REPLY_SUCCESS = 200
+
+CAPABILITIES: FieldTable = {
+    # Without these two RabbitMQ closes the socket on a wrong password, and does
+    # not say when it stops reading; the others say what a publisher understands.
+    "authentication_failure_close": True,
+    "connection.blocked": True,
+    "publisher_confirms": True,
+    "basic.nack": True,
+}
+
+
+class Login(NamedTuple):
+    """What a connection is opened with; limits are ours, to be negotiated with the broker's."""
+
+    username: str
+    password: str
+    virtual_host: str
+    client_properties: FieldTable
+    frame_max: int = 131072  # bytes
+    channel_max: int = 2047
+    heartbeat: int = 30  # seconds
+
+    def __repr__(self) -> str:
+        return f"<Login of {self.username!r} to {self.virtual_host!r}>"
+
+
+class ConnectionState(enum.Enum):
+    """Section 2.2.4."""
+
+    STARTING = "starting"  # header sent, Start awaited
+    AUTHENTICATING = "authenticating"  # Start-Ok sent, Tune awaited
+    OPENING = "opening"  # Open sent, Open-Ok awaited
+    OPEN = "open"
+    CLOSING = "closing"  # Close sent, Close-Ok awaited
+    CLOSED = "closed"
+
+
+class ChannelState(enum.Enum):
+    """Section 2.2.5, with RabbitMQ's confirm mode."""
+
+    OPENING = "opening"  # Open sent
+    SELECTING = "selecting"  # Confirm.Select sent
+    OPEN = "open"
+    CLOSING = "closing"  # Close sent
+
+
+class _Channel:
+    __slots__ = ("confirms", "content", "returned", "size", "state")
+
+    def __init__(self) -> None:
+        self.state = ChannelState.OPENING
+        self.confirms: Confirms[Any] = Confirms()
+        # A return under way: its method, then its content header and body.
+        self.returned: BasicReturn | None = None
+        self.size = -1  # bytes of body still to come; -1: the header is still to come
+        self.content: list[bytes] = []
+
+
+class Protocol:
+    """The state of one connection and its channels. See the module for the order of calls."""
+
+    def __init__(self, login: Login) -> None:
+        self.state = ConnectionState.STARTING
+        self.frame_max = login.frame_max
+        self.channel_max = login.channel_max
+        self.heartbeat = login.heartbeat
+        self._login: Login | None = login
+        self._server_properties: dict[str, Any] = {}
+        self._frames = FrameSplitter(BEFORE_TUNING)
+        self._channels: dict[int, _Channel] = {}
+        self._events: list[Event] = []
+        self._out: list[bytes | memoryview] = [PROTOCOL_HEADER]
+
+    # What the driver sends
+
+    def data_to_send(self) -> list[bytes | memoryview]:
+        """Pieces to be written in this order; they are given out once."""
+        pieces, self._out = self._out, []
+        return pieces
+
+    def open_channel(self) -> int:
+        """Begin to open a channel in confirm mode; its number. Raises StateError."""
+        self._require(ConnectionState.OPEN)
+        number = next((n for n in range(1, self.channel_max + 1) if n not in self._channels), None)
+        if number is None:
+            raise StateError(f"all {self.channel_max} channels are in use")
+        self._channels[number] = _Channel()
+        self._send(number, commands.Channel.Open())
+        return number
+
+    def publish(
+        self,
+        number: int,
+        entry: object,
+        exchange: str,
+        routing_key: str,
+        header: bytes,
+        body: bytes,
+        mandatory: bool = False,
+    ) -> None:
+        """Send one message; ``entry`` comes back in ``Settled`` or among the lost.
+
+        ``header`` comes from ``encode.properties`` and must fit
+        ``max_header``. Raises StateError, EncodeError.
+        """
+        channel = self._channels.get(number)
+        if channel is None or channel.state is not ChannelState.OPEN:
+            raise StateError(f"channel {number} is not open")
+        method = encode.publish_method(exchange, routing_key, mandatory)
+        if len(header) > self.max_header:
+            raise StateError("the content header exceeds the negotiated frame_max")
+        if mandatory:
+            channel.confirms.publish(entry, encode.content_key(exchange, routing_key, body), header)
+        else:
+            channel.confirms.publish(entry)
+        self._out += encode.publish_frames(number, method, header, body, self.frame_max)
+
+    @property
+    def max_header(self) -> int:
+        """Bytes of encoded properties that fit a frame: a content header is never split."""
+        return self.frame_max - encode.CONTENT_HEADER_OVERHEAD
+
+    def unsettled(self, number: int) -> int:
+        """How many messages of this channel await the broker's word."""
+        channel = self._channels.get(number)
+        return len(channel.confirms) if channel else 0
+
+    def close_channel(self, number: int) -> None:
+        """Begin to close a channel; meant for one with nothing unsettled. Raises StateError."""
+        channel = self._channels.get(number)
+        if channel is None or channel.state is ChannelState.CLOSING:
+            raise StateError(f"channel {number} is not open")
+        channel.state = ChannelState.CLOSING
+        self._send(number, commands.Channel.Close(REPLY_SUCCESS, "", 0, 0))
+
+    def send_heartbeat(self) -> None:
+        """Section 4.2.7: due when nothing else was sent for half the interval."""
+        self._require(ConnectionState.OPEN)
+        self._out.append(HEARTBEAT_FRAME)
+
+    def close(self, text: str = "") -> None:
+        """Begin an orderly close; ``Closed`` follows. Raises StateError."""
+        self._require(ConnectionState.OPEN)
+        self.state = ConnectionState.CLOSING
+        self._send(0, commands.Connection.Close(REPLY_SUCCESS, text, 0, 0))
+
+    def lost(self) -> list[Any]:
+        """The socket is gone: the messages that nobody will settle any more."""
+        self.state = ConnectionState.CLOSED
+        self._login = None
+        lost = [entry for channel in self._channels.values() for entry in channel.confirms.lost()]
+        self._channels.clear()
+        return lost
+
+    # What the broker sends
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Whatever the socket gave -> what it means, in order.
+
+        Raises ProtocolError; events of the frames before the fault are lost
+        with the connection, so ``lost()`` still names their messages.
+        """
+        events = self._events = []
+        for kind, number, payload in self._frames.feed(data):
+            if kind == METHOD:
+                self._receive_method(number, decode_method(payload))
+            elif kind == HEARTBEAT:
+                continue
+            elif kind == HEADER:
+                self._receive_content_header(number, payload)
+            elif kind == BODY:
+                self._receive_content_body(number, payload)
+            else:
+                raise ProtocolError(f"a frame of unknown type {kind}")
+        return events
+
+    def _receive_method(self, number: int, method: Method) -> None:
+        if self.state is ConnectionState.CLOSED:
+            return  # nothing after the closing handshake concerns us
+        if type(method) is BasicAck:
+            channel = self._channel(number)
+            settled = channel.confirms.settle(method.delivery_tag, method.multiple, method.positive)
+            self._events.append(Settled(number, settled))
+        elif number:
+            handler = _CHANNEL_METHODS.get((self._channel(number).state, type(method)))
+            if handler is None:
+                handler = _CHANNEL_METHODS.get((None, type(method)))
+            if handler is None and self._channel(number).state is not ChannelState.CLOSING:
+                raise ProtocolError(f"{_name(method)} is not expected on channel {number}")
+            if handler is not None:
+                handler(self, number, method)
+        else:
+            handler_0 = _CONNECTION_METHODS.get((self.state, type(method)))
+            if handler_0 is None:
+                raise ProtocolError(f"{_name(method)} is not expected while {self.state.value}")
+            handler_0(self, method)
+
+    # Connection methods
+
+    def _on_start(self, method: commands.Connection.Start) -> None:
+        login = self._login
+        if login is None or "PLAIN" not in (method.mechanisms or "").split():
+            raise ProtocolError("the broker does not offer the PLAIN mechanism")
+        properties = method.server_properties
+        self._server_properties = dict(properties) if isinstance(properties, dict) else {}
+        response = f"\0{login.username}\0{login.password}"  # RFC 4616
+        start_ok = commands.Connection.StartOk(
+            client_properties={**login.client_properties, "capabilities": CAPABILITIES},
+            mechanism="PLAIN",
+            response=response,
+            locale="en_US",
+        )
+        data = pamqp_frame.marshal(start_ok, 0)
+        if len(data) > FRAME_MIN_SIZE:
+            raise LoginTooLargeError(
+                f"user name and password make a login of {len(data)} bytes; "
+                f"the broker takes {FRAME_MIN_SIZE}"
+            )
+        self._out.append(data)
+        self.state = ConnectionState.AUTHENTICATING
+
+    def _on_tune(self, method: commands.Connection.Tune) -> None:
+        login = self._login
+        assert login is not None  # noqa: S101 - the state says so
+        self.channel_max = _negotiate(login.channel_max, method.channel_max) or 65535
+        self.frame_max = _negotiate(login.frame_max, method.frame_max)
+        self.heartbeat = _negotiate(login.heartbeat, method.heartbeat)
+        if self.frame_max < FRAME_MIN_SIZE:
+            raise ProtocolError(f"the broker tunes frames to {self.frame_max} bytes")
+        self._frames.max_size = self.frame_max
+        self._send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, self.heartbeat))
+        self._out.append(encode.connection_open(login.virtual_host))
+        self._login = None  # the password has done its work
+        self.state = ConnectionState.OPENING
+
+    def _on_open_ok(self, _: commands.Connection.OpenOk) -> None:
+        self.state = ConnectionState.OPEN
+        self._events.append(
+            Opened(self.channel_max, self.frame_max, self.heartbeat, self._server_properties)
+        )
+
+    def _on_blocked(self, method: ConnectionBlocked) -> None:
+        self._events.append(Blocked(method.reason))
+
+    def _on_unblocked(self, _: commands.Connection.Unblocked) -> None:
+        self._events.append(Unblocked())
+
+    def _on_close(self, method: CloseMethod) -> None:
+        opened = self.state in (ConnectionState.OPEN, ConnectionState.CLOSING)
+        self._send(0, commands.Connection.CloseOk())
+        self.state = ConnectionState.CLOSED
+        self._events.append(Closed(method.code, method.text, opened))
+
+    def _on_close_ok(self, _: commands.Connection.CloseOk) -> None:
+        self.state = ConnectionState.CLOSED
+        self._events.append(Closed(0, "", True))
+
+    # Channel methods
+
+    def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
+        self._channel(number).state = ChannelState.SELECTING
+        self._send(number, commands.Confirm.Select())
+
+    def _on_select_ok(self, number: int, _: commands.Confirm.SelectOk) -> None:
+        self._channel(number).state = ChannelState.OPEN
+        self._events.append(ChannelOpened(number))
+
+    def _on_channel_close(self, number: int, method: CloseMethod) -> None:
+        channel = self._channels.pop(number)
+        self._send(number, commands.Channel.CloseOk())
+        self._events.append(
+            ChannelClosed(number, method.code, method.text, channel.confirms.lost())
+        )
+
+    def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
+        channel = self._channels.pop(number)
+        if channel.confirms:
+            raise ProtocolError("a channel was closed with messages unsettled")
+        self._events.append(ChannelEnded(number))
+
+    def _on_return(self, number: int, method: BasicReturn) -> None:
+        channel = self._channel(number)
+        if channel.returned is not None:
+            raise ProtocolError("a return within the content of another")
+        channel.returned, channel.size, channel.content = method, -1, []
+
+    def _receive_content_header(self, number: int, payload: bytes) -> None:
+        channel = self._channel(number)
+        if channel.returned is None or channel.size >= 0:
+            raise ProtocolError("a content header that no return announced")
+        channel.size, header = decode_content_header(payload)
+        channel.content.append(header)
+        if channel.size == 0:
+            self._returned(channel)
+
+    def _receive_content_body(self, number: int, payload: bytes) -> None:
+        channel = self._channel(number)
+        if channel.returned is None or len(payload) > channel.size:
+            raise ProtocolError("a content body that no header announced")
+        channel.size -= len(payload)
+        channel.content.append(payload)
+        if channel.size == 0:
+            self._returned(channel)
+
+    def _returned(self, channel: _Channel) -> None:
+        method = channel.returned
+        assert method is not None  # noqa: S101 - the callers have looked
+        header, *body = channel.content
+        key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
+        channel.confirms.returned(key, header)
+        channel.returned, channel.size, channel.content = None, -1, []
+
+    # Helpers
+
+    def _channel(self, number: int) -> _Channel:
+        try:
+            return self._channels[number]
+        except KeyError:
+            raise ProtocolError(f"a frame on channel {number}, which is not open") from None
+
+    def _send(self, number: int, method: Any) -> None:
+        self._out.append(pamqp_frame.marshal(method, number))
+
+    def _require(self, state: ConnectionState) -> None:
+        if self.state is not state:
+            raise StateError(f"the connection is {self.state.value}, not {state.value}")
+
+
+def _negotiate(ours: int, theirs: int) -> int:
+    """The lower limit, where 0 means none (section 1.4.2.5)."""
+    return min(ours, theirs) if ours and theirs else max(ours, theirs)
+
+
+def _name(method: Method) -> str:
+    return getattr(method, "name", type(method).__name__)
+
+
+_BEFORE_CLOSED = tuple(s for s in ConnectionState if s is not ConnectionState.CLOSED)
+
+# Every transition of a connection: (state, method) -> what takes it. Nothing else is allowed.
+_CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol, Any], None]] = {
+    (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
+    (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
+    (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
+    (ConnectionState.OPEN, ConnectionBlocked): Protocol._on_blocked,
+    (ConnectionState.OPEN, commands.Connection.Unblocked): Protocol._on_unblocked,
+    (ConnectionState.CLOSING, ConnectionBlocked): Protocol._on_blocked,
+    (ConnectionState.CLOSING, commands.Connection.Unblocked): Protocol._on_unblocked,
+    (ConnectionState.CLOSING, commands.Connection.CloseOk): Protocol._on_close_ok,
+    **{(state, CloseMethod): Protocol._on_close for state in _BEFORE_CLOSED},
+}
+
+# And of a channel.
+_CHANNEL_METHODS: dict[
+    tuple[ChannelState | None, type[Any]], Callable[[Protocol, int, Any], None]
+] = {
+    (ChannelState.OPENING, commands.Channel.OpenOk): Protocol._on_channel_open_ok,
+    (ChannelState.SELECTING, commands.Confirm.SelectOk): Protocol._on_select_ok,
+    (ChannelState.OPEN, BasicReturn): Protocol._on_return,
+    (ChannelState.CLOSING, BasicReturn): Protocol._on_return,
+    (ChannelState.CLOSING, commands.Channel.CloseOk): Protocol._on_channel_close_ok,
+    **{(state, CloseMethod): Protocol._on_channel_close for state in ChannelState},
+}

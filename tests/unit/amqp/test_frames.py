@@ -1,0 +1,112 @@
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands, frame
+
+from statelessd.amqp.errors import FrameError, ProtocolError
+from statelessd.amqp.events import BasicAck, BasicReturn, CloseMethod, ConnectionBlocked
+from statelessd.amqp.frames import FrameSplitter, decode_content_header, decode_method
+
+
+def raw(kind, channel, payload):
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+FRAMES = [(1, 1, b"method"), (8, 0, b""), (2, 65535, b"x" * 100), (3, 2, b"\xce\xce")]
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 8, 9, 1000])
+def test_frames_come_out_whole_however_they_arrive(step):
+    data = b"".join(raw(*f) for f in FRAMES)
+    splitter = FrameSplitter(4096)
+    got = []
+    for i in range(0, len(data), step):
+        got += splitter.feed(data[i : i + step])
+    assert got == FRAMES
+
+
+def test_what_comes_behind_a_frame_is_kept():
+    splitter = FrameSplitter(4096)
+    data = raw(1, 1, b"abc")
+    assert splitter.feed(data + data[:5]) == [(1, 1, b"abc")]
+    assert splitter.feed(data[5:]) == [(1, 1, b"abc")]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (raw(1, 1, b"x")[:-1] + b"\x00", "frame-end"),
+        (struct.pack(">BHI", 1, 1, 2**31), "2147483648 bytes"),
+        (struct.pack(">BHI", 1, 1, 4096 - 8 + 1), "4089 bytes"),
+        (b"AMQP\x00\x00\x08\x00", "does not speak"),
+        (b"HTTP/1.1 400 Bad Request", "unknown type 72"),
+        (b"\x07", "unknown type 7"),
+    ],
+)
+def test_what_is_no_frame_is_an_error(data, words):
+    with pytest.raises(FrameError, match=words):
+        FrameSplitter(4096).feed(data)
+
+
+def test_a_frame_of_the_agreed_size_is_taken():
+    assert len(FrameSplitter(4096).feed(raw(3, 1, b"x" * 4088))) == 1
+
+
+def payload(method):
+    return frame.marshal(method, 0)[7:-1]
+
+
+def test_acks_and_nacks_are_decoded_as_pamqp_encodes_them():
+    assert decode_method(payload(commands.Basic.Ack(2**40, True))) == BasicAck(2**40, True, True)
+    assert decode_method(payload(commands.Basic.Ack(1, False))) == BasicAck(1, False, True)
+    nack = commands.Basic.Nack(9, True, False)
+    assert decode_method(payload(nack)) == BasicAck(9, True, False)
+
+
+def test_the_texts_of_the_broker_are_decoded():
+    close = commands.Connection.Close(403, "ACCESS_REFUSED - no", 10, 11)
+    assert decode_method(payload(close)) == CloseMethod(True, 403, "ACCESS_REFUSED - no")
+    close = commands.Channel.Close(404, "NOT_FOUND", 60, 40)
+    assert decode_method(payload(close)) == CloseMethod(False, 404, "NOT_FOUND")
+    returned = commands.Basic.Return(312, "NO_ROUTE", "e", "k")
+    assert decode_method(payload(returned)) == BasicReturn(312, "NO_ROUTE", "e", "k")
+    blocked = commands.Connection.Blocked("low on memory")
+    assert decode_method(payload(blocked)) == ConnectionBlocked("low on memory")
+
+
+def test_a_reply_text_cut_within_a_character_is_decoded_with_a_replacement():
+    text = ("x" * 251 + "é").encode()[:252] + b"..."
+    data = struct.pack(">IH", 20 << 16 | 40, 404) + bytes([len(text)]) + text + b"\0" * 4
+    method = decode_method(data)
+    assert isinstance(method, CloseMethod)
+    assert method.text == "x" * 251 + "\ufffd..."
+
+
+def test_an_unknown_method_is_a_protocol_error():
+    with pytest.raises(ProtocolError):
+        decode_method(b"\x00\x63\x00\x63")
+
+
+@given(st.binary(max_size=80), st.sampled_from([10, 20, 50, 60, 85, 90]), st.integers(0, 130))
+def test_garbage_raises_nothing_but_a_protocol_error(data, cls, method):
+    for candidate in (data, struct.pack(">HH", cls, method) + data):
+        with contextlib.suppress(ProtocolError):
+            decode_method(candidate)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=5))
+def test_garbage_between_frames_raises_nothing_but_a_frame_error(pieces):
+    splitter = FrameSplitter(4096)
+    with contextlib.suppress(FrameError):
+        for piece in pieces:
+            splitter.feed(piece)
+
+
+def test_a_content_header_gives_body_size_and_properties():
+    data = struct.pack(">HHQ", 60, 0, 123) + b"\x80\x00\x01a"
+    assert decode_content_header(data) == (123, b"\x80\x00\x01a")
+    with pytest.raises(FrameError):
+        decode_content_header(data[:13])

@@ -1,0 +1,297 @@
+import brokerside as broker
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands, frame
+
+from statelessd.amqp import encode, events
+from statelessd.amqp.errors import LoginTooLargeError, ProtocolError, StateError
+from statelessd.amqp.events import Settlement
+from statelessd.amqp.protocol import PROTOCOL_HEADER, ConnectionState, Login, Protocol
+
+EMPTY = encode.properties({})
+
+
+def login(**changes):
+    return Login("guest", "secret", "test", {"product": "statelessd"}, **changes)
+
+
+def sent(protocol):
+    """What goes out, as (channel, method or content) decoded by pamqp."""
+    data = b"".join(protocol.data_to_send())
+    values = []
+    while data:
+        consumed, channel, value = frame.unmarshal(data)
+        values.append((channel, value))
+        data = data[consumed:]
+    return values
+
+
+def names(protocol):
+    return [value.name for _, value in sent(protocol)]
+
+
+def opened(**changes):
+    protocol = Protocol(login(**changes))
+    protocol.receive_data(broker.start() + broker.tune() + broker.open_ok())
+    protocol.data_to_send()
+    return protocol
+
+
+def with_channel(**changes):
+    protocol = opened(**changes)
+    assert protocol.open_channel() == 1
+    protocol.receive_data(broker.channel_open_ok(1) + broker.select_ok(1))
+    protocol.data_to_send()
+    return protocol
+
+
+def publish(protocol, entry, body=b"hi", mandatory=False, channel=1, routing_key="k"):
+    protocol.publish(channel, entry, "e", routing_key, EMPTY, body, mandatory)
+
+
+class TestLogin:
+    def test_it_begins_with_the_protocol_header(self):
+        assert Protocol(login()).data_to_send() == [PROTOCOL_HEADER]
+
+    def test_the_credentials_the_virtual_host_and_the_limits_are_sent(self):
+        protocol = Protocol(login(heartbeat=30, frame_max=131072, channel_max=64))
+        protocol.data_to_send()
+        assert protocol.receive_data(broker.start()) == []
+        [(_, start_ok)] = sent(protocol)
+        assert start_ok.mechanism == "PLAIN"
+        assert start_ok.response == "\0guest\0secret"
+        assert start_ok.client_properties["product"] == "statelessd"
+        capabilities = start_ok.client_properties["capabilities"]
+        assert capabilities["authentication_failure_close"] is True
+        assert capabilities["connection.blocked"] is True
+        protocol.receive_data(broker.tune(channel_max=2047, frame_max=4096, heartbeat=60))
+        (_, tune_ok), (_, open_) = sent(protocol)
+        assert (tune_ok.channel_max, tune_ok.frame_max, tune_ok.heartbeat) == (64, 4096, 30)
+        assert open_.virtual_host == "test"
+        [event] = protocol.receive_data(broker.open_ok())
+        assert isinstance(event, events.Opened)
+        assert (event.channel_max, event.frame_max, event.heartbeat) == (64, 4096, 30)
+        assert event.server_properties["product"] == "scripted"
+
+    @pytest.mark.parametrize(("ours", "theirs", "agreed"), [(30, 0, 30), (0, 60, 60), (0, 0, 0)])
+    def test_zero_means_no_limit(self, ours, theirs, agreed):
+        protocol = Protocol(login(heartbeat=ours))
+        protocol.receive_data(broker.start() + broker.tune(heartbeat=theirs))
+        assert protocol.heartbeat == agreed
+
+    def test_a_refused_login_tells_code_and_text(self):
+        protocol = Protocol(login())
+        [event] = protocol.receive_data(broker.start() + broker.close(403, "ACCESS_REFUSED - x"))
+        assert event == events.Closed(403, "ACCESS_REFUSED - x", False)
+        assert names(protocol) == ["ProtocolHeader", "Connection.StartOk", "Connection.CloseOk"]
+
+    def test_credentials_that_do_not_fit_the_first_frame_are_not_sent(self):
+        protocol = Protocol(Login("guest", "s" * 5000, "test", {}))
+        protocol.data_to_send()
+        with pytest.raises(LoginTooLargeError):
+            protocol.receive_data(broker.start())
+        assert protocol.data_to_send() == []
+
+    def test_a_broker_without_plain_is_refused(self):
+        with pytest.raises(ProtocolError, match="PLAIN"):
+            Protocol(login()).receive_data(broker.start("EXTERNAL"))
+
+    def test_frames_below_the_minimum_are_refused(self):
+        with pytest.raises(ProtocolError, match="1000 bytes"):
+            Protocol(login()).receive_data(broker.start() + broker.tune(frame_max=1000))
+
+    def test_the_password_is_in_no_repr(self):
+        protocol = Protocol(login())
+        assert "secret" not in repr(login()) + repr(protocol) + repr(vars(protocol))
+
+
+class TestPublishing:
+    def test_a_message_goes_out_as_method_header_and_body(self):
+        protocol = with_channel()
+        publish(protocol, "m")
+        (n, method), (_, header), (_, body) = sent(protocol)
+        assert (n, method.exchange, method.routing_key, method.mandatory) == (1, "e", "k", False)
+        assert header.body_size == 2
+        assert body.value == b"hi"
+
+    def test_an_ack_settles_it(self):
+        protocol = with_channel()
+        publish(protocol, "a")
+        publish(protocol, "b")
+        assert protocol.unsettled(1) == 2
+        [event] = protocol.receive_data(broker.ack(1, 2, multiple=True))
+        assert event == events.Settled(1, [("a", Settlement.ACKED), ("b", Settlement.ACKED)])
+        assert protocol.unsettled(1) == 0
+
+    def test_a_nack_settles_it(self):
+        protocol = with_channel()
+        publish(protocol, "a")
+        [event] = protocol.receive_data(broker.nack(1, 1))
+        assert event.settled == [("a", Settlement.NACKED)]
+
+    @pytest.mark.parametrize("body", [b"", b"hi", b"x" * 20000])
+    def test_a_return_before_its_ack_settles_it_as_returned(self, body):
+        protocol = with_channel()
+        publish(protocol, "plain", body)
+        publish(protocol, "mandatory", body, mandatory=True)
+        received = protocol.receive_data(
+            broker.returned(1, "e", "k", body) + broker.ack(1, 1) + broker.ack(1, 2)
+        )
+        assert [e.settled for e in received] == [
+            [("plain", Settlement.ACKED)],
+            [("mandatory", Settlement.RETURNED)],
+        ]
+
+    def test_a_broker_that_closes_the_channel_tells_what_is_lost_in_order(self):
+        protocol = with_channel()
+        for entry in "abc":
+            publish(protocol, entry)
+        protocol.data_to_send()
+        received = protocol.receive_data(broker.ack(1, 1) + broker.channel_close(1, 404, "NO"))
+        assert received[1] == events.ChannelClosed(1, 404, "NO", ["b", "c"])
+        assert names(protocol) == ["Channel.CloseOk"]
+        with pytest.raises(StateError):
+            publish(protocol, "d")
+        assert protocol.open_channel() == 1
+
+    def test_channels_have_their_own_tags(self):
+        protocol = with_channel()
+        assert protocol.open_channel() == 2
+        protocol.receive_data(broker.channel_open_ok(2) + broker.select_ok(2))
+        publish(protocol, "a", channel=1)
+        publish(protocol, "b", channel=2)
+        [event] = protocol.receive_data(broker.ack(2, 1))
+        assert event == events.Settled(2, [("b", Settlement.ACKED)])
+
+    def test_a_lost_socket_names_the_unsettled(self):
+        protocol = with_channel()
+        publish(protocol, "a")
+        assert protocol.lost() == ["a"]
+        assert protocol.state is ConnectionState.CLOSED
+
+    def test_a_content_header_beyond_the_frame_is_refused_and_changes_nothing(self):
+        protocol = with_channel(frame_max=4096)
+        header = encode.properties({"headers": {"h": "x" * 4096}})
+        with pytest.raises(StateError):
+            protocol.publish(1, "a", "e", "k", header, b"", False)
+        assert protocol.unsettled(1) == 0
+        assert protocol.data_to_send() == []
+
+    def test_the_largest_content_header_fills_the_frame(self):
+        protocol = with_channel(frame_max=4096)
+        header = encode.properties({"headers": {"h": ""}})
+        header = encode.properties({"headers": {"h": "x" * (protocol.max_header - len(header))}})
+        protocol.publish(1, "a", "e", "k", header, b"", False)
+        data = b"".join(protocol.data_to_send())
+        _, _, method_size = 1, 1, int.from_bytes(data[3:7])
+        header_size = int.from_bytes(data[method_size + 8 + 3 : method_size + 8 + 7])
+        assert header_size + encode.FRAME_OVERHEAD == 4096
+
+
+class TestStates:
+    def test_blocked_and_unblocked(self):
+        received = opened().receive_data(broker.blocked("disk") + broker.unblocked())
+        assert received == [events.Blocked("disk"), events.Unblocked()]
+
+    def test_an_orderly_end(self):
+        protocol = with_channel()
+        protocol.close_channel(1)
+        assert names(protocol) == ["Channel.Close"]
+        assert protocol.receive_data(broker.channel_close_ok(1)) == [events.ChannelEnded(1)]
+        protocol.close("bye")
+        assert names(protocol) == ["Connection.Close"]
+        assert protocol.receive_data(broker.close_ok()) == [events.Closed(0, "", True)]
+        assert protocol.state is ConnectionState.CLOSED
+
+    def test_close_that_crosses_the_brokers_close_of_a_channel(self):
+        protocol = with_channel()
+        protocol.close_channel(1)
+        received = protocol.receive_data(broker.channel_close(1, 406, "X"))
+        assert received == [events.ChannelClosed(1, 406, "X", [])]
+
+    def test_a_broker_that_goes_away_says_so(self):
+        protocol = with_channel()
+        publish(protocol, "a")
+        received = protocol.receive_data(broker.close(320, "CONNECTION_FORCED - shutdown"))
+        assert received == [events.Closed(320, "CONNECTION_FORCED - shutdown", True)]
+        assert protocol.lost() == ["a"]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda p: p.open_channel(),
+            lambda p: p.close(),
+            lambda p: p.send_heartbeat(),
+            lambda p: publish(p, "a"),
+            lambda p: p.close_channel(1),
+        ],
+    )
+    def test_what_the_state_does_not_allow_raises_and_changes_nothing(self, call):
+        protocol = Protocol(login())
+        protocol.data_to_send()
+        with pytest.raises(StateError):
+            call(protocol)
+        assert protocol.state is ConnectionState.STARTING
+        assert protocol.data_to_send() == []
+
+    def test_channels_run_out(self):
+        protocol = opened(channel_max=2)
+        protocol.open_channel()
+        protocol.open_channel()
+        with pytest.raises(StateError, match="all 2 channels"):
+            protocol.open_channel()
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            broker.tune(),  # a second time
+            broker.start(),
+            broker.ack(5, 1),  # no such channel
+            broker.ack(1, 1),  # no such tag
+            broker.select_ok(1),
+            broker.returned(1, "e", "k", b"x"),  # never sent as mandatory
+            broker.close_ok(),
+            broker.method(commands.Basic.Deliver("c", 1, False, "e", "k"), 1),
+            broker.returned(1, "e", "k", b"x")[len(broker.ack(1, 1)) :],
+        ],
+    )
+    def test_what_the_broker_may_not_say_is_a_protocol_error(self, data):
+        with pytest.raises(ProtocolError):
+            with_channel().receive_data(data)
+
+    def test_a_heartbeat_says_nothing(self):
+        assert opened().receive_data(b"\x08\0\0\0\0\0\0\xce") == []
+
+
+WHOLE_LIFE = (
+    broker.start()
+    + broker.tune()
+    + broker.open_ok()
+    + b"\x08\0\0\0\0\0\0\xce"
+    + broker.blocked()
+    + broker.unblocked()
+    + broker.close(320, "bye")
+)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 64, 10_000])
+def test_a_whole_life_in_pieces_of_any_size(step):
+    protocol = Protocol(login())
+    received = []
+    for i in range(0, len(WHOLE_LIFE), step):
+        received += protocol.receive_data(WHOLE_LIFE[i : i + step])
+    kinds = [type(event).__name__ for event in received]
+    assert kinds == ["Opened", "Blocked", "Unblocked", "Closed"]
+
+
+@given(st.integers(0, len(WHOLE_LIFE) - 1), st.integers(0, 255), st.integers(1, 50))
+def test_a_mutated_broker_raises_nothing_but_protocol_errors(at, value, step):
+    data = WHOLE_LIFE[:at] + bytes([value]) + WHOLE_LIFE[at + 1 :]
+    protocol = Protocol(login())
+    try:
+        for i in range(0, len(data), step):
+            protocol.receive_data(data[i : i + step])
+    except ProtocolError:
+        return
+    assert protocol.state in ConnectionState
