@@ -1,0 +1,1 @@
+"""The asyncio shell around ``amqp``: connections to RabbitMQ, and one publish after the other."""

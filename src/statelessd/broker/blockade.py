@@ -1,0 +1,35 @@
+"""Whether the broker takes publishes at all.
+
+RabbitMQ tells only the connections that have published under its alarm, and an
+alarm holds for the whole cluster: so one connection's block stands for all.
+"""
+
+import logging
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Blockade:
+    """``active`` while any connection is blocked; ``on_begin`` is called when that begins."""
+
+    def __init__(self, on_begin: Callable[[], None]) -> None:
+        self.active = False
+        self.reason = ""
+        self._blocked: set[object] = set()
+        self._on_begin = on_begin
+
+    def add(self, connection: object, reason: str) -> None:
+        """The broker has blocked this connection."""
+        self._blocked.add(connection)
+        if not self.active:
+            self.active, self.reason = True, reason
+            logger.warning("the broker blocks publishers: %s", reason)
+            self._on_begin()
+
+    def remove(self, connection: object) -> None:
+        """The connection is no longer blocked, or no longer there."""
+        self._blocked.discard(connection)
+        if self.active and not self._blocked:
+            self.active = False
+            logger.warning("the broker takes publishes again")

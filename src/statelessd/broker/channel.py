@@ -1,0 +1,185 @@
+"""One confirm-mode channel for one exchange, and the messages that wait for it.
+
+A fresh channel sends one message alone: whatever the broker closes it over is
+then exactly that message's refusal. After its first confirm the rest follows
+in one stream.
+"""
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+from ..amqp.events import Settlement
+from ..message import Outcome
+from . import refusals
+from .publish import HANDED_OVER, SETTLED, Publish
+
+if TYPE_CHECKING:
+    from .session import Session
+
+ACKED = Settlement.ACKED
+NACKED = Settlement.NACKED
+CONFIRMED = Outcome.CONFIRMED
+
+
+class Phase(enum.Enum):
+    """The life of a channel, in order."""
+
+    QUEUED = "queued"  # the connection has no room for another channel yet
+    OPENING = "opening"
+    FRESH = "fresh"  # open, nothing confirmed on it: one message at a time
+    PIPELINED = "pipelined"
+    GONE = "gone"
+
+
+class ExchangeChannel:
+    """``single_use``: made for one message which may close it for a reason of its own."""
+
+    def __init__(self, session: "Session", exchange: str, *, single_use: bool = False) -> None:
+        self.exchange = exchange
+        self.single_use = single_use
+        self.phase = Phase.QUEUED
+        self.number = 0
+        self.opened_at = 0.0  # loop time at which opening began
+        self.used_at = 0.0  # loop time, to the second
+        self.in_flight = 0
+        self.waiting: dict[Publish, None] = {}
+        self._session = session
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits for it and nothing is unsettled on it."""
+        return not self.in_flight and not self.waiting
+
+    def open(self, number: int, now: float) -> None:
+        """The connection had room: ``number`` is being opened."""
+        self.number = number
+        self.opened_at = self.used_at = now
+        self.phase = Phase.OPENING
+
+    def submit(self, publish: Publish) -> None:
+        """Send the message now, or when its turn comes."""
+        # The plain way, queue and pump, costs a dictionary entry for each message.
+        if self.phase is Phase.PIPELINED and not self.waiting and self._session.writable:
+            self._send(publish)
+        else:
+            publish.wait_in(self.waiting)
+            self.pump()
+
+    def pump(self) -> None:
+        """Hand over what may be handed over."""
+        while self.waiting and self._session.writable:
+            if self.phase is Phase.FRESH:
+                if self.in_flight:
+                    return
+            elif self.phase is not Phase.PIPELINED:
+                return
+            publish = next(iter(self.waiting))
+            del self.waiting[publish]
+            publish.queue = None
+            self._send(publish)
+
+    def _send(self, publish: Publish) -> None:
+        message = publish.message
+        session = self._session
+        connection = session.connection
+        assert connection is not None  # noqa: S101 - a channel without one is gone
+        if len(message.header) > connection.amqp.max_header:
+            session.load -= 1
+            publish.finish(
+                Outcome.BAD_REQUEST,
+                "The properties and headers do not fit a frame of "
+                f"{connection.amqp.frame_max} bytes, which the broker agreed to.",
+            )
+            self._release_if_idle()
+            return
+        connection.publish(self.number, publish)
+        publish.state = HANDED_OVER
+        self.in_flight += 1
+
+    # What the broker says
+
+    def opened(self) -> None:
+        self.phase = Phase.FRESH
+        self._session.statistics.channels_opened += 1
+        self.pump()
+        self._release_if_idle()
+
+    def settled(self, settled: list[tuple[Publish, Settlement]]) -> None:
+        session = self._session
+        count = len(settled)
+        self.in_flight -= count
+        session.load -= count
+        session.progressed = True
+        self.phase = Phase.PIPELINED
+        for publish, settlement in settled:
+            if settlement is ACKED:
+                session.statistics.publishes += 1
+                publish.finish(CONFIRMED)
+            elif settlement is NACKED:
+                publish.finish(
+                    Outcome.NACKED,
+                    "The broker did not take the message: a queue is full and rejects, or failed. "
+                    "Other queues may have it.",
+                )
+            else:
+                publish.finish(
+                    Outcome.NO_ROUTE, "The message was mandatory and no queue is bound for it."
+                )
+        if self.waiting:
+            self.pump()
+        if not self.in_flight:
+            self._release_if_idle()
+
+    def closed(self, code: int, text: str, lost: list[Publish]) -> None:
+        """The broker closed the channel: each message gets what is certain, the rest a new one."""
+        session = self._session
+        session.statistics.channels_closed += 1
+        session.progressed = True
+        alone = self.phase is not Phase.PIPELINED and len(lost) == 1
+        self.phase = Phase.GONE
+        session.drop(self)
+        self.in_flight = 0
+        again: list[Publish] = []
+        waiting, self.waiting = list(self.waiting), {}
+        if alone:
+            refusal = refusals.channel_refusal(code, text)
+            session.load -= 1
+            lost[0].finish(refusal.outcome, refusal.detail)
+            if refusal.shared:
+                session.load -= len(waiting)
+                for publish in waiting:
+                    publish.queue = None
+                    publish.finish(refusal.outcome, refusal.detail)
+                waiting = []
+        else:
+            for publish, outcome, detail in refusals.attribute(code, text, lost):
+                if outcome is None and publish.state is not SETTLED and publish.callback:
+                    again.append(publish)
+                    continue
+                session.load -= 1
+                publish.finish(outcome or Outcome.UNCONFIRMED, detail)
+        session.submit_again(again + waiting)
+        session.channel_ended()
+
+    def ended(self) -> None:
+        """Our own close is complete."""
+        self.phase = Phase.GONE
+        self._session.statistics.channels_closed += 1
+        self._session.channel_ended()
+
+    def lost(self) -> list[Publish]:
+        """The connection is gone: what still waits."""
+        if self.phase in (Phase.FRESH, Phase.PIPELINED):
+            self._session.statistics.channels_closed += 1
+        self.phase = Phase.GONE
+        self.in_flight = 0
+        return list(self.waiting)
+
+    def _release_if_idle(self) -> None:
+        if self.idle and (self.single_use or self._session.starved):
+            self._session.release(self)
+
+
+def waiting_of(channels: list[ExchangeChannel]) -> list[Any]:
+    """What waits for any of these channels, in order for each exchange."""
+    return [publish for channel in channels for publish in channel.lost()]

@@ -1,0 +1,205 @@
+"""One TCP connection to RabbitMQ: bytes <-> ``amqp.Protocol``, heartbeats, back-pressure."""
+
+import asyncio
+import logging
+from typing import Any
+from typing import Protocol as Interface
+
+from ..amqp import events
+from ..amqp.errors import LoginTooLargeError, ProtocolError
+from ..amqp.protocol import ConnectionState, Login, Protocol
+from .publish import Publish
+
+logger = logging.getLogger(__name__)
+
+LARGE_WRITE = 256 * 1024  # bytes; from here on a copy costs more than a list of buffers
+
+
+class Owner(Interface):
+    """Who is told what happens on the connection."""
+
+    def connection_opened(self) -> None: ...
+    def connection_refused(self, code: int, text: str) -> None: ...
+    def login_too_large(self, text: str) -> None: ...
+    def connection_lost(self, lost: list[Any], reason: str) -> None: ...
+    def connection_blocked(self, reason: str) -> None: ...
+    def connection_unblocked(self) -> None: ...
+    def connection_writable(self) -> None: ...
+
+
+class Channel(Interface):
+    """Who is told what happens on a channel."""
+
+    def opened(self) -> None: ...
+    def settled(self, settled: list[tuple[Any, events.Settlement]]) -> None: ...
+    def closed(self, code: int, text: str, lost: list[Any]) -> None: ...
+    def ended(self) -> None: ...
+
+
+class BrokerConnection(asyncio.Protocol):
+    """Made for one login; lives until its socket is gone.
+
+    ``channels`` maps channel numbers to whom their events go.
+    """
+
+    def __init__(
+        self, login: Login, owner: Owner, loop: asyncio.AbstractEventLoop, login_timeout: float
+    ) -> None:
+        self.amqp = Protocol(login)
+        self.channels: dict[int, Channel] = {}
+        self.writable = False
+        self._owner = owner
+        self._loop = loop
+        self._login_timeout = login_timeout
+        self._login_timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self._reason = ""
+        self._flush_scheduled = False
+        self._unflushed = 0  # bytes of messages that the transport has not got yet
+        # Since the last tick; loop times are taken there and not for each message.
+        self._heard = self._sent = True
+        self._heard_at = self._sent_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Channels can be opened and used."""
+        return self.amqp.state is ConnectionState.OPEN
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # TCP gives a full Transport
+        self.writable = True
+        self._login_timer = self._loop.call_later(
+            self._login_timeout, self.abort, "the broker did not complete the login in time"
+        )
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            received = self.amqp.receive_data(data)
+        except LoginTooLargeError as error:
+            self._owner.login_too_large(str(error))
+            self.abort(str(error))
+            return
+        except ProtocolError as error:
+            logger.warning("dropping a connection: the broker sent %s", error)
+            self.abort(f"the broker broke the protocol: {error}")
+            return
+        for event in received:
+            # In the order of how often they come: a Settled for each ack.
+            if type(event) is events.Settled:
+                self.channels[event.channel].settled(event.settled)
+            else:
+                self._handle(event)
+        self.flush_soon()
+
+    def eof_received(self) -> None:
+        self._reason = self._reason or "the broker closed the socket"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable = False
+        self._stop_login_timer()
+        reason = self._reason or str(exc or "the socket was closed")
+        self._owner.connection_lost(self.amqp.lost(), reason)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._owner.connection_writable()
+
+    # For the session
+
+    def publish(self, channel: int, publish: Publish) -> None:
+        """Hand one message over: whatever happens to it now, only the broker can tell.
+
+        Raises amqp's StateError or EncodeError when it was not handed over.
+        """
+        message = publish.message
+        self.amqp.publish(
+            channel,
+            publish,
+            message.exchange,
+            message.routing_key,
+            message.header,
+            message.body,
+            message.mandatory,
+        )
+        self._unflushed += publish.size
+        if self._unflushed < LARGE_WRITE:
+            self.flush_soon()
+        else:
+            self._flush()  # now, so that back-pressure is felt before the next message
+
+    def flush_soon(self) -> None:
+        """Write what the protocol has to say; all of one loop turn goes out together."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def abort(self, reason: str) -> None:
+        """Drop the socket without a word; ``connection_lost`` follows."""
+        self._reason = self._reason or reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    def tick(self, now: float) -> None:
+        """Once a second: send a heartbeat when one is due, notice a silent broker.
+
+        Section 4.2.7: two intervals without a byte mean that the peer is gone.
+        """
+        if self._heard:
+            self._heard, self._heard_at = False, now
+        if self._sent:
+            self._sent, self._sent_at = False, now
+        interval = self.amqp.heartbeat
+        if not interval or not self.is_open:
+            return
+        if now - self._heard_at > 2 * interval:
+            self.abort(f"nothing was heard of the broker for {2 * interval} s")
+        elif now - self._sent_at >= interval / 2:
+            self.amqp.send_heartbeat()
+            self.flush_soon()
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self._unflushed = 0
+        pieces = self.amqp.data_to_send()
+        if not pieces or self._transport is None or self._transport.is_closing():
+            return
+        self._sent = True
+        if sum(map(len, pieces)) < LARGE_WRITE:
+            self._transport.write(b"".join(pieces))
+        else:
+            self._transport.writelines(pieces)
+
+    def _handle(self, event: events.Event) -> None:
+        match event:
+            case events.ChannelOpened(channel):
+                self.channels[channel].opened()
+            case events.ChannelClosed(channel, code, text, lost):
+                self.channels.pop(channel).closed(code, text, lost)
+            case events.ChannelEnded(channel):
+                self.channels.pop(channel).ended()
+            case events.Blocked(reason):
+                self._owner.connection_blocked(reason)
+            case events.Unblocked():
+                self._owner.connection_unblocked()
+            case events.Opened():
+                self._stop_login_timer()
+                self._owner.connection_opened()
+            case events.Closed(code, text, opened):
+                self._reason = self._reason or f"the broker closed the connection: {code} {text}"
+                if not opened:
+                    self._owner.connection_refused(code, text)
+                self._flush()  # our Close-Ok
+                if self._transport is not None:
+                    self._transport.close()
+
+    def _stop_login_timer(self) -> None:
+        if self._login_timer is not None:
+            self._login_timer.cancel()
+            self._login_timer = None

@@ -1,0 +1,105 @@
+"""One message on its way: from the request that brought it to the one outcome it gets."""
+
+import enum
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from ..message import Message, Outcome
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[[Outcome, str], None]
+"""Takes the outcome and a sentence about it for the client."""
+
+
+class PublishState(enum.Enum):
+    """A publish only ever moves down this list, but for a message that the broker discarded."""
+
+    WAITING = "waiting"  # not one byte of it was given to the transport
+    HANDED_OVER = "handed over"  # only the broker's word settles it now
+    SETTLED = "settled"  # answered: it is never sent from here on
+
+
+WAITING = PublishState.WAITING
+HANDED_OVER = PublishState.HANDED_OVER
+SETTLED = PublishState.SETTLED
+
+
+class Session(Protocol):
+    """What a publish knows of the session it belongs to."""
+
+    virtual_host: str
+    username: str
+    load: int
+
+    def why_waiting(self) -> str: ...
+
+
+class Tally:
+    """What this backend holds at the moment: the publishes without an outcome, and their bytes."""
+
+    __slots__ = ("active", "size")
+
+    def __init__(self) -> None:
+        self.active: set[Publish] = set()
+        self.size = 0
+
+
+class Publish:
+    """A message, its deadline in loop time, and whom to tell.
+
+    ``queue`` is the ordered set that holds it while it waits; ``session`` the
+    one whose load it counts for.
+    """
+
+    __slots__ = (
+        "callback", "deadline", "message", "queue", "session", "size", "state", "tally",
+    )  # fmt: skip
+
+    def __init__(self, message: Message, deadline: float, callback: Callback, tally: Tally) -> None:
+        self.message = message
+        self.deadline = deadline
+        self.callback: Callback | None = callback
+        self.tally = tally
+        self.state = WAITING
+        self.size = len(message.header) + len(message.body)
+        self.queue: dict[Publish, None] | None = None
+        self.session: Session | None = None
+
+    @property
+    def handed_over(self) -> bool:
+        """True once a byte of the message may have left."""
+        return self.state is HANDED_OVER
+
+    def wait_in(self, queue: "dict[Publish, None]") -> None:
+        """Queue up behind the others; not handed over (any more)."""
+        self.state = WAITING
+        self.queue = queue
+        queue[self] = None
+
+    def withdraw(self) -> None:
+        """Leave the queue: the message will not be sent."""
+        if self.queue is not None and self.queue.pop(self, self) is None:
+            assert self.session is not None  # noqa: S101 - whoever queues has a session
+            self.session.load -= 1
+        self.queue = None
+
+    def finish(self, outcome: Outcome, detail: str = "") -> None:
+        """Settle it, once; whatever comes later is too late to be told."""
+        if self.state is SETTLED:
+            return
+        self.state = SETTLED
+        self.tally.active.discard(self)
+        self.tally.size -= self.size
+        self.message.body = b""  # the ledger may keep the rest of it for long
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            try:
+                callback(outcome, detail)
+            except Exception:
+                # The fault is the caller's; the other messages of this connection go on.
+                logger.exception("telling the outcome %s failed", outcome.value)
+
+    def __repr__(self) -> str:
+        return f"<Publish {self.state.value} {self.message!r}>"

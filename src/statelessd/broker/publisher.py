@@ -1,0 +1,181 @@
+"""One publish: taken within the bounds, given to its session, settled before its deadline."""
+
+import asyncio
+import platform
+import socket
+from typing import Any
+
+from .. import __version__
+from ..config import Publish as Limits
+from ..config import RabbitMQ
+from ..message import Credentials, Message, Outcome
+from .blockade import Blockade
+from .pool import Pool
+from .publish import WAITING, Callback, Publish, Tally
+from .session import SessionState
+
+SWEEP = 0.05  # seconds; a deadline is kept to within this
+TICK = 1.0  # seconds
+GOODBYE = 2.0  # seconds for closing channels and connections
+
+
+class Publisher:
+    """The broker as the HTTP edge sees it. Belongs to one event loop.
+
+    Nothing waits here without a deadline, and nothing without a bound: messages
+    and bytes in all, messages for each session, sessions in all.
+    """
+
+    def __init__(
+        self,
+        rabbitmq: RabbitMQ,
+        limits: Limits,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        backend: str,
+    ) -> None:
+        self._loop = loop
+        self._max_messages = limits.max_messages
+        self._max_bytes = limits.max_bytes
+        self._max_load = rabbitmq.in_flight_per_connection
+        self._tally = Tally()
+        self._blockade = Blockade(self._refuse_waiting)
+        self._pool = Pool(
+            rabbitmq,
+            client_properties=_client_properties(backend),
+            blockade=self._blockade,
+            loop=loop,
+        )
+        self._closing = False
+        self._ticked_at = loop.time()
+        self._timer = loop.call_later(SWEEP, self._sweep)
+
+    def publish(
+        self,
+        virtual_host: str,
+        credentials: Credentials,
+        message: Message,
+        deadline: float,
+        settled: Callback,
+    ) -> Publish:
+        """Publish one message; ``deadline`` is in loop time.
+
+        ``settled`` is called exactly once, with the outcome and a sentence about
+        it, by the deadline at the latest; perhaps before this returns.
+        """
+        tally = self._tally
+        publish = Publish(message, deadline, settled, tally)
+        tally.active.add(publish)
+        tally.size += publish.size
+        if self._closing:
+            publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+        elif self._blockade.active:
+            publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
+        elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
+            publish.finish(Outcome.OVERLOADED, "Too many messages wait for the broker here.")
+        else:
+            session = self._pool.session(virtual_host, credentials)
+            if session is None:
+                publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
+            elif session.load >= self._max_load:
+                publish.finish(
+                    Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
+                )
+            else:
+                publish.session = session
+                session.load += 1
+                session.submit(publish)
+        return publish
+
+    def cancel(self, publish: Publish) -> None:
+        """The client is gone: nobody will be told, and what was not handed over is not sent."""
+        publish.callback = None
+        if publish.state is WAITING:
+            publish.withdraw()
+            publish.finish(Outcome.INTERNAL_ERROR)
+
+    def reserve(self, size: int) -> bool:
+        """Count bytes of a body that is still arriving; False when there is no room for them."""
+        if self._tally.size + size > self._max_bytes:
+            return False
+        self._tally.size += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved."""
+        self._tally.size -= size
+
+    def connection_statistics(self) -> dict[str, dict[str, Any]]:
+        """The ``connections`` of ``/stats``: virtual host and user -> what the original showed."""
+        connected = set()
+        waiting: dict[tuple[str, str], int] = {}
+        for session in self._pool.sessions():
+            if session.state is SessionState.OPEN:
+                connected.add((session.virtual_host, session.username))
+        for publish in self._tally.active:
+            if publish.state is WAITING and publish.session is not None:
+                key = (publish.session.virtual_host, publish.session.username)
+                waiting[key] = waiting.get(key, 0) + 1
+        return {
+            f"{key[0]}:{key[1]}": {
+                "connections": {
+                    "opened": counted.connections_opened,
+                    "closed": counted.connections_closed,
+                },
+                "channels": {"opened": counted.channels_opened, "closed": counted.channels_closed},
+                "connected": key in connected,
+                "publishes": counted.publishes,
+                "queue_size": waiting.get(key, 0),
+            }
+            for key, counted in self._pool.statistics.items()
+        }
+
+    async def close(self) -> None:
+        """Answer what is left, then close channels and connections in order."""
+        self._closing = True
+        self._timer.cancel()
+        for publish in list(self._tally.active):
+            self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+        await self._pool.close(GOODBYE)
+
+    def _sweep(self) -> None:
+        # Looking at all of them is cheaper than a timer for each: on a good day
+        # there are a few dozen at any moment.
+        now = self._loop.time()
+        for publish in [p for p in self._tally.active if p.deadline <= now]:
+            session = publish.session
+            why = session.why_waiting() if session is not None else ""
+            self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+        if now - self._ticked_at >= TICK:
+            self._ticked_at = now
+            self._pool.tick(now)
+        self._timer = self._loop.call_later(SWEEP, self._sweep)
+
+    def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
+        """``outcome`` if the message was not handed over; else nothing is known of it."""
+        if publish.handed_over:
+            publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
+        else:
+            publish.withdraw()
+            publish.finish(outcome, detail)
+
+    def _refuse_waiting(self) -> None:
+        detail = self._blocked_because()
+        for publish in [p for p in self._tally.active if p.state is WAITING]:
+            publish.withdraw()
+            publish.finish(Outcome.BROKER_BLOCKED, detail)
+
+    def _blocked_because(self) -> str:
+        return f"The broker takes no messages for now: {self._blockade.reason}."
+
+
+def _client_properties(backend: str) -> dict[str, Any]:
+    """What RabbitMQ's connection list shows of us."""
+    return {
+        "product": "statelessd",
+        "version": __version__,
+        "platform": f"Python {platform.python_version()}",
+        "information": "HTTP to AMQP publishing gateway",
+        "connection_name": f"statelessd {backend}",
+        "host": socket.gethostname(),
+    }

@@ -1,0 +1,407 @@
+"""One login, kept: its connection, the channels on it, and what waits while there is none.
+
+A session connects when a message waits for it, again and again with growing
+pauses, until the messages' deadlines have passed or the broker refuses the
+login. Its trouble is its own: nothing here is shared with another session.
+"""
+
+import asyncio
+import enum
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from ..amqp.protocol import Login
+from ..config import RabbitMQ
+from ..message import Credentials, Outcome
+from .blockade import Blockade
+from .channel import ExchangeChannel, Phase, waiting_of
+from .connection import BrokerConnection
+from .publish import Publish
+from .refusals import login_refusal
+from .statistics import SessionStatistics
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
+
+
+class SessionState(enum.Enum):
+    """Where a session stands with its connection."""
+
+    IDLE = "idle"  # no connection, and nobody asks for one
+    CONNECTING = "connecting"
+    OPEN = "open"
+    PAUSING = "pausing"  # until the next attempt
+    CLOSING = "closing"
+    ENDED = "ended"  # the login was refused, or the session was closed: make a new one
+
+
+class Session:
+    """A (virtual host, user, password). ``load``: messages that wait or are unsettled."""
+
+    def __init__(
+        self,
+        virtual_host: str,
+        credentials: Credentials,
+        settings: RabbitMQ,
+        *,
+        client_properties: dict[str, Any],
+        statistics: Callable[[str, str], SessionStatistics],
+        blockade: Blockade,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.virtual_host = virtual_host
+        self.username = credentials.username
+        self.state = SessionState.IDLE
+        self.connection: BrokerConnection | None = None
+        self.statistics = SessionStatistics()  # replaced at the first login that succeeds
+        self.load = 0
+        self.used_at = loop.time()
+        self.progressed = False  # something was settled since the last tick
+        self.starved = False  # a channel waits for room
+        self._credentials = credentials
+        self._settings = settings
+        self._client_properties = client_properties
+        self._statistics_of = statistics
+        self._blockade = blockade
+        self._loop = loop
+        self._waiting: dict[Publish, None] = {}
+        self._channels: dict[str, ExchangeChannel] = {}  # by exchange
+        self._single_use: dict[ExchangeChannel, None] = {}
+        self._progress_at = self.used_at
+        self._failures = 0
+        self._failure = ""
+        self._attempt: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._closed: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def writable(self) -> bool:
+        """Whether a message may be handed over now."""
+        connection = self.connection
+        return (
+            connection is not None
+            and connection.writable
+            and self.state is SessionState.OPEN
+            and not self._blockade.active
+        )
+
+    @property
+    def holds_connection(self) -> bool:
+        """Counts against the limit of broker connections."""
+        return self.state not in (SessionState.IDLE, SessionState.ENDED)
+
+    def submit(self, publish: Publish) -> None:
+        """Take a message that counts for this session already."""
+        if self.state is SessionState.OPEN:
+            message = publish.message
+            if message.user_id is None or message.user_id == self.username:
+                channel = self._channels.get(message.exchange)
+                if channel is None:
+                    channel = self._new_channel(message.exchange)
+            else:
+                channel = self._new_channel(message.exchange, single_use=True)
+            channel.used_at = self.used_at
+            channel.submit(publish)
+        else:
+            publish.wait_in(self._waiting)
+            if self.state is SessionState.IDLE:
+                self._connect()
+
+    def submit_again(self, publishes: list[Publish]) -> None:
+        """Messages of this session that were not handed over, or discarded by the broker."""
+        for publish in publishes:
+            publish.queue = None
+            self.submit(publish)
+
+    def why_waiting(self) -> str:
+        """For the client whose deadline passed before its message was handed over."""
+        if self.state is SessionState.OPEN:
+            return "The broker did not make room for the message in time."
+        if self._failure:
+            return f"No connection to the broker: {self._failure}."
+        return "The broker did not complete the login in time."
+
+    # Connecting
+
+    def _connect(self) -> None:
+        self.state = SessionState.CONNECTING
+        self._pause = None
+        self._attempt = self._loop.create_task(self._open_socket())
+
+    async def _open_socket(self) -> None:
+        settings = self._settings
+        login = Login(
+            self._credentials.username,
+            self._credentials.password,
+            self.virtual_host,
+            {**self._client_properties},
+            frame_max=settings.frame_max,
+            channel_max=settings.channels_per_connection,
+            heartbeat=settings.heartbeat,
+        )
+        self.connection = connection = BrokerConnection(
+            login, self, self._loop, settings.login_timeout
+        )
+        try:
+            async with asyncio.timeout(settings.connect_timeout):
+                await self._loop.create_connection(lambda: connection, settings.host, settings.port)
+        except TimeoutError:
+            self._not_connected("the broker's host does not answer")
+        except OSError as error:
+            self._not_connected(_without_address(error))
+
+    def _not_connected(self, reason: str) -> None:
+        self.connection = None
+        if not self._failures:  # once for each change of state, not for each attempt
+            logger.warning(
+                "no connection for %r to virtual host %r: %s",
+                self.username,
+                self.virtual_host,
+                reason,
+            )
+        self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
+        self._failures += 1
+        if self.state in (SessionState.CLOSING, SessionState.ENDED):
+            self._end()
+        elif not self._waiting:
+            self.state = SessionState.IDLE
+        else:
+            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
+            # Jitter: sessions that lost one broker together do not come back together.
+            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
+            self.state = SessionState.PAUSING
+            self._pause = self._loop.call_later(pause, self._resume)
+
+    def _resume(self) -> None:
+        if self._waiting:
+            self._connect()
+        else:
+            self.state = SessionState.IDLE
+
+    # What the connection tells (broker.connection.Owner)
+
+    def connection_opened(self) -> None:
+        self.state = SessionState.OPEN
+        self._failures, self._failure = 0, ""
+        self._progress_at = self.used_at = self._loop.time()
+        self.statistics = self._statistics_of(self.virtual_host, self.username)
+        self.statistics.connections_opened += 1
+        logger.info("connected as %r to virtual host %r", self.username, self.virtual_host)
+        waiting, self._waiting = list(self._waiting), {}
+        self.submit_again(waiting)
+
+    def connection_refused(self, code: int, text: str) -> None:
+        refusal = login_refusal(code, text, self.virtual_host, self.username)
+        if refusal.shared:
+            self._refuse(refusal.outcome, refusal.detail)
+        else:
+            self._failure = refusal.detail.rstrip(".")
+
+    def login_too_large(self, text: str) -> None:
+        self._refuse(Outcome.UNAUTHORIZED, f"The credentials are too long: {text}.")
+
+    def _refuse(self, outcome: Outcome, detail: str) -> None:
+        logger.info(
+            "login of %r to virtual host %r refused: %s",
+            self.username,
+            self.virtual_host,
+            outcome.value,
+        )
+        self.state = SessionState.ENDED
+        waiting, self._waiting = list(self._waiting), {}
+        self.load -= len(waiting)
+        for publish in waiting:
+            publish.queue = None
+            publish.finish(outcome, detail)
+
+    def connection_lost(self, lost: list[Any], reason: str) -> None:
+        was_open = self.state in (SessionState.OPEN, SessionState.CLOSING)
+        self._blockade.remove(self.connection)
+        channels = [*self._channels.values(), *self._single_use]
+        self._channels, self._single_use = {}, {}
+        self.starved = False
+        for publish in waiting_of(channels):
+            publish.wait_in(self._waiting)
+        if was_open:
+            self.statistics.connections_closed += 1
+            logger.info(
+                "connection of %r to virtual host %r ended: %s",
+                self.username,
+                self.virtual_host,
+                reason,
+            )
+        self.load -= len(lost)
+        if was_open:
+            self.connection = None
+            self._failed(reason)
+        elif self.state is SessionState.ENDED:
+            self.connection = None
+            self._end()
+        else:
+            self._not_connected(self._failure or reason)
+        for publish in lost:
+            publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
+
+    def connection_blocked(self, reason: str) -> None:
+        self._blockade.add(self.connection, reason)
+
+    def connection_unblocked(self) -> None:
+        self._blockade.remove(self.connection)
+        self.connection_writable()
+
+    def connection_writable(self) -> None:
+        for channel in [*self._channels.values(), *self._single_use]:
+            channel.pump()
+
+    # Channels
+
+    def _new_channel(self, exchange: str, *, single_use: bool = False) -> ExchangeChannel:
+        channel = ExchangeChannel(self, exchange, single_use=single_use)
+        if single_use:
+            self._single_use[channel] = None
+        else:
+            self._channels[exchange] = channel
+        self._make_room()
+        self._open_channels()
+        return channel
+
+    def _open_channels(self) -> None:
+        """Open what is queued, as far as the connection has room."""
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - the session is open
+        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
+        queued = [c for c in self._all_channels() if c.phase is Phase.QUEUED]
+        for channel in queued:
+            if len(connection.channels) >= limit:
+                break
+            number = connection.amqp.open_channel()
+            connection.channels[number] = channel
+            channel.open(number, self._loop.time())
+            connection.flush_soon()
+        self.starved = any(c.phase is Phase.QUEUED for c in queued)
+
+    def _make_room(self) -> None:
+        """At the limit of channels the least recently used idle one goes."""
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - the session is open
+        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
+        if len(connection.channels) < limit:
+            return
+        idle = [
+            c
+            for c in self._channels.values()
+            if c.idle and c.phase in (Phase.FRESH, Phase.PIPELINED)
+        ]
+        if idle:
+            self.release(min(idle, key=lambda c: c.used_at))
+
+    def release(self, channel: ExchangeChannel) -> None:
+        """Close an idle channel."""
+        self.drop(channel)
+        if self.connection is not None and self.connection.is_open:
+            channel.phase = Phase.GONE
+            self.connection.amqp.close_channel(channel.number)
+            self.connection.flush_soon()
+
+    def drop(self, channel: ExchangeChannel) -> None:
+        """Give the channel no more messages."""
+        self._single_use.pop(channel, None)
+        if self._channels.get(channel.exchange) is channel:
+            del self._channels[channel.exchange]
+
+    def channel_ended(self) -> None:
+        """A channel's number is free again."""
+        if self.state is SessionState.CLOSING:
+            self._close_when_empty()
+        elif self.starved:
+            self._open_channels()
+
+    def _all_channels(self) -> list[ExchangeChannel]:
+        return [*self._channels.values(), *self._single_use]
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Once a second: heartbeats, and what has taken too long."""
+        settings = self._settings
+        connection = self.connection
+        if self.load:
+            self.used_at = now
+        if connection is None:
+            return
+        connection.tick(now)
+        if self.state is not SessionState.OPEN:
+            return
+        if self.progressed or not self.load or self._blockade.active:
+            self.progressed, self._progress_at = False, now
+        elif now - self._progress_at > settings.stalled_timeout:
+            connection.abort(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
+        if any(
+            c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
+            for c in self._all_channels()
+        ):
+            connection.abort("the broker did not open a channel in time")
+        if now - self.used_at > settings.idle_timeout:
+            self.close("idle")
+
+    # The end
+
+    def close(self, reason: str) -> None:
+        """Close the channels, then the connection; ``wait_closed`` tells when it is done."""
+        connection = self.connection
+        if self.state is SessionState.OPEN and connection is not None:
+            logger.info(
+                "closing the connection of %r to virtual host %r: %s",
+                self.username,
+                self.virtual_host,
+                reason,
+            )
+            self.state = SessionState.CLOSING
+            for number, channel in list(connection.channels.items()):
+                if channel in self._channels.values() or channel in self._single_use:
+                    connection.amqp.close_channel(number)
+            connection.flush_soon()
+            self._close_when_empty()
+        elif self.state is not SessionState.CLOSING:
+            self._end()
+
+    def _close_when_empty(self) -> None:
+        connection = self.connection
+        if connection is not None and connection.is_open and not connection.channels:
+            connection.amqp.close()
+            connection.flush_soon()
+
+    def _end(self) -> None:
+        self.state = SessionState.ENDED
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self.connection is not None:
+            self.connection.abort("the session was closed")
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    async def wait_closed(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
+        """Wait for an orderly close; drop the socket after ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._closed)
+        except TimeoutError:
+            if self.connection is not None:
+                self.connection.abort("the broker did not say goodbye in time")
+
+
+def _without_address(error: OSError) -> str:
+    """What went wrong, in words for a client who need not know where the broker is."""
+    if isinstance(error, socket.gaierror):
+        return "the broker's host name cannot be resolved"
+    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"

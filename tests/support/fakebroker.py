@@ -1,0 +1,135 @@
+"""A scripted RabbitMQ on a real socket: for faults that a real one will not produce on demand."""
+
+import asyncio
+
+import brokerside
+from pamqp import commands, frame, header
+from pamqp.body import ContentBody
+
+
+class FakeBroker:
+    """Accepts logins, opens channels, and records what is published.
+
+    ``on_publish(peer, channel, tag, body)`` decides what happens to a message; the
+    default acks it. ``on_login(peer)`` may send something else than Tune.
+    """
+
+    def __init__(self):
+        self.peers = []
+        self.published = []  # bodies, in the order in which they came
+        self.frame_max = 131072
+        self.channel_max = 2047
+        self.heartbeat = 0
+        self.accept = True  # False: the socket is open and nothing is ever said
+        self.open_channels = True
+        self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+        self.on_login = None
+        self._server = None
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        await self.stop()
+
+    async def stop(self):
+        """Refuse new connections and cut those that are open."""
+        self._server.close()
+        for peer in self.peers:
+            peer.cut()
+        await self._server.wait_closed()
+
+    async def start_again(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _serve(self, reader, writer):
+        peer = Peer(self, reader, writer)
+        self.peers.append(peer)
+        try:
+            await peer.run()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            peer.gone = True
+            writer.close()
+
+
+class Peer:
+    """One connection, as the broker sees it."""
+
+    def __init__(self, broker, reader, writer):
+        self.broker = broker
+        self.gone = False
+        self.methods = []  # the names of what arrived
+        self.start_ok = None
+        self.tags = {}
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self._reader = reader
+        self._writer = writer
+        self._content = {}
+
+    def send(self, data):
+        if not self.gone:
+            self._writer.write(data)
+
+    def cut(self):
+        self._writer.transport.abort()
+
+    async def run(self):
+        await self._reader.readexactly(8)
+        if not self.broker.accept:
+            await self._reader.read()
+            return
+        self.send(brokerside.start())
+        while True:
+            await self.reading.wait()
+            channel, value = await self._frame()
+            self.methods.append(value.name)
+            self._handle(channel, value)
+
+    async def _frame(self):
+        head = await self._reader.readexactly(7)
+        rest = await self._reader.readexactly(int.from_bytes(head[3:7]) + 1)
+        _, channel, value = frame.unmarshal(head + rest)
+        return channel, value
+
+    def _handle(self, channel, value):
+        broker = self.broker
+        match value:
+            case commands.Connection.StartOk():
+                self.start_ok = value
+                if broker.on_login is None:
+                    tune = (broker.channel_max, broker.frame_max, broker.heartbeat)
+                    self.send(brokerside.tune(*tune))
+                else:
+                    broker.on_login(self)
+            case commands.Connection.Open():
+                self.send(brokerside.open_ok())
+            case commands.Connection.Close():
+                self.send(brokerside.close_ok())
+            case commands.Channel.Open():
+                self.tags[channel] = 0
+                if broker.open_channels:
+                    self.send(brokerside.channel_open_ok(channel))
+            case commands.Channel.Close():
+                self.send(brokerside.channel_close_ok(channel))
+            case commands.Confirm.Select():
+                self.send(brokerside.select_ok(channel))
+            case commands.Basic.Publish():
+                self._content[channel] = [value, 0, b""]
+            case header.ContentHeader():
+                self._content[channel][1] = value.body_size
+                self._complete(channel)
+            case ContentBody():
+                self._content[channel][2] += value.value
+                self._complete(channel)
+
+    def _complete(self, channel):
+        _, size, body = self._content[channel]
+        if len(body) == size:
+            self.tags[channel] += 1
+            self.broker.published.append(body)
+            self.broker.on_publish(self, channel, self.tags[channel], body)
