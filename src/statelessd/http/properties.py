@@ -1,0 +1,176 @@
+"""Names and values as clients write them -> the properties of a message.
+
+Everything that RabbitMQ would close a channel or a connection over is found
+here, before anything is sent.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from ..message import FieldValue, Properties
+from .errors import bad_request
+
+MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
+MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
+
+NAMES = frozenset(Properties.__optional_keys__)
+_ALIASES = {"expire": "expiration"}  # the original's name for it
+
+Fields = dict[str, Any]
+"""What one source said: property names to text, and ``headers`` to a table."""
+
+
+def name_of(raw: str) -> str:
+    """The property or option that a client's name means: ``content-type`` is ``content_type``."""
+    name = raw.replace("-", "_").lower()
+    return _ALIASES.get(name, name)
+
+
+def check(fields: dict[str, Any]) -> Properties:
+    """Text values, by the names of ``NAMES`` -> typed ones, within their ranges.
+
+    Raises RequestError, which names the field.
+    """
+    properties: dict[str, Any] = {}
+    for name, value in fields.items():
+        convert = _CHECKS.get(name)
+        properties[name] = convert(value) if convert else value
+    return properties  # type: ignore[return-value]  # NAMES are the keys of Properties
+
+
+def parse_headers(text: bytes) -> dict[str, FieldValue]:
+    """The field ``headers``: a JSON object. Raises RequestError."""
+    if _too_deep(text):
+        raise bad_request(f"headers is nested more than {MAX_DEPTH} levels deep.")
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request(f"headers is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise bad_request('headers must be a JSON object, such as {"name": "value"}.')
+    return value
+
+
+def _too_deep(text: bytes) -> bool:
+    """Counts brackets, those in strings too: it bounds the depth without parsing."""
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    inside_string = escaped = False
+    for octet in text:
+        if inside_string:
+            if escaped:
+                escaped = False
+            elif octet == 0x5C:
+                escaped = True
+            elif octet == 0x22:
+                inside_string = False
+        elif octet == 0x22:
+            inside_string = True
+        elif octet in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif octet in b"]}":
+            depth -= 1
+    return False
+
+
+def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
+    """PHP's ``headers[a][b]=c`` -> ``{"a": {"b": "c"}}``; numbered keys from 0 make an array.
+
+    ``http_build_query`` writes a PHP list with the keys 0, 1, …; ``[]`` means
+    the next number. Later values replace earlier ones. Raises RequestError.
+    """
+    table: dict[str, Any] = {}
+    for name, value in pairs:
+        *path, last = _bracket_path(name)
+        node = table
+        for key in path:
+            child = node.get(key or str(len(node)))
+            if not isinstance(child, dict):
+                child = node[key or str(len(node))] = {}
+            node = child
+        node[last or str(len(node))] = value
+    return {name: _lists(value) for name, value in table.items()}
+
+
+def _bracket_path(name: str) -> list[str]:
+    inner = name[len("headers") :]
+    if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
+        raise bad_request(f"{name!a} is no header field: write headers[name].")
+    path = inner[1:-1].split("][")
+    if len(path) > MAX_DEPTH:
+        raise bad_request(f"headers is nested more than {MAX_DEPTH} levels deep.")
+    return path
+
+
+def _lists(value: Any) -> FieldValue:
+    if not isinstance(value, dict):
+        return value  # type: ignore[no-any-return]  # text, as the form had it
+    inner = {key: _lists(item) for key, item in value.items()}
+    if list(inner) == [str(i) for i in range(len(inner))]:
+        return list(inner.values())
+    return inner
+
+
+def flag(name: str, text: str) -> bool:
+    """``true``, ``false``, ``1`` or ``0``. Raises RequestError."""
+    match text.lower():
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+    raise bad_request(f"{name} must be true or false.")
+
+
+def _integer(name: str, text: str, low: int, high: int, unit: str = "") -> int:
+    # The length first: a number of a million digits takes its time.
+    if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
+        return int(text)
+    raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+
+
+def _priority(text: str) -> int:
+    return _integer("priority", text, 0, 255)
+
+
+def _delivery_mode(text: str) -> int:
+    return _integer("delivery_mode", text, 1, 2)
+
+
+def _timestamp(text: str) -> int:
+    return _integer("timestamp", text, 0, 2**64 - 1, " of seconds")
+
+
+def _expiration(text: str) -> str:
+    return str(_integer("expiration", text, 0, MAX_EXPIRATION, " of milliseconds"))
+
+
+def _reply_to(text: str) -> str:
+    if text.startswith(DIRECT_REPLY_TO):
+        raise bad_request(f"reply_to must not be {DIRECT_REPLY_TO}: nobody could receive it here.")
+    return text
+
+
+def _headers(table: dict[str, FieldValue]) -> dict[str, FieldValue]:
+    for name in ("CC", "BCC"):  # RabbitMQ's sender-selected distribution
+        value = table.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise bad_request(f"The header {name} must be an array of strings.")
+        if any(len(item.encode(errors="replace")) > 255 for item in value if isinstance(item, str)):
+            raise bad_request(f"A routing key in the header {name} is longer than 255 bytes.")
+    return table
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "priority": _priority,
+    "delivery_mode": _delivery_mode,
+    "timestamp": _timestamp,
+    "expiration": _expiration,
+    "reply_to": _reply_to,
+    "headers": _headers,
+}

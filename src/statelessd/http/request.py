@@ -1,0 +1,207 @@
+"""Head and body of a publish request -> Credentials and Message (DESIGN section 2.1)."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from ..amqp import encode
+from ..amqp.errors import EncodeError
+from ..message import Credentials, FieldValue, Message, Outcome
+from . import properties
+from .errors import RequestError, bad_request
+from .forms import Pairs, decode_multipart, decode_urlencoded
+
+DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
+URLENCODED = b"application/x-www-form-urlencoded"
+MULTIPART = b"multipart/form-data"
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_WAIT = re.compile(rb'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a request wants its message to go."""
+
+    virtual_host: str
+    exchange: str
+    routing_key: str
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What holds where the client says nothing."""
+
+    mandatory: bool = False
+    delivery_mode: int = 2
+
+
+def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes) -> Target:
+    """Three path segments, still percent-encoded (RFC 3986), as names. Raises RequestError."""
+    target = Target(
+        _segment("virtual host", virtual_host),
+        _segment("exchange", exchange),
+        _segment("routing key", routing_key),
+    )
+    if not target.virtual_host:
+        raise bad_request("The path names no virtual host; that of RabbitMQ's default is %2f.")
+    if target.exchange == DEFAULT_EXCHANGE:
+        return Target(target.virtual_host, "", target.routing_key)
+    return target
+
+
+def _segment(what: str, raw: bytes) -> str:
+    if _BROKEN_ESCAPE.search(raw):
+        raise bad_request(f"The {what} in the path has a % without two hexadecimal digits.")
+    try:
+        name = unquote_to_bytes(raw).decode()
+        encode.short_string(name)
+    except UnicodeDecodeError:
+        raise bad_request(f"The {what} in the path is not UTF-8.") from None
+    except EncodeError as error:
+        raise bad_request(f"The {what} in the path {error}.") from None
+    return name
+
+
+def parse_authorization(value: bytes | None) -> Credentials:
+    """Basic credentials (RFC 7617). Raises RequestError, which quotes nothing of them."""
+    if value is None:
+        raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic.")
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        credentials = Credentials(username.decode(), password.decode())
+    except (binascii.Error, UnicodeDecodeError):
+        colon = b""
+    if not colon or not credentials.username:
+        # Raised here and not above: the exception there holds the secret.
+        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
+    return credentials
+
+
+def wait_seconds(prefer: bytes) -> float | None:
+    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one."""
+    match = _WAIT.search(prefer)
+    return float(match[1]) if match else None
+
+
+def read_message(
+    target: Target,
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    body: bytes,
+    defaults: Defaults,
+) -> Message:
+    """The message that a request wants published; header names in lower case.
+
+    Raises RequestError for whatever the broker would refuse over its form.
+    """
+    content_type = headers.get(b"content-type", b"")
+    media_type = content_type.partition(b";")[0].strip().lower()
+    fields: dict[str, Any] = _from_pairs(decode_urlencoded(query)) if query else {}
+    if media_type in (URLENCODED, MULTIPART):
+        if b"content-encoding" in headers:
+            raise bad_request("A form must not have a Content-Encoding.")
+        if media_type == URLENCODED:
+            pairs = decode_urlencoded(body)
+        else:
+            pairs = decode_multipart(body, content_type)
+        body = _form_body(pairs)
+        fields = _merged(fields, _from_pairs(pairs))
+    else:
+        fields = _merged(_from_request_headers(headers), fields)
+    mandatory = fields.pop("mandatory", None)
+    fields.setdefault("delivery_mode", str(defaults.delivery_mode))
+    try:
+        header = encode.properties(properties.check(fields))
+    except EncodeError as error:
+        raise bad_request(f"{error}.") from None
+    return Message(
+        target.exchange,
+        target.routing_key,
+        header,
+        body,
+        defaults.mandatory if mandatory is None else properties.flag("mandatory", mandatory),
+        fields.get("user_id"),
+    )
+
+
+def _form_body(pairs: Pairs) -> bytes:
+    for name, value in reversed(pairs):  # of several the last one wins
+        if name == b"body":
+            return value
+    raise bad_request(
+        "The form has no field 'body'. To publish the request's body as it is, send another "
+        "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
+        "application/json' --data-binary …)."
+    )
+
+
+def _from_pairs(pairs: Pairs) -> dict[str, Any]:
+    """Of one source, by name; the last one wins, and an empty value is as good as none."""
+    fields: dict[str, Any] = {}
+    table: dict[str, FieldValue] = {}
+    brackets: list[tuple[str, str]] = []
+    for raw_name, raw_value in pairs:
+        if raw_name == b"body":
+            continue
+        try:
+            name = properties.name_of(raw_name.decode())
+        except UnicodeDecodeError:
+            continue  # an unknown field, whatever it is called
+        if name == "headers":
+            table = properties.parse_headers(raw_value) if raw_value else {}
+        elif name.startswith("headers["):
+            brackets.append((raw_name.decode(), _text(name, raw_value)))
+        elif name in properties.NAMES or name == "mandatory":
+            fields[name] = _text(name, raw_value)
+    if brackets:
+        table = {**table, **properties.bracket_headers(brackets)}
+    if table:
+        fields["headers"] = table
+    return {name: value for name, value in fields.items() if value != ""}
+
+
+def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Of a raw publish: ``AMQP-*`` before the request's own Content-Type and Content-Encoding."""
+    fields: dict[str, Any] = {}
+    table: dict[str, FieldValue] = {}
+    for raw_name, raw_value in headers.items():
+        if raw_name in (b"content-type", b"content-encoding"):
+            name = raw_name.decode().replace("-", "_")
+            if raw_value and name not in fields:
+                fields[name] = _text(raw_name.decode(), raw_value)
+        elif raw_name.startswith(b"amqp-header-"):
+            key = raw_name[len(b"amqp-header-") :].decode("ascii", "replace")
+            table[key] = _text(raw_name.decode("ascii", "replace"), raw_value)
+        elif raw_name.startswith(b"amqp-") and raw_value:
+            name = properties.name_of(raw_name[len(b"amqp-") :].decode("ascii", "replace"))
+            if name == "headers":
+                table = {**properties.parse_headers(raw_value), **table}
+            elif name in properties.NAMES or name == "mandatory":
+                fields[name] = _text(name, raw_value)
+    if table:
+        fields["headers"] = table
+    return fields
+
+
+def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
+    """Field by field; message headers name by name."""
+    if not weaker:
+        return stronger
+    merged = {**weaker, **stronger}
+    if "headers" in weaker and "headers" in stronger:
+        merged["headers"] = {**weaker["headers"], **stronger["headers"]}
+    return merged
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"{name} is not UTF-8.") from None
