@@ -8,9 +8,7 @@ import hashlib
 import os
 from typing import TypedDict
 
-FieldValue = (
-    None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
-)
+FieldValue = None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
 """A value of a message header: what JSON can say, plus bytes (AMQP 0-9-1 section 4.2.5.5)."""
 
 

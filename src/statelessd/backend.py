@@ -1,0 +1,131 @@
+"""One process: an event loop, the HTTP server on its port, the broker's pool, an orderly stop."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+import uvloop
+
+from .broker.publisher import Publisher
+from .config import Config
+from .http.app import build_app, build_router
+from .http.gateway import Gateway
+from .http.protocol import GatewayProtocol
+from .http.statistics import RequestStatistics
+
+logger = logging.getLogger(__name__)
+
+SWEEP = 0.25  # seconds between looks at the clients' time-outs
+LAST_REQUESTS = 0.3  # seconds in which open connections may still ask, before listeners close
+
+
+class _Server(uvicorn.Server):
+    """Signals are the backend's: uvicorn would raise them again after its shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Backend:
+    """Serves one port until ``stop``."""
+
+    def __init__(
+        self,
+        config: Config,
+        listeners: list[socket.socket],
+        port: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        application, http_server = config.application, config.http_server
+        self._listeners = listeners
+        self._loop = loop
+        self.publisher = Publisher(
+            application.rabbitmq,
+            application.publish,
+            loop=loop,
+            backend=f"{socket.gethostname()}:{port}",
+        )
+        self.gateway = Gateway(
+            http_server,
+            application.publish,
+            port=port,
+            publisher=self.publisher,
+            router=build_router(config.routes, application.paths),
+            statistics=RequestStatistics(),
+            loop=loop,
+        )
+        self._drain_timeout = http_server.drain_timeout
+        self._server = _Server(
+            uvicorn.Config(
+                build_app(self.gateway, application.paths),
+                http=functools.partial(GatewayProtocol, self.gateway),  # type: ignore[arg-type]  # a class, called with what uvicorn gives
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(self._drain_timeout)),
+            )
+        )
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> set[GatewayProtocol]:
+        """The open client connections; uvicorn keeps the set."""
+        return self._server.server_state.connections  # type: ignore[return-value]  # all are ours
+
+    async def serve(self) -> None:
+        """Run until stopped; returns when every request has been answered, or the time is up."""
+        sweeper = self._loop.create_task(self._sweep())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stop)
+        logger.info("listening on port %d", self.gateway.port)
+        await self._server.serve(self._listeners)
+        sweeper.cancel()
+        unanswered = sum(c.has_pending() for c in self.connections)
+        await self.publisher.close()
+        if unanswered:
+            logger.warning("stopped with %d requests unanswered", unanswered)
+        else:
+            logger.info("stopped: every request was answered")
+
+    def stop(self) -> None:
+        """Begin an orderly stop; a second call ends it at once."""
+        if self._stopping is None:
+            logger.info(
+                "stopping: answering what is under way, for at most %g s", self._drain_timeout
+            )
+            self.gateway.draining = True
+            self._stopping = self._loop.create_task(self._drain())
+        else:
+            self._server.force_exit = True
+
+    async def _drain(self) -> None:
+        # Whoever has connected, or is about to ask on an open connection, is
+        # answered with "Connection: close" before the listeners go.
+        await asyncio.sleep(min(LAST_REQUESTS, self._drain_timeout))
+        self._server.should_exit = True
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            self.gateway.sweep(self.connections)
+
+
+def run(config: Config, listeners: list[socket.socket], port: int) -> int:
+    """Serve ``port`` on sockets that are bound already; the process's exit status."""
+
+    async def main() -> None:
+        await Backend(config, listeners, port, asyncio.get_running_loop()).serve()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    return 0

@@ -1,0 +1,64 @@
+"""One publish request under way: from its head to its answer."""
+
+from collections.abc import Callable
+
+from ..broker.publish import Publish
+from ..message import Credentials, Outcome
+from .request import Target
+
+
+class PublishCycle:
+    """One publish request, as uvicorn's pipeline and our callbacks see it.
+
+    ``decided``: the answer, where it is known before its turn has come.
+    """
+
+    __slots__ = (
+        "complete", "credentials", "decided", "disconnected", "expects", "headers",
+        "keep_alive", "length", "message_event", "method", "pieces", "publish", "query",
+        "reserved", "response_complete", "size", "started", "started_at", "target", "write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        write: Callable[["PublishCycle", Outcome, str], None],
+        target: Target | None,
+        headers: dict[bytes, bytes],
+        query: bytes,
+        keep_alive: bool,
+    ) -> None:
+        self.write = write
+        self.target = target
+        self.headers = headers
+        self.query = query
+        self.keep_alive = keep_alive
+        self.method = "POST"
+        self.credentials: Credentials | None = None
+        self.decided: tuple[Outcome, str] | None = None
+        self.publish: Publish | None = None
+        self.pieces: list[bytes] = []
+        self.length = 0  # of the body, as announced; -1: chunked
+        self.size = 0  # of the body, so far
+        self.reserved = 0  # bytes counted with the publisher while they arrive
+        self.expects = False
+        self.complete = False  # the request has been read
+        self.started = False  # its turn has come
+        self.started_at = 0.0
+        # What uvicorn looks at.
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NOBODY_WAITS
+
+    def settled(self, outcome: Outcome, detail: str) -> None:
+        """The publisher's word."""
+        self.write(self, outcome, detail)
+
+
+class _NoEvent:
+    """No task waits on a publish."""
+
+    def set(self) -> None:
+        pass
+
+
+_NOBODY_WAITS = _NoEvent()

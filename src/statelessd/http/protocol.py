@@ -1,0 +1,555 @@
+"""The seam to uvicorn: its httptools protocol, with publishes answered from the callbacks.
+
+A publish never becomes an ASGI request: no scope, no task, no receive and
+send, which would cost as much as all the rest. Whatever else is asked for goes
+on to uvicorn's own RequestResponseCycle and the ASGI application.
+
+One request at a time is answered on each client connection. uvicorn keeps
+pipelined requests in ``self.pipeline`` and starts the next from
+``on_response_complete``; a PublishCycle is, to that machinery, one more cycle.
+
+uvicorn is pinned to a minor version because of this module, and of this module
+only.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import httptools
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ..message import Outcome
+from . import response
+from .cycle import PublishCycle
+from .errors import RequestError, bad_request
+from .gateway import Gateway, Waiting
+from .request import read_message, wait_seconds
+
+logger = logging.getLogger(__name__)
+
+DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
+REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
+CONFIRMED = Outcome.CONFIRMED
+
+
+class _EndOfConversation(Exception):  # noqa: N818 - no error: the parser is stopped with it
+    """What a client sends behind its last request concerns nobody."""
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """One client connection."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.gateway = gateway
+        self.url = b""
+        self._in_head = False
+        self._head_size = 0
+        self._head_fed = 0  # bytes of whole reads within one head
+        self._upgrading = False
+        self._deaf = False  # what arrives is discarded
+        self._goodbye = False
+        self._discarded = 0
+        self._advancing = False
+        self._peer_is_loopback: bool | None = None  # not looked at yet
+        self._active: Any = None  # the cycle whose turn it is, of either kind
+        self._progress = 0  # changes whenever something happened that restarts a time-out
+        self._seen: tuple[Waiting, int] | None = None
+        self._expires_at = 0.0
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        above = len(self.connections) - self.gateway.http_server.max_connections
+        if above > REJECTED_AT_ONCE:
+            transport.abort()
+        elif above > 0:
+            self._refuse_head(
+                RequestError(Outcome.OVERLOADED, "Too many connections are open here.")
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._deaf = True
+        for cycle in [self._active, self.cycle, *(cycle for cycle, _ in self.pipeline)]:
+            if isinstance(cycle, PublishCycle):
+                self._release(cycle)
+                if cycle.publish is not None and not cycle.response_complete:
+                    self.gateway.publisher.cancel(cycle.publish)
+        self.pipeline.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._discard(len(data))
+            return
+        began_earlier = self._in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._parser_stopped(error)
+        else:
+            if self._in_head:
+                if began_earlier:
+                    self._bound_head(len(data))
+            elif self.cycle is not None and not self.cycle.response_complete:
+                self._bound_body()
+
+    def _bound_head(self, size: int) -> None:
+        """A header line that never ends reaches no callback; the parser keeps it."""
+        self._head_fed += size
+        if self._head_fed > self.gateway.http_server.max_header_bytes:
+            self._refuse_head(self._too_large_a_head())
+
+    def _bound_body(self) -> None:
+        cycle = self.cycle
+        if isinstance(cycle, PublishCycle) and not cycle.complete and not cycle.decided:
+            # The body goes on in a later read. Only such bodies are counted while
+            # they arrive: those that come at once are counted when they are published.
+            self._progress += 1
+            if not self._reserve(cycle, cycle.size - cycle.reserved):
+                self._decide(cycle, Outcome.OVERLOADED, "Too many bodies arrive at once here.")
+
+    def shutdown(self) -> None:
+        """uvicorn asks every connection to end: at once, or with the answer that is due."""
+        waiting = self._waiting()
+        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
+            self.transport.close()
+        elif waiting is not Waiting.HEAD and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def has_pending(self) -> bool:
+        """A request has begun to arrive, or waits for its answer."""
+        return self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+
+    # Head
+
+    def on_message_begin(self) -> None:
+        if self.cycle is not None and not self.cycle.keep_alive:
+            raise _EndOfConversation
+        self._in_head = True
+        self._head_size = self._head_fed = 0
+        self._progress += 1
+        self._upgrading = False
+        self.url = b""
+        self.headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        self._head_size += len(url)
+        if self._head_size > self.gateway.http_server.max_header_bytes:
+            raise self._too_large_a_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > self.gateway.http_server.max_header_bytes:
+            raise self._too_large_a_head()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.headers) > self.gateway.http_server.max_header_fields:
+            raise self._too_large_a_head()
+        headers = dict(self.headers)
+        if b"upgrade" in headers and self.parser.should_upgrade():
+            self._upgrading = True  # HttpParserUpgrade follows
+            return
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise bad_request("This is no proxy.")
+        path, _, query = self._target().partition(b"?")
+        match = self.gateway.router.match(path)
+        if not match.publishes or (match.page is not None and method != b"POST"):
+            self._begin_page()
+            return
+        cycle = PublishCycle(self._answer, match.target, headers, query, self._keep_alive(headers))
+        if b"transfer-encoding" in headers:
+            cycle.length = -1
+        else:
+            cycle.length = int(headers.get(b"content-length", b"0"))
+        cycle.expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        if method == b"POST":
+            self._check_head(cycle, match.refusal)
+        else:
+            cycle.method = method.decode()
+            cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
+        self._enqueue(cycle)
+
+    def _target(self) -> bytes:
+        """The path and query; a request target in absolute form has a scheme and host before."""
+        if self.url.startswith(b"/"):
+            return self.url.partition(b"#")[0] if b"#" in self.url else self.url
+        try:
+            parsed = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            raise bad_request("The request target is malformed.") from None
+        self.url = parsed.path or b"/"
+        if parsed.query is not None:
+            self.url += b"?" + parsed.query
+        return self.url
+
+    def _keep_alive(self, headers: dict[bytes, bytes]) -> bool:
+        if self.gateway.http_server.no_keep_alive or not self.parser.should_keep_alive():
+            return False
+        # Only with a Connection header can HTTP/1.0 get here, and it cannot tell
+        # where a response without Content-Length ends.
+        return b"connection" not in headers or self.parser.get_http_version() != "1.0"
+
+    def _check_head(self, cycle: PublishCycle, refusal: RequestError | None) -> None:
+        """Whatever can be refused before the body is read."""
+        gateway = self.gateway
+        limit = gateway.http_server.max_body_bytes
+        try:
+            credentials = gateway.credentials(cycle.headers.get(b"authorization"))
+            if credentials.username == "guest" and not gateway.publish.allow_remote_guest:
+                self._check_guest(cycle.headers)
+            if cycle.length > limit:
+                raise _too_large(limit)
+            if refusal is not None:
+                raise refusal
+        except RequestError as error:
+            cycle.decided = (error.outcome, error.detail)
+        else:
+            cycle.credentials = credentials
+
+    def _check_guest(self, headers: dict[bytes, bytes]) -> None:
+        """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it."""
+        if self._peer_is_loopback is None or self.gateway.http_server.xheaders:
+            peer = self.client[0] if self.client is not None else "::1"  # a Unix socket
+            self._peer_is_loopback = self.gateway.peers.is_loopback(peer, headers)
+        if not self._peer_is_loopback:
+            raise RequestError(
+                Outcome.FORBIDDEN, "The user guest may publish from this machine only."
+            )
+
+    def _begin_page(self) -> None:
+        """Give the request to uvicorn: build its scope, which a publish does not need."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers.extend(headers)
+        self.expect_100_continue = (b"expect", b"100-continue") in headers
+        super().on_headers_complete()
+        if self.gateway.http_server.no_keep_alive or self.gateway.draining:
+            self.cycle.keep_alive = False
+
+    # Body
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if self._upgrading:
+            return
+        if not isinstance(cycle, PublishCycle):
+            super().on_body(body)
+            if cycle.response_complete:
+                self._discard(len(body))
+            return
+        cycle.size += len(body)
+        if cycle.decided is None:
+            cycle.pieces.append(body)
+            limit = self.gateway.http_server.max_body_bytes
+            if cycle.size > limit:  # chunked: it was not announced
+                error = _too_large(limit)
+                self._decide(cycle, error.outcome, error.detail)
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if self._upgrading:
+            return
+        if not isinstance(cycle, PublishCycle):
+            super().on_message_complete()
+            cycle.more_body = False  # also when it was answered before
+            return
+        cycle.complete = True
+        self._progress += 1
+        if cycle.started and cycle.decided is None:
+            self._submit(cycle)
+
+    # Turns
+
+    def _enqueue(self, cycle: PublishCycle) -> None:
+        """The cycle's turn is now, or after the requests before it."""
+        previous = self.cycle
+        self.cycle = cycle  # type: ignore[assignment]  # as good as one, to uvicorn
+        if previous is None or previous.response_complete:
+            self._active = cycle
+            self._start(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, None))  # type: ignore[arg-type]
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._active = cycle
+        if isinstance(cycle, PublishCycle):
+            self._start(cycle)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start(self, cycle: PublishCycle) -> None:
+        cycle.started = True
+        cycle.started_at = self.loop.time()
+        if cycle.decided is not None:
+            self._answer(cycle, *cycle.decided)
+        elif cycle.complete:
+            self._submit(cycle)
+        elif cycle.expects:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 10.1.1
+
+    def _submit(self, cycle: PublishCycle) -> None:
+        gateway = self.gateway
+        self._release(cycle)
+        pieces = cycle.pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        cycle.pieces = []
+        try:
+            assert cycle.target is not None  # noqa: S101 - else it was decided
+            assert cycle.credentials is not None  # noqa: S101 - likewise
+            message = read_message(cycle.target, cycle.headers, cycle.query, body, gateway.defaults)
+            wait = gateway.publish.timeout
+            if b"prefer" in cycle.headers:
+                wait = self._wait(cycle.headers[b"prefer"])
+            now = self.loop.time()
+            cycle.started_at = now
+            publish = gateway.publisher.publish(
+                cycle.target.virtual_host, cycle.credentials, message, now + wait, cycle.settled
+            )
+            if not cycle.response_complete:
+                cycle.publish = publish
+        except RequestError as error:
+            self._answer(cycle, error.outcome, error.detail)
+        except Exception:
+            logger.exception("a publish failed")
+            self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+
+    def _wait(self, prefer: bytes) -> float:
+        wait = wait_seconds(prefer)
+        limits = self.gateway.publish
+        return limits.timeout if wait is None else min(wait, limits.max_timeout)
+
+    def _decide(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
+        """The answer is known while the request still arrives."""
+        cycle.decided = (outcome, detail)
+        cycle.pieces = []
+        self._release(cycle)
+        if cycle.started:
+            self._answer(cycle, outcome, detail)
+
+    def _answer(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
+        gateway = self.gateway
+        if cycle.response_complete or self.transport.is_closing():
+            return
+        cycle.response_complete = True
+        gateway.refresh(self.server_state.default_headers)
+        unread = not cycle.complete and not self._in_step(cycle)
+        keep_alive = (
+            cycle.keep_alive and not unread and not (gateway.draining and not self.pipeline)
+        )
+        statistics = gateway.statistics
+        seconds = self.loop.time() - cycle.started_at
+        if outcome is CONFIRMED and keep_alive:
+            statistics.count("POST", 204, seconds)
+            self.transport.write(gateway.confirmed)
+        else:
+            statistics.count(cycle.method, response.TABLE[outcome].status, seconds)
+            handed_over = cycle.publish is not None and cycle.publish.handed_over
+            self.transport.write(
+                response.render(
+                    outcome,
+                    detail,
+                    keep_alive=keep_alive,
+                    date=gateway.date,
+                    handed_over=handed_over,
+                    head=cycle.method == "HEAD",
+                )
+            )
+        if keep_alive:
+            self.on_response_complete()
+        else:
+            cycle.keep_alive = False
+            self._say_goodbye(unread)
+
+    def _in_step(self, cycle: PublishCycle) -> bool:
+        """Whether the unread body is worth reading, and is sure to come."""
+        return 0 <= cycle.length <= DISCARD_IN_STEP and not (cycle.expects and cycle.length)
+
+    def on_response_complete(self) -> None:
+        """A request has been answered: start those that were pipelined behind it."""
+        if self._advancing or self.transport.is_closing():
+            return
+        self.server_state.total_requests += 1
+        self._progress += 1
+        if self.pipeline:
+            self._advance()
+        elif not self.flow.write_paused:
+            self.flow.resume_reading()
+
+    def _advance(self) -> None:
+        # A loop, for each start may end in an answer, and a recursion has an end.
+        self._advancing = True
+        try:
+            while self.pipeline and not self.flow.write_paused and not self._deaf:
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+                if not cycle.response_complete:
+                    return
+        finally:
+            self._advancing = False
+        if not self.pipeline and not self.flow.write_paused:
+            self.flow.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: take no more requests from it."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._progress += 1
+        if not self.pipeline:
+            self.flow.resume_reading()
+        elif self._active.response_complete:
+            self._advance()
+
+    # Endings
+
+    def _parser_stopped(self, error: httptools.HttpParserError) -> None:
+        cause = error.__context__
+        if isinstance(cause, _EndOfConversation):
+            self._deaf = True
+        elif isinstance(cause, RequestError):
+            self._refuse_head(cause)
+        elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+            logger.error("reading a request failed", exc_info=cause)
+            self._refuse_head(
+                RequestError(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            )
+        else:
+            self._refuse_head(bad_request(f"The request is not HTTP/1.1: {error}."))
+
+    def _refuse_head(self, error: RequestError) -> None:
+        """The stream cannot be read any further: answer in turn, and end it."""
+        self._deaf = True
+        cycle = self.cycle
+        if cycle is not None and not self._in_head and self._is_incomplete(cycle):
+            # It happened within the body of the request at hand.
+            cycle.keep_alive = False
+            if not isinstance(cycle, PublishCycle):
+                if cycle.response_complete:
+                    self.transport.close()
+            elif cycle.response_complete:
+                self._say_goodbye(True)
+            else:
+                self._decide(cycle, error.outcome, error.detail)
+            return
+        refused = PublishCycle(self._answer, None, {}, b"", False)
+        refused.method = ""  # unknown: nothing to count
+        refused.length = -1  # whatever still comes is not in step
+        refused.decided = (error.outcome, error.detail)
+        self._enqueue(refused)
+
+    @staticmethod
+    def _is_incomplete(cycle: Any) -> bool:
+        return not cycle.complete if isinstance(cycle, PublishCycle) else bool(cycle.more_body)
+
+    def _say_goodbye(self, unread: bool) -> None:
+        """Close; where the client may still be sending, after reading what it sends.
+
+        Closing a socket with unread data resets it, and the client would lose
+        the answer (RFC 9112 section 9.6).
+        """
+        self._deaf = True
+        self.flow.resume_reading()
+        if unread and self.transport.can_write_eof():
+            self._goodbye = True
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > self.gateway.http_server.max_body_bytes:
+            self.transport.abort()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Serve the request as if it had not asked for another protocol (RFC 9110 section 7.8).
+
+        The parser takes what follows for that protocol, so the head goes through
+        a new one without the wish.
+        """
+        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+        for name, value in self.headers:
+            if name not in (b"upgrade", b"http2-settings", b"connection"):
+                lines.append(name + b": " + value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join((*lines, b"", b"")) + rest)
+
+    # Time
+
+    def look_at_the_time(self, now: float) -> None:
+        """Called a few times a second, so that no request needs a timer of its own."""
+        waiting = self._waiting()
+        seen = (waiting, self._progress)
+        if seen != self._seen:
+            self._seen = seen
+            self._expires_at = now + self.gateway.timeouts.get(waiting, float("inf"))
+        elif now >= self._expires_at:
+            self._expire(waiting)
+
+    def _waiting(self) -> Waiting:
+        if self._goodbye:
+            return Waiting.GOODBYE
+        if self.flow.write_paused:
+            return Waiting.READER
+        if self._in_head or self.cycle is None:
+            return Waiting.HEAD
+        if self._is_incomplete(self.cycle):
+            return Waiting.BODY
+        return Waiting.REQUEST if self.cycle.response_complete else Waiting.ANSWER
+
+    def _expire(self, waiting: Waiting) -> None:
+        late = RequestError(
+            Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
+        )
+        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
+            self.transport.close()  # nothing was asked
+        elif waiting in (Waiting.HEAD, Waiting.BODY):
+            self._refuse_head(late)
+        else:
+            self.transport.abort()
+
+    # Bytes of bodies that are still arriving
+
+    def _reserve(self, cycle: PublishCycle, size: int) -> bool:
+        if self.gateway.publisher.reserve(size):
+            cycle.reserved += size
+            return True
+        return False
+
+    def _release(self, cycle: PublishCycle) -> None:
+        if cycle.reserved:
+            self.gateway.publisher.release(cycle.reserved)
+            cycle.reserved = 0
+
+    def _too_large_a_head(self) -> RequestError:
+        settings = self.gateway.http_server
+        return RequestError(
+            Outcome.HEADERS_TOO_LARGE,
+            f"The request line and headers exceed {settings.max_header_bytes} bytes "
+            f"or {settings.max_header_fields} fields.",
+        )
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
