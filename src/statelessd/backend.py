@@ -85,8 +85,7 @@ class Backend:
     async def serve(self) -> None:
         """Run until stopped; returns when every request has been answered, or the time is up."""
         sweeper = self._loop.create_task(self._sweep())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.stop)
+        self._loop.add_signal_handler(signal.SIGTERM, self.stop)
         logger.info("listening on port %d", self.gateway.port)
         await self._server.serve(self._listeners)
         sweeper.cancel()

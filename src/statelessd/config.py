@@ -1,75 +1,244 @@
-"""The YAML file and the environment -> Config; every setting declared once."""
+"""Every setting, declared once: its type, default, bounds, and a line of help.
+
+``config_loader`` fills these from the YAML file and the environment;
+``config_report`` prints them and writes docs/configuration.md.
+"""
+
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
+
+KIB, MIB = 1024, 1024 * 1024
 
 
-class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
-    """Application.rabbitmq"""
+class Daemon(msgspec.Struct, frozen=True, kw_only=True):
+    """Applies to ``statelessd --daemon`` only; in the foreground the caller decides."""
 
-    host: str = "localhost"
-    port: int = 5672
-    connect_timeout: float = 5.0
-    login_timeout: float = 5.0
-    channel_timeout: float = 5.0
-    heartbeat: int = 30
-    frame_max: int = 131072
-    max_connections: int = 1000
-    channels_per_connection: int = 64
-    in_flight_per_connection: int = 2000
-    idle_timeout: float = 600.0
-    stalled_timeout: float = 30.0
-
-
-class Publish(msgspec.Struct, frozen=True, kw_only=True):
-    """Application.publish"""
-
-    timeout: float = 4.0
-    max_timeout: float = 60.0
-    mandatory: bool = False
-    persistent: bool = True
-    max_messages: int = 10000
-    max_bytes: int = 64 * 1024 * 1024
-    allow_remote_guest: bool = False
+    pidfile: Annotated[
+        str | None, Meta(description="File that holds the parent's process id while it runs.")
+    ] = None
+    user: Annotated[
+        str | None,
+        Meta(description="User that the backend processes become, when started as root."),
+    ] = None
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
-    """Application.paths"""
+    """Directories of your own pages; relative ones start at base."""
 
-    base: str | None = None
-    static: str | None = None
-    templates: str | None = None
+    base: Annotated[
+        str | None,
+        Meta(description="Directory that the two below are relative to; else the working one."),
+    ] = None
+    static: Annotated[
+        str | None, Meta(description="Files for /static/, before the packaged ones.")
+    ] = None
+    templates: Annotated[
+        str | None, Meta(description="Jinja2 templates, before the packaged ones.")
+    ] = None
+
+
+class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker, and how its connections are kept."""
+
+    host: Annotated[str, Meta(min_length=1, description="Name or address of the broker.")] = (
+        "localhost"
+    )
+    port: Annotated[int, Meta(ge=1, le=65535, description="The broker's AMQP port.")] = 5672
+    connect_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds for a TCP connection to the broker.")
+    ] = 5.0
+    login_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds for a login, once connected.")
+    ] = 5.0
+    channel_timeout: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds for opening a channel.")
+    ] = 5.0
+    heartbeat: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds between heartbeats, at most; 0 leaves it to the broker.",
+        ),
+    ] = 30
+    frame_max: Annotated[
+        int,
+        Meta(
+            ge=4096,
+            le=16 * MIB,
+            description="Bytes of an AMQP frame, at most; the broker may ask for less.",
+        ),
+    ] = 128 * KIB
+    max_connections: Annotated[
+        int, Meta(ge=1, le=60000, description="Connections to the broker from each backend.")
+    ] = 1000
+    channels_per_connection: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65535,
+            description="Channels, one for each exchange, of each connection; "
+            "the least recently used idle one goes first.",
+        ),
+    ] = 64
+    in_flight_per_connection: Annotated[
+        int, Meta(ge=1, description="Messages that wait or are unconfirmed, for each connection.")
+    ] = 2000
+    idle_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds after which an unused connection is closed.")
+    ] = 600.0
+    stalled_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Seconds without any confirm, while messages wait for one, "
+            "after which a connection is dropped.",
+        ),
+    ] = 30.0
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for each message."""
+
+    timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Seconds for a publish in all, from the request to the broker's confirm.",
+        ),
+    ] = 4.0
+    max_timeout: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="Ceiling of what a client may ask for with Prefer: wait."),
+    ] = 60.0
+    mandatory: Annotated[
+        bool,
+        Meta(
+            description="Whether a message that no queue takes is a 404, "
+            "where the client does not say."
+        ),
+    ] = False
+    persistent: Annotated[
+        bool,
+        Meta(
+            description="Whether messages survive a restart of the broker, "
+            "where the client does not say."
+        ),
+    ] = True
+    max_messages: Annotated[
+        int, Meta(ge=1, description="Messages that wait or are unconfirmed, in each backend.")
+    ] = 10_000
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Bytes of those messages and of bodies that are arriving, in each backend.",
+        ),
+    ] = 64 * MIB
+    allow_remote_guest: Annotated[
+        bool,
+        Meta(
+            description="Let the user guest publish from other hosts. RabbitMQ lets guest in over "
+            "loopback only, and takes all our clients to be there."
+        ),
+    ] = False
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
-    debug: bool = False
-    xsrf_cookies: bool = False
+    """What the gateway does."""
+
+    debug: Annotated[
+        bool,
+        Meta(description="Log at DEBUG, and use handlers marked debug_only (in the foreground)."),
+    ] = False
+    xsrf_cookies: Annotated[
+        bool,
+        Meta(
+            description="Accepted from the original's file. Cookies are never used; "
+            "true gives a warning."
+        ),
+    ] = False
     paths: Paths = Paths()
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
 
 
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
-    ports: tuple[int, ...] = (8000,)
-    address: str = "127.0.0.1"  # "" = all interfaces, the default with a config file
-    no_keep_alive: bool = False
-    xheaders: bool = False
-    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    max_connections: int = 10000
-    max_body_bytes: int = 10 * 1024 * 1024
-    max_header_bytes: int = 16 * 1024
-    max_header_fields: int = 100
-    header_timeout: float = 10.0
-    body_timeout: float = 10.0  # without a byte of the body arriving
-    idle_timeout: float = 75.0  # keep-alive, between requests
-    drain_timeout: float = 10.0
+    """Where and how HTTP is served."""
+
+    ports: Annotated[
+        tuple[Port, ...], Meta(min_length=1, description="One backend process for each.")
+    ] = (8000,)
+    address: Annotated[
+        str,
+        Meta(
+            description="Address to listen on; empty: all interfaces, which is the default "
+            "with a configuration file."
+        ),
+    ] = "127.0.0.1"
+    no_keep_alive: Annotated[
+        bool, Meta(description="Close each client connection after one request.")
+    ] = False
+    xheaders: Annotated[
+        bool, Meta(description="Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="Networks whose word on the client's address counts.")
+    ] = ("127.0.0.0/8", "::1/128")
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Client connections of each backend.")
+    ] = 10_000
+    max_body_bytes: Annotated[
+        int, Meta(ge=1, le=512 * MIB, description="Bytes of a request's body, at most.")
+    ] = 10 * MIB
+    max_header_bytes: Annotated[
+        int,
+        Meta(ge=1 * KIB, le=1 * MIB, description="Bytes of a request's line and headers, at most."),
+    ] = 16 * KIB
+    max_header_fields: Annotated[
+        int, Meta(ge=1, le=10_000, description="Header fields of a request, at most.")
+    ] = 100
+    header_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds for a request's headers to arrive.")
+    ] = 10.0
+    body_timeout: Annotated[
+        float,
+        Meta(gt=0, description="Seconds without a byte of the body, or of room for the answer."),
+    ] = 10.0
+    idle_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds for which an idle client connection is kept.")
+    ] = 75.0
+    drain_timeout: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
+    ] = 10.0
 
 
 class Route(msgspec.Struct, frozen=True):
+    """A regular expression for the raw path, and the dotted class that answers."""
+
     pattern: str
-    endpoint: str  # dotted class: statelessd.Publisher, statelessd.Stats, statelessd.Dashboard
+    endpoint: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. ``routes`` empty: the built-in ones; ``logging`` None: plain lines on stderr."""
+
+    daemon: Daemon = Daemon()
     application: Application = Application()
     http_server: HTTPServer = HTTPServer()
-    routes: tuple[Route, ...] = ()  # empty: the built-in ones
+    routes: tuple[Route, ...] = ()
+    logging: dict[str, Any] | None = None
+
+
+SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "Daemon": ("daemon", Daemon),
+    "Application": ("application", Application),
+    "HTTPServer": ("http_server", HTTPServer),
+}
+"""The file's top-level keys -> Config's attributes; Routes and Logging have forms of their own."""

@@ -192,7 +192,8 @@ class BrokerConnection(asyncio.Protocol):
                 self._stop_login_timer()
                 self._owner.connection_opened()
             case events.Closed(code, text, opened):
-                self._reason = self._reason or f"the broker closed the connection: {code} {text}"
+                said = f"the broker closed it: {code} {text}" if code else "closed in order"
+                self._reason = self._reason or said
                 if not opened:
                     self._owner.connection_refused(code, text)
                 self._flush()  # our Close-Ok

@@ -1,6 +1,5 @@
 """Routes -> the router and the ASGI application for whatever is not a publish."""
 
-import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from ..config import Paths, Route
+from ..config_loader import load_class
 from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
 from .endpoints.page import problem_response
@@ -38,18 +38,6 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
     ]
     rules.append(("/static/.+", _static_files(paths)))
     return Router(rules)
-
-
-def load_class(dotted: str) -> type:
-    """``package.Class`` -> the class. Raises ImportError, which names what is missing."""
-    module, _, name = dotted.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (AttributeError, ValueError) as error:
-        raise ImportError(f"there is no class {dotted}") from error
-    if not isinstance(found, type):
-        raise ImportError(f"{dotted} is no class")  # noqa: TRY004 - one error for all of it
-    return found
 
 
 def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:

@@ -1,0 +1,7 @@
+"""``python -m statelessd``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""Detaching from the terminal, and the pidfile that says so."""
+
+import fcntl
+import logging
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import daemon
+
+logger = logging.getLogger(__name__)
+
+
+class DaemonError(Exception):
+    """Why it cannot become a daemon; told on the terminal, before it detaches."""
+
+
+class PidFile:
+    """Locked for as long as the daemon lives, so that a stale one is told from a live one.
+
+    ``acquire`` is called before detaching, when there is still somebody to tell;
+    the lock goes along, for it belongs to the open file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = -1
+
+    def acquire(self) -> None:
+        """Raises DaemonError when a daemon lives or the file cannot be written."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DaemonError(
+                f"{self._path}: statelessd runs already, as process {self._recorded()}"
+            ) from None
+        except OSError as error:
+            raise DaemonError(f"{self._path}: {error.strerror}") from error
+        recorded = self._recorded()
+        if recorded and _is_statelessd(recorded):  # one that does not lock: of 2013, perhaps
+            raise DaemonError(f"{self._path}: statelessd runs already, as process {recorded}")
+        if recorded:
+            logger.warning("%s is stale: process %d is gone", self._path, recorded)
+
+    def _recorded(self) -> int:
+        try:
+            return int(self._path.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def __enter__(self) -> Self:
+        """In the daemon: write its process id."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def _is_statelessd(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"statelessd" in command
+
+
+def check_user(name: str | None) -> None:
+    """Raises DaemonError when the backends could not become that user."""
+    if name is None:
+        return
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise DaemonError(f"Daemon.user: there is no user {name!r}") from None
+    if os.getuid() not in (0, user.pw_uid):
+        raise DaemonError(f"Daemon.user: only root can become {name!r}")
+
+
+def detach(run: Callable[[], int], *, pidfile: PidFile | None, keep: Sequence[Any]) -> int:
+    """Run in the background, detached; returns, in the daemon only, what ``run`` returns.
+
+    The calling process ends with status 0. ``keep``: files that stay open.
+    """
+    held = [*keep] if pidfile is None else [*keep, pidfile.descriptor]
+    context = daemon.DaemonContext(
+        files_preserve=held,
+        pidfile=pidfile,
+        working_directory="/",
+        umask=0o022,
+        detach_process=True,
+        prevent_core=False,
+        signal_map={},  # the supervisor waits for its signals
+    )
+    with context:
+        return run()
