@@ -1,0 +1,69 @@
+# Run "make help" for the list of targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Made anew when the dependencies change.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-integration lint format docs bench broker broker-stop constraints build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
+	@$(BIN)/python scripts/run.py
+
+test: $(READY) ## Set everything up and run all tests
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl php-cli php-curl
+	@$(BIN)/pytest
+
+test-unit: $(READY) ## Run the tests that need no broker
+	@$(BIN)/pytest tests/unit
+
+test-integration: $(READY) ## Run the tests with a real RabbitMQ, curl and PHP
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl php-cli php-curl
+	@$(BIN)/pytest tests/integration
+
+lint: $(READY) ## Check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(READY) ## Write docs/configuration.md from the settings' declarations
+	@$(BIN)/python -m statelessd.config_report
+
+bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
+	@$(BIN)/python scripts/debian.py rabbitmq-server wrk
+	@$(BIN)/python bench/run.py $(BENCH)
+
+broker: $(READY) ## Start the development broker and leave it running
+	@$(BIN)/python scripts/broker.py start
+
+broker-stop: $(READY) ## Stop the development broker
+	@$(BIN)/python scripts/broker.py stop
+
+build: $(READY) ## Build the wheel and the source distribution into dist/
+	@$(BIN)/pip --disable-pip-version-check wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
+
+constraints: $(READY) ## Pin what is installed now in constraints.txt
+	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## Remove everything that was built, installed or started here
+	@test ! -x $(BIN)/python || $(BIN)/python scripts/broker.py stop
+	@rm -rf $(VENV) .run dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@echo "Installing into $(VENV) …"
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable . --requirement requirements-dev.txt
+	@touch $(READY)

@@ -1,0 +1,103 @@
+"""Debian's packages that the project uses: found, or installed, or named.
+
+debian.py rabbitmq-server php-cli php-curl
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# What tells that a package is there: a program, or a file.
+EVIDENCE = {
+    "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "php-cli": "php",
+    "php-curl": "/usr/share/doc/php-curl",
+    "curl": "curl",
+    "wrk": "wrk",
+}
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)
+
+
+class MissingPackagesError(Exception):
+    """Packages that are not there and cannot be installed from here."""
+
+
+def missing(packages: list[str]) -> list[str]:
+    """Those that are not installed."""
+    absent = []
+    for package in packages:
+        evidence = EVIDENCE[package]
+        found = Path(evidence).exists() if evidence.startswith("/") else shutil.which(evidence)
+        if not found:
+            absent.append(package)
+    return absent
+
+
+def ensure(packages: list[str]) -> None:
+    """Install what is missing, as root or with sudo, and say so.
+
+    Raises MissingPackagesError, which says what to install by hand.
+    """
+    absent = missing(packages)
+    if not absent:
+        return
+    names = " ".join(absent)
+    advice = f"install what is missing: apt-get install {names}"
+    if shutil.which("apt-get") is None:
+        raise MissingPackagesError(f"not Debian (there is no apt-get); {advice}")
+    if os.getuid() == 0:
+        prefix = []
+    elif subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        prefix = ["sudo", "-n"]
+    else:
+        raise MissingPackagesError(f"neither root nor sudo without a password; {advice}")
+    print(f"Installing Debian's {names} …", flush=True)
+    _install(prefix, absent)
+    still = missing(absent)
+    if still:
+        raise MissingPackagesError(f"apt-get did not install {' '.join(still)}")
+
+
+def _install(prefix: list[str], packages: list[str]) -> None:
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    apt = [*prefix, *environment, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+    # Debian starts a service when its package is installed, here a broker on 5672
+    # that nobody asked for. A policy of the machine's own is left alone.
+    own_policy = not POLICY.exists()
+    if own_policy:
+        _write_as(prefix, POLICY, NOTHING_STARTS)
+    try:
+        subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*apt, "install", "-y", "--no-install-recommends", *packages],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    except subprocess.CalledProcessError as error:
+        raise MissingPackagesError(f"apt-get failed with status {error.returncode}") from error
+    finally:
+        if own_policy:
+            subprocess.run([*prefix, "rm", "-f", str(POLICY)], check=False)
+
+
+def _write_as(prefix: list[str], path: Path, text: str) -> None:
+    command = [*prefix, "sh", "-c", f"cat > {path} && chmod 755 {path}"]
+    subprocess.run(command, input=text.encode(), check=True)
+
+
+def main() -> int:
+    """The command; exit status 1 when something is missing for good."""
+    try:
+        ensure(sys.argv[1:])
+    except MissingPackagesError as error:
+        print(f"debian.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
