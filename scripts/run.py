@@ -33,7 +33,8 @@ def main() -> int:
         print(f"run.py: port {port} is in use already; try: make run PORT=8001", file=sys.stderr)
         return 1
     # Until the gateway runs, an interruption has to stop the broker all the same.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     broker = broker_script.development_broker()
     ours = not broker.running
     try:

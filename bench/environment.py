@@ -1,0 +1,102 @@
+"""What a run stands on: the peer's virtual environment, versions, the machine and its cores."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).parent / "peers" / "requirements.txt"
+
+
+def peer_python(directory: Path) -> Path:
+    """The interpreter of the peer's virtual environment, which is made when it is missing or old.
+
+    Raises ``subprocess.CalledProcessError`` when pip fails.
+    """
+    python = directory / "bin" / "python"
+    stamp = directory / "installed"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    print("installing the peer's packages", flush=True)
+    venv.create(directory, clear=True, with_pip=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], check=True)
+    stamp.write_text(wanted)
+    return python
+
+
+def our_versions() -> dict[str, str]:
+    names = ("statelessd", "uvicorn", "uvloop", "httptools", "pamqp")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def peer_versions(python: Path) -> dict[str, str]:
+    names = (
+        "fastapi",
+        "starlette",
+        "aio-pika",
+        "aiormq",
+        "pamqp",
+        "uvicorn",
+        "uvloop",
+        "httptools",
+    )
+    program = (
+        "import json, platform, sys; from importlib.metadata import version; "
+        "print(json.dumps({'python': platform.python_version()}"
+        " | {name: version(name) for name in sys.argv[1:]}))"
+    )
+    done = subprocess.run([str(python), "-c", program, *names], capture_output=True, check=True)
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions
+
+
+def machine() -> dict[str, str | int]:
+    """Cores this program may use, memory in MiB, the processor's name, the kernel."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mib": memory // 2**20,
+        "cpu": cpu_model(Path("/proc/cpuinfo").read_text()),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """The first ``model name`` of ``/proc/cpuinfo``; not every architecture has one."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which cores the gateway runs on, and which the broker and wrk; all, when not pinned."""
+
+    gateway: list[int]
+    others: list[int]
+    pinned: bool
+
+    def __str__(self) -> str:
+        if not self.pinned:
+            return "not pinned: gateway, broker and wrk share all cores"
+        gateway, others = (", ".join(map(str, cores)) for cores in (self.gateway, self.others))
+        return f"pinned: the gateway to core {gateway}; broker and wrk to core {others}"
+
+
+def divide(available: Sequence[int], pin: bool) -> Cores:
+    """The first core for the gateway, which is one thread; the others for the rest."""
+    cores = sorted(available)
+    if not pin or len(cores) < 2:
+        return Cores(cores, cores, pinned=False)
+    return Cores(cores[:1], cores[1:], pinned=True)

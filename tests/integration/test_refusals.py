@@ -1,0 +1,217 @@
+"""Each thing that goes wrong is answered as what it is, and the next good publish is a 204."""
+
+import time
+
+import pytest
+import requests
+from waiting import wait_until
+
+import broker as broker_script
+
+RETRYABLE = {"not-published": {True, False}, "unknown": {True}}
+
+
+@pytest.fixture
+def user(broker):
+    """Makes users with a password each, and removes them."""
+    made = []
+
+    def make(name, password="pw", vhost="test", configure="", write=".*", read=""):
+        broker.ctl("add_user", name, password)
+        made.append(name)
+        if write is not None:
+            broker.ctl("set_permissions", "-p", vhost, name, configure, write, read)
+        return {"user": name, "password": password}
+
+    yield make
+    for name in made:
+        broker.ctl("delete_user", name)
+
+
+def is_problem(answer, status, kind, outcome="not-published"):
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    document = answer.json()
+    assert (answer.status_code, document["type"], document["outcome"]) == (
+        status,
+        f"/docs#{kind}",
+        outcome,
+    ), document
+    assert document["status"] == status
+    assert document["retryable"] in RETRYABLE[outcome]
+    assert document["detail"]
+    if status in (429, 503):
+        assert int(answer.headers["retry-after"]) > 0
+    return document
+
+
+@pytest.fixture
+def good(gateway, queue):
+    """A publish that has to work before and after whatever the test does."""
+    path = f"/test/{queue.name}/k"
+
+    def publish():
+        answer = gateway.publish(path, data={"body": "good"})
+        assert answer.status_code == 204, answer.text
+
+    publish()
+    yield path
+    publish()
+    assert queue.bodies() == [b"good", b"good"]
+
+
+def test_a_wrong_password_after_a_right_one(gateway, good):
+    answer = gateway.publish(good, password="wrong", data={"body": "bad"})
+    is_problem(answer, 401, "unauthorized")
+    assert answer.headers["www-authenticate"] == 'Basic realm="statelessd"'
+
+
+def test_an_unknown_user(gateway, good):
+    answer = gateway.publish(good, user="nobody", data={"body": "bad"})
+    is_problem(answer, 401, "unauthorized")
+
+
+def test_a_missing_virtual_host(gateway, good):
+    answer = gateway.publish("/missing/test/k", data={"body": "bad"})
+    is_problem(answer, 404, "virtual-host-not-found")
+
+
+def test_a_virtual_host_without_permission(gateway, good, user):
+    answer = gateway.publish("/%2f/test/k", **user("stranger"), data={"body": "bad"})
+    is_problem(answer, 403, "forbidden")
+
+
+def test_an_exchange_without_permission(gateway, good, user):
+    answer = gateway.publish(good, **user("reader", write="^nothing$"), data={"body": "bad"})
+    document = is_problem(answer, 403, "forbidden")
+    assert "access to exchange" in document["detail"]
+
+
+def test_a_missing_exchange(gateway, good):
+    answer = gateway.publish("/test/missing/k", data={"body": "bad"})
+    is_problem(answer, 404, "exchange-not-found")
+
+
+def test_an_internal_exchange(gateway, good, amqp):
+    amqp().exchange_declare("inside", "topic", internal=True, auto_delete=True)
+    try:
+        answer = gateway.publish("/test/inside/k", data={"body": "bad"})
+        is_problem(answer, 403, "forbidden")
+    finally:
+        amqp().exchange_delete("inside")
+
+
+def test_a_refused_topic(gateway, good, user, broker, queue):
+    topical = user("topical")
+    broker.ctl("set_topic_permissions", "-p", "test", "topical", queue.name, "^yes", "")
+    answer = gateway.publish(f"/test/{queue.name}/no", **topical, data={"body": "bad"})
+    assert "access to topic" in is_problem(answer, 403, "forbidden")["detail"]
+
+
+def test_a_user_id_of_somebody_else(gateway, good):
+    answer = gateway.publish(good, data={"body": "bad", "user_id": "somebody"})
+    is_problem(answer, 403, "forbidden")
+
+
+def test_a_users_connection_limit(gateway, good, user, broker):
+    limited = user("limited")
+    broker.ctl("set_user_limits", "limited", '{"max-connections": 0}')
+    headers = {"Prefer": "wait=1"}
+    answer = gateway.publish(good, **limited, data={"body": "bad"}, headers=headers)
+    document = is_problem(answer, 503, "broker-unavailable")
+    assert "limit" in document["detail"]
+
+
+def test_a_full_queue_that_rejects(gateway, good, amqp):
+    channel = amqp()
+    arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    channel.queue_declare("full", exclusive=True, arguments=arguments)
+    assert gateway.publish("/test//full", data={"body": "1"}).status_code == 204
+    answer = gateway.publish("/test//full", data={"body": "2"})
+    is_problem(answer, 503, "nacked", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({}, "body"),
+        ({"type": "no body"}, "data-binary"),
+        ({"body": "x", "priority": "300"}, "priority"),
+        ({"body": "x", "expiration": "soon"}, "expiration"),
+        ({"body": "x", "headers": "{"}, "headers"),
+        ({"body": "x", "reply_to": "amq.rabbitmq.reply-to"}, "reply_to"),
+        ({"body": "x", "headers": '{"CC": 1}'}, "CC"),
+        ({"body": "x", "headers": '{"h": "%s"}' % ("x" * 140_000)}, "frame"),
+    ],
+)
+def test_what_the_broker_would_close_its_connection_over(gateway, good, form, words):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = gateway.publish(good, data=form, headers=headers)
+    assert words in is_problem(answer, 400, "bad-request")["detail"]
+
+
+def test_a_body_over_the_limit(gateway, good):
+    headers = {"Content-Type": "application/octet-stream"}
+    answer = gateway.publish(good, data=b"x" * (10 * 1024 * 1024 + 1), headers=headers)
+    is_problem(answer, 413, "too-large")
+
+
+def test_no_authorization(gateway, good):
+    answer = requests.post(f"{gateway.url}{good}", data={"body": "x"}, timeout=5)
+    is_problem(answer, 401, "unauthorized")
+
+
+def test_other_methods_and_pages(gateway, good):
+    answer = requests.get(f"{gateway.url}{good}", timeout=5)
+    is_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+    answer = requests.post(f"{gateway.url}/stats", timeout=5)
+    is_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET, HEAD"
+    is_problem(requests.get(f"{gateway.url}/nothing", timeout=5), 404, "not-found")
+
+
+def test_the_original_listened_to_guest_from_anywhere_and_this_does_not(start_gateway):
+    settings = {"HTTPServer": {"xheaders": True}}
+    gateway = start_gateway(settings)
+    headers = {"X-Real-IP": "192.0.2.7"}
+    answer = gateway.publish("/test/test/k", data={"body": "x"}, headers=headers)
+    is_problem(answer, 403, "forbidden")
+    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    settings["Application"] = {"publish": {"allow_remote_guest": True}}
+    allowing = start_gateway(settings)
+    answer = allowing.publish("/test/test/k", data={"body": "x"}, headers=headers)
+    assert answer.status_code == 204
+
+
+def test_a_broker_that_is_down_and_comes_back(tmp_path, start_gateway):
+    with broker_script.Broker(tmp_path / "own") as own:
+        gateway = start_gateway(against=own)
+        assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
+        own.node.stop()
+        started = time.monotonic()
+        headers = {"Prefer": "wait=1"}
+        answer = gateway.publish("/test/test/k", data={"body": "lost"}, headers=headers)
+        assert time.monotonic() - started < 2
+        is_problem(answer, 503, "broker-unavailable")
+        wait_until(lambda: not gateway.stats()["connections"]["test:guest"]["connected"])
+        own.node.start()
+        answer = gateway.publish("/test/test/k", data={"body": "after"})
+        assert answer.status_code == 204
+        assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "2"
+
+
+def test_a_broker_in_alarm(tmp_path, start_gateway):
+    with broker_script.Broker(tmp_path / "own") as own:
+        gateway = start_gateway(against=own)
+        assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
+        own.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+        held = gateway.publish("/test/test/k", data={"body": "held"}, headers={"Prefer": "wait=1"})
+        is_problem(held, 504, "unconfirmed", "unknown")
+        refused = gateway.publish("/test/test/k", data={"body": "refused"})
+        is_problem(refused, 503, "broker-blocked")
+        own.ctl("set_vm_memory_high_watermark", "0.4")
+        answer = wait_until(
+            lambda: gateway.publish("/test/test/k", data={"body": "after"}).status_code == 204
+        )
+        assert answer
+        assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "3"
