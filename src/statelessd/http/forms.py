@@ -4,7 +4,8 @@ Values stay bytes: one of them is the message's body, which has to arrive bit
 for bit.
 """
 
-from urllib.parse import unquote_to_bytes
+import re
+from binascii import a2b_qp
 
 from multipart import (
     MultipartError,
@@ -16,6 +17,9 @@ from multipart import (
 from .errors import bad_request
 
 MAX_FIELDS = 1000
+
+_STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_IDENTITY_ENCODINGS = ("7bit", "8bit", "binary")  # RFC 2045 section 6.2: the bytes are as they are
 
 Pairs = list[tuple[bytes, bytes]]
 """Names and values in the order in which they were sent."""
@@ -35,21 +39,30 @@ def decode_urlencoded(data: bytes) -> Pairs:
     for field in data.split(b"&"):
         if field:
             name, _, value = field.partition(b"=")
-            pairs.append((name, value) if plain else (_unquote(name), _unquote(value)))
+            if not plain and (b"%" in field or b"+" in field):
+                name, value = _unquote(name), _unquote(value)
+            pairs.append((name, value))
     return pairs
 
 
 def _unquote(data: bytes) -> bytes:
     if b"+" in data:
         data = data.replace(b"+", b" ")
-    return unquote_to_bytes(data) if b"%" in data else data
+    if b"%" not in data:
+        return data
+    if _STRAY_PERCENT.search(data):
+        data = _STRAY_PERCENT.sub(b"%25", data)
+    # Quoted-printable with another sign, and so decoded in C: 10 MB of escapes
+    # take 0.1 s, where urllib takes a second, and seven for nothing but "%".
+    return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def decode_multipart(data: bytes, content_type: bytes) -> Pairs:
     """A body of ``multipart/form-data`` (RFC 7578); a file part counts like any other.
 
-    Raises RequestError for a body that is malformed or cut short, and for more
-    than MAX_FIELDS parts.
+    Raises RequestError for a body that is malformed or cut short, for more than
+    MAX_FIELDS parts, and for a part with a Content-Transfer-Encoding to undo:
+    RFC 7578 section 4.7 deprecates it, and publishing it undecoded would be wrong.
     """
     # ``multipart`` takes a third of the time that ``python-multipart`` takes for
     # a small form, and about the same for a large file.
@@ -65,11 +78,15 @@ def decode_multipart(data: bytes, content_type: bytes) -> Pairs:
         ) as parser:
             for event in parser.parse(data):
                 if isinstance(event, MultipartSegment):
+                    encoding = event.header("Content-Transfer-Encoding", "binary")
+                    if encoding.strip().lower() not in _IDENTITY_ENCODINGS:
+                        raise bad_request("A part of the form has a Content-Transfer-Encoding.")
                     name, pieces = event.name.encode(), []
                 elif event:
                     pieces.append(bytes(event))
                 else:  # the end of this part
                     pairs.append((name, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
     except (MultipartError, UnicodeError) as error:
-        raise bad_request(f"The multipart form is malformed: {error}.") from error
+        reason = error.args[0] if isinstance(error, MultipartError) else "it is not UTF-8"
+        raise bad_request(f"The multipart form is malformed: {reason}.") from error
     return pairs

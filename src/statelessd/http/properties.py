@@ -85,20 +85,36 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
     ``http_build_query`` writes a PHP list with the keys 0, 1, …; ``[]`` means
     the next number. Later values replace earlier ones. Raises RequestError.
     """
-    table: dict[str, Any] = {}
+    table = _Level()
     for name, value in pairs:
-        *path, last = _bracket_path(name)
+        *path, last = bracket_path(name)
         node = table
-        for key in path:
-            child = node.get(key or str(len(node)))
-            if not isinstance(child, dict):
-                child = node[key or str(len(node))] = {}
+        for raw_key in path:
+            key = node.key(raw_key)
+            child = node.get(key)
+            if not isinstance(child, _Level):
+                child = node[key] = _Level()
             node = child
-        node[last or str(len(node))] = value
+        node[node.key(last)] = value
     return {name: _lists(value) for name, value in table.items()}
 
 
-def _bracket_path(name: str) -> list[str]:
+class _Level(dict[str, Any]):
+    """What one pair of brackets chooses from. Like a PHP array it knows its next number."""
+
+    next = 0
+
+    def key(self, raw: str) -> str:
+        if not raw:
+            raw = str(self.next)
+        # No longer than PHP's integers; 007 is text there, and is no number here.
+        if len(raw) <= 18 and raw.isascii() and raw.isdigit() and (raw == "0" or raw[0] != "0"):
+            self.next = max(self.next, int(raw) + 1)
+        return raw
+
+
+def bracket_path(name: str) -> list[str]:
+    """``headers[a][b]`` -> ``["a", "b"]``. Raises RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
         raise bad_request(f"{name!a} is no header field: write headers[name].")

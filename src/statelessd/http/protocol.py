@@ -82,7 +82,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._deaf = True
-        for cycle in [self._active, self.cycle, *(cycle for cycle, _ in self.pipeline)]:
+        for cycle in {self._active, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
             if isinstance(cycle, PublishCycle):
                 self._release(cycle)
                 if cycle.publish is not None and not cycle.response_complete:
@@ -399,7 +399,7 @@ class GatewayProtocol(HttpToolsProtocol):
         # A loop, for each start may end in an answer, and a recursion has an end.
         self._advancing = True
         try:
-            while self.pipeline and not self.flow.write_paused and not self._deaf:
+            while self.pipeline and not self.flow.write_paused and not self.transport.is_closing():
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
                 if not cycle.response_complete:
@@ -453,6 +453,7 @@ class GatewayProtocol(HttpToolsProtocol):
             else:
                 self._decide(cycle, error.outcome, error.detail)
             return
+        self._in_head = False
         refused = PublishCycle(self._answer, None, {}, b"", False)
         refused.method = ""  # unknown: nothing to count
         refused.length = -1  # whatever still comes is not in step

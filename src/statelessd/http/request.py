@@ -21,7 +21,9 @@ URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_WAIT = re.compile(rb'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
+# Text between commas; those in a quoted string are part of it. A quote that
+# nothing closes runs to the end, which keeps the search linear.
+_PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -78,16 +80,26 @@ def parse_authorization(value: bytes | None) -> Credentials:
         credentials = Credentials(username.decode(), password.decode())
     except (binascii.Error, UnicodeDecodeError):
         colon = b""
-    if not colon or not credentials.username:
+    # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
+    if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
         # Raised here and not above: the exception there holds the secret.
         raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
     return credentials
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one."""
-    match = _WAIT.search(prefer)
-    return float(match[1]) if match else None
+    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one.
+
+    Of several the first one counts (section 2), even if it is not valid.
+    """
+    for preference in _PREFERENCE.findall(prefer):
+        name, _, value = preference.partition(b";")[0].partition(b"=")
+        if name.strip().lower() == b"wait":
+            value = value.strip()
+            if len(value) > 1 and value[:1] == value[-1:] == b'"':
+                value = value[1:-1]
+            return float(value) if value.isdigit() else None
+    return None
 
 
 def read_message(
@@ -143,10 +155,15 @@ def _form_body(pairs: Pairs) -> bytes:
 
 
 def _from_pairs(pairs: Pairs) -> dict[str, Any]:
-    """Of one source, by name; the last one wins, and an empty value is as good as none."""
+    """Of one source, by name; the last one wins, and an empty value is as good as none.
+
+    ``headers`` and ``headers[name]`` add up: of one message header, too, the
+    last one wins.
+    """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     brackets: list[tuple[str, str]] = []
+    before = 0  # how many of them the table came after
     for raw_name, raw_value in pairs:
         if raw_name == b"body":
             continue
@@ -156,12 +173,14 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
             continue  # an unknown field, whatever it is called
         if name == "headers":
             table = properties.parse_headers(raw_value) if raw_value else {}
+            before = len(brackets)
         elif name.startswith("headers["):
             brackets.append((raw_name.decode(), _text(name, raw_value)))
         elif name in properties.NAMES or name == "mandatory":
             fields[name] = _text(name, raw_value)
     if brackets:
-        table = {**table, **properties.bracket_headers(brackets)}
+        kept = [b for b in brackets[:before] if properties.bracket_path(b[0])[0] not in table]
+        table = {**table, **properties.bracket_headers(kept + brackets[before:])}
     if table:
         fields["headers"] = table
     return {name: value for name, value in fields.items() if value != ""}

@@ -1,4 +1,4 @@
-from urllib.parse import quote_from_bytes, urlencode
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlencode
 
 import pytest
 import requests
@@ -23,6 +23,9 @@ pairs = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40)), max_
         (b"&&a=1&", [(b"a", b"1")]),
         (b"", []),
         (b"a=%zz%4", [(b"a", b"%zz%4")]),  # as browsers and PHP have it
+        (b"a=%zz%41%%42", [(b"a", b"%zzA%B")]),
+        (b"a=1&b=%3D=%26", [(b"a", b"1"), (b"b", b"==&")]),
+        (b"a=%41\r\n=\n%0a", [(b"a", b"A\r\n=\n\n")]),
         (b"a=1;b=2", [(b"a", b"1;b=2")]),
         (b"a=%00%FF", [(b"a", b"\x00\xff")]),
         (b"%61=1", [(b"a", b"1")]),
@@ -48,6 +51,12 @@ def test_a_body_of_any_bytes_survives(body):
 @given(st.binary(max_size=200))
 def test_any_bytes_are_some_form(data):
     decode_urlencoded(data)
+
+
+@given(st.lists(st.sampled_from([b"%", b"=", b"4", b"f", b"z", b"\r", b"\n", b"_", b"\xff"])))
+def test_escapes_are_read_as_urllib_reads_them(pieces):
+    value = b"".join(pieces)
+    assert decode_urlencoded(b"body=" + value) == [(b"body", unquote_to_bytes(value))]
 
 
 def test_too_many_fields_are_refused():
@@ -78,6 +87,34 @@ def test_multipart_values_keep_every_byte(value):
 def test_a_file_may_be_the_body():
     data = multipart((b'name="body"; filename="x.bin"\r\nContent-Type: image/png', b"\x89PNG"))
     assert decode_multipart(data, CONTENT_TYPE) == [(b"body", b"\x89PNG")]
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"7BIT"])
+def test_a_part_may_say_that_its_bytes_are_as_they_are(encoding):
+    part = b'name="body"\r\nContent-Transfer-Encoding: ' + encoding
+    assert decode_multipart(multipart((part, b"x")), CONTENT_TYPE) == [(b"body", b"x")]
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable", b"x-other"])
+def test_an_encoded_part_is_not_published_as_it_is(encoding):
+    part = b'name="body"\r\nContent-Transfer-Encoding: ' + encoding
+    with pytest.raises(RequestError, match="Content-Transfer-Encoding"):
+        decode_multipart(multipart((part, b"aGk=")), CONTENT_TYPE)
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
+def test_parts_of_any_bytes_are_read_back(values):
+    boundary = b"a-boundary-that-no-value-has"
+    data = multipart(*[(b'name="body"', value) for value in values], boundary=boundary)
+    content_type = b"multipart/form-data; boundary=" + boundary
+    assert decode_multipart(data, content_type) == [(b"body", value) for value in values]
+
+
+def test_an_error_quotes_nothing_of_the_form():
+    data = multipart((b'name="secret\xff"', b"1"))
+    with pytest.raises(RequestError) as error:
+        decode_multipart(data, CONTENT_TYPE)
+    assert "secret" not in error.value.detail
 
 
 def test_a_quoted_boundary():

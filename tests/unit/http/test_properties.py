@@ -125,6 +125,12 @@ def test_garbage_raises_nothing_but_a_request_error(text):
         ([("headers[t][0]", "x"), ("headers[t][1]", "y")], {"t": ["x", "y"]}),
         ([("headers[t][]", "x"), ("headers[t][]", "y")], {"t": ["x", "y"]}),
         ([("headers[t][1]", "x"), ("headers[t][2]", "y")], {"t": {"1": "x", "2": "y"}}),
+        # [] is one more than the greatest number so far, and replaces nothing
+        ([("headers[t][1]", "x"), ("headers[t][]", "y")], {"t": {"1": "x", "2": "y"}}),
+        ([("headers[t][5]", "x"), ("headers[t][]", "y")], {"t": {"5": "x", "6": "y"}}),
+        ([("headers[t][a]", "x"), ("headers[t][]", "y")], {"t": {"a": "x", "0": "y"}}),
+        ([("headers[t][007]", "x"), ("headers[t][]", "y")], {"t": {"007": "x", "0": "y"}}),
+        ([("headers[t][][a]", "x"), ("headers[t][][a]", "y")], {"t": [{"a": "x"}, {"a": "y"}]}),
         ([("headers[0]", "x")], {"0": "x"}),  # headers itself is always a table
         ([("headers[a]", "1"), ("headers[a]", "2")], {"a": "2"}),
         ([("headers[a]", "1"), ("headers[a][b]", "2")], {"a": {"b": "2"}}),

@@ -100,6 +100,8 @@ class TestAuthorization:
             b"Basic " + base64.b64encode(b"no-colon-secret"),
             b"Basic " + base64.b64encode(b":password-secret"),
             b"Basic " + base64.b64encode(b"\xff:secret"),
+            b"Basic " + base64.b64encode(b"a\0b:secret"),
+            b"Basic " + base64.b64encode(b"a:secret\0"),
         ],
     )
     def test_anything_else_is_unauthorized_and_quotes_nothing(self, value):
@@ -128,6 +130,13 @@ class TestAuthorization:
         (b"wait=abc", None),
         (b"wait=-1", None),
         (b"await=5", None),
+        (b"wait=abc, wait=5", None),  # only the first one counts
+        (b'foo="x, wait=9", wait=5', 5.0),
+        (b'foo="\\", wait=9", wait=5', 5.0),
+        (b"foo; wait=5", None),  # a parameter of foo
+        (b'wait="5', None),
+        (b'foo="never closed, wait=5', None),
+        (b"wait=9999999999", 9999999999.0),
         (b"wait=1.5", None),
         (b"", None),
     ],
@@ -185,6 +194,18 @@ class TestForm:
     def test_json_and_bracket_headers(self):
         message = form(b'body=x&headers={"a":1,"b":2}&headers[b]=3&headers%5Bc%5D%5Bd%5D=4')
         assert properties_of(message)["headers"] == {"a": 1, "b": "3", "c": {"d": "4"}}
+
+    @pytest.mark.parametrize(
+        ("data", "table"),
+        [
+            (b'headers[b]=3&headers[c]=4&headers={"b":2}', {"b": 2, "c": "4"}),
+            (b'headers={"b":2}&headers[b]=3', {"b": "3"}),
+            (b'headers={"b":2}&headers={"a":1}', {"a": 1}),
+            (b"headers[b]=3&headers=", {"b": "3"}),
+        ],
+    )
+    def test_of_one_message_header_the_last_one_wins(self, data, table):
+        assert properties_of(form(b"body=x&" + data))["headers"] == table
 
     def test_headers_of_query_and_form_add_up(self):
         message = form(b"body=x&headers[a]=form", query=b"headers[a]=query&headers[b]=query")
@@ -299,6 +320,13 @@ def test_garbage_raises_nothing_but_a_request_error(body, query, content_type, h
             )
         except RequestError:
             continue
+
+
+@given(st.binary(max_size=60))
+def test_any_preference_is_read_or_ignored(value):
+    for prefer in (value, b"wait=" + value, b'a="' + value + b'", wait=7'):
+        seconds = wait_seconds(prefer)
+        assert seconds is None or seconds >= 0
 
 
 @given(st.binary(max_size=30), st.binary(max_size=30), st.binary(max_size=30))
