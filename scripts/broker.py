@@ -211,7 +211,7 @@ class Node:
         deadline = time.monotonic() + START_SECONDS
         while not takes_logins(self.host, self.amqp_port):
             if self.process is None or time.monotonic() > deadline:
-                tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-30:])
+                tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-120:])
                 raise BrokerError(f"RabbitMQ did not start; the end of {self.log_path}:\n{tail}")
             time.sleep(0.1)
 

@@ -13,6 +13,9 @@ from ..message import FieldValue, Properties
 from .errors import bad_request
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
+# The table has to fit one frame, of 128 KiB unless the broker says otherwise;
+# escapes make the text some times longer. Parsing more would only take time.
+MAX_HEADERS_TEXT = 512 * 1024  # bytes
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
@@ -43,6 +46,8 @@ def check(fields: dict[str, Any]) -> Properties:
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
     """The field ``headers``: a JSON object. Raises RequestError."""
+    if len(text) > MAX_HEADERS_TEXT:
+        raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if _too_deep(text):
         raise bad_request(f"headers is nested more than {MAX_DEPTH} levels deep.")
     try:

@@ -354,7 +354,10 @@ class GatewayProtocol(HttpToolsProtocol):
         gateway.refresh(self.server_state.default_headers)
         unread = not cycle.complete and not self._in_step(cycle)
         keep_alive = (
-            cycle.keep_alive and not unread and not (gateway.draining and not self.pipeline)
+            cycle.keep_alive
+            and not unread
+            and not (gateway.draining and not self.pipeline)
+            and outcome is not Outcome.SHUTTING_DOWN
         )
         statistics = gateway.statistics
         seconds = self.loop.time() - cycle.started_at

@@ -102,6 +102,7 @@ def test_headers_as_json(text, table):
         b'{"a": "\xff"}', b"{a: 1}",
         b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}",
         b'{"a": ' + b"[" * 100_000,
+        b'{"a": "' + b"x" * properties.MAX_HEADERS_TEXT + b'"}',
     ],
 )  # fmt: skip
 def test_headers_that_are_no_json_object_are_refused(text):

@@ -651,6 +651,12 @@ class TestDrain:
         assert await client.at_end()
 
     @edge_test()
+    async def test_a_backend_that_shuts_down_closes_the_connection(self, edge):
+        edge.publisher.outcome = (Outcome.SHUTTING_DOWN, "")
+        answer = await edge.ask(post())
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+
+    @edge_test()
     async def test_shutdown_closes_the_idle_and_answers_the_busy(self, edge):
         edge.publisher.hold = True
         idle, busy = await edge.connect(), await edge.connect()

@@ -1,0 +1,133 @@
+"""The development broker: private, repeatable, and gone when it is stopped."""
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import broker as broker_script
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def processes_of(run_dir):
+    """Command lines that mention the run directory or the node's name: nothing may be left."""
+    name = broker_script.Broker(run_dir).name
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                environment = (entry / "environ").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if name in command or f"RABBITMQ_NODENAME={name}" in environment:
+                found.append(command)
+    return found
+
+
+def command(*arguments, run_dir, **kwargs):
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "broker.py", *arguments, "--run-dir", run_dir],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **kwargs,
+    )
+
+
+def test_start_use_and_stop(tmp_path, broker):
+    run_dir = tmp_path / "own"
+    with socket.create_server(("127.0.0.1", 0)):  # it chooses ports that are free
+        started = command("start", run_dir=run_dir)
+    assert started.returncode == 0, started.stderr
+    again = command("start", run_dir=run_dir)
+    assert "runs already" in again.stdout
+    own = broker_script.Broker(run_dir)
+    assert broker_script.takes_logins(own.host, own.amqp_port)
+    assert not broker_script.takes_logins(own.host, own.amqp_port, password="wrong")
+    for vhost in ("/", "test"):
+        bindings = own.ctl("list_bindings", "-p", vhost, "source_name", "destination_name")
+        assert "test\ttest" in bindings
+    listening = own.ctl("status", "--formatter", "json")
+    assert all("0.0.0.0" not in str(x) for x in json.loads(listening)["listeners"])
+    assert command("stop", run_dir=run_dir).returncode == 0
+    assert processes_of(run_dir) == []
+    assert command("status", run_dir=run_dir).returncode == 1
+    # The other one, that of these tests, is as it was.
+    assert broker_script.takes_logins(broker.host, broker.amqp_port)
+
+
+def test_a_process_id_that_was_used_again_is_not_touched(tmp_path):
+    own = broker_script.Broker(tmp_path)
+    own.node.directory.mkdir(parents=True)
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        recorded = {"pid": other.pid, "started": "12345"}
+        (own.node.directory / "process.json").write_text(json.dumps(recorded))
+        assert not own.running
+        own.stop()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path):
+    own = broker_script.Broker(tmp_path, extra_conf="no.such.setting = 1")
+    try:
+        with pytest.raises(broker_script.BrokerError, match=r"no\.such\.setting"):
+            own.start()
+    finally:
+        own.stop()
+    assert processes_of(tmp_path) == []
+
+
+def test_it_works_as_an_ordinary_user(tmp_path_factory):
+    if os.getuid() != 0:
+        return  # then every other test here has shown it
+    directory = tmp_path_factory.mktemp("ordinary")
+    user = pwd.getpwnam("nobody")
+    for parent in [directory, *directory.parents][:3]:
+        parent.chmod(0o755)
+    scripts = directory / "scripts"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.chown(directory, user.pw_uid, user.pw_gid)
+
+    def as_nobody(*arguments):
+        return subprocess.run(
+            ["/usr/bin/python3", "-B", scripts / "broker.py", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
+            cwd=directory,
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+        )
+
+    try:
+        started = as_nobody("start")
+        assert started.returncode == 0, started.stderr
+        assert as_nobody("status").returncode == 0
+    finally:
+        assert as_nobody("stop").returncode == 0
+    assert as_nobody("status").returncode == 1
+
+
+def test_three_nodes_are_a_cluster(tmp_path):
+    with broker_script.Broker(tmp_path, nodes=3) as cluster:
+        status = json.loads(cluster.ctl("cluster_status", "--formatter", "json"))
+        assert sorted(status["running_nodes"]) == sorted(node.name for node in cluster.nodes)
+        for node in cluster.nodes:
+            assert broker_script.takes_logins(node.host, node.amqp_port)
+    assert processes_of(tmp_path) == []

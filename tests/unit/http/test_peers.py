@@ -1,0 +1,37 @@
+import pytest
+
+from statelessd.http.peers import Peers
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "client"),
+    [
+        ("192.0.2.9", {b"x-real-ip": b"10.0.0.1"}, "192.0.2.9"),
+        ("127.0.0.1", {}, "127.0.0.1"),
+        ("127.0.0.1", {b"x-real-ip": b"192.0.2.1"}, "192.0.2.1"),
+        ("::1", {b"x-real-ip": b" 2001:db8::1 "}, "2001:db8::1"),
+        ("::ffff:127.0.0.1", {b"x-real-ip": b"192.0.2.1"}, "192.0.2.1"),
+        ("127.0.0.1", {b"x-forwarded-for": b"10.9.9.9, 192.0.2.1"}, "192.0.2.1"),
+        ("127.0.0.1", {b"x-forwarded-for": b"192.0.2.1, 127.0.0.2"}, "192.0.2.1"),
+        ("127.0.0.1", {b"x-forwarded-for": b"garbage"}, "127.0.0.1"),
+        ("127.0.0.1", {b"x-real-ip": b"garbage"}, "127.0.0.1"),
+    ],
+)
+def test_whose_request_it_is(peer, headers, client):
+    assert Peers(xheaders=True, trusted_proxies=LOOPBACK).client(peer, headers) == client
+
+
+def test_without_xheaders_it_is_the_peers():
+    peers = Peers(xheaders=False, trusted_proxies=LOOPBACK)
+    assert peers.client("127.0.0.1", {b"x-real-ip": b"192.0.2.1"}) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("::ffff:127.0.0.1", True),
+     ("192.0.2.1", False), ("2001:db8::1", False), ("nonsense", False)],
+)  # fmt: skip
+def test_loopback(peer, expected):
+    assert Peers(xheaders=False, trusted_proxies=()).is_loopback(peer, {}) is expected

@@ -1,0 +1,226 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statelessd import config_loader, config_report
+from statelessd.config import SECTIONS, Config
+from statelessd.config_loader import ConfigError, environment_name, leaves, load
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        path = tmp_path / "statelessd.yml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def errors(path, environment=None):
+    with pytest.raises(ConfigError) as error:
+        load(path, environment or {})
+    return error.value.errors
+
+
+def test_the_originals_file_loads_and_means_what_it_says(pytestconfig):
+    path = pytestconfig.rootpath / "examples" / "original.yaml"
+    loaded = load(path, {})
+    config = loaded.config
+    assert config.daemon.pidfile == "/var/run/statelessd/statelessd.pid"
+    assert config.daemon.user == "nginx"
+    assert config.application.debug is False
+    assert config.application.paths.static == "/usr/share/statelessd/static"
+    assert config.application.paths.templates == "/usr/share/statelessd/templates"
+    assert (config.application.rabbitmq.host, config.application.rabbitmq.port) == (
+        "localhost",
+        5672,
+    )
+    assert config.http_server.ports == (8000, 8001, 8002, 8003, 8004)
+    assert config.http_server.address == ""  # all interfaces, as the original
+    assert [route.endpoint for route in config.routes] == [
+        "statelessd.Publisher",
+        "statelessd.Stats",
+        "statelessd.Dashboard",
+    ]
+    assert config.logging["disable_existing_loggers"] is True
+    assert loaded.warnings == []
+
+
+def test_no_file_at_all():
+    config = load(None, {}).config
+    assert config == Config()
+    assert config.http_server.ports == (8000,)
+    assert config.http_server.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("text", ["", "%YAML 1.2\n---\n", "Application:\nHTTPServer: {}\n"])
+def test_a_file_that_says_nothing(write, text):
+    config = load(write(text), {}).config
+    assert config == msgspec.structs.replace(
+        Config(), http_server=msgspec.structs.replace(Config().http_server, address="")
+    )
+
+
+def test_everything_that_is_wrong_is_told_at_once(write):
+    path = write(
+        """
+Daemon: {pid: x}
+Application:
+  debug: maybe
+  rabbitmq: {prot: 5672, port: 99999, host: 5, heartbeat: }
+  publish: 5
+HTTPServer:
+  ports: [8000, x, 0]
+Rotues: []
+Routes:
+  - [/x, statelessd.Stat]
+  - ['/(a', statelessd.Stats]
+  - ['/([^/]+)', statelessd.Publisher]
+  - 5
+  - [/z, no.such.Thing]
+Logging: 5
+"""
+    )
+    got = errors(path, {"STATELESSD_PORT": "1", "STATELESSD_APPLICATION_XSRF_COOKIES": "perhaps"})
+    text = "\n".join(got)
+    for expected in (
+        "environment: STATELESSD_PORT is no setting (did you mean STATELESSD_HTTPSERVER_PORTS?)",
+        "environment: STATELESSD_APPLICATION_XSRF_COOKIES: Expected bool",
+        f"{path}: Rotues: unknown section (did you mean Routes?)",
+        f"{path}: Daemon.pid: unknown key (did you mean pidfile?)",
+        f"{path}: Application.debug: Expected bool, got str",
+        f"{path}: Application.rabbitmq.prot: unknown key (did you mean port?)",
+        f"{path}: Application.rabbitmq.port: Expected int <= 65535",
+        f"{path}: Application.rabbitmq.host: Expected str, got int",
+        f"{path}: Application.rabbitmq.heartbeat: has no value",
+        f"{path}: Application.publish: must be a mapping",
+        f"{path}: HTTPServer.ports[1]: Expected int, got str",
+        f"{path}: HTTPServer.ports[2]: Expected int >= 1",
+        f"{path}: Routes[0]: there is no class statelessd.Stat (did you mean statelessd.Stats?)",
+        f"{path}: Routes[1]: '/(a' is no regular expression",
+        f"{path}: Routes[2]: '/([^/]+)' has 1 groups",
+        f"{path}: Routes[3]: must be [regular expression, class]",
+        f"{path}: Routes[4]: No module named 'no'",
+        f"{path}: Logging: must be a mapping",
+    ):
+        assert expected in text
+    assert len(got) == 18
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("HTTPServer: {ports: [8000, 8000]}", "has 8000 more than once"),
+        ("HTTPServer: {ports: []}", "length >= 1"),
+        ("HTTPServer: {trusted_proxies: [here]}", "trusted_proxies[0]: 'here' does not appear"),
+        ("a: [", "no valid YAML at line 1, column 5"),
+        ("Daemon: {user: a, user: b}", "the key 'user' is given twice"),
+        ("- a list", "the file must be a mapping"),
+        ("Daemon: [1]", "Daemon: must be a mapping, not a list"),
+        ("Routes: {a: b}", "Routes: must be a list"),
+        ("Application: !!python/object:os.system {}", "no valid YAML"),
+    ],
+)
+def test_one_thing_wrong(write, text, words):
+    [error] = errors(write(text))
+    assert words in error
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    [error] = errors(tmp_path / "missing.yml")
+    assert error.endswith("missing.yml: cannot be read: No such file or directory")
+
+
+def test_the_environment_overrides_the_file(write):
+    path = write("Application: {rabbitmq: {host: a, port: 1}}\nHTTPServer: {ports: [1]}")
+    loaded = load(
+        path,
+        {
+            "STATELESSD_APPLICATION_RABBITMQ_HOST": "b",
+            "STATELESSD_APPLICATION_PUBLISH_TIMEOUT": "2.5",
+            "STATELESSD_APPLICATION_DEBUG": "True",
+            "STATELESSD_HTTPSERVER_PORTS": "8001, 8002",
+            "STATELESSD_HTTPSERVER_TRUSTED_PROXIES": "",
+            "PATH": "/bin",
+        },
+    )
+    config = loaded.config
+    assert (config.application.rabbitmq.host, config.application.rabbitmq.port) == ("b", 1)
+    assert config.application.publish.timeout == 2.5
+    assert config.application.debug is True
+    assert config.http_server.ports == (8001, 8002)
+    assert config.http_server.trusted_proxies == ()
+    printed = config_report.print_config(loaded)
+    assert "host: b  # environment (STATELESSD_APPLICATION_RABBITMQ_HOST)" in printed
+    assert "port: 1  # file" in printed
+    assert "heartbeat: 30  # default" in printed
+
+
+def test_the_environment_alone():
+    config = load(None, {"STATELESSD_HTTPSERVER_ADDRESS": ""}).config
+    assert config.http_server.address == ""
+
+
+def test_settings_of_tornado_are_named_in_a_warning_and_do_no_harm(write):
+    loaded = load(
+        write("Application: {gzip: true, cookie_secret: x}\nHTTPServer: {ssl_options: {}}"), {}
+    )
+    text = "\n".join(loaded.warnings)
+    assert "Application.cookie_secret, Application.gzip" in text
+    assert "HTTPServer.ssl_options" in text
+
+
+def test_xsrf_cookies_are_not_ignored_without_a_word(write):
+    assert "xsrf_cookies" in load(write("Application: {xsrf_cookies: true}"), {}).warnings[0]
+
+
+def test_relative_paths_start_where_the_command_was_started(write, tmp_path):
+    config = load(
+        write(
+            "Daemon: {pidfile: run/p.pid}\n"
+            "Application: {paths: {base: web, static: static, templates: /abs}}"
+        ),
+        {},
+    ).config
+    assert config.daemon.pidfile == str(tmp_path / "run" / "p.pid")
+    assert config.application.paths.static == str(tmp_path / "web" / "static")
+    assert config.application.paths.templates == "/abs"
+
+
+def test_what_is_printed_loads_to_the_same(write, pytestconfig, tmp_path):
+    loaded = load(pytestconfig.rootpath / "examples" / "original.yaml", {})
+    printed = config_report.print_config(loaded)
+    assert load(write(printed), {}).config == loaded.config
+
+
+def test_the_reference_page_is_up_to_date(pytestconfig):
+    page = pytestconfig.rootpath / "docs" / "configuration.md"
+    assert page.read_text() == config_report.reference(), "run: make docs"
+
+
+def every_setting():
+    return [leaf for section, (_, cls) in SECTIONS.items() for leaf in leaves(cls, section)]
+
+
+def test_each_setting_has_help_and_a_name_of_its_own_in_the_environment():
+    settings = every_setting()
+    assert len({environment_name(path) for path, _, _ in settings}) == len(settings)
+    for path, hint, _ in settings:
+        assert hint.__metadata__[0].description, path
+
+
+keys = st.sampled_from(
+    ["Application", "rabbitmq", "port", "Routes", "HTTPServer", "ports", "Logging", "x"]
+)
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+
+
+@given(st.recursive(scalars, lambda c: st.lists(c, max_size=3) | st.dictionaries(keys, c)))
+def test_any_document_is_read_or_refused(document):
+    reader = config_loader._Reader("file")
+    config = reader.config(document)
+    assert reader.errors or isinstance(config, Config)

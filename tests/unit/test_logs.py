@@ -1,0 +1,160 @@
+import contextlib
+import io
+import logging
+import socket
+
+import pytest
+import yaml
+
+from statelessd import logs
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """dictConfig changes the whole process."""
+    names = ["", "statelessd", "uvicorn", "asyncio", "starlette", "pika", "tinman"]
+    before = {}
+    for name in names:
+        each = logging.getLogger(name)
+        before[name] = (each.level, list(each.handlers), each.propagate, each.disabled)
+    raising = logging.raiseExceptions
+    yield
+    logging.raiseExceptions = raising
+    for name, (level, handlers, propagate, disabled) in before.items():
+        each = logging.getLogger(name)
+        for handler in each.handlers:
+            if handler not in handlers:
+                handler.close()
+        each.setLevel(level)
+        each.handlers[:] = handlers
+        each.propagate, each.disabled = propagate, disabled
+
+
+@pytest.fixture
+def original(pytestconfig):
+    text = (pytestconfig.rootpath / "examples" / "original.yaml").read_text()
+    return yaml.safe_load(text)["Logging"]
+
+
+def section(**changes):
+    base = {
+        "version": 1,
+        "formatters": {"plain": {"format": "%(levelname)s %(name)s %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "loggers": {"statelessd": {"level": "INFO", "handlers": ["console"]}},
+    }
+    return base | changes
+
+
+def logged(settings, *, name="statelessd.x", level=logging.INFO, text="hello", **options):
+    """What one record writes to standard error."""
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr):
+        logs.configure(settings, **{"debug": False, "foreground": True} | options)
+        logging.getLogger(name).log(level, text)
+    return stderr.getvalue()
+
+
+def test_the_originals_section_works_with_its_format(original):
+    text = logged(original)
+    assert "INFO       " in text  # its format has "%(levelname) -10s"
+    assert "hello" in text
+    assert text.count("hello") == 1
+
+
+def test_a_missing_syslog_socket_is_a_warning(original, tmp_path):
+    original["handlers"]["syslog"]["address"] = str(tmp_path / "missing")
+    text = logged(original)
+    assert "the log handler 'syslog' is left out" in text
+    assert "No such file" in text
+    assert "Traceback" not in text
+
+
+def test_a_syslog_socket_that_is_there_is_used(original, tmp_path):
+    path = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.settimeout(5)
+        original["handlers"]["syslog"]["address"] = path
+        logged(original)
+        assert b"hello" in syslog.recv(4096)
+
+
+def test_a_directory_that_is_missing_is_a_warning(tmp_path):
+    handlers = section()["handlers"] | {
+        "file": {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")}
+    }
+    loggers = {"statelessd": {"level": "INFO", "handlers": ["file", "console"]}}
+    text = logged(section(handlers=handlers, loggers=loggers))
+    assert "the log handler 'file' is left out" in text
+    assert "INFO statelessd.x hello" in text
+
+
+@pytest.mark.parametrize(
+    ("debug", "foreground", "used"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+)
+def test_debug_only_handlers_need_the_foreground_and_debug(debug, foreground, used):
+    handlers = section()["handlers"]
+    handlers["console"]["debug_only"] = True
+    text = logged(section(handlers=handlers), debug=debug, foreground=foreground)
+    assert ("INFO statelessd.x hello" in text) is used
+
+
+def test_disable_existing_loggers_silences_neither_us_nor_our_libraries(original):
+    existing = [
+        logging.getLogger(f"{n}.there.before") for n in ("statelessd", "uvicorn", "asyncio")
+    ]
+    assert original["disable_existing_loggers"] is True
+    logged(original)
+    assert not any(each.disabled for each in existing)
+
+
+def test_what_libraries_warn_of_goes_where_our_records_go(original):
+    text = logged(original, name="uvicorn.error", level=logging.WARNING)
+    assert text.count("hello") == 1
+    assert "uvicorn.error" in text
+
+
+def test_a_librarys_chatter_does_not(original):
+    assert "hello" not in logged(original, name="uvicorn.error", level=logging.INFO)
+
+
+def test_debug_lowers_our_level():
+    assert "hello" not in logged(section(), level=logging.DEBUG)
+    assert "hello" in logged(section(), level=logging.DEBUG, debug=True)
+
+
+def test_without_a_section_lines_go_to_standard_error():
+    assert "INFO" in logged(None)
+    assert "hello" not in logged(None, name="uvicorn.error")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        section(version=2),
+        section(handlers={"x": {"class": "no.such.Class"}}),
+        section(handlers=[1]),
+        section(handlers={"x": 1}),
+        section(loggers={"statelessd": {"handlers": ["missing"]}}),
+        section(formatters={"x": {"format": "%(", "validate": True}}),
+    ],
+)
+def test_a_section_that_is_wrong_is_told(settings):
+    with pytest.raises(logs.LoggingError):
+        logs.configure(settings, debug=False, foreground=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to http://bob:secret@host/x", "to http://…@host/x"),
+        ("Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=", "Authorization: Basic …"),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer …"),
+        ("http://host:8000/stats", "http://host:8000/stats"),
+    ],
+)
+def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
+    assert f"INFO statelessd.x {shown}\n" in logged(section(), text=text)
