@@ -166,15 +166,16 @@ class BrokerConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        large = self._unflushed >= LARGE_WRITE
         self._unflushed = 0
         pieces = self.amqp.data_to_send()
         if not pieces or self._transport is None or self._transport.is_closing():
             return
         self._sent = True
-        if sum(map(len, pieces)) < LARGE_WRITE:
-            self._transport.write(b"".join(pieces))
-        else:
+        if large:
             self._transport.writelines(pieces)
+        else:
+            self._transport.write(b"".join(pieces))
 
     def _handle(self, event: events.Event) -> None:
         match event:

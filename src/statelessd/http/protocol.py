@@ -14,6 +14,7 @@ only.
 
 import asyncio
 import logging
+from hmac import compare_digest
 from typing import Any
 
 import httptools
@@ -21,7 +22,7 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ..message import Outcome
+from ..message import Credentials, Outcome
 from . import response
 from .cycle import PublishCycle
 from .errors import RequestError, bad_request
@@ -53,6 +54,9 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.gateway = gateway
         self.url = b""
+        self._max_head = gateway.http_server.max_header_bytes  # looked at for each header
+        self._authorization = b""  # of the last request, which the next one mostly repeats
+        self._credentials: Credentials | None = None
         self._in_head = False
         self._head_size = 0
         self._head_fed = 0  # bytes of whole reads within one head
@@ -110,7 +114,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _bound_head(self, size: int) -> None:
         """A header line that never ends reaches no callback; the parser keeps it."""
         self._head_fed += size
-        if self._head_fed > self.gateway.http_server.max_header_bytes:
+        if self._head_fed > self._max_head:
             self._refuse_head(self._too_large_a_head())
 
     def _bound_body(self) -> None:
@@ -149,13 +153,13 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         self._head_size += len(url)
-        if self._head_size > self.gateway.http_server.max_header_bytes:
+        if self._head_size > self._max_head:
             raise self._too_large_a_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
         self._head_size += len(name) + len(value) + 4
-        if self._head_size > self.gateway.http_server.max_header_bytes:
+        if self._head_size > self._max_head:
             raise self._too_large_a_head()
 
     def on_headers_complete(self) -> None:
@@ -212,7 +216,7 @@ class GatewayProtocol(HttpToolsProtocol):
         gateway = self.gateway
         limit = gateway.http_server.max_body_bytes
         try:
-            credentials = gateway.credentials(cycle.headers.get(b"authorization"))
+            credentials = self._credentials_of(cycle.headers)
             if credentials.username == "guest" and not gateway.publish.allow_remote_guest:
                 self._check_guest(cycle.headers)
             if cycle.length > limit:
@@ -223,6 +227,15 @@ class GatewayProtocol(HttpToolsProtocol):
             cycle.decided = (error.outcome, error.detail)
         else:
             cycle.credentials = credentials
+
+    def _credentials_of(self, headers: dict[bytes, bytes]) -> Credentials:
+        authorization = headers.get(b"authorization")
+        if self._credentials is None or not compare_digest(
+            authorization or b"", self._authorization
+        ):
+            self._credentials = self.gateway.credentials(authorization)
+            self._authorization = authorization or b""
+        return self._credentials
 
     def _check_guest(self, headers: dict[bytes, bytes]) -> None:
         """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it."""

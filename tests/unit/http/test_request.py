@@ -175,6 +175,18 @@ class TestForm:
         with pytest.raises(RequestError):
             form(b"type=x", query=b"body=hi")
 
+    def test_what_is_remembered_of_one_form_is_no_part_of_the_next(self):
+        for i in range(3):
+            message = form(b"type=t%d&body=%d" % (i % 2, i))
+            assert message.body == b"%d" % i
+            assert properties_of(message)["message_type"] == f"t{i % 2}"
+        assert form(b"body=x", query=b"type=q").header != form(b"body=x").header
+        assert form(b"body=x", defaults=Defaults(True, 1)).mandatory
+
+    @pytest.mark.parametrize("data", [b"body=1&%62ody=2", b"body=1&body&body=2", b"%62ody=2"])
+    def test_a_body_by_another_spelling(self, data):
+        assert form(data).body == b"2"
+
     def test_unknown_fields_are_ignored(self):
         assert properties_of(form(b"body=x&foo=bar&%ff=1&cluster_id=c")) == {"delivery_mode": 2}
 
