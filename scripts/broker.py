@@ -20,7 +20,6 @@ import secrets
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -30,13 +29,14 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import debian
+from login import takes_logins
+from process import Process
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "broker"
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 DOCKER_IMAGE = "rabbitmq:3.13"
 START_SECONDS = 90.0
-STOP_SECONDS = 30.0
 
 # What the examples use: a virtual host, and in it and in / a topic exchange with a queue.
 VIRTUAL_HOSTS = ("/", "test")
@@ -44,37 +44,6 @@ VIRTUAL_HOSTS = ("/", "test")
 
 class BrokerError(Exception):
     """The broker cannot be had; the text says what to do."""
-
-
-class Process:
-    """A process that this script started, told from another with the same id by its start time."""
-
-    def __init__(self, pid: int, started: str = "") -> None:
-        self.pid = pid
-        self.started = started or self._start_time()
-
-    def _start_time(self) -> str:
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return ""
-        return "" if fields[0] == "Z" else fields[19]
-
-    @property
-    def alive(self) -> bool:
-        with contextlib.suppress(ChildProcessError, OSError):
-            os.waitpid(self.pid, os.WNOHANG)
-        return bool(self.started) and self._start_time() == self.started
-
-    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS) -> None:
-        """Send the signal and wait; kill what has not ended in time."""
-        for each, patience in ((number, seconds), (signal.SIGKILL, 10.0)):
-            if not self.alive:
-                return
-            os.kill(self.pid, each)
-            deadline = time.monotonic() + patience
-            while self.alive and time.monotonic() < deadline:
-                time.sleep(0.02)
 
 
 class Node:
@@ -435,45 +404,6 @@ def development_broker(run_dir: Path = RUN_DIR, nodes: int = 1) -> "Broker | Giv
                 "in AMQP_URL)"
             ) from error
     return Broker(run_dir, nodes=nodes)
-
-
-def takes_logins(host: str, port: int, user: str = "guest", password: str = "guest") -> bool:
-    """Whether a login gets as far as Connection.Tune (AMQP 0-9-1 section 2.2.4)."""
-    response = f"\0{user}\0{password}".encode()
-    start_ok = b"".join(
-        (
-            struct.pack(">HHI", 10, 11, 0),  # no client properties
-            b"\x05PLAIN",
-            struct.pack(">I", len(response)),
-            response,
-            b"\x05en_US",
-        )
-    )
-    try:
-        with socket.create_connection((host, port), timeout=5) as connection:
-            connection.sendall(b"AMQP\x00\x00\x09\x01")
-            if _method(connection) != (10, 10):  # Start
-                return False
-            connection.sendall(struct.pack(">BHI", 1, 0, len(start_ok)) + start_ok + b"\xce")
-            return _method(connection) == (10, 30)  # Tune
-    except OSError:
-        return False
-
-
-def _method(connection: socket.socket) -> tuple[int, int]:
-    head = _exactly(connection, 7)
-    payload = _exactly(connection, struct.unpack(">BHI", head)[2] + 1)
-    return struct.unpack(">HH", payload[:4])
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        received = connection.recv(size - len(data))
-        if not received:
-            raise ConnectionError("the broker closed the socket")
-        data += received
-    return data
 
 
 def _definitions() -> dict[str, Any]:

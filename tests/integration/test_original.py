@@ -196,3 +196,29 @@ def test_templates_of_ones_own(start_gateway, tmp_path):
     assert requests.get(gateway.url, timeout=5).text == f"mine: {gateway.port}"
     assert requests.get(f"{gateway.url}/static/css/own.css", timeout=5).text == "own"
     assert requests.get(f"{gateway.url}/static/statelessd.css", timeout=5).ok  # the packaged one
+
+
+def test_curl_uploads_a_large_body_with_expect(gateway, drained, tmp_path):
+    """curl asks first, for bodies over a megabyte, and waits for 100 Continue."""
+    upload = tmp_path / "upload"
+    upload.write_bytes(bytes(range(256)) * 12_000)
+    done = run(
+        "curl", "--verbose", "--silent", "--user", "guest:guest",
+        "-H", "Content-Type: application/octet-stream", "--data-binary", f"@{upload}",
+        f"{gateway.url}/test/test/upload",
+    )  # fmt: skip
+    assert "> Expect: 100-continue" in done.stderr
+    assert "< HTTP/1.1 100 Continue" in done.stderr
+    assert "< HTTP/1.1 204 No Content" in done.stderr
+    assert drained("test")[2] == upload.read_bytes()
+
+
+def test_curl_reads_a_413_although_it_was_about_to_upload(gateway, tmp_path):
+    upload = tmp_path / "upload"
+    upload.write_bytes(b"x" * (10 * 1024 * 1024 + 1))
+    for expect in ("Expect: 100-continue", "Expect:"):
+        done = run(
+            "curl", "--silent", "--show-error", "--user", "guest:guest", "-H", expect,
+            "--data-binary", f"@{upload}", f"{gateway.url}/test/test/upload",
+        )  # fmt: skip
+        assert json.loads(done.stdout)["type"] == "/docs#too-large", done.stderr

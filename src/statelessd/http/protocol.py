@@ -8,8 +8,8 @@ One request at a time is answered on each client connection. uvicorn keeps
 pipelined requests in ``self.pipeline`` and starts the next from
 ``on_response_complete``; a PublishCycle is, to that machinery, one more cycle.
 
-uvicorn is pinned to a minor version because of this module, and of this module
-only.
+uvicorn is pinned to a minor version because of this module and ``lifetime``,
+and of nothing else.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from typing import Any
 
 import httptools
 from uvicorn.config import Config as UvicornConfig
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ..message import Credentials, Outcome
 from . import response
 from .cycle import PublishCycle
 from .errors import RequestError, bad_request
-from .gateway import Gateway, Waiting
+from .gateway import Gateway
+from .lifetime import ClientConnection
 from .request import read_message, wait_seconds
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _EndOfConversation(Exception):  # noqa: N818 - no error: the parser is sto
     """What a client sends behind its last request concerns nobody."""
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(ClientConnection):
     """One client connection."""
 
     def __init__(
@@ -51,25 +51,17 @@ class GatewayProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.gateway = gateway
+        super().__init__(gateway, config, server_state, app_state, _loop)
         self.url = b""
         self._max_head = gateway.http_server.max_header_bytes  # looked at for each header
         self._authorization = b""  # of the last request, which the next one mostly repeats
         self._credentials: Credentials | None = None
-        self._in_head = False
         self._head_size = 0
         self._head_fed = 0  # bytes of whole reads within one head
         self._upgrading = False
-        self._deaf = False  # what arrives is discarded
-        self._goodbye = False
-        self._discarded = 0
         self._advancing = False
         self._peer_is_loopback: bool | None = None  # not looked at yet
         self._active: Any = None  # the cycle whose turn it is, of either kind
-        self._progress = 0  # changes whenever something happened that restarts a time-out
-        self._seen: tuple[Waiting, int] | None = None
-        self._expires_at = 0.0
 
     # Connection
 
@@ -79,9 +71,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if above > REJECTED_AT_ONCE:
             transport.abort()
         elif above > 0:
-            self._refuse_head(
-                RequestError(Outcome.OVERLOADED, "Too many connections are open here.")
-            )
+            self.refuse(RequestError(Outcome.OVERLOADED, "Too many connections are open here."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -115,7 +105,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """A header line that never ends reaches no callback; the parser keeps it."""
         self._head_fed += size
         if self._head_fed > self._max_head:
-            self._refuse_head(self._too_large_a_head())
+            self.refuse(self._too_large_a_head())
 
     def _bound_body(self) -> None:
         cycle = self.cycle
@@ -125,18 +115,6 @@ class GatewayProtocol(HttpToolsProtocol):
             self._progress += 1
             if not self._reserve(cycle, cycle.size - cycle.reserved):
                 self._decide(cycle, Outcome.OVERLOADED, "Too many bodies arrive at once here.")
-
-    def shutdown(self) -> None:
-        """uvicorn asks every connection to end: at once, or with the answer that is due."""
-        waiting = self._waiting()
-        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
-            self.transport.close()
-        elif waiting is not Waiting.HEAD and self.cycle is not None:
-            self.cycle.keep_alive = False
-
-    def has_pending(self) -> bool:
-        """A request has begun to arrive, or waits for its answer."""
-        return self._in_head or (self.cycle is not None and not self.cycle.response_complete)
 
     # Head
 
@@ -438,23 +416,23 @@ class GatewayProtocol(HttpToolsProtocol):
         elif self._active.response_complete:
             self._advance()
 
-    # Endings
+    # What cannot be read
 
     def _parser_stopped(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
         if isinstance(cause, _EndOfConversation):
             self._deaf = True
         elif isinstance(cause, RequestError):
-            self._refuse_head(cause)
+            self.refuse(cause)
         elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
             logger.error("reading a request failed", exc_info=cause)
-            self._refuse_head(
+            self.refuse(
                 RequestError(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
             )
         else:
-            self._refuse_head(bad_request(f"The request is not HTTP/1.1: {error}."))
+            self.refuse(bad_request(f"The request is not HTTP/1.1: {error}."))
 
-    def _refuse_head(self, error: RequestError) -> None:
+    def refuse(self, error: RequestError) -> None:
         """The stream cannot be read any further: answer in turn, and end it."""
         self._deaf = True
         cycle = self.cycle
@@ -476,29 +454,6 @@ class GatewayProtocol(HttpToolsProtocol):
         refused.decided = (error.outcome, error.detail)
         self._enqueue(refused)
 
-    @staticmethod
-    def _is_incomplete(cycle: Any) -> bool:
-        return not cycle.complete if isinstance(cycle, PublishCycle) else bool(cycle.more_body)
-
-    def _say_goodbye(self, unread: bool) -> None:
-        """Close; where the client may still be sending, after reading what it sends.
-
-        Closing a socket with unread data resets it, and the client would lose
-        the answer (RFC 9112 section 9.6).
-        """
-        self._deaf = True
-        self.flow.resume_reading()
-        if unread and self.transport.can_write_eof():
-            self._goodbye = True
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded > self.gateway.http_server.max_body_bytes:
-            self.transport.abort()
-
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Serve the request as if it had not asked for another protocol (RFC 9110 section 7.8).
 
@@ -511,40 +466,6 @@ class GatewayProtocol(HttpToolsProtocol):
                 lines.append(name + b": " + value)
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join((*lines, b"", b"")) + rest)
-
-    # Time
-
-    def look_at_the_time(self, now: float) -> None:
-        """Called a few times a second, so that no request needs a timer of its own."""
-        waiting = self._waiting()
-        seen = (waiting, self._progress)
-        if seen != self._seen:
-            self._seen = seen
-            self._expires_at = now + self.gateway.timeouts.get(waiting, float("inf"))
-        elif now >= self._expires_at:
-            self._expire(waiting)
-
-    def _waiting(self) -> Waiting:
-        if self._goodbye:
-            return Waiting.GOODBYE
-        if self.flow.write_paused:
-            return Waiting.READER
-        if self._in_head or self.cycle is None:
-            return Waiting.HEAD
-        if self._is_incomplete(self.cycle):
-            return Waiting.BODY
-        return Waiting.REQUEST if self.cycle.response_complete else Waiting.ANSWER
-
-    def _expire(self, waiting: Waiting) -> None:
-        late = RequestError(
-            Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
-        )
-        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
-            self.transport.close()  # nothing was asked
-        elif waiting in (Waiting.HEAD, Waiting.BODY):
-            self._refuse_head(late)
-        else:
-            self.transport.abort()
 
     # Bytes of bodies that are still arriving
 

@@ -1,0 +1,111 @@
+"""How long a client connection lives: its time-outs, and how it ends.
+
+No request has a timer of its own: the backend walks all connections a few times
+a second, and each looks at what it waits for.
+"""
+
+import abc
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ..message import Outcome
+from .cycle import PublishCycle
+from .errors import RequestError
+from .gateway import Gateway, Waiting
+
+
+class ClientConnection(HttpToolsProtocol):
+    """What holds for a connection whatever is asked on it; ``refuse`` is the subclass's."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.gateway = gateway
+        self._in_head = False
+        self._progress = 0  # changes whenever something happened that restarts a time-out
+        self._seen: tuple[Waiting, int] | None = None
+        self._expires_at = 0.0
+        self._deaf = False  # what arrives is discarded
+        self._discarded = 0  # bytes
+        self._goodbye = False
+
+    @abc.abstractmethod
+    def refuse(self, error: RequestError) -> None:
+        """Answer what cannot be read any further, in turn, and end the connection."""
+
+    def shutdown(self) -> None:
+        """uvicorn asks every connection to end: at once, or with the answer that is due."""
+        waiting = self._waiting()
+        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
+            self.transport.close()
+        elif waiting is not Waiting.HEAD and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def has_pending(self) -> bool:
+        """A request has begun to arrive, or waits for its answer."""
+        return self._in_head or (self.cycle is not None and not self.cycle.response_complete)
+
+    def look_at_the_time(self, now: float) -> None:
+        """Called a few times a second, so that no request needs a timer of its own."""
+        waiting = self._waiting()
+        seen = (waiting, self._progress)
+        if seen != self._seen:
+            self._seen = seen
+            self._expires_at = now + self.gateway.timeouts.get(waiting, float("inf"))
+        elif now >= self._expires_at:
+            self._expire(waiting)
+
+    def _waiting(self) -> Waiting:
+        if self._goodbye:
+            return Waiting.GOODBYE
+        if self.flow.write_paused:
+            return Waiting.READER
+        if self._in_head or self.cycle is None:
+            return Waiting.HEAD
+        if self._is_incomplete(self.cycle):
+            return Waiting.BODY
+        return Waiting.REQUEST if self.cycle.response_complete else Waiting.ANSWER
+
+    def _expire(self, waiting: Waiting) -> None:
+        late = RequestError(
+            Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
+        )
+        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
+            self.transport.close()  # nothing was asked
+        elif waiting in (Waiting.HEAD, Waiting.BODY):
+            self.refuse(late)
+        else:
+            self.transport.abort()
+
+    def _say_goodbye(self, unread: bool) -> None:
+        """Close; where the client may still be sending, after reading what it sends.
+
+        Closing a socket with unread data resets it, and the client would lose
+        the answer (RFC 9112 section 9.6).
+        """
+        self._deaf = True
+        self.flow.resume_reading()
+        if unread and self.transport.can_write_eof():
+            self._goodbye = True
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > self.gateway.http_server.max_body_bytes:
+            self.transport.abort()
+
+    @staticmethod
+    def _is_incomplete(cycle: Any) -> bool:
+        return not cycle.complete if isinstance(cycle, PublishCycle) else bool(cycle.more_body)
