@@ -6,15 +6,14 @@ in one stream.
 """
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..amqp.events import Settlement
 from ..message import Outcome
 from . import refusals
+from .connection import BrokerConnection
 from .publish import HANDED_OVER, SETTLED, Publish
-
-if TYPE_CHECKING:
-    from .session import Session
+from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
 NACKED = Settlement.NACKED
@@ -31,10 +30,27 @@ class Phase(enum.Enum):
     GONE = "gone"
 
 
+class Owner(Protocol):
+    """The session, as its channels see it."""
+
+    connection: BrokerConnection | None
+    statistics: SessionStatistics
+    load: int
+    progressed: bool
+    starved: bool
+
+    @property
+    def writable(self) -> bool: ...
+    def submit_again(self, publishes: list[Publish]) -> None: ...
+    def release(self, channel: "ExchangeChannel") -> None: ...
+    def drop(self, channel: "ExchangeChannel") -> None: ...
+    def channel_ended(self) -> None: ...
+
+
 class ExchangeChannel:
     """``single_use``: made for one message which may close it for a reason of its own."""
 
-    def __init__(self, session: "Session", exchange: str, *, single_use: bool = False) -> None:
+    def __init__(self, session: Owner, exchange: str, *, single_use: bool = False) -> None:
         self.exchange = exchange
         self.single_use = single_use
         self.phase = Phase.QUEUED
