@@ -89,8 +89,8 @@ class Backend:
         logger.info("listening on port %d", self.gateway.port)
         await self._server.serve(self._listeners)
         sweeper.cancel()
+        await self.publisher.close()  # which answers what is still under way
         unanswered = sum(c.has_pending() for c in self.connections)
-        await self.publisher.close()
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
         else:
@@ -116,7 +116,10 @@ class Backend:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP)
-            self.gateway.sweep(self.connections)
+            try:
+                self.gateway.sweep(self.connections)
+            except Exception:  # the clients' time-outs must outlive it
+                logger.exception("looking at the clients' time-outs failed")
 
 
 def run(config: Config, listeners: list[socket.socket], port: int) -> int:

@@ -175,6 +175,10 @@ class Supervisor:
         if not self._stop_deadline:
             drain = self._config.http_server.drain_timeout
             self._stop_deadline = time.monotonic() + drain + GRACE
+            # Else whoever connects after the backends have closed theirs would wait in vain.
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    listener.close()
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)

@@ -11,13 +11,14 @@ logger = logging.getLogger(__name__)
 
 
 class Blockade:
-    """``active`` while any connection is blocked; ``on_begin`` is called when that begins."""
+    """``active`` while any connection is blocked; the callbacks tell of its beginning and end."""
 
-    def __init__(self, on_begin: Callable[[], None]) -> None:
+    def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:
         self.active = False
         self.reason = ""
         self._blocked: set[object] = set()
         self._on_begin = on_begin
+        self._on_end = on_end
 
     def add(self, connection: object, reason: str) -> None:
         """The broker has blocked this connection."""
@@ -33,3 +34,4 @@ class Blockade:
         if self.active and not self._blocked:
             self.active = False
             logger.warning("the broker takes publishes again")
+            self._on_end()

@@ -39,7 +39,7 @@ class Publisher:
         self._max_bytes = limits.max_bytes
         self._max_load = rabbitmq.in_flight_per_connection
         self._tally = Tally()
-        self._blockade = Blockade(self._refuse_waiting)
+        self._blockade = Blockade(self._refuse_waiting, self._resume_all)
         self._pool = Pool(
             rabbitmq,
             client_properties=_client_properties(backend),
@@ -139,6 +139,8 @@ class Publisher:
         await self._pool.close(GOODBYE)
 
     def _sweep(self) -> None:
+        # First of all the next one: whatever fails below, deadlines must be kept.
+        self._timer = self._loop.call_later(SWEEP, self._sweep)
         # Looking at all of them is cheaper than a timer for each: on a good day
         # there are a few dozen at any moment.
         now = self._loop.time()
@@ -149,7 +151,6 @@ class Publisher:
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
             self._pool.tick(now)
-        self._timer = self._loop.call_later(SWEEP, self._sweep)
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """``outcome`` if the message was not handed over; else nothing is known of it."""
@@ -164,6 +165,10 @@ class Publisher:
         for publish in [p for p in self._tally.active if p.state is WAITING]:
             publish.withdraw()
             publish.finish(Outcome.BROKER_BLOCKED, detail)
+
+    def _resume_all(self) -> None:
+        for session in self._pool.sessions():
+            session.connection_writable()
 
     def _blocked_because(self) -> str:
         return f"The broker takes no messages for now: {self._blockade.reason}."

@@ -255,7 +255,6 @@ class Session:
 
     def connection_unblocked(self) -> None:
         self._blockade.remove(self.connection)
-        self.connection_writable()
 
     def connection_writable(self) -> None:
         for channel in [*self._channels.values(), *self._single_use]:
