@@ -168,6 +168,8 @@ async def test_a_confirm_that_does_not_come_is_unknown_at_the_deadline(broker, c
     assert await publish(timeout=0.2) is O.UNCONFIRMED
     broker.peers[0].send(brokerside.ack(1, 1))  # too late to be told, not to be counted
     await publish.until(lambda: publish.statistics["publishes"])
+    assert (publish.publisher._tally.size, publish.publisher._tally.active) == (0, set())
+    assert publish.publisher._pool.sessions()[0].load == 0
 
 
 @scenario
