@@ -25,6 +25,7 @@ class Confirms(Generic[T]):
         self._keys: dict[int, bytes] = {}
         self._mandatory: dict[bytes, dict[int, bytes]] = {}
         self._returned: set[int] = set()
+        self._doubtful: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._unsettled)
@@ -33,7 +34,7 @@ class Confirms(Generic[T]):
         """The delivery tag of the message that is about to be sent.
 
         Of a mandatory message, ``key`` is its ``encode.content_key`` and
-        ``header`` its encoded properties.
+        ``header`` its encoded properties as they would be returned.
         """
         tag = self._next
         self._next = tag + 1
@@ -47,19 +48,22 @@ class Confirms(Generic[T]):
         """A return came: it is of the oldest mandatory message with this content.
 
         Identical messages are interchangeable, for they would all have been
-        returned. RabbitMQ may return other properties than it was sent (it takes
-        ``BCC`` out); then the messages with this key have to be alike.
-        Raises ProtocolError when no message can be told to be the one: taking
-        none for it would turn "no queue took it" into a confirm.
+        returned. Should the broker return other properties than it was sent, and
+        the messages with this key not be alike, each of them is in doubt.
+        Raises ProtocolError when there is none at all: ignoring the return would
+        turn "no queue took it" into a confirm.
         """
-        tags = self._mandatory.get(key, {})
+        tags = self._mandatory.get(key)
+        if not tags:
+            raise ProtocolError("a return of a message that was not sent as mandatory")
         tag = next((t for t, sent in tags.items() if sent == header), None)
         if tag is None and len(set(tags.values())) == 1:
             tag = next(iter(tags))
         if tag is None:
-            raise ProtocolError("a return that belongs to no message, or to one of several")
-        self._forget(key, tag)
-        self._returned.add(tag)
+            self._doubtful.update(tags)
+        else:
+            self._forget(key, tag)
+            self._returned.add(tag)
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
         """Take an ack (or a nack): what it settles, in the order of publishing.
@@ -89,6 +93,7 @@ class Confirms(Generic[T]):
         self._keys.clear()
         self._mandatory.clear()
         self._returned.clear()
+        self._doubtful.clear()
         return entries
 
     def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
@@ -97,10 +102,13 @@ class Confirms(Generic[T]):
         if self._keys and (key := self._keys.pop(tag, None)) is not None:
             if tag not in self._returned:
                 self._forget(key, tag)
+                if tag in self._doubtful:
+                    self._doubtful.remove(tag)
+                    settlement = Settlement.DOUBTFUL if positive else settlement
             else:
                 self._returned.remove(tag)
-                if positive:
-                    settlement = Settlement.RETURNED
+                self._doubtful.discard(tag)
+                settlement = Settlement.RETURNED if positive else settlement
         return entry, settlement
 
     def _forget(self, key: bytes, tag: int) -> None:

@@ -132,6 +132,42 @@ def properties(values: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
+# How many bytes follow the type octet of a field value; the others begin with their length.
+_FIXED_SIZES = {b"t": 1, b"l": 8, b"d": 8, b"V": 0}
+
+
+def without_bcc(header: bytes) -> bytes:
+    """The property list as RabbitMQ returns it: without the message header ``BCC``.
+
+    ``header`` comes from ``properties``. RabbitMQ leaves the rest as it was.
+    """
+    name = b"\x03BCC"
+    if name not in header:
+        return header
+    (flags,) = _FLAGS.unpack_from(header)
+    at = 2
+    for flag in (1 << 15, 1 << 14):  # content_type, content_encoding
+        if flags & flag:
+            at += 1 + header[at]
+    if not flags & 1 << 13:
+        return header
+    (size,) = _ULONG.unpack_from(header, at)
+    start, end = at + 4, at + 4 + size
+    kept = []
+    entry = start
+    while entry < end:
+        value = entry + 1 + header[entry]
+        kind = header[value : value + 1]
+        if kind in _FIXED_SIZES:
+            following = value + 1 + _FIXED_SIZES[kind]
+        else:
+            following = value + 5 + int(_ULONG.unpack_from(header, value + 1)[0])
+        if header[entry:value] != name:
+            kept.append(header[entry:following])
+        entry = following
+    return header[:at] + _long_string(b"".join(kept)) + header[end:]
+
+
 def connection_open(virtual_host: str) -> bytes:
     """A whole Connection.Open frame (section 1.4.2.7). Raises EncodeError."""
     method = b"".join((_CONNECTION_OPEN, short_string(virtual_host), b"\x00\x00"))

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from .errors import ProtocolError
+
 
 class Settlement(enum.Enum):
     """What the broker said of a published message."""
@@ -16,6 +18,7 @@ class Settlement(enum.Enum):
     ACKED = "acked"
     NACKED = "nacked"
     RETURNED = "returned"  # acked, but no queue took it
+    DOUBTFUL = "doubtful"  # acked, and perhaps the one that was returned
 
 
 class BasicAck(msgspec.Struct, frozen=True, gc=False):
@@ -96,6 +99,12 @@ class Unblocked(msgspec.Struct, frozen=True):
     """The broker takes publishes again."""
 
 
+class Failed(msgspec.Struct, frozen=True):
+    """The broker broke the protocol, or the login cannot be sent: drop the socket."""
+
+    error: ProtocolError
+
+
 class Closed(msgspec.Struct, frozen=True):
     """The broker closed the connection (``code``, ``text``), or agreed that we did (``code`` 0).
 
@@ -108,5 +117,13 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Opened | ChannelOpened | Settled | ChannelClosed | ChannelEnded | Blocked | Unblocked | Closed
+    Opened
+    | ChannelOpened
+    | Settled
+    | ChannelClosed
+    | ChannelEnded
+    | Blocked
+    | Unblocked
+    | Failed
+    | Closed
 )

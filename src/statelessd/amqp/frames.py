@@ -6,6 +6,7 @@ text is cut at 252 bytes, perhaps within a character, and pamqp raises on that.
 """
 
 import struct
+from collections.abc import Iterator
 from struct import Struct
 
 import pamqp.frame
@@ -46,11 +47,14 @@ class FrameSplitter:
         self.max_size = max_size
         self._rest = b""
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Raises FrameError at the first byte that cannot be; the stream is lost then."""
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are whole now.
+
+        Raises FrameError at the first byte that cannot be, after the frames
+        before it; the stream is lost then.
+        """
         if self._rest:
             data = self._rest + data
-        frames = []
         start, length = 0, len(data)
         while length - start >= 7:
             kind, channel, size = _FRAME.unpack_from(data, start)
@@ -61,13 +65,12 @@ class FrameSplitter:
                 break
             if data[end] != FRAME_END:
                 raise FrameError("a frame that does not end with the frame-end octet")
-            frames.append((kind, channel, data[start + 7 : end]))
+            yield kind, channel, data[start + 7 : end]
             start = end + 1
         self._rest = data[start:]
         # A peer that speaks something else may never send seven bytes more.
         if self._rest and self._rest[0] not in _KINDS:
             raise _fault(self._rest, 0, self.max_size)
-        return frames
 
 
 def _fault(data: bytes, size: int, max_size: int) -> FrameError:

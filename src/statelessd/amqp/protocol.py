@@ -8,8 +8,8 @@ The driver calls, in this order:
 3. after ``Opened``: ``open_channel()``; after ``ChannelOpened``: ``publish()``;
 4. ``close_channel()``, ``close()``; ``Closed`` says that the socket may go.
 
-ProtocolError from ``receive_data`` ends the connection: the driver drops the
-socket. When a socket is gone, ``lost()`` tells which messages are unsettled.
+``Failed`` ends the connection: the driver drops the socket. When a socket is
+gone, ``lost()`` tells which messages are unsettled.
 A call that the state does not allow raises StateError and changes nothing.
 """
 
@@ -35,6 +35,7 @@ from .events import (
     CloseMethod,
     ConnectionBlocked,
     Event,
+    Failed,
     Opened,
     Settled,
     Unblocked,
@@ -42,7 +43,6 @@ from .events import (
 from .frames import (
     BODY,
     HEADER,
-    HEARTBEAT,
     METHOD,
     FrameSplitter,
     Method,
@@ -168,7 +168,8 @@ class Protocol:
         if len(header) > self.max_header:
             raise StateError("the content header exceeds the negotiated frame_max")
         if mandatory:
-            channel.confirms.publish(entry, encode.content_key(exchange, routing_key, body), header)
+            key = encode.content_key(exchange, routing_key, body)
+            channel.confirms.publish(entry, key, encode.without_bcc(header))
         else:
             channel.confirms.publish(entry)
         self._out += encode.publish_frames(number, method, header, body, self.frame_max)
@@ -215,21 +216,22 @@ class Protocol:
     def receive_data(self, data: bytes) -> list[Event]:
         """Whatever the socket gave -> what it means, in order.
 
-        Raises ProtocolError; events of the frames before the fault are lost
-        with the connection, so ``lost()`` still names their messages.
+        When it breaks the protocol, ``Failed`` comes last: what was settled
+        before the fault is settled.
         """
         events = self._events = []
-        for kind, number, payload in self._frames.feed(data):
-            if kind == METHOD:
-                self._receive_method(number, decode_method(payload))
-            elif kind == HEARTBEAT:
-                continue
-            elif kind == HEADER:
-                self._receive_content_header(number, payload)
-            elif kind == BODY:
-                self._receive_content_body(number, payload)
-            else:
-                raise ProtocolError(f"a frame of unknown type {kind}")
+        try:
+            for kind, number, payload in self._frames.feed(data):
+                if kind == METHOD:
+                    self._receive_method(number, decode_method(payload))
+                elif kind == HEADER:
+                    self._receive_content_header(number, payload)
+                elif kind == BODY:
+                    self._receive_content_body(number, payload)
+                # What is left are heartbeats: they say that the broker lives.
+        except ProtocolError as error:
+            self.state = ConnectionState.CLOSED
+            events.append(Failed(error))
         return events
 
     def _receive_method(self, number: int, method: Method) -> None:

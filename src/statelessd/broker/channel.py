@@ -17,6 +17,7 @@ from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
 NACKED = Settlement.NACKED
+RETURNED = Settlement.RETURNED
 CONFIRMED = Outcome.CONFIRMED
 
 
@@ -110,6 +111,7 @@ class ExchangeChannel:
             return
         connection.publish(self.number, publish)
         publish.state = HANDED_OVER
+        publish.handed_over = True
         self.in_flight += 1
 
     # What the broker says
@@ -137,9 +139,14 @@ class ExchangeChannel:
                     "The broker did not take the message: a queue is full and rejects, or failed. "
                     "Other queues may have it.",
                 )
-            else:
+            elif settlement is RETURNED:
                 publish.finish(
                     Outcome.NO_ROUTE, "The message was mandatory and no queue is bound for it."
+                )
+            else:
+                publish.finish(
+                    Outcome.UNCONFIRMED,
+                    "The broker returned a message and did not say which of several it was.",
                 )
         if self.waiting:
             self.pump()
@@ -151,7 +158,8 @@ class ExchangeChannel:
         session = self._session
         session.statistics.channels_closed += 1
         session.progressed = True
-        alone = self.phase is not Phase.PIPELINED and len(lost) == 1
+        # All before it are settled, all behind it were not sent: it is exactly this one's.
+        alone = len(lost) == 1
         self.phase = Phase.GONE
         session.drop(self)
         self.in_flight = 0

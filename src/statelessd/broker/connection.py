@@ -6,7 +6,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from ..amqp import events
-from ..amqp.errors import LoginTooLargeError, ProtocolError
+from ..amqp.errors import LoginTooLargeError
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from .publish import Publish
 
@@ -21,6 +21,7 @@ class Owner(Interface):
     def connection_opened(self) -> None: ...
     def connection_refused(self, code: int, text: str) -> None: ...
     def login_too_large(self, text: str) -> None: ...
+    def connection_ending(self) -> None: ...
     def connection_lost(self, lost: list[Any], reason: str) -> None: ...
     def connection_blocked(self, reason: str) -> None: ...
     def connection_unblocked(self) -> None: ...
@@ -77,22 +78,17 @@ class BrokerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        try:
-            received = self.amqp.receive_data(data)
-        except LoginTooLargeError as error:
-            self._owner.login_too_large(str(error))
-            self.abort(str(error))
-            return
-        except ProtocolError as error:
-            logger.warning("dropping a connection: the broker sent %s", error)
-            self.abort(f"the broker broke the protocol: {error}")
-            return
-        for event in received:
-            # In the order of how often they come: a Settled for each ack.
-            if type(event) is events.Settled:
-                self.channels[event.channel].settled(event.settled)
-            else:
-                self._handle(event)
+        for event in self.amqp.receive_data(data):
+            try:
+                # In the order of how often they come: a Settled for each ack.
+                if type(event) is events.Settled:
+                    self.channels[event.channel].settled(event.settled)
+                else:
+                    self._handle(event)
+            except Exception:
+                # The other events of this read are other messages' outcomes.
+                logger.exception("handling an event of the broker failed")
+                self.abort("a fault of this program")
         self.flush_soon()
 
     def eof_received(self) -> None:
@@ -142,9 +138,15 @@ class BrokerConnection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Drop the socket without a word; ``connection_lost`` follows."""
-        self._reason = self._reason or reason
+        self._end(reason)
         if self._transport is not None:
             self._transport.abort()
+
+    def _end(self, reason: str) -> None:
+        """Nothing more may be handed over, though the socket is still there for a moment."""
+        self._reason = self._reason or reason
+        self.writable = False
+        self._owner.connection_ending()
 
     def tick(self, now: float) -> None:
         """Once a second: send a heartbeat when one is due, notice a silent broker.
@@ -192,9 +194,14 @@ class BrokerConnection(asyncio.Protocol):
             case events.Opened():
                 self._stop_login_timer()
                 self._owner.connection_opened()
+            case events.Failed(error):
+                if isinstance(error, LoginTooLargeError):
+                    self._owner.login_too_large(str(error))
+                else:
+                    logger.warning("dropping a connection: the broker sent %s", error)
+                self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                said = f"the broker closed it: {code} {text}" if code else "closed in order"
-                self._reason = self._reason or said
+                self._end(f"the broker closed it: {code} {text}" if code else "closed in order")
                 if not opened:
                     self._owner.connection_refused(code, text)
                 self._flush()  # our Close-Ok

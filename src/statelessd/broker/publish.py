@@ -54,7 +54,8 @@ class Publish:
     """
 
     __slots__ = (
-        "callback", "deadline", "message", "queue", "session", "size", "state", "tally",
+        "callback", "deadline", "handed_over", "message", "queue", "session", "size", "state",
+        "tally",
     )  # fmt: skip
 
     def __init__(self, message: Message, deadline: float, callback: Callback, tally: Tally) -> None:
@@ -63,18 +64,15 @@ class Publish:
         self.callback: Callback | None = callback
         self.tally = tally
         self.state = WAITING
+        self.handed_over = False  # true once a byte of it may have left, and so to the end
         self.size = len(message.header) + len(message.body)
         self.queue: dict[Publish, None] | None = None
         self.session: Session | None = None
 
-    @property
-    def handed_over(self) -> bool:
-        """True once a byte of the message may have left."""
-        return self.state is HANDED_OVER
-
     def wait_in(self, queue: "dict[Publish, None]") -> None:
         """Queue up behind the others; not handed over (any more)."""
         self.state = WAITING
+        self.handed_over = False
         self.queue = queue
         queue[self] = None
 

@@ -1,6 +1,7 @@
 """One publish: taken within the bounds, given to its session, settled before its deadline."""
 
 import asyncio
+import logging
 import platform
 import socket
 from typing import Any
@@ -12,7 +13,9 @@ from ..message import Credentials, Message, Outcome
 from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
-from .session import SessionState
+from .session import Session, SessionState
+
+logger = logging.getLogger(__name__)
 
 SWEEP = 0.05  # seconds; a deadline is kept to within this
 TICK = 1.0  # seconds
@@ -84,8 +87,18 @@ class Publisher:
             else:
                 publish.session = session
                 session.load += 1
-                session.submit(publish)
+                self._submit(session, publish)
         return publish
+
+    def _submit(self, session: Session, publish: Publish) -> None:
+        try:
+            session.submit(publish)
+        except Exception:
+            logger.exception("submitting a message failed")
+            if publish.state is WAITING and publish.queue is None:
+                session.load -= 1  # it stands in no queue that would give its place back
+            publish.withdraw()
+            publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
     def cancel(self, publish: Publish) -> None:
         """The client is gone: nobody will be told, and what was not handed over is not sent."""

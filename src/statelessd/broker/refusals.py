@@ -52,7 +52,11 @@ def login_refusal(code: int, text: str, virtual_host: str, username: str) -> Ref
             said.startswith("vhost ") and said.endswith("...")
         ):
             return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, f"The broker says: {said}", True)
-        if said == f"access to vhost '{virtual_host}' refused for user '{username}'":
+        # Cut short it could be the connection limit as well; that is rarer, and
+        # a message is published in neither case.
+        if said == f"access to vhost '{virtual_host}' refused for user '{username}'" or (
+            said.startswith("access to vhost '") and said.endswith("...")
+        ):
             return Refusal(Outcome.FORBIDDEN, f"The broker says: {said}", True)
     # Connection limits (530 with other words), a virtual host that is down (541), a
     # node that shuts down (320), and whatever else it may be: another try may succeed.

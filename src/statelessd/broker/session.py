@@ -35,6 +35,7 @@ class SessionState(enum.Enum):
     IDLE = "idle"  # no connection, and nobody asks for one
     CONNECTING = "connecting"
     OPEN = "open"
+    ENDING = "ending"  # it was open, and its socket is about to go
     PAUSING = "pausing"  # until the next attempt
     CLOSING = "closing"
     ENDED = "ended"  # the login was refused, or the session was closed: make a new one
@@ -93,7 +94,8 @@ class Session:
     @property
     def holds_connection(self) -> bool:
         """Counts against the limit of broker connections."""
-        return self.state not in (SessionState.IDLE, SessionState.ENDED)
+        without = (SessionState.IDLE, SessionState.PAUSING, SessionState.ENDED)
+        return self.state not in without
 
     def submit(self, publish: Publish) -> None:
         """Take a message that counts for this session already."""
@@ -151,9 +153,13 @@ class Session:
             async with asyncio.timeout(settings.connect_timeout):
                 await self._loop.create_connection(lambda: connection, settings.host, settings.port)
         except TimeoutError:
+            connection.abort("too late")
             self._not_connected("the broker's host does not answer")
         except OSError as error:
             self._not_connected(_without_address(error))
+        except Exception:  # a host name that cannot even be encoded, and what else there may be
+            logger.exception("connecting to the broker failed")
+            self._not_connected("the connection could not be attempted")
 
     def _not_connected(self, reason: str) -> None:
         self.connection = None
@@ -222,8 +228,12 @@ class Session:
             publish.queue = None
             publish.finish(outcome, detail)
 
+    def connection_ending(self) -> None:
+        if self.state is SessionState.OPEN:
+            self.state = SessionState.ENDING
+
     def connection_lost(self, lost: list[Any], reason: str) -> None:
-        was_open = self.state in (SessionState.OPEN, SessionState.CLOSING)
+        was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         self._blockade.remove(self.connection)
         channels = [*self._channels.values(), *self._single_use]
         self._channels, self._single_use = {}, {}
@@ -304,6 +314,8 @@ class Session:
 
     def release(self, channel: ExchangeChannel) -> None:
         """Close an idle channel."""
+        if channel.phase is Phase.GONE:
+            return
         self.drop(channel)
         if self.connection is not None and self.connection.is_open:
             channel.phase = Phase.GONE

@@ -104,12 +104,16 @@ def test_properties_that_the_broker_changed_still_find_their_message():
     assert confirms.settle(1, False, True) == [("a", RETURNED)]
 
 
-def test_a_return_that_could_be_of_several_is_refused():
+def test_a_return_that_could_be_of_several_puts_each_in_doubt():
     confirms = Confirms()
     confirms.publish("a", b"key", b"h1")
     confirms.publish("b", b"key", b"h2")
-    with pytest.raises(ProtocolError):
-        confirms.returned(b"key", b"h3")
+    confirms.publish("c")
+    confirms.returned(b"key", b"h3")
+    confirms.publish("d", b"key", b"h1")
+    doubtful = Settlement.DOUBTFUL
+    settled = [("a", doubtful), ("b", doubtful), ("c", ACKED), ("d", ACKED)]
+    assert confirms.settle(4, True, True) == settled
 
 
 def test_a_return_of_nothing_we_sent_is_refused():

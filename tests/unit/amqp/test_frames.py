@@ -28,11 +28,18 @@ def test_frames_come_out_whole_however_they_arrive(step):
     assert got == FRAMES
 
 
+def test_frames_before_a_fault_come_out():
+    frames = FrameSplitter(4096).feed(raw(1, 1, b"abc") + b"\x07")
+    assert next(frames) == (1, 1, b"abc")
+    with pytest.raises(FrameError):
+        next(frames)
+
+
 def test_what_comes_behind_a_frame_is_kept():
     splitter = FrameSplitter(4096)
     data = raw(1, 1, b"abc")
-    assert splitter.feed(data + data[:5]) == [(1, 1, b"abc")]
-    assert splitter.feed(data[5:]) == [(1, 1, b"abc")]
+    assert list(splitter.feed(data + data[:5])) == [(1, 1, b"abc")]
+    assert list(splitter.feed(data[5:])) == [(1, 1, b"abc")]
 
 
 @pytest.mark.parametrize(
@@ -48,11 +55,11 @@ def test_what_comes_behind_a_frame_is_kept():
 )
 def test_what_is_no_frame_is_an_error(data, words):
     with pytest.raises(FrameError, match=words):
-        FrameSplitter(4096).feed(data)
+        list(FrameSplitter(4096).feed(data))
 
 
 def test_a_frame_of_the_agreed_size_is_taken():
-    assert len(FrameSplitter(4096).feed(raw(3, 1, b"x" * 4088))) == 1
+    assert len(list(FrameSplitter(4096).feed(raw(3, 1, b"x" * 4088)))) == 1
 
 
 def payload(method):
@@ -102,7 +109,7 @@ def test_garbage_between_frames_raises_nothing_but_a_frame_error(pieces):
     splitter = FrameSplitter(4096)
     with contextlib.suppress(FrameError):
         for piece in pieces:
-            splitter.feed(piece)
+            list(splitter.feed(piece))
 
 
 def test_a_content_header_gives_body_size_and_properties():

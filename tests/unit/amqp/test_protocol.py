@@ -27,6 +27,14 @@ def sent(protocol):
     return values
 
 
+def failure(protocol, data):
+    """The error that ends the connection."""
+    [*_, event] = protocol.receive_data(data)
+    assert isinstance(event, events.Failed)
+    assert isinstance(event.error, ProtocolError)
+    return event.error
+
+
 def names(protocol):
     return [value.name for _, value in sent(protocol)]
 
@@ -89,17 +97,15 @@ class TestLogin:
     def test_credentials_that_do_not_fit_the_first_frame_are_not_sent(self):
         protocol = Protocol(Login("guest", "s" * 5000, "test", {}))
         protocol.data_to_send()
-        with pytest.raises(LoginTooLargeError):
-            protocol.receive_data(broker.start())
+        assert isinstance(failure(protocol, broker.start()), LoginTooLargeError)
         assert protocol.data_to_send() == []
 
     def test_a_broker_without_plain_is_refused(self):
-        with pytest.raises(ProtocolError, match="PLAIN"):
-            Protocol(login()).receive_data(broker.start("EXTERNAL"))
+        assert "PLAIN" in str(failure(Protocol(login()), broker.start("EXTERNAL")))
 
     def test_frames_below_the_minimum_are_refused(self):
-        with pytest.raises(ProtocolError, match="1000 bytes"):
-            Protocol(login()).receive_data(broker.start() + broker.tune(frame_max=1000))
+        error = failure(Protocol(login()), broker.start() + broker.tune(frame_max=1000))
+        assert "1000 bytes" in str(error)
 
     def test_the_password_is_in_no_repr(self):
         protocol = Protocol(login())
@@ -123,6 +129,29 @@ class TestPublishing:
         [event] = protocol.receive_data(broker.ack(1, 2, multiple=True))
         assert event == events.Settled(1, [("a", Settlement.ACKED), ("b", Settlement.ACKED)])
         assert protocol.unsettled(1) == 0
+
+    def test_what_was_settled_before_a_fault_is_settled(self):
+        protocol = with_channel()
+        for entry in "abc":
+            publish(protocol, entry)
+        received = protocol.receive_data(broker.ack(1, 1) + broker.ack(1, 2) + broker.ack(1, 99))
+        assert [e.settled[0][0] for e in received[:2]] == ["a", "b"]
+        assert isinstance(received[2], events.Failed)
+        assert protocol.lost() == ["c"]
+
+    def test_a_return_without_bcc_finds_its_message_among_others(self):
+        protocol = with_channel()
+        for entry in "abc":
+            table = {"BCC": ["q"], "x": [1, {"y": 1.5}], "BCCs": "kept", "n": None, "t": True}
+            values = {"content_type": "a/b", "headers": table, "message_id": entry}
+            header = encode.properties(values)
+            protocol.publish(1, entry, "e", "k", header, b"hi", True)
+            del table["BCC"]
+            assert encode.without_bcc(header) == encode.properties(values)
+        stripped = encode.without_bcc(
+            encode.properties({"headers": {"BCC": ["q"]}, "message_id": "b"})
+        )
+        assert stripped == encode.properties({"headers": {}, "message_id": "b"})
 
     def test_a_nack_settles_it(self):
         protocol = with_channel()
@@ -248,7 +277,7 @@ class TestStates:
             broker.tune(),  # a second time
             broker.start(),
             broker.ack(5, 1),  # no such channel
-            broker.ack(1, 1),  # no such tag
+            broker.ack(1, 2),  # no such tag
             broker.select_ok(1),
             broker.returned(1, "e", "k", b"x"),  # never sent as mandatory
             broker.close_ok(),
@@ -257,8 +286,11 @@ class TestStates:
         ],
     )
     def test_what_the_broker_may_not_say_is_a_protocol_error(self, data):
-        with pytest.raises(ProtocolError):
-            with_channel().receive_data(data)
+        protocol = with_channel()
+        publish(protocol, "a")
+        assert failure(protocol, data)
+        assert protocol.state is ConnectionState.CLOSED
+        assert protocol.lost() == ["a"]
 
     def test_a_heartbeat_says_nothing(self):
         assert opened().receive_data(b"\x08\0\0\0\0\0\0\xce") == []
@@ -289,9 +321,10 @@ def test_a_whole_life_in_pieces_of_any_size(step):
 def test_a_mutated_broker_raises_nothing_but_protocol_errors(at, value, step):
     data = WHOLE_LIFE[:at] + bytes([value]) + WHOLE_LIFE[at + 1 :]
     protocol = Protocol(login())
-    try:
-        for i in range(0, len(data), step):
-            protocol.receive_data(data[i : i + step])
-    except ProtocolError:
-        return
-    assert protocol.state in ConnectionState
+    received = []
+    for i in range(0, len(data), step):
+        received += protocol.receive_data(data[i : i + step])
+        if received and isinstance(received[-1], events.Failed):
+            assert protocol.state is ConnectionState.CLOSED
+            return
+    assert all(not isinstance(event, events.Failed) for event in received)

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import logging
 
 import brokerside
@@ -21,7 +22,7 @@ def scenario(test):
     """Run an async test, given a broker and a function that makes publishers."""
 
     @functools.wraps(test)
-    def run():
+    def run(**fixtures):
         async def main():
             async with asyncio.timeout(20), FakeBroker() as broker:
                 clients = []
@@ -29,24 +30,21 @@ def scenario(test):
                 def client(**limits):
                     settings = {k: v for k, v in limits.items() if k in RabbitMQ.__struct_fields__}
                     rest = {k: v for k, v in limits.items() if k not in settings}
-                    clients.append(
-                        Client(
-                            broker,
-                            RabbitMQ(**{"host": "127.0.0.1", "port": broker.port} | settings),
-                            Publish(**rest),
-                        )
-                    )
+                    where = {"host": "127.0.0.1", "port": broker.port}
+                    clients.append(Client(broker, RabbitMQ(**where | settings), Publish(**rest)))
                     return clients[-1]
 
                 try:
-                    await test(broker, client)
+                    await test(broker, client, **fixtures)
                 finally:
                     for made in clients:
                         await made.publisher.close()
 
         asyncio.run(main())
 
-    del run.__wrapped__  # or pytest takes the test's parameters for fixtures
+    signature = inspect.signature(test)
+    wanted = [p for p in signature.parameters.values() if p.name not in ("broker", "client")]
+    run.__signature__ = signature.replace(parameters=wanted)
     return run
 
 
@@ -307,6 +305,74 @@ async def test_those_behind_a_culprit_are_sent_again_and_only_those(broker, clie
     # Discarded, and sent once more in order: one copy is left of each.
     tail = [b"behind0", b"behind1", b"behind2"]
     assert broker.published == [b"opens", b"before", b"culprit", *tail, *tail]
+
+
+@scenario
+async def test_a_lone_message_on_a_warm_channel_gets_its_own_refusal(broker, client):
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_publish = lambda peer, channel, *_: peer.send(brokerside.channel_close(channel))
+    assert await publish(b"deleted meanwhile") is O.EXCHANGE_NOT_FOUND
+
+
+@scenario
+async def test_a_large_header_on_a_single_use_channel_harms_nobody(broker, client, caplog):
+    broker.frame_max = 4096
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    header = encode.properties({"headers": {"h": "x" * 5000}})
+    large = publish.start(user_id="bob", header=header)
+    good = publish.start(b"good")
+    assert (await large)[0] is O.BAD_REQUEST
+    assert (await good)[0] is O.CONFIRMED
+    await publish.until(lambda: publish.statistics["channels"] == {"opened": 2, "closed": 1})
+    assert len(broker.peers) == 1
+    assert publish.publisher._pool.sessions()[0].load == 0
+    assert "failed" not in caplog.text
+
+
+@scenario
+async def test_acks_before_a_fault_in_the_same_read_are_told(broker, client):
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_publish = lambda *_: None
+    first, second = publish.start(b"1"), publish.start(b"2")
+    await publish.until(lambda: len(broker.published) == 3)
+    broker.peers[0].send(brokerside.ack(1, 2) + brokerside.ack(1, 99))
+    assert [(await p)[0] for p in (first, second)] == [O.CONFIRMED, O.UNCONFIRMED]
+    assert publish.publisher._pool.sessions()[0].load == 0
+
+
+@scenario
+async def test_nothing_is_handed_to_a_connection_that_the_broker_closes(broker, client):
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    [session] = publish.publisher._pool.sessions()
+    # As it is between the broker's Close and the end of the socket.
+    session.connection.data_received(brokerside.close(320, "CONNECTION_FORCED - bye"))
+    foreign, own = publish.start(b"foreign", user_id="bob"), publish.start(b"own")
+    assert (await foreign)[0] is O.CONFIRMED
+    assert (await own)[0] is O.CONFIRMED
+    assert len(broker.peers) == 2
+    assert sorted(broker.published) == [b"foreign", b"opens", b"own"]
+
+
+@scenario
+async def test_a_host_name_that_cannot_be(broker, client):
+    outcome, detail = await client(host="a..b").start(timeout=0.3)
+    assert outcome is O.BROKER_UNAVAILABLE
+    assert "could not be attempted" in detail
+
+
+@scenario
+async def test_a_fault_of_ours_leaves_no_place_taken(broker, client, monkeypatch):
+    publish = client()
+    assert await publish() is O.CONFIRMED
+    [session] = publish.publisher._pool.sessions()
+    monkeypatch.setattr(session, "_channels", None)
+    assert await publish() is O.INTERNAL_ERROR
+    monkeypatch.undo()
+    assert (session.load, publish.publisher._tally.size) == (0, 0)
 
 
 @scenario
