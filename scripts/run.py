@@ -13,6 +13,7 @@ import broker as broker_script
 
 HOST = "127.0.0.1"
 ANSWER_SECONDS = 10.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 HINT = """\
 
@@ -33,7 +34,7 @@ def main() -> int:
         print(f"run.py: port {port} is in use already; try: make run PORT=8001", file=sys.stderr)
         return 1
     # Until the gateway runs, an interruption has to stop the broker all the same.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, _interrupt)
     broker = broker_script.development_broker()
     ours = not broker.running
@@ -50,6 +51,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
+        for number in STOP_SIGNALS:  # the rest takes a second or two, and leaves nothing behind
+            signal.signal(number, signal.SIG_IGN)
         if ours:
             broker.stop()
 
@@ -75,8 +78,12 @@ def _serve(port: int, amqp_host: str, amqp_port: int, hint: str) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        gateway.terminate()
-        gateway.wait()
+        while gateway.poll() is None:
+            try:
+                gateway.terminate()  # in order; once more when it has to hurry
+                gateway.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def _answers(port: int) -> bool:

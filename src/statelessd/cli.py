@@ -40,13 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(loaded: Loaded, options: argparse.Namespace) -> int:
     config = loaded.config
-    foreground = not options.daemon
-    logs.configure(config.logging, debug=config.application.debug, foreground=foreground)
-    for warning in loaded.warnings:
-        logs.logger.warning("%s", warning)
+    debug = config.application.debug
     if options.check_config:
+        for warning in [*loaded.warnings, *logs.check(config.logging, debug=debug)]:
+            _complain(f"warning: {warning}")
         print("The configuration is valid.")  # noqa: T201 - the answer
         return OK
+    foreground = not options.daemon
+    logs.configure(config.logging, debug=debug, foreground=foreground)
+    for warning in loaded.warnings:
+        logs.logger.warning("%s", warning)
     if foreground:
         return _run_in_foreground(config)
     return _run_as_daemon(config)

@@ -15,7 +15,8 @@ import yaml
 from .config import SECTIONS, Config, Route
 
 ENVIRONMENT_PREFIX = "STATELESSD_"
-ROUTE_CLASSES = ("statelessd.Publisher", "statelessd.Stats", "statelessd.Dashboard")
+PUBLISHER = "statelessd.Publisher"
+ROUTE_CLASSES = (PUBLISHER, "statelessd.Stats", "statelessd.Dashboard")
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
 
 # What the original's frameworks (Tornado, tinman, clihelper) took and what has no
@@ -123,8 +124,12 @@ def load_class(dotted: str) -> type:
     module, _, name = dotted.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, TypeError) as error:
         raise ImportError(f"there is no class {dotted}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # whatever a module of somebody else's does when imported
+        raise ImportError(f"{module} cannot be imported: {error!r}") from error
     if not isinstance(found, type):
         raise ImportError(f"{dotted} is no class")  # noqa: TRY004 - one error for all of it
     return found
@@ -280,16 +285,17 @@ class _Reader:
 
     def _check_route(self, path: str, pattern: str, endpoint: str) -> None:
         try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            self._error(path, f"{pattern!r} is no regular expression: {error}")
+            groups = re.compile(pattern.encode()).groups  # as bytes: paths are matched raw
+        except (re.error, ValueError) as error:
+            self._error(path, f"{pattern!r} is no regular expression for paths: {error}")
             groups = 3
+        publishes = endpoint == PUBLISHER
         if endpoint not in ROUTE_CLASSES:
             try:
-                load_class(endpoint)
+                publishes = load_class(endpoint) is load_class(PUBLISHER)
             except ImportError as error:
                 self._error(path, f"{error}{nearest(endpoint, list(ROUTE_CLASSES))}")
-        elif endpoint == "statelessd.Publisher" and groups != 3:
+        if publishes and groups != 3:
             self._error(
                 path,
                 f"{pattern!r} has {groups} groups; statelessd.Publisher takes three: "

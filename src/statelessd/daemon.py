@@ -42,7 +42,9 @@ class PidFile:
         except OSError as error:
             raise DaemonError(f"{self._path}: {error.strerror}") from error
         recorded = self._recorded()
-        if recorded and _is_statelessd(recorded):  # one that does not lock: of 2013, perhaps
+        if recorded != os.getpid() and _is_statelessd(
+            recorded
+        ):  # one that does not lock: of 2013, perhaps
             raise DaemonError(f"{self._path}: statelessd runs already, as process {recorded}")
         if recorded:
             logger.warning("%s is stale: process %d is gone", self._path, recorded)
@@ -70,11 +72,13 @@ class PidFile:
 
 
 def _is_statelessd(pid: int) -> bool:
+    """Whether that process runs this program: by name, or as a script or module of Python."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"statelessd" in command
+    program, *arguments = [Path(os.fsdecode(part)).name for part in command[:3]]
+    return program == "statelessd" or (program.startswith("python") and "statelessd" in arguments)
 
 
 def check_user(name: str | None) -> None:

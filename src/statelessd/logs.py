@@ -55,8 +55,42 @@ def configure(section: dict[str, Any] | None, *, debug: bool, foreground: bool) 
     redaction = Redaction()
     for handler in _all_handlers():
         handler.addFilter(redaction)
+        _contain(handler)
     for warning in warnings:
         logger.warning("%s", warning)
+
+
+def check(section: dict[str, Any] | None, *, debug: bool) -> list[str]:
+    """What ``configure`` would say, without opening a file. Raises LoggingError."""
+    warnings: list[str] = []
+    if section is not None:
+        settings = _prepared(copy.deepcopy(section), warnings, debug=debug)
+        for name, handler in settings["handlers"].items():
+            if "filename" in handler:
+                handler["delay"] = True  # opened with the first record, which will not come
+                directory = Path(str(handler["filename"])).absolute().parent
+                if not directory.is_dir():
+                    warnings.append(
+                        f"the log handler {name!r} is left out: {directory} is no directory"
+                    )
+        _apply(settings, warnings)
+    return warnings
+
+
+def _contain(handler: logging.Handler) -> None:
+    """Some handlers raise, such as a WatchedFileHandler that may not reopen its file.
+
+    A log that cannot be written must never be the end of a request.
+    """
+    emit = handler.emit
+
+    def contained(record: logging.LogRecord) -> None:
+        try:
+            emit(record)
+        except Exception:
+            handler.handleError(record)
+
+    handler.emit = contained  # type: ignore[method-assign]
 
 
 def open_files() -> list[Any]:

@@ -137,7 +137,7 @@ class Supervisor:
                     self._died(child, os.waitstatus_to_exitcode(wait_status))
 
     def _died(self, child: _Child, code: int) -> None:
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        how = f"by signal {_signal_name(-code)}" if code < 0 else f"with status {code}"
         if self._stop_deadline:
             logger.info("the backend on port %d ended %s", child.port, how)
             return
@@ -167,7 +167,7 @@ class Supervisor:
         if number == signal.SIGHUP and not self._hangup_stops:
             logger.warning("SIGHUP: this version cannot reload; restart it")
         elif number != signal.SIGCHLD:
-            logger.info("stopping on %s", signal.Signals(number).name)
+            logger.info("stopping on %s", _signal_name(number))
             self._stop()
 
     def _stop(self) -> None:
@@ -189,6 +189,13 @@ class Supervisor:
                 logger.error("the backend on port %d did not stop in time; killing it", child.port)
                 os.kill(child.pid, signal.SIGKILL)
         self._stop_deadline = time.monotonic() + GRACE
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between SIGRTMIN and SIGRTMAX has none
+        return str(number)
 
 
 def become(name: str) -> None:

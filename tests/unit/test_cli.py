@@ -12,6 +12,7 @@ def _no_settings_from_outside(monkeypatch):
         if name.startswith("STATELESSD_"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(cli.logs, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(cli.logs, "check", lambda *_, **__: [])
 
 
 def test_the_version(capsys):

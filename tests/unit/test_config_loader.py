@@ -122,6 +122,10 @@ Logging: 5
         ("- a list", "the file must be a mapping"),
         ("Daemon: [1]", "Daemon: must be a mapping, not a list"),
         ("Routes: {a: b}", "Routes: must be a list"),
+        ("Routes: [['/\\u0041', statelessd.Stats]]", "no regular expression for paths"),
+        ("Routes: [['(?u)/', statelessd.Stats]]", "no regular expression for paths"),
+        ("Routes: [[/x, ..foo]]", "there is no class ..foo"),
+        ("Routes: [['/(.*)', statelessd.http.endpoints.Publisher]]", "has 1 groups"),
         ("Application: !!python/object:os.system {}", "no valid YAML"),
     ],
 )

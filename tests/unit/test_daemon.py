@@ -3,6 +3,7 @@ import pwd
 
 import pytest
 
+from statelessd import daemon
 from statelessd.daemon import DaemonError, PidFile, check_user
 
 
@@ -56,3 +57,29 @@ def test_users():
     check_user(pwd.getpwuid(os.getuid()).pw_name)
     with pytest.raises(DaemonError, match="no user 'no-such-user'"):
         check_user("no-such-user")
+
+
+def test_our_own_process_id_and_that_of_others_are_stale(tmp_path):
+    path = tmp_path / "s.pid"
+    for pid in (os.getpid(), os.getppid()):  # as in a container that was started again
+        path.write_text(f"{pid}\n")
+        pidfile = PidFile(path)
+        pidfile.acquire()
+        os.close(pidfile.descriptor)
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        (["statelessd", "-d"], True),
+        (["/usr/bin/python3", "/usr/bin/statelessd", "-c", "x"], True),
+        (["python3.11", "-m", "statelessd"], True),
+        (["vi", "statelessd.yml"], False),
+        (["python3", "-c", "time.sleep(8)", "statelessd"], False),
+        (["grep", "statelessd"], False),
+    ],
+)
+def test_what_runs_this_program(command, runs, monkeypatch):
+    data = b"\0".join(part.encode() for part in command) + b"\0"
+    monkeypatch.setattr(daemon.Path, "read_bytes", lambda _: data)
+    assert daemon._is_statelessd(1) is runs

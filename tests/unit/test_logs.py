@@ -158,3 +158,36 @@ def test_a_section_that_is_wrong_is_told(settings):
 )
 def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
     assert f"INFO statelessd.x {shown}\n" in logged(section(), text=text)
+
+
+def test_a_handler_that_raises_does_not_reach_who_logs(tmp_path):
+    class Raising(logging.StreamHandler):
+        def emit(self, record):
+            raise PermissionError("may not reopen")
+
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr):
+        logs.configure(section(), debug=False, foreground=True)
+        raising = Raising()
+        logs._contain(raising)
+        logging.getLogger("statelessd").addHandler(raising)
+        logging.getLogger("statelessd.x").info("hello")
+        logging.getLogger("statelessd").removeHandler(raising)
+    assert "INFO statelessd.x hello" in stderr.getvalue()
+
+
+def test_a_check_writes_nothing(tmp_path):
+    kept, missing = tmp_path / "kept.log", tmp_path / "new.log"
+    kept.write_text("precious")
+    handlers = {
+        "a": {"class": "logging.FileHandler", "filename": str(kept), "mode": "w"},
+        "b": {"class": "logging.handlers.WatchedFileHandler", "filename": str(missing)},
+        "c": {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")},
+    }
+    loggers = {"statelessd": {"handlers": ["a", "b", "c"]}}
+    [warning] = logs.check(section(handlers=handlers, loggers=loggers), debug=False)
+    assert "'c' is left out" in warning
+    assert kept.read_text() == "precious"
+    assert not missing.exists()
+    with pytest.raises(logs.LoggingError):
+        logs.check({"version": 7}, debug=False)

@@ -46,6 +46,7 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
     statistics = gateway.statistics
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        statistics.began(scope["method"])
         started_at = gateway.loop.time()
         status = 0
 
@@ -71,7 +72,8 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
                     Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
                 )
                 await answer(scope, receive, counting_send)
-        statistics.count(scope["method"], status, gateway.loop.time() - started_at)
+        if status:
+            statistics.answered(status, gateway.loop.time() - started_at)
 
     return app
 

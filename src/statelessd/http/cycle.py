@@ -14,9 +14,10 @@ class PublishCycle:
     """
 
     __slots__ = (
-        "complete", "credentials", "decided", "disconnected", "expects", "headers",
-        "keep_alive", "length", "message_event", "method", "pieces", "publish", "query",
-        "reserved", "response_complete", "size", "started", "started_at", "target", "write",
+        "body", "complete", "credentials", "decided", "disconnected", "expects", "headers",
+        "keep_alive", "length", "message_event", "publish", "query", "reserved",
+        "response_complete", "size", "started", "started_at", "target", "without_document",
+        "write",
     )  # fmt: skip
 
     def __init__(
@@ -32,11 +33,11 @@ class PublishCycle:
         self.headers = headers
         self.query = query
         self.keep_alive = keep_alive
-        self.method = "POST"
+        self.without_document = False  # it was a HEAD request
         self.credentials: Credentials | None = None
         self.decided: tuple[Outcome, str] | None = None
         self.publish: Publish | None = None
-        self.pieces: list[bytes] = []
+        self.body: bytes | bytearray = b""
         self.length = 0  # of the body, as announced; -1: chunked
         self.size = 0  # of the body, so far
         self.reserved = 0  # bytes counted with the publisher while they arrive
@@ -48,6 +49,20 @@ class PublishCycle:
         self.response_complete = False
         self.disconnected = False
         self.message_event = _NOBODY_WAITS
+
+    def add(self, piece: bytes) -> None:
+        """More of the body. One piece is kept as it is; of many, no object each."""
+        if not self.body:
+            self.body = piece
+        else:
+            if not isinstance(self.body, bytearray):
+                self.body = bytearray(self.body)
+            self.body += piece
+
+    def take(self) -> bytes:
+        """The body, which is not kept here any longer."""
+        body, self.body = self.body, b""
+        return bytes(body)
 
     def settled(self, outcome: Outcome, detail: str) -> None:
         """The publisher's word."""

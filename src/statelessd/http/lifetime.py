@@ -6,6 +6,7 @@ a second, and each looks at what it waits for.
 
 import abc
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn.config import Config as UvicornConfig
@@ -38,6 +39,7 @@ class ClientConnection(HttpToolsProtocol):
         self._deaf = False  # what arrives is discarded
         self._discarded = 0  # bytes
         self._goodbye = False
+        self._half_closed = False
 
     @abc.abstractmethod
     def refuse(self, error: RequestError) -> None:
@@ -50,13 +52,41 @@ class ClientConnection(HttpToolsProtocol):
             self.transport.close()
         elif waiting is not Waiting.HEAD and self.cycle is not None:
             self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self._say_goodbye(True)  # answered, though its body has not come
 
     def has_pending(self) -> bool:
         """A request has begun to arrive, or waits for its answer."""
         return self._in_head or (self.cycle is not None and not self.cycle.response_complete)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes
+        """The client sends no more; whether it still reads is told by what it makes of a byte.
+
+        ``nc -N`` closes its half and waits for the answer; a client that hung up
+        looks the same until it is sent something, when its host resets the
+        connection. An interim response (RFC 9110 section 15.2) asks at no cost.
+        """
+        cycle = self.cycle
+        if cycle is None or self._deaf or self._in_head or not self.has_pending():
+            return False
+        if self._is_incomplete(cycle):
+            return False
+        cycle.keep_alive = False  # the last one: there will be no request behind it
+        self._half_closed = True
+        if self.parser.get_http_version() == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
+    def _was_reset(self) -> bool:
+        """A loop that has read the end no longer hears of a reset; the socket does."""
+        connection = self.transport.get_extra_info("socket")
+        return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
     def look_at_the_time(self, now: float) -> None:
         """Called a few times a second, so that no request needs a timer of its own."""
+        if self._half_closed and self._was_reset():
+            self.transport.abort()
+            return
         waiting = self._waiting()
         seen = (waiting, self._progress)
         if seen != self._seen:
@@ -70,6 +100,8 @@ class ClientConnection(HttpToolsProtocol):
             return Waiting.GOODBYE
         if self.flow.write_paused:
             return Waiting.READER
+        if self.flow.read_paused:
+            return Waiting.ANSWER  # what is late now is late by our doing
         if self._in_head or self.cycle is None:
             return Waiting.HEAD
         if self._is_incomplete(self.cycle):

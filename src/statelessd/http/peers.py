@@ -1,7 +1,10 @@
 """Who is at the other end: the peer, or the client that a trusted proxy names."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Sequence
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""All of a request's, names in lower case; one name may come several times."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -14,30 +17,40 @@ class Peers:
         self._xheaders = xheaders
         self._trusted = tuple(ipaddress.ip_network(n, strict=False) for n in trusted_proxies)
 
-    def client(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
-        """The client's address: the peer's own, unless that is a proxy that may speak for it.
+    def client(self, peer: str, headers: Headers) -> str:
+        """The client's address; "" where a proxy speaks of one that cannot be read.
 
+        The peer's own, unless that is a proxy that may speak for it.
         ``X-Real-IP`` comes first, as in Tornado; of ``X-Forwarded-For`` the last
         address that is no trusted proxy counts, for anyone can write the ones before.
         """
         if not self._xheaders or not self._is_trusted(peer):
             return peer
-        real = headers.get(b"x-real-ip", b"").decode("latin-1").strip()
-        if _address(real) is not None:
-            return real
-        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        for candidate in reversed([entry.strip() for entry in forwarded]):
+        real = _values(headers, b"x-real-ip")
+        if real:
+            return real[-1] if _address(real[-1]) else ""
+        return self._forwarded(peer, headers)
+
+    def _forwarded(self, peer: str, headers: Headers) -> str:
+        for candidate in reversed(_values(headers, b"x-forwarded-for")):
             if _address(candidate) is None:
-                break
+                return ""
             if not self._is_trusted(candidate):
                 return candidate
             peer = candidate
         return peer
 
-    def is_loopback(self, peer: str, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the client is on this machine, as far as can be known."""
-        address = _address(self.client(peer, headers))
-        return address is not None and address.is_loopback
+    def is_loopback(self, peer: str, headers: Headers) -> bool:
+        """Whether the client is on this machine: only if nothing says otherwise.
+
+        Both headers are asked, for a proxy that writes one of them may pass on
+        what its client wrote into the other.
+        """
+        found = [self.client(peer, headers)]
+        if self._xheaders and self._is_trusted(peer):
+            found.append(self._forwarded(peer, headers))
+        addresses = [_address(text) for text in found]
+        return all(address is not None and address.is_loopback for address in addresses)
 
     def _is_trusted(self, text: str) -> bool:
         address = _address(text)
@@ -55,3 +68,9 @@ def _address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def _values(headers: Headers, name: bytes) -> list[str]:
+    """The entries of all headers of that name, in order."""
+    texts = [value.decode("latin-1") for each, value in headers if each == name]
+    return [entry.strip() for text in texts for entry in text.split(",")]

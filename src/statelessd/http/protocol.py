@@ -4,12 +4,9 @@ A publish never becomes an ASGI request: no scope, no task, no receive and
 send, which would cost as much as all the rest. Whatever else is asked for goes
 on to uvicorn's own RequestResponseCycle and the ASGI application.
 
-One request at a time is answered on each client connection. uvicorn keeps
-pipelined requests in ``self.pipeline`` and starts the next from
-``on_response_complete``; a PublishCycle is, to that machinery, one more cycle.
-
-uvicorn is pinned to a minor version because of this module and ``lifetime``,
-and of nothing else.
+Here the bytes of a connection become requests, and outcomes become answers;
+``turns`` keeps them in order, ``lifetime`` ends what takes too long. uvicorn is
+pinned to a minor version because of these three modules, and of nothing else.
 """
 
 import asyncio
@@ -26,13 +23,14 @@ from . import response
 from .cycle import PublishCycle
 from .errors import RequestError, bad_request
 from .gateway import Gateway
-from .lifetime import ClientConnection
 from .request import read_message, wait_seconds
+from .turns import TurnTaking
 
 logger = logging.getLogger(__name__)
 
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
+UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 CONFIRMED = Outcome.CONFIRMED
 
 
@@ -40,7 +38,7 @@ class _EndOfConversation(Exception):  # noqa: N818 - no error: the parser is sto
     """What a client sends behind its last request concerns nobody."""
 
 
-class GatewayProtocol(ClientConnection):
+class GatewayProtocol(TurnTaking):
     """One client connection."""
 
     def __init__(
@@ -57,11 +55,10 @@ class GatewayProtocol(ClientConnection):
         self._authorization = b""  # of the last request, which the next one mostly repeats
         self._credentials: Credentials | None = None
         self._head_size = 0
-        self._head_fed = 0  # bytes of whole reads within one head
+        self._line_fed = 0  # bytes of whole reads within one head, or between pieces of a body
+        self._body_came = False  # with the read at hand
         self._upgrading = False
-        self._advancing = False
         self._peer_is_loopback: bool | None = None  # not looked at yet
-        self._active: Any = None  # the cycle whose turn it is, of either kind
 
     # Connection
 
@@ -76,44 +73,68 @@ class GatewayProtocol(ClientConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._deaf = True
-        for cycle in {self._active, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
+        for cycle in self._unanswered():
             if isinstance(cycle, PublishCycle):
                 self._release(cycle)
-                if cycle.publish is not None and not cycle.response_complete:
+                if cycle.publish is not None:
                     self.gateway.publisher.cancel(cycle.publish)
+            else:
+                cycle.disconnected = True
+                cycle.message_event.set()
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             self._discard(len(data))
             return
-        began_earlier = self._in_head
+        head = self.headers if self._in_head else None
+        self._body_came = False
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError as error:
             self._parser_stopped(error)
         else:
             if self._in_head:
-                if began_earlier:
-                    self._bound_head(len(data))
-            elif self.cycle is not None and not self.cycle.response_complete:
-                self._bound_body()
+                if self.headers is head:  # it began in an earlier read
+                    self._bound_line(len(data))
+            elif self.cycle is not None and self._is_incomplete(self.cycle):
+                self._body_goes_on(self.cycle, len(data))
 
-    def _bound_head(self, size: int) -> None:
-        """A header line that never ends reaches no callback; the parser keeps it."""
-        self._head_fed += size
-        if self._head_fed > self._max_head:
+    def _feed(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The request is served as if it had not asked for another protocol
+                # (RFC 9110 section 7.8). The parser takes what follows for that
+                # protocol, so the head goes through a new one without the wish.
+                data = memoryview(data)[upgrade.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _bound_line(self, size: int) -> None:
+        """A line that never ends reaches no callback; the parser keeps it."""
+        self._line_fed += size
+        if self._line_fed > self._max_head:
             self.refuse(self._too_large_a_head())
 
-    def _bound_body(self) -> None:
-        cycle = self.cycle
-        if isinstance(cycle, PublishCycle) and not cycle.complete and not cycle.decided:
-            # The body goes on in a later read. Only such bodies are counted while
-            # they arrive: those that come at once are counted when they are published.
-            self._progress += 1
-            if not self._reserve(cycle, cycle.size - cycle.reserved):
+    def _body_goes_on(self, cycle: Any, size: int) -> None:
+        """More is to come of a body, of which this read brought some or nothing."""
+        self._progress += 1
+        if not self._body_came:  # but a chunk's extension, or trailers
+            self._bound_line(size)
+            return
+        self._line_fed = 0
+        if isinstance(cycle, PublishCycle) and cycle.decided is None:
+            # Only such bodies are counted while they arrive: those that come at
+            # once are counted when they are published.
+            if self.gateway.publisher.reserve(cycle.size - cycle.reserved):
+                cycle.reserved = cycle.size
+            else:
                 self._decide(cycle, Outcome.OVERLOADED, "Too many bodies arrive at once here.")
 
     # Head
@@ -122,7 +143,7 @@ class GatewayProtocol(ClientConnection):
         if self.cycle is not None and not self.cycle.keep_alive:
             raise _EndOfConversation
         self._in_head = True
-        self._head_size = self._head_fed = 0
+        self._head_size = self._line_fed = self._discarded = 0
         self._progress += 1
         self._upgrading = False
         self.url = b""
@@ -142,11 +163,16 @@ class GatewayProtocol(ClientConnection):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._line_fed = 0
         if len(self.headers) > self.gateway.http_server.max_header_fields:
             raise self._too_large_a_head()
         headers = dict(self.headers)
+        if len(headers) != len(self.headers) or b"host" not in headers:
+            self._check_repeated(headers)
+        if b"transfer-encoding" in headers:
+            self._check_coding(headers[b"transfer-encoding"])
         if b"upgrade" in headers and self.parser.should_upgrade():
-            self._upgrading = True  # HttpParserUpgrade follows
+            self._upgrading = True  # _feed learns of it next
             return
         method = self.parser.get_method()
         if method == b"CONNECT":
@@ -156,16 +182,18 @@ class GatewayProtocol(ClientConnection):
         if not match.publishes or (match.page is not None and method != b"POST"):
             self._begin_page()
             return
+        self.gateway.statistics.began(method.decode())
         cycle = PublishCycle(self._answer, match.target, headers, query, self._keep_alive(headers))
         if b"transfer-encoding" in headers:
             cycle.length = -1
         else:
             cycle.length = int(headers.get(b"content-length", b"0"))
-        cycle.expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        if b"expect" in headers and self.parser.get_http_version() != "1.0":
+            cycle.expects = headers[b"expect"].lower() == b"100-continue"
         if method == b"POST":
             self._check_head(cycle, match.refusal)
         else:
-            cycle.method = method.decode()
+            cycle.without_document = method == b"HEAD"
             cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
         self._enqueue(cycle)
 
@@ -182,6 +210,19 @@ class GatewayProtocol(ClientConnection):
             self.url += b"?" + parsed.query
         return self.url
 
+    def _check_repeated(self, headers: dict[bytes, bytes]) -> None:
+        """Headers that come several times, and the one that has to come once."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            raise bad_request("There must be one Host header.")  # RFC 9112 section 3.2
+        if b"prefer" in headers:  # a list: its lines are one (RFC 9110 section 5.3)
+            headers[b"prefer"] = b", ".join(v for n, v in self.headers if n == b"prefer")
+
+    def _check_coding(self, coding: bytes) -> None:
+        """We know no coding but chunked, and HTTP/1.0 knows none (RFC 9112 section 6.1)."""
+        if coding.strip().lower() != b"chunked" or self.parser.get_http_version() == "1.0":
+            raise bad_request("The request's Transfer-Encoding is not known here.")
+
     def _keep_alive(self, headers: dict[bytes, bytes]) -> bool:
         if self.gateway.http_server.no_keep_alive or not self.parser.should_keep_alive():
             return False
@@ -196,7 +237,7 @@ class GatewayProtocol(ClientConnection):
         try:
             credentials = self._credentials_of(cycle.headers)
             if credentials.username == "guest" and not gateway.publish.allow_remote_guest:
-                self._check_guest(cycle.headers)
+                self._check_guest()
             if cycle.length > limit:
                 raise _too_large(limit)
             if refusal is not None:
@@ -215,11 +256,11 @@ class GatewayProtocol(ClientConnection):
             self._authorization = authorization or b""
         return self._credentials
 
-    def _check_guest(self, headers: dict[bytes, bytes]) -> None:
+    def _check_guest(self) -> None:
         """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it."""
         if self._peer_is_loopback is None or self.gateway.http_server.xheaders:
             peer = self.client[0] if self.client is not None else "::1"  # a Unix socket
-            self._peer_is_loopback = self.gateway.peers.is_loopback(peer, headers)
+            self._peer_is_loopback = self.gateway.peers.is_loopback(peer, self.headers)
         if not self._peer_is_loopback:
             raise RequestError(
                 Outcome.FORBIDDEN, "The user guest may publish from this machine only."
@@ -242,6 +283,7 @@ class GatewayProtocol(ClientConnection):
         cycle = self.cycle
         if self._upgrading:
             return
+        self._body_came = True
         if not isinstance(cycle, PublishCycle):
             super().on_body(body)
             if cycle.response_complete:
@@ -249,7 +291,7 @@ class GatewayProtocol(ClientConnection):
             return
         cycle.size += len(body)
         if cycle.decided is None:
-            cycle.pieces.append(body)
+            cycle.add(body)
             limit = self.gateway.http_server.max_body_bytes
             if cycle.size > limit:  # chunked: it was not announced
                 error = _too_large(limit)
@@ -262,33 +304,19 @@ class GatewayProtocol(ClientConnection):
         if not isinstance(cycle, PublishCycle):
             super().on_message_complete()
             cycle.more_body = False  # also when it was answered before
-            return
-        cycle.complete = True
-        self._progress += 1
-        if cycle.started and cycle.decided is None:
-            self._submit(cycle)
-
-    # Turns
-
-    def _enqueue(self, cycle: PublishCycle) -> None:
-        """The cycle's turn is now, or after the requests before it."""
-        previous = self.cycle
-        self.cycle = cycle  # type: ignore[assignment]  # as good as one, to uvicorn
-        if previous is None or previous.response_complete:
-            self._active = cycle
-            self._start(cycle)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, None))  # type: ignore[arg-type]
+            cycle.complete = True
+            self._progress += 1
+            if cycle.started and cycle.decided is None:
+                self._submit(cycle)
+                return
+        if cycle.response_complete and self.gateway.draining:
+            cycle.keep_alive = False
+            self.transport.close()  # it was answered before it was read
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._active = cycle
-        if isinstance(cycle, PublishCycle):
-            self._start(cycle)
-        else:
-            super()._start_asgi_task(cycle, app)
+    # Answers
 
-    def _start(self, cycle: PublishCycle) -> None:
+    def _start_publish(self, cycle: PublishCycle) -> None:
         cycle.started = True
         cycle.started_at = self.loop.time()
         if cycle.decided is not None:
@@ -301,9 +329,7 @@ class GatewayProtocol(ClientConnection):
     def _submit(self, cycle: PublishCycle) -> None:
         gateway = self.gateway
         self._release(cycle)
-        pieces = cycle.pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        cycle.pieces = []
+        body = cycle.take()
         try:
             assert cycle.target is not None  # noqa: S101 - else it was decided
             assert cycle.credentials is not None  # noqa: S101 - likewise
@@ -332,7 +358,7 @@ class GatewayProtocol(ClientConnection):
     def _decide(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
         """The answer is known while the request still arrives."""
         cycle.decided = (outcome, detail)
-        cycle.pieces = []
+        cycle.take()
         self._release(cycle)
         if cycle.started:
             self._answer(cycle, outcome, detail)
@@ -353,10 +379,10 @@ class GatewayProtocol(ClientConnection):
         statistics = gateway.statistics
         seconds = self.loop.time() - cycle.started_at
         if outcome is CONFIRMED and keep_alive:
-            statistics.count("POST", 204, seconds)
+            statistics.answered(204, seconds)
             self.transport.write(gateway.confirmed)
         else:
-            statistics.count(cycle.method, response.TABLE[outcome].status, seconds)
+            statistics.answered(response.TABLE[outcome].status, seconds)
             handed_over = cycle.publish is not None and cycle.publish.handed_over
             self.transport.write(
                 response.render(
@@ -365,56 +391,18 @@ class GatewayProtocol(ClientConnection):
                     keep_alive=keep_alive,
                     date=gateway.date,
                     handed_over=handed_over,
-                    head=cycle.method == "HEAD",
+                    head=cycle.without_document,
                 )
             )
         if keep_alive:
             self.on_response_complete()
         else:
             cycle.keep_alive = False
-            self._say_goodbye(unread)
+            self._say_goodbye(not cycle.complete)
 
     def _in_step(self, cycle: PublishCycle) -> bool:
         """Whether the unread body is worth reading, and is sure to come."""
         return 0 <= cycle.length <= DISCARD_IN_STEP and not (cycle.expects and cycle.length)
-
-    def on_response_complete(self) -> None:
-        """A request has been answered: start those that were pipelined behind it."""
-        if self._advancing or self.transport.is_closing():
-            return
-        self.server_state.total_requests += 1
-        self._progress += 1
-        if self.pipeline:
-            self._advance()
-        elif not self.flow.write_paused:
-            self.flow.resume_reading()
-
-    def _advance(self) -> None:
-        # A loop, for each start may end in an answer, and a recursion has an end.
-        self._advancing = True
-        try:
-            while self.pipeline and not self.flow.write_paused and not self.transport.is_closing():
-                cycle, app = self.pipeline.pop()
-                self._start_asgi_task(cycle, app)
-                if not cycle.response_complete:
-                    return
-        finally:
-            self._advancing = False
-        if not self.pipeline and not self.flow.write_paused:
-            self.flow.resume_reading()
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: take no more requests from it."""
-        super().pause_writing()
-        self.flow.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._progress += 1
-        if not self.pipeline:
-            self.flow.resume_reading()
-        elif self._active.response_complete:
-            self._advance()
 
     # What cannot be read
 
@@ -436,44 +424,49 @@ class GatewayProtocol(ClientConnection):
         """The stream cannot be read any further: answer in turn, and end it."""
         self._deaf = True
         cycle = self.cycle
-        if cycle is not None and not self._in_head and self._is_incomplete(cycle):
-            # It happened within the body of the request at hand.
+        if cycle is None or self._in_head or not self._is_incomplete(cycle):
+            self._in_head = False
+            self._enqueue(self._refused(error))
+        elif not isinstance(cycle, PublishCycle):
+            self._refuse_page(cycle, error)
+        elif cycle.response_complete:
+            self._say_goodbye(True)
+        else:
             cycle.keep_alive = False
-            if not isinstance(cycle, PublishCycle):
-                if cycle.response_complete:
-                    self.transport.close()
-            elif cycle.response_complete:
-                self._say_goodbye(True)
-            else:
-                self._decide(cycle, error.outcome, error.detail)
+            self._decide(cycle, error.outcome, error.detail)
+
+    def _refuse_page(self, cycle: Any, error: RequestError) -> None:
+        """The page may wait for a body that will not come: answer in its stead."""
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.cycle = self._refused(error)  # type: ignore[assignment]
+            self.pipeline[0] = (self.cycle, None)  # type: ignore[assignment]
             return
-        self._in_head = False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self._say_goodbye(True)
+        else:
+            cycle.response_complete = True
+            self._enqueue(self._refused(error))
+
+    def _refused(self, error: RequestError) -> PublishCycle:
+        """Stands for a request that cannot be read; nothing behind it is in step."""
         refused = PublishCycle(self._answer, None, {}, b"", False)
-        refused.method = ""  # unknown: nothing to count
-        refused.length = -1  # whatever still comes is not in step
+        refused.length = -1
         refused.decided = (error.outcome, error.detail)
-        self._enqueue(refused)
+        return refused
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Serve the request as if it had not asked for another protocol (RFC 9110 section 7.8).
-
-        The parser takes what follows for that protocol, so the head goes through
-        a new one without the wish.
-        """
-        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
         for name, value in self.headers:
-            if name not in (b"upgrade", b"http2-settings", b"connection"):
+            if name == b"connection":
+                options = (option.strip() for option in value.split(b","))
+                kept = b", ".join(option for option in options if option.lower() not in UPGRADE)
+                lines.append(b"connection: " + kept)
+            elif name not in UPGRADE:
                 lines.append(name + b": " + value)
-        self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join((*lines, b"", b"")) + rest)
-
-    # Bytes of bodies that are still arriving
-
-    def _reserve(self, cycle: PublishCycle, size: int) -> bool:
-        if self.gateway.publisher.reserve(size):
-            cycle.reserved += size
-            return True
-        return False
+        return b"\r\n".join((*lines, b"", b""))
 
     def _release(self, cycle: PublishCycle) -> None:
         if cycle.reserved:

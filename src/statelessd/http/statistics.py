@@ -13,10 +13,12 @@ class RequestStatistics:
         self.methods: Counter[str] = Counter()
         self.seconds = 0.0
 
-    def count(self, method: str, status: int, seconds: float) -> None:
-        """One answered request; without a method when none could be read."""
-        if method:
-            self.methods[method] += 1
+    def began(self, method: str) -> None:
+        """A request's headers were read: from here on it counts, as in the original."""
+        self.methods[method] += 1
+
+    def answered(self, status: int, seconds: float) -> None:
+        """An answer was given, be it to something that could not be read as a request."""
         self.statuses[status] += 1
         self.seconds += seconds
 

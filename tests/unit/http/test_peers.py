@@ -15,17 +15,19 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
         ("::ffff:127.0.0.1", {b"x-real-ip": b"192.0.2.1"}, "192.0.2.1"),
         ("127.0.0.1", {b"x-forwarded-for": b"10.9.9.9, 192.0.2.1"}, "192.0.2.1"),
         ("127.0.0.1", {b"x-forwarded-for": b"192.0.2.1, 127.0.0.2"}, "192.0.2.1"),
-        ("127.0.0.1", {b"x-forwarded-for": b"garbage"}, "127.0.0.1"),
-        ("127.0.0.1", {b"x-real-ip": b"garbage"}, "127.0.0.1"),
+        ("127.0.0.1", {b"x-forwarded-for": b"garbage"}, ""),
+        ("127.0.0.1", {b"x-real-ip": b"garbage"}, ""),
     ],
 )
 def test_whose_request_it_is(peer, headers, client):
-    assert Peers(xheaders=True, trusted_proxies=LOOPBACK).client(peer, headers) == client
+    assert (
+        Peers(xheaders=True, trusted_proxies=LOOPBACK).client(peer, list(headers.items())) == client
+    )
 
 
 def test_without_xheaders_it_is_the_peers():
     peers = Peers(xheaders=False, trusted_proxies=LOOPBACK)
-    assert peers.client("127.0.0.1", {b"x-real-ip": b"192.0.2.1"}) == "127.0.0.1"
+    assert peers.client("127.0.0.1", [(b"x-real-ip", b"192.0.2.1")]) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -34,4 +36,27 @@ def test_without_xheaders_it_is_the_peers():
      ("192.0.2.1", False), ("2001:db8::1", False), ("nonsense", False)],
 )  # fmt: skip
 def test_loopback(peer, expected):
-    assert Peers(xheaders=False, trusted_proxies=()).is_loopback(peer, {}) is expected
+    assert Peers(xheaders=False, trusted_proxies=()).is_loopback(peer, []) is expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"x-forwarded-for", b"203.0.113.9:4711")],
+        [(b"x-forwarded-for", b"[2001:db8::1]")],
+        [(b"x-forwarded-for", b'"203.0.113.9"')],
+        [(b"x-forwarded-for", b"unknown")],
+        [(b"x-real-ip", b"203.0.113.9:55")],
+        [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-for", b"127.0.0.1")],
+        [(b"x-real-ip", b"127.0.0.1"), (b"x-forwarded-for", b"203.0.113.9")],
+    ],
+)
+def test_a_client_is_not_taken_to_be_near_for_want_of_knowledge(headers):
+    peers = Peers(xheaders=True, trusted_proxies=LOOPBACK)
+    assert not peers.is_loopback("127.0.0.1", headers)
+
+
+def test_a_near_client_behind_a_near_proxy():
+    peers = Peers(xheaders=True, trusted_proxies=LOOPBACK)
+    headers = [(b"x-real-ip", b"127.0.0.1"), (b"x-forwarded-for", b"127.0.0.1")]
+    assert peers.is_loopback("127.0.0.1", headers)

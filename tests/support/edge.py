@@ -1,0 +1,205 @@
+"""The HTTP edge on a real socket, with a publisher that the test plays."""
+
+import asyncio
+import functools
+import inspect
+import json
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from statelessd.config import HTTPServer, Paths, Publish
+from statelessd.http.app import build_app, build_router
+from statelessd.http.gateway import Gateway
+from statelessd.http.protocol import GatewayProtocol
+from statelessd.http.statistics import RequestStatistics
+from statelessd.message import Outcome
+
+AUTH = b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+
+
+def post(body=b"body=hi", path=b"/v/e/k", headers=AUTH + FORM, version=b"1.1"):
+    return (
+        b"POST %b HTTP/%b\r\nHost: x\r\n" % (path, version)
+        + headers
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+
+
+class FakePublisher:
+    """Settles at once, unless ``hold`` is set; then the test settles what is in ``held``."""
+
+    def __init__(self):
+        self.outcome = (Outcome.CONFIRMED, "")
+        self.hold = False
+        self.held = []
+        self.published = []
+        self.cancelled = []
+        self.deadlines = []
+        self.reserved = 0
+        self.room = 10**9
+
+    def publish(self, virtual_host, credentials, message, deadline, settled):
+        self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
+        self.deadlines.append(deadline - asyncio.get_running_loop().time())
+        publish = type("Publish", (), {"handed_over": False})()
+        if self.hold:
+            self.held.append((publish, settled))
+        else:
+            settled(*self.outcome)
+        return publish
+
+    def settle(self, outcome=Outcome.CONFIRMED):
+        self.held.pop(0)[1](outcome, "")
+
+    def cancel(self, publish):
+        self.cancelled.append(publish)
+
+    def reserve(self, size):
+        if self.reserved + size > self.room:
+            return False
+        self.reserved += size
+        return True
+
+    def release(self, size):
+        self.reserved -= size
+
+    def connection_statistics(self):
+        return {}
+
+
+class Edge:
+    def __init__(self, routes=(), publish=None, paths=Paths(), **settings):  # noqa: B008 - frozen
+        self.loop = asyncio.get_running_loop()
+        self.publisher = FakePublisher()
+        self.state = ServerState()
+        self.state.default_headers = [(b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")]
+        self.gateway = Gateway(
+            HTTPServer(**settings),
+            publish or Publish(),
+            port=1,
+            publisher=self.publisher,
+            router=build_router(routes, paths),
+            statistics=RequestStatistics(),
+            loop=self.loop,
+        )
+        self.config = uvicorn.Config(
+            build_app(self.gateway, paths),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+        self.config.load()
+
+    async def __aenter__(self):
+        self.server = await self.loop.create_server(self._protocol, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.clients = []
+        return self
+
+    def _protocol(self):
+        return GatewayProtocol(
+            self.gateway, config=self.config, server_state=self.state, app_state={}
+        )
+
+    async def __aexit__(self, *_):
+        for client in self.clients:
+            client.writer.transport.abort()
+        self.server.close()
+        await self.until(lambda: not self.state.connections)
+
+    async def connect(self):
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.clients.append(client)
+        return client
+
+    async def ask(self, data, step=None):
+        """Send on a new connection; the first answer."""
+        client = await self.connect()
+        client.send(data, step)
+        return await client.answer()
+
+    async def until(self, condition):
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - what it waits for has no event
+                await asyncio.sleep(0.002)
+
+    def sweep(self, seconds):
+        """What the sweeper would do at two moments so far apart."""
+        now = self.loop.time()
+        for connection in list(self.state.connections):
+            connection.look_at_the_time(now)
+            connection.look_at_the_time(now + seconds)
+
+
+class Answer:
+    def __init__(self, head, body):
+        lines = head.decode().split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+        self.body = body
+
+    @property
+    def problem(self):
+        return json.loads(self.body)["type"].removeprefix("/docs#")
+
+
+class Client:
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data, step=None):
+        for i in range(0, len(data), step or len(data) or 1):
+            self.writer.write(data[i : i + (step or len(data))])
+
+    async def send_slowly(self, data):
+        """Byte by byte, in reads of their own."""
+        for i in range(len(data)):
+            self.writer.write(data[i : i + 1])
+            await self.writer.drain()
+            await asyncio.sleep(0)
+
+    async def answer(self, head_only=False):
+        async with asyncio.timeout(5):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            answer = Answer(head[:-4], b"")
+            if not head_only:
+                length = int(answer.headers.get("content-length", 0))
+                answer.body = await self.reader.readexactly(length)
+            return answer
+
+    async def at_end(self):
+        async with asyncio.timeout(5):
+            try:
+                return await self.reader.read() == b""
+            except ConnectionResetError:
+                return False
+
+
+def edge_test(**settings):
+    def decorate(test):
+        @functools.wraps(test)
+        def run(*args, **kwargs):
+            async def main():
+                async with Edge(**settings) as edge:
+                    await test(*args, edge=edge, **kwargs)
+
+            asyncio.run(main())
+
+        run.__signature__ = _without_edge(test)
+        return run
+
+    return decorate
+
+
+def _without_edge(function):
+    """What pytest has to provide; the edge is the decorator's."""
+    signature = inspect.signature(function)
+    wanted = [p for p in signature.parameters.values() if p.name != "edge"]
+    return signature.replace(parameters=wanted)
