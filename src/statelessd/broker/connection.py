@@ -66,6 +66,11 @@ class BrokerConnection(asyncio.Protocol):
         """Channels can be opened and used."""
         return self.amqp.state is ConnectionState.OPEN
 
+    @property
+    def has_socket(self) -> bool:
+        """``connection_made`` was called, and ``connection_lost`` will be."""
+        return self._transport is not None
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

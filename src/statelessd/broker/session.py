@@ -153,11 +153,16 @@ class Session:
             async with asyncio.timeout(settings.connect_timeout):
                 await self._loop.create_connection(lambda: connection, settings.host, settings.port)
         except TimeoutError:
-            connection.abort("too late")
-            self._not_connected("the broker's host does not answer")
+            reason = "the broker's host does not answer"
+            if connection.has_socket:
+                connection.abort(reason)  # connection_lost follows
+            else:
+                self._not_connected(reason)
         except OSError as error:
             self._not_connected(_without_address(error))
-        except Exception:  # a host name that cannot even be encoded, and what else there may be
+        except UnicodeError:  # such as a..b
+            self._not_connected("the broker's host name is not valid")
+        except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 

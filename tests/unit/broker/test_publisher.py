@@ -361,7 +361,7 @@ async def test_nothing_is_handed_to_a_connection_that_the_broker_closes(broker, 
 async def test_a_host_name_that_cannot_be(broker, client):
     outcome, detail = await client(host="a..b").start(timeout=0.3)
     assert outcome is O.BROKER_UNAVAILABLE
-    assert "could not be attempted" in detail
+    assert "not valid" in detail
 
 
 @scenario
