@@ -86,6 +86,14 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_connection: Annotated[
         int, Meta(ge=1, description="Messages that wait or are unconfirmed, for each connection.")
     ] = 2000
+    reverify_after: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Seconds after which a connection is replaced by a new login, "
+            "so that changed passwords and permissions apply.",
+        ),
+    ] = 300.0
     idle_timeout: Annotated[
         float, Meta(gt=0, description="Seconds after which an unused connection is closed.")
     ] = 600.0

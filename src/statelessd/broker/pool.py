@@ -36,6 +36,7 @@ class Pool:
         self._blockade = blockade
         self._loop = loop
         self._sessions: dict[tuple[str, bytes], Session] = {}
+        self._successors: dict[tuple[str, bytes], Session] = {}
         self._leaving: set[Session] = set()
 
     def session(self, virtual_host: str, credentials: Credentials) -> Session | None:
@@ -48,7 +49,11 @@ class Pool:
             return None
         if session is not None:
             self._leaving.add(session)
-        session = self._sessions[key] = Session(
+        session = self._sessions[key] = self._new_session(virtual_host, credentials)
+        return session
+
+    def _new_session(self, virtual_host: str, credentials: Credentials) -> Session:
+        return Session(
             virtual_host,
             credentials,
             self._settings,
@@ -57,24 +62,56 @@ class Pool:
             blockade=self._blockade,
             loop=self._loop,
         )
-        return session
 
     def sessions(self) -> list[Session]:
         """All that may still have a connection."""
-        return [*self._sessions.values(), *self._leaving]
+        return [*self._sessions.values(), *self._successors.values(), *self._leaving]
 
     def tick(self, now: float) -> None:
         """Once a second: let each session look at the time, forget those that ended."""
-        for key, session in list(self._sessions.items()):
+        for session in self.sessions():
             session.tick(now)
+        for key, session in list(self._sessions.items()):
             if session.state is SessionState.ENDED or (
                 session.state is SessionState.IDLE and not session.load
             ):
                 del self._sessions[key]
+            elif (
+                session.state is SessionState.OPEN
+                and key not in self._successors
+                and now - session.verified_at >= self._settings.reverify_after
+            ):
+                self._successors[key] = self._new_session(session.virtual_host, session.credentials)
+                self._successors[key].open()
+        for key, successor in list(self._successors.items()):
+            self._replace(key, successor, now)
         for session in list(self._leaving):
-            session.tick(now)
-            if session.state is SessionState.ENDED:
+            if session.state is SessionState.OPEN and not session.load:
+                session.close("replaced by a newer login")
+            if session.state in (SessionState.ENDED, SessionState.IDLE) and not session.load:
                 self._leaving.discard(session)
+
+    def _replace(self, key: tuple[str, bytes], successor: Session, now: float) -> None:
+        """Let a session's successor with the same login take over, once it is open.
+
+        RabbitMQ applies changed passwords and permissions to new connections
+        only, so a session of some age gets a successor. The old one settles what
+        it has and leaves; it leaves just the same where the broker refuses the
+        successor, and then the next publish is told so.
+        """
+        session = self._sessions.get(key)
+        if successor.state is SessionState.IDLE:
+            # It found no broker, or a connection limit: that says nothing about the login.
+            del self._successors[key]
+            if session is not None:
+                session.verified_at = now
+        elif successor.state in (SessionState.OPEN, SessionState.ENDED):
+            del self._successors[key]
+            if session is not None:
+                del self._sessions[key]
+                self._leaving.add(session)
+            if successor.state is SessionState.OPEN:
+                self._sessions[key] = successor
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
         """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""

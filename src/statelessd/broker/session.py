@@ -61,10 +61,10 @@ class Session:
         self.connection: BrokerConnection | None = None
         self.statistics = SessionStatistics()  # replaced at the first login that succeeds
         self.load = 0
-        self.used_at = loop.time()
+        self.used_at = self.verified_at = loop.time()
         self.progressed = False  # something was settled since the last tick
         self.starved = False  # a channel waits for room
-        self._credentials = credentials
+        self.credentials = credentials
         self._settings = settings
         self._client_properties = client_properties
         self._statistics_of = statistics
@@ -130,6 +130,11 @@ class Session:
 
     # Connecting
 
+    def open(self) -> None:
+        """Log in although no message waits."""
+        if self.state is SessionState.IDLE:
+            self._connect()
+
     def _connect(self) -> None:
         self.state = SessionState.CONNECTING
         self._pause = None
@@ -138,8 +143,8 @@ class Session:
     async def _open_socket(self) -> None:
         settings = self._settings
         login = Login(
-            self._credentials.username,
-            self._credentials.password,
+            self.credentials.username,
+            self.credentials.password,
             self.virtual_host,
             {**self._client_properties},
             frame_max=settings.frame_max,
@@ -202,7 +207,7 @@ class Session:
     def connection_opened(self) -> None:
         self.state = SessionState.OPEN
         self._failures, self._failure = 0, ""
-        self._progress_at = self.used_at = self._loop.time()
+        self._progress_at = self.used_at = self.verified_at = self._loop.time()
         self.statistics = self._statistics_of(self.virtual_host, self.username)
         self.statistics.connections_opened += 1
         logger.info("connected as %r to virtual host %r", self.username, self.virtual_host)

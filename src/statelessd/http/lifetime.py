@@ -73,7 +73,9 @@ class ClientConnection(HttpToolsProtocol):
             return False
         cycle.keep_alive = False  # the last one: there will be no request behind it
         self._half_closed = True
-        if self.parser.get_http_version() == "1.1":
+        # Within the answer of a page it would be a part of that; pages do not wait long.
+        publishes = isinstance(cycle, PublishCycle) and not self.pipeline
+        if publishes and self.parser.get_http_version() == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 

@@ -559,3 +559,74 @@ def test_pytest_is_told_about_failures():
 
 async def _fails():
     raise AssertionError("as every scenario would")
+
+
+@scenario
+async def test_a_login_is_verified_anew_without_a_hiccup(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish(b"first") is O.CONFIRMED
+    count = 1
+    async with asyncio.timeout(10):
+        while len(broker.peers) < 3 or not broker.peers[0].gone:
+            assert await publish(b"%d" % count) is O.CONFIRMED
+            count += 1
+    assert len(broker.published) == len(set(broker.published)) == count
+    assert broker.peers[0].methods[-2:] == ["Channel.Close", "Connection.Close"]
+    assert list(publish.publisher.connection_statistics()) == ["test:guest"]
+
+
+@scenario
+async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_connection(
+    broker, client
+):
+    publish = client(reverify_after=0.5)
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_publish = lambda *_: None
+    held = publish.start(b"held", timeout=15)
+    await publish.until(lambda: len(broker.peers) == 2)
+    broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+    await publish.until(lambda: publish.publisher._pool._leaving)
+    assert await publish(b"next") is O.CONFIRMED
+    assert not held.done()
+    broker.peers[0].send(brokerside.ack(1, 2))
+    assert (await held)[0] is O.CONFIRMED
+    await publish.until(lambda: broker.peers[0].gone)
+
+
+@scenario
+async def test_a_password_that_was_changed_stops_working_within_that_age(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+    async with asyncio.timeout(10):
+        while (outcome := await publish()) is O.CONFIRMED:
+            pass
+    assert outcome is O.UNAUTHORIZED
+    await publish.until(lambda: broker.peers[0].gone)
+
+
+@scenario
+async def test_a_connection_lost_while_its_login_is_verified(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    broker.on_login = lambda peer: None  # the successor waits for its login
+    await publish.until(lambda: len(broker.peers) == 2 and broker.peers[1].start_ok)
+    broker.peers[0].cut()
+    await publish.until(lambda: not publish.publisher._pool._sessions)
+    broker.on_login = None
+    broker.peers[1].send(brokerside.tune())
+    await publish.until(lambda: publish.publisher._pool._sessions)
+    assert not publish.publisher._pool._successors
+    assert await publish(b"on the successor") is O.CONFIRMED
+    assert broker.peers[1].methods.count("Basic.Publish") == 1
+
+
+@scenario
+async def test_a_connection_limit_at_that_moment_is_no_refusal(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    text = "NOT_ALLOWED - Connection refused for user 'guest': user connection limit (1) is reached"
+    broker.on_login = lambda peer: peer.send(brokerside.close(530, text))
+    await publish.until(lambda: len(broker.peers) >= 3)  # tried, and tried again
+    assert await publish() is O.CONFIRMED
+    assert not broker.peers[0].gone

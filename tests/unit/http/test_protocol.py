@@ -368,6 +368,17 @@ class TestMalformed:
         assert (answer.status, answer.headers["connection"]) == (400, "close")
         assert await client.at_end()
 
+    @edge_test()
+    async def test_a_bad_chunk_size_for_a_page_behind_a_pending_publish(self, edge):
+        edge.publisher.hold = True
+        client = await edge.connect()
+        head = b"POST /stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(post() + head + b"zz\r\nhello\r\n")
+        await edge.until(lambda: edge.publisher.held)
+        edge.publisher.settle()
+        assert [(await client.answer()).status for _ in range(2)] == [204, 400]
+        assert await client.at_end()
+
     @pytest.mark.parametrize("target", [b"/\xff", b"//", b"//user@h:x/", b"/a:b", b"/#x", b"http://a:b/stats",
                                         b"*", b"/%zz", b"stats", b"http://h/v/e/\xff"])  # fmt: skip
     @edge_test()

@@ -1,0 +1,178 @@
+"""A backend from its first answer to its orderly stop, on real sockets, in one loop."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import socket
+
+import pytest
+import uvloop
+from edge import AUTH, FORM, Client, post
+from fakebroker import FakeBroker
+
+import statelessd
+from statelessd.backend import Backend
+from statelessd.config import Application, Config, HTTPServer, RabbitMQ
+
+PATIENT = AUTH + FORM + b"Prefer: wait=60\r\n"
+STATS = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Running:
+    """A backend that serves, against a broker that the test plays."""
+
+    def __init__(self, backend, broker, port, serving):
+        self.backend, self.broker, self.port, self.serving = backend, broker, port, serving
+        self.clients = []
+
+    async def connect(self):
+        self.clients.append(Client(*await asyncio.open_connection("127.0.0.1", self.port)))
+        return self.clients[-1]
+
+    async def until(self, condition):
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - what it waits for has no event
+                await asyncio.sleep(0.002)
+
+    async def ended(self):
+        async with asyncio.timeout(10):
+            await self.serving
+
+    async def refuses(self):
+        try:
+            await self.connect()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+
+@contextlib.asynccontextmanager
+async def running(**settings):
+    broker = FakeBroker()
+    async with broker:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        config = Config(
+            application=Application(rabbitmq=RabbitMQ(host="127.0.0.1", port=broker.port)),
+            http_server=HTTPServer(**settings),
+        )
+        backend = Backend(config, [listener], port, asyncio.get_running_loop())
+        it = Running(backend, broker, port, asyncio.create_task(backend.serve()))
+        try:
+            yield it
+        finally:
+            # Whatever the test came to, nothing of it may be left.
+            for client in it.clients:
+                client.writer.transport.abort()
+            backend.stop()
+            backend.stop()
+            await it.ended()
+
+
+def backend_test(**settings):
+    def decorate(test):
+        @functools.wraps(test)
+        def run(caplog):
+            caplog.set_level(logging.INFO, "statelessd")
+
+            async def main():
+                async with running(**settings) as it:
+                    await test(it, caplog)
+
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+
+        del run.__wrapped__  # pytest would ask for the test's own arguments
+        return run
+
+    return decorate
+
+
+@backend_test()
+async def test_it_publishes_and_says_when(it, caplog):
+    client = await it.connect()
+    client.send(post() + STATS)
+    answers = [await client.answer() for _ in range(2)]
+    assert [a.status for a in answers] == [204, 200]
+    assert all(a.headers["date"].endswith("gmt") for a in answers)
+    assert all(a.headers["server"] == "statelessd" for a in answers)
+    assert it.broker.published == [b"hi"]
+
+
+@backend_test()
+async def test_sigterm_answers_what_is_under_way(it, caplog):
+    held = []
+    it.broker.on_publish = lambda *publish: held.append(publish)
+    busy, idle = await it.connect(), await it.connect()
+    busy.send(post())
+    await it.until(lambda: held)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await idle.at_end()
+    assert not it.serving.done()
+    assert await it.refuses()
+    [(peer, channel, tag, _)] = held
+    FakeBroker().on_publish(peer, channel, tag, b"")  # its default: an ack
+    answer = await busy.answer()
+    assert (answer.status, answer.headers["connection"]) == (204, "close")
+    assert await busy.at_end()
+    await it.ended()
+    assert "stopped: every request was answered" in caplog.text
+
+
+@backend_test()
+async def test_an_open_connections_next_request_and_a_new_one_are_still_answered(it, caplog):
+    client = await it.connect()
+    client.send(post())
+    await client.answer()
+    it.backend.stop()
+    late = await it.connect()
+    for each in (client, late):
+        each.send(post())
+        answer = await each.answer()
+        assert (answer.status, answer.headers["connection"]) == (204, "close")
+        assert await each.at_end()
+    await it.ended()
+
+
+@backend_test(drain_timeout=1.0)
+async def test_what_is_not_settled_in_time_is_told_the_truth(it, caplog):
+    it.broker.on_publish = lambda *publish: None
+    client = await it.connect()
+    client.send(post(headers=PATIENT))
+    await it.until(lambda: it.broker.published)
+    it.backend.stop()
+    answer = await client.answer()
+    assert (answer.status, answer.problem) == (504, "unconfirmed")
+    await it.ended()
+
+
+@backend_test()
+async def test_a_second_stop_hurries(it, caplog):
+    it.broker.accept = False
+    client = await it.connect()
+    client.send(post(headers=PATIENT))
+    await it.until(lambda: any(c.has_pending() for c in it.backend.connections))
+    it.backend.stop()
+    it.backend.stop()
+    answer = await client.answer()
+    assert (answer.status, answer.problem) == (503, "shutting-down")
+    await it.ended()
+
+
+@backend_test(header_timeout=0.05)
+async def test_clients_that_say_nothing_are_let_go(it, caplog):
+    client = await it.connect()
+    assert await client.at_end()
+
+
+@pytest.mark.parametrize("name", ["Publisher", "Stats", "Dashboard"])
+def test_the_names_that_routes_use_are_there(name):
+    assert getattr(statelessd, name).__name__ == name
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        statelessd.Nothing  # noqa: B018
