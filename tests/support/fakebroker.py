@@ -1,6 +1,7 @@
 """A scripted RabbitMQ on a real socket: for faults that a real one will not produce on demand."""
 
 import asyncio
+import contextlib
 
 import brokerside
 from pamqp import commands, frame, header
@@ -40,6 +41,8 @@ class FakeBroker:
         for peer in self.peers:
             peer.cut()
         await self._server.wait_closed()
+        # Else a transport may outlive the loop, and complain when it is collected.
+        await asyncio.gather(*(peer.ended.wait() for peer in self.peers))
 
     async def start_again(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -54,6 +57,9 @@ class FakeBroker:
         finally:
             peer.gone = True
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            peer.ended.set()
 
 
 class Peer:
@@ -62,6 +68,7 @@ class Peer:
     def __init__(self, broker, reader, writer):
         self.broker = broker
         self.gone = False
+        self.ended = asyncio.Event()
         self.methods = []  # the names of what arrived
         self.start_ok = None
         self.tags = {}
@@ -76,6 +83,7 @@ class Peer:
             self._writer.write(data)
 
     def cut(self):
+        self.reading.set()
         self._writer.transport.abort()
 
     async def run(self):
