@@ -82,6 +82,8 @@ class Node:
     def start(self) -> None:
         """Start it and wait until it takes logins. Raises BrokerError with the log's end."""
         if self.process is None:
+            if takes_logins(self.host, self.amqp_port):
+                raise BrokerError(f"port {self.amqp_port} is another broker's")
             self._configure()
             with self.log_path.open("ab") as log:
                 server = subprocess.Popen(

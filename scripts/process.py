@@ -30,11 +30,29 @@ class Process:
         return bool(self.started) and self._start_time() == self.started
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS) -> None:
-        """Send the signal and wait; kill what has not ended in time."""
+        """Send the signal and wait; kill what has not ended in time.
+
+        RabbitMQ's server runs below a shell script that passes SIGTERM on and
+        cannot do so with SIGKILL: so that goes to the whole process group, where
+        this process leads one, and the group has to be gone.
+        """
+        if not self.alive:
+            return
+        leads = os.getpgid(self.pid) == self.pid
         for each, patience in ((number, seconds), (signal.SIGKILL, 10.0)):
-            if not self.alive:
-                return
-            os.kill(self.pid, each)
+            with contextlib.suppress(ProcessLookupError):
+                send = os.killpg if leads and each is signal.SIGKILL else os.kill
+                send(self.pid, each)
             deadline = time.monotonic() + patience
-            while self.alive and time.monotonic() < deadline:
+            while time.monotonic() < deadline:
+                if not self.alive and not (leads and _group_exists(self.pid)):
+                    return
                 time.sleep(0.02)
+
+
+def _group_exists(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

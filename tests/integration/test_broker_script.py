@@ -65,6 +65,18 @@ def test_start_use_and_stop(tmp_path, broker):
     assert broker_script.takes_logins(broker.host, broker.amqp_port)
 
 
+def test_a_killed_node_is_gone_and_comes_back_with_what_was_durable(tmp_path):
+    with broker_script.Broker(tmp_path) as own:
+        first = own.pid
+        own.node.kill()
+        assert processes_of(tmp_path / ".") == []
+        assert not broker_script.takes_logins(own.host, own.amqp_port)
+        own.node.start()
+        assert own.pid != first
+        assert "test" in own.ctl("list_queues", "-p", "test", "name")
+    assert processes_of(tmp_path) == []
+
+
 def test_a_process_id_that_was_used_again_is_not_touched(tmp_path):
     own = broker_script.Broker(tmp_path)
     own.node.directory.mkdir(parents=True)
