@@ -14,7 +14,7 @@ A call that the state does not allow raises StateError and changes nothing.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from pamqp import commands
@@ -136,10 +136,15 @@ class Protocol:
         pieces, self._out = self._out, []
         return pieces
 
-    def open_channel(self) -> int:
-        """Begin to open a channel in confirm mode; its number. Raises StateError."""
+    def open_channel(self, taken: Container[int] = ()) -> int:
+        """Begin to open a channel in confirm mode; its number. Raises StateError.
+
+        ``taken``: numbers whose end the driver has not been told of yet, in an
+        event that it still has to look at.
+        """
         self._require(ConnectionState.OPEN)
-        number = next((n for n in range(1, self.channel_max + 1) if n not in self._channels), None)
+        numbers = range(1, self.channel_max + 1)
+        number = next((n for n in numbers if n not in self._channels and n not in taken), None)
         if number is None:
             raise StateError(f"all {self.channel_max} channels are in use")
         self._channels[number] = _Channel()

@@ -301,7 +301,7 @@ class Session:
         for channel in queued:
             if len(connection.channels) >= limit:
                 break
-            number = connection.amqp.open_channel()
+            number = connection.amqp.open_channel(connection.channels)
             connection.channels[number] = channel
             channel.open(number, self._loop.time())
             connection.flush_soon()

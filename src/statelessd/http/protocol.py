@@ -105,16 +105,17 @@ class GatewayProtocol(TurnTaking):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                # The request is served as if it had not asked for another protocol
-                # (RFC 9110 section 7.8). The parser takes what follows for that
-                # protocol, so the head goes through a new one without the wish.
-                data = memoryview(data)[upgrade.args[0] :]
-                head = self._head_without_upgrade()
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
-                self.parser.feed_data(head)
+                rest = upgrade.args[0]
             else:
                 return
+            # The request is served as if it had not asked for another protocol
+            # (RFC 9110 section 7.8). The parser takes what follows for that
+            # protocol, so the head goes through a new one without the wish.
+            data = memoryview(data)[rest:]
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+            self.parser.feed_data(head)
 
     def _bound_line(self, size: int) -> None:
         """A line that never ends reaches no callback; the parser keeps it."""

@@ -630,3 +630,31 @@ async def test_a_connection_limit_at_that_moment_is_no_refusal(broker, client):
     await publish.until(lambda: len(broker.peers) >= 3)  # tried, and tried again
     assert await publish() is O.CONFIRMED
     assert not broker.peers[0].gone
+
+
+@scenario
+async def test_a_channel_opened_before_the_end_of_another_is_looked_at_is_not_mistaken_for_it(
+    broker, client
+):
+    publish = client()
+    assert await publish(b"a", exchange="a") is O.CONFIRMED
+    assert await publish(b"b", exchange="b") is O.CONFIRMED
+    broker.on_publish = lambda *_: None
+    on_a, on_b = publish.start(exchange="a"), publish.start(exchange="b")
+    await publish.until(lambda: len(broker.published) == 4)
+    opened = []
+    callback = on_b.publish.callback
+
+    def settle_and_ask_for_another(outcome, detail):
+        callback(outcome, detail)
+        opened.append(publish.start(b"c", exchange="c"))
+
+    on_b.publish.callback = settle_and_ask_for_another
+    broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+    # In one read: the ack, whose handling opens a channel, and before it is looked at the close.
+    broker.peers[0].send(brokerside.ack(2, 2) + brokerside.channel_close(1))
+    assert (await on_b)[0] is O.CONFIRMED
+    assert (await on_a)[0] is O.EXCHANGE_NOT_FOUND
+    assert (await opened[0])[0] is O.CONFIRMED
+    assert publish.publisher._pool.sessions()[0].load == 0
+    assert len(broker.peers) == 1

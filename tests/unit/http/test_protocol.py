@@ -583,6 +583,13 @@ class TestOtherProtocols:
         assert [p[3] for p in edge.publisher.published] == [b"hi"]
 
     @edge_test()
+    async def test_a_malformed_request_that_wishes_is_a_400_too(self, edge, caplog):
+        wish = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n"
+        answer = await edge.ask(b"POST http:// HTTP/1.1\r\n" + wish + b"\r\n")
+        assert answer.status == 400
+        assert not caplog.records
+
+    @edge_test()
     async def test_a_web_socket_is_no_page(self, edge):
         wish = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
         answer = await edge.ask(b"GET /stats HTTP/1.1\r\nHost: x\r\n" + wish)
