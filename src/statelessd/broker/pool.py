@@ -108,6 +108,7 @@ class Pool:
         elif successor.state in (SessionState.OPEN, SessionState.ENDED):
             del self._successors[key]
             if session is not None:
+                successor.used_at = session.used_at  # a login is no use of it: idle it stays
                 del self._sessions[key]
                 self._leaving.add(session)
             if successor.state is SessionState.OPEN:

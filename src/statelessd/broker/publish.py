@@ -77,11 +77,13 @@ class Publish:
         queue[self] = None
 
     def withdraw(self) -> None:
-        """Leave the queue: the message will not be sent."""
-        if self.queue is not None and self.queue.pop(self, self) is None:
-            assert self.session is not None  # noqa: S101 - whoever queues has a session
+        """Leave the queue, if it stands in one: the message will not be sent."""
+        if self.queue is not None:
+            self.queue.pop(self, None)
+            self.queue = None
+        if self.state is WAITING and self.session is not None:
             self.session.load -= 1
-        self.queue = None
+            self.session = None
 
     def finish(self, outcome: Outcome, detail: str = "") -> None:
         """Settle it, once; whatever comes later is too late to be told."""

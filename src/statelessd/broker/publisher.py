@@ -95,8 +95,6 @@ class Publisher:
             session.submit(publish)
         except Exception:
             logger.exception("submitting a message failed")
-            if publish.state is WAITING and publish.queue is None:
-                session.load -= 1  # it stands in no queue that would give its place back
             publish.withdraw()
             publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 

@@ -354,7 +354,7 @@ class Session:
         """Once a second: heartbeats, and what has taken too long."""
         settings = self._settings
         connection = self.connection
-        if self.load:
+        if self.load or self.progressed:
             self.used_at = now
         if connection is None:
             return

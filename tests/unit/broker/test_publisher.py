@@ -658,3 +658,11 @@ async def test_a_channel_opened_before_the_end_of_another_is_looked_at_is_not_mi
     assert (await opened[0])[0] is O.CONFIRMED
     assert publish.publisher._pool.sessions()[0].load == 0
     assert len(broker.peers) == 1
+
+
+@scenario
+async def test_verifying_a_login_is_no_use_of_it(broker, client):
+    publish = client(reverify_after=0.5, idle_timeout=2.5)
+    assert await publish() is O.CONFIRMED
+    await publish.until(lambda: len(broker.peers) > 1 and not publish.publisher._pool.sessions())
+    assert all(peer.gone for peer in broker.peers)
