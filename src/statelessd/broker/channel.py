@@ -164,15 +164,14 @@ class ExchangeChannel:
         session.drop(self)
         self.in_flight = 0
         again: list[Publish] = []
-        waiting, self.waiting = list(self.waiting), {}
+        waiting = list(self.waiting)
         if alone:
             refusal = refusals.channel_refusal(code, text)
             session.load -= 1
             lost[0].finish(refusal.outcome, refusal.detail)
             if refusal.shared:
-                session.load -= len(waiting)
                 for publish in waiting:
-                    publish.queue = None
+                    publish.withdraw()
                     publish.finish(refusal.outcome, refusal.detail)
                 waiting = []
         else:

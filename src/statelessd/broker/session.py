@@ -232,10 +232,8 @@ class Session:
             outcome.value,
         )
         self.state = SessionState.ENDED
-        waiting, self._waiting = list(self._waiting), {}
-        self.load -= len(waiting)
-        for publish in waiting:
-            publish.queue = None
+        for publish in list(self._waiting):
+            publish.withdraw()
             publish.finish(outcome, detail)
 
     def connection_ending(self) -> None:
@@ -245,7 +243,7 @@ class Session:
     def connection_lost(self, lost: list[Any], reason: str) -> None:
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         self._blockade.remove(self.connection)
-        channels = [*self._channels.values(), *self._single_use]
+        channels = self._all_channels()
         self._channels, self._single_use = {}, {}
         self.starved = False
         for publish in waiting_of(channels):
@@ -277,7 +275,7 @@ class Session:
         self._blockade.remove(self.connection)
 
     def connection_writable(self) -> None:
-        for channel in [*self._channels.values(), *self._single_use]:
+        for channel in self._all_channels():
             channel.pump()
 
     # Channels
@@ -296,10 +294,9 @@ class Session:
         """Open what is queued, as far as the connection has room."""
         connection = self.connection
         assert connection is not None  # noqa: S101 - the session is open
-        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
         queued = [c for c in self._all_channels() if c.phase is Phase.QUEUED]
         for channel in queued:
-            if len(connection.channels) >= limit:
+            if not self._has_room(connection):
                 break
             number = connection.amqp.open_channel(connection.channels)
             connection.channels[number] = channel
@@ -307,12 +304,15 @@ class Session:
             connection.flush_soon()
         self.starved = any(c.phase is Phase.QUEUED for c in queued)
 
+    def _has_room(self, connection: BrokerConnection) -> bool:
+        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
+        return len(connection.channels) < limit
+
     def _make_room(self) -> None:
         """At the limit of channels the least recently used idle one goes."""
         connection = self.connection
         assert connection is not None  # noqa: S101 - the session is open
-        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
-        if len(connection.channels) < limit:
+        if self._has_room(connection):
             return
         idle = [
             c
