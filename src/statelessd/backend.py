@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import signal
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from .http.app import build_app, build_router
 from .http.gateway import Gateway
 from .http.protocol import GatewayProtocol
 from .http.statistics import RequestStatistics
+from .message import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ class Backend:
             router=build_router(config.routes, application.paths),
             statistics=RequestStatistics(),
             loop=loop,
+        )
+        self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
+            1, math.ceil(application.rabbitmq.refused_for)
         )
         self._drain_timeout = http_server.drain_timeout
         self._server = _Server(

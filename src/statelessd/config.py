@@ -86,6 +86,15 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_connection: Annotated[
         int, Meta(ge=1, description="Messages that wait or are unconfirmed, for each connection.")
     ] = 2000
+    refused_for: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds for which credentials that the broker refused are refused here, "
+            "without asking it again.",
+        ),
+    ] = 2.0
     reverify_after: Annotated[
         float,
         Meta(

@@ -21,19 +21,26 @@ class LoggingError(Exception):
     """The section is not what dictConfig takes."""
 
 
+_PLAIN = logging.Formatter()
+
+
 class Redaction(logging.Filter):
     """A net under the rule that no secret is ever logged: credentials in URLs and headers."""
 
     _SECRETS = re.compile(
-        r"(?<=://)[^/\s@:]+:[^\s@]*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
+        r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always true; the record's text may change."""
+        """Always true; the record's text may change, and that of its traceback."""
         text = record.getMessage()
         redacted = self._SECRETS.sub("…", text)
         if redacted != text:
             record.msg, record.args = redacted, ()
+        if record.exc_info:
+            # Formatters take this text where it is there already.
+            traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
+            record.exc_text = self._SECRETS.sub("…", traceback)
         return True
 
 

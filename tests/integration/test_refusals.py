@@ -4,11 +4,10 @@ import time
 
 import pytest
 import requests
+from problems import is_problem
 from waiting import wait_until
 
 import broker as broker_script
-
-RETRYABLE = {"not-published": {True, False}, "unknown": {True}}
 
 
 @pytest.fixture
@@ -26,22 +25,6 @@ def user(broker):
     yield make
     for name in made:
         broker.ctl("delete_user", name)
-
-
-def is_problem(answer, status, kind, outcome="not-published"):
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    document = answer.json()
-    assert (answer.status_code, document["type"], document["outcome"]) == (
-        status,
-        f"/docs#{kind}",
-        outcome,
-    ), document
-    assert document["status"] == status
-    assert document["retryable"] in RETRYABLE[outcome]
-    assert document["detail"]
-    if status in (429, 503):
-        assert int(answer.headers["retry-after"]) > 0
-    return document
 
 
 @pytest.fixture
@@ -119,6 +102,19 @@ def test_a_users_connection_limit(gateway, good, user, broker):
     answer = gateway.publish(good, **limited, data={"body": "bad"}, headers=headers)
     document = is_problem(answer, 503, "broker-unavailable")
     assert "limit" in document["detail"]
+
+
+def test_a_users_channel_limit(gateway, good, user, broker):
+    """RabbitMQ closes the connection over a channel too many: what fits is learnt from that."""
+    limited = user("few-channels")
+    broker.ctl("set_user_limits", "few-channels", '{"max-channels": 2}')
+    exchanges = ["amq.topic", "amq.direct", "amq.fanout", "amq.headers"]
+    for _ in range(2):
+        for exchange in exchanges:
+            answer = gateway.publish(f"/test/{exchange}/k", **limited, data={"body": "x"})
+            assert answer.status_code == 204, answer.text
+    opened = gateway.stats()["connections"]["test:few-channels"]["connections"]["opened"]
+    assert opened <= 4  # RabbitMQ counts a closed channel for a moment longer
 
 
 def test_a_full_queue_that_rejects(gateway, good, amqp):

@@ -8,6 +8,7 @@ import json
 import uvicorn
 from uvicorn.server import ServerState
 
+from statelessd.broker.statistics import BrokerState, BrokerStatus
 from statelessd.config import HTTPServer, Paths, Publish
 from statelessd.http.app import build_app, build_router
 from statelessd.http.gateway import Gateway
@@ -38,6 +39,7 @@ class FakePublisher:
         self.published = []
         self.cancelled = []
         self.deadlines = []
+        self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
         self.room = 10**9
 
@@ -68,6 +70,9 @@ class FakePublisher:
 
     def connection_statistics(self):
         return {}
+
+    def broker_state(self):
+        return self.broker
 
 
 class Edge:

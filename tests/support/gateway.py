@@ -86,6 +86,15 @@ class GatewayProcess:
     def stats(self):
         return requests.get(f"{self.url}/stats", timeout=5).json()
 
+    def raw(self, request):
+        """Send bytes that a client library would not; all that comes back until the end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            received = b""
+            while data := connection.recv(65536):
+                received += data
+        return received.decode("latin-1")
+
     def publish(self, path, *, user="guest", password="guest", session=requests, **kwargs):
         """POST; the response."""
         return session.post(f"{self.url}{path}", auth=(user, password), timeout=20, **kwargs)

@@ -151,6 +151,7 @@ def test_a_section_that_is_wrong_is_told(settings):
     ("text", "shown"),
     [
         ("to http://bob:secret@host/x", "to http://…@host/x"),
+        ("to http://bob:se@cr:et@host/x", "to http://…@host/x"),
         ("Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=", "Authorization: Basic …"),
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer …"),
         ("http://host:8000/stats", "http://host:8000/stats"),
@@ -158,6 +159,16 @@ def test_a_section_that_is_wrong_is_told(settings):
 )
 def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
     assert f"INFO statelessd.x {shown}\n" in logged(section(), text=text)
+
+
+def test_they_are_redacted_in_tracebacks_too():
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr):
+        logs.configure(section(), debug=False, foreground=True)
+        error = ValueError("Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=")
+        logging.getLogger("statelessd.x").error("it failed", exc_info=error)
+    assert "ValueError: Authorization: Basic …\n" in stderr.getvalue()
+    assert "Z3Vlc3Q6" not in stderr.getvalue()
 
 
 def test_a_handler_that_raises_does_not_reach_who_logs(tmp_path):

@@ -43,7 +43,7 @@ class Pool:
         """The session to publish on; None when the limit of connections leaves no room for it."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
-        if session is not None and session.state not in LEAVING:
+        if session is not None and session.state not in LEAVING and not self._forgiven(session):
             return session
         if not self._make_room():
             return None
@@ -72,8 +72,10 @@ class Pool:
         for session in self.sessions():
             session.tick(now)
         for key, session in list(self._sessions.items()):
-            if session.state is SessionState.ENDED or (
-                session.state is SessionState.IDLE and not session.load
+            if (
+                session.state is SessionState.ENDED
+                or (session.state is SessionState.IDLE and not session.load)
+                or self._forgiven(session)
             ):
                 del self._sessions[key]
             elif (
@@ -88,7 +90,7 @@ class Pool:
         for session in list(self._leaving):
             if session.state is SessionState.OPEN and not session.load:
                 session.close("replaced by a newer login")
-            if session.state in (SessionState.ENDED, SessionState.IDLE) and not session.load:
+            if not session.holds_connection and not session.load:
                 self._leaving.discard(session)
 
     def _replace(self, key: tuple[str, bytes], successor: Session, now: float) -> None:
@@ -105,7 +107,7 @@ class Pool:
             del self._successors[key]
             if session is not None:
                 session.verified_at = now
-        elif successor.state in (SessionState.OPEN, SessionState.ENDED):
+        elif successor.state in (SessionState.OPEN, SessionState.REFUSED, SessionState.ENDED):
             del self._successors[key]
             if session is not None:
                 successor.used_at = session.used_at  # a login is no use of it: idle it stays
@@ -113,6 +115,12 @@ class Pool:
                 self._leaving.add(session)
             if successor.state is SessionState.OPEN:
                 self._sessions[key] = successor
+
+    def _forgiven(self, session: Session) -> bool:
+        """The broker refused it so long ago that it may be asked again."""
+        if session.state is not SessionState.REFUSED:
+            return False
+        return self._loop.time() - session.refused_at >= self._settings.refused_for
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
         """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""

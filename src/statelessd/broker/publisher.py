@@ -14,6 +14,7 @@ from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
 from .session import Session, SessionState
+from .statistics import BrokerState, BrokerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +141,18 @@ class Publisher:
             }
             for key, counted in self._pool.statistics.items()
         }
+
+    def broker_state(self) -> BrokerState:
+        """What a publish would find now, as far as the connections that are there can tell."""
+        if self._blockade.active:
+            return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
+        sessions = self._pool.sessions()
+        if any(session.state is SessionState.OPEN for session in sessions):
+            return BrokerState(BrokerStatus.CONNECTED)
+        for session in sessions:
+            if session.failure:
+                return BrokerState(BrokerStatus.UNREACHABLE, session.failure)
+        return BrokerState(BrokerStatus.UNUSED)
 
     async def close(self) -> None:
         """Answer what is left, then close channels and connections in order."""

@@ -65,6 +65,11 @@ def login_refusal(code: int, text: str, virtual_host: str, username: str) -> Ref
     )
 
 
+def is_channel_limit(code: int, text: str) -> bool:
+    """The broker closed a connection because the user had no right to another channel."""
+    return code == NOT_ALLOWED and _explanation(text).startswith("number of channels opened ")
+
+
 def channel_refusal(code: int, text: str) -> Refusal:
     """The broker closed a channel over exactly one message."""
     said = _explanation(text)

@@ -17,11 +17,11 @@ from typing import Any
 from ..amqp.protocol import Login
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
+from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
 from .connection import BrokerConnection
 from .publish import Publish
-from .refusals import login_refusal
 from .statistics import SessionStatistics
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class SessionState(enum.Enum):
     ENDING = "ending"  # it was open, and its socket is about to go
     PAUSING = "pausing"  # until the next attempt
     CLOSING = "closing"
-    ENDED = "ended"  # the login was refused, or the session was closed: make a new one
+    REFUSED = "refused"  # the broker refused the login, and is not asked again for a while
+    ENDED = "ended"  # make a new one
 
 
 class Session:
@@ -62,6 +63,7 @@ class Session:
         self.statistics = SessionStatistics()  # replaced at the first login that succeeds
         self.load = 0
         self.used_at = self.verified_at = loop.time()
+        self.refused_at = 0.0
         self.progressed = False  # something was settled since the last tick
         self.starved = False  # a channel waits for room
         self.credentials = credentials
@@ -73,9 +75,13 @@ class Session:
         self._waiting: dict[Publish, None] = {}
         self._channels: dict[str, ExchangeChannel] = {}  # by exchange
         self._single_use: dict[ExchangeChannel, None] = {}
+        self._channel_limit = settings.channels_per_connection
         self._progress_at = self.used_at
-        self._failures = 0
-        self._failure = ""
+        self._failures = 0  # attempts and connections in a row on which nothing was settled
+        self.failure = ""  # why there is no connection, once an attempt has failed
+        self._said = ""  # by the broker, when it closed the connection before it was open
+        self._useful = False  # something was settled on the connection at hand
+        self._refusal = Outcome.UNAUTHORIZED, ""
         self._attempt: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
@@ -94,8 +100,7 @@ class Session:
     @property
     def holds_connection(self) -> bool:
         """Counts against the limit of broker connections."""
-        without = (SessionState.IDLE, SessionState.PAUSING, SessionState.ENDED)
-        return self.state not in without
+        return self.connection is not None or self.state is SessionState.CONNECTING
 
     def submit(self, publish: Publish) -> None:
         """Take a message that counts for this session already."""
@@ -109,6 +114,9 @@ class Session:
                 channel = self._new_channel(message.exchange, single_use=True)
             channel.used_at = self.used_at
             channel.submit(publish)
+        elif self.state is SessionState.REFUSED:
+            publish.withdraw()
+            publish.finish(*self._refused_again())
         else:
             publish.wait_in(self._waiting)
             if self.state is SessionState.IDLE:
@@ -124,8 +132,8 @@ class Session:
         """For the client whose deadline passed before its message was handed over."""
         if self.state is SessionState.OPEN:
             return "The broker did not make room for the message in time."
-        if self._failure:
-            return f"No connection to the broker: {self._failure}."
+        if self.failure:
+            return f"No connection to the broker: {self.failure}."
         return "The broker did not complete the login in time."
 
     # Connecting
@@ -183,7 +191,7 @@ class Session:
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:
-        self._failure = reason
+        self.failure = reason
         self._failures += 1
         if self.state in (SessionState.CLOSING, SessionState.ENDED):
             self._end()
@@ -206,7 +214,8 @@ class Session:
 
     def connection_opened(self) -> None:
         self.state = SessionState.OPEN
-        self._failures, self._failure = 0, ""
+        self.failure = ""
+        self._useful = self.progressed = False
         self._progress_at = self.used_at = self.verified_at = self._loop.time()
         self.statistics = self._statistics_of(self.virtual_host, self.username)
         self.statistics.connections_opened += 1
@@ -215,11 +224,18 @@ class Session:
         self.submit_again(waiting)
 
     def connection_refused(self, code: int, text: str) -> None:
-        refusal = login_refusal(code, text, self.virtual_host, self.username)
+        refusal = refusals.login_refusal(code, text, self.virtual_host, self.username)
         if refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
-            self._failure = refusal.detail.rstrip(".")
+            self._said = refusal.detail.rstrip(".")
+
+    def connection_closed(self, code: int, text: str) -> None:
+        connection = self.connection
+        if connection is not None and refusals.is_channel_limit(code, text):
+            # The user's limit counts all of the user's connections; the channel
+            # that was one too many is in the number.
+            self._channel_limit = max(1, len(connection.channels) - 1)
 
     def login_too_large(self, text: str) -> None:
         self._refuse(Outcome.UNAUTHORIZED, f"The credentials are too long: {text}.")
@@ -231,10 +247,20 @@ class Session:
             self.virtual_host,
             outcome.value,
         )
-        self.state = SessionState.ENDED
+        self.state = SessionState.REFUSED
+        self.refused_at = self._loop.time()
+        self._refusal = outcome, detail
         for publish in list(self._waiting):
             publish.withdraw()
             publish.finish(outcome, detail)
+
+    def _refused_again(self) -> tuple[Outcome, str]:
+        """For those who come with the same login while its refusal is remembered."""
+        outcome, detail = self._refusal
+        age = self._loop.time() - self.refused_at
+        if outcome is Outcome.UNAUTHORIZED:
+            outcome = Outcome.TOO_MANY_FAILURES
+        return outcome, f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
 
     def connection_ending(self) -> None:
         if self.state is SessionState.OPEN:
@@ -250,7 +276,8 @@ class Session:
             publish.wait_in(self._waiting)
         if was_open:
             self.statistics.connections_closed += 1
-            logger.info(
+            logger.log(
+                logging.INFO if self.state is SessionState.CLOSING else logging.WARNING,
                 "connection of %r to virtual host %r ended: %s",
                 self.username,
                 self.virtual_host,
@@ -259,12 +286,17 @@ class Session:
         self.load -= len(lost)
         if was_open:
             self.connection = None
+            if self._useful or self.progressed:
+                self._failures = 0
             self._failed(reason)
+        elif self.state is SessionState.REFUSED:
+            self.connection = None
         elif self.state is SessionState.ENDED:
             self.connection = None
             self._end()
         else:
-            self._not_connected(self._failure or reason)
+            said, self._said = self._said, ""
+            self._not_connected(said or reason)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
 
@@ -305,8 +337,7 @@ class Session:
         self.starved = any(c.phase is Phase.QUEUED for c in queued)
 
     def _has_room(self, connection: BrokerConnection) -> bool:
-        limit = min(self._settings.channels_per_connection, connection.amqp.channel_max)
-        return len(connection.channels) < limit
+        return len(connection.channels) < min(self._channel_limit, connection.amqp.channel_max)
 
     def _make_room(self) -> None:
         """At the limit of channels the least recently used idle one goes."""
@@ -361,6 +392,7 @@ class Session:
         connection.tick(now)
         if self.state is not SessionState.OPEN:
             return
+        self._useful = self._useful or self.progressed
         if self.progressed or not self.load or self._blockade.active:
             self.progressed, self._progress_at = False, now
         elif now - self._progress_at > settings.stalled_timeout:

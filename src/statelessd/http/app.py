@@ -13,6 +13,7 @@ from ..config import Paths, Route
 from ..config_loader import load_class
 from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
+from .endpoints.health import Health, Readiness
 from .endpoints.page import problem_response
 from .gateway import Gateway
 from .router import BUILT_IN_PUBLISH, ASGIApp, Router
@@ -36,7 +37,11 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
     rules: list[tuple[str, ASGIApp | None]] = [
         (pattern, None if cls is Publisher else cls) for pattern, cls in classes
     ]
-    rules.append(("/static/.+", _static_files(paths)))
+    rules += [
+        ("/healthz", Health),
+        ("/readyz", Readiness),
+        ("/static/.+", _static_files(paths)),
+    ]
     return Router(rules)
 
 

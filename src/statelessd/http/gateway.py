@@ -53,6 +53,7 @@ class Gateway:
         self.statistics = statistics
         self.loop = loop
         self.draining = False
+        self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = Defaults(publish.mandatory, 2 if publish.persistent else 1)
         self.peers = Peers(
             xheaders=http_server.xheaders, trusted_proxies=http_server.trusted_proxies

@@ -393,6 +393,7 @@ class GatewayProtocol(TurnTaking):
                     date=gateway.date,
                     handed_over=handed_over,
                     head=cycle.without_document,
+                    retry_after=gateway.retry_after.get(outcome),
                 )
             )
         if keep_alive:

@@ -17,7 +17,7 @@ class Row(NamedTuple):
     title: str
     retryable: bool = False
     unknown: bool = False  # none or one copy exists; otherwise none
-    retry_after: int | None = None  # seconds
+    retry_after: int | None = None  # seconds, where no setting says otherwise
 
 
 TABLE: dict[Outcome, Row] = {
@@ -84,16 +84,19 @@ def problem(outcome: Outcome, detail: str, *, handed_over: bool = False) -> byte
     )
 
 
-def headers(outcome: Outcome, *, allow: str = "POST") -> list[tuple[bytes, bytes]]:
+def headers(
+    outcome: Outcome, *, allow: str = "POST", retry_after: int | None = None
+) -> list[tuple[bytes, bytes]]:
     """The headers that belong to the outcome, but for length and connection."""
     row = TABLE[outcome]
+    retry_after = retry_after or row.retry_after
     fields = [(b"content-type", PROBLEM_JSON)]
     if outcome is Outcome.UNAUTHORIZED:
         fields.append((b"www-authenticate", b'Basic realm="statelessd"'))
     if outcome is Outcome.METHOD_NOT_ALLOWED:
         fields.append((b"allow", allow.encode()))
-    if row.retry_after is not None:
-        fields.append((b"retry-after", b"%d" % row.retry_after))
+    if retry_after is not None:
+        fields.append((b"retry-after", b"%d" % retry_after))
     return fields
 
 
@@ -106,6 +109,7 @@ def render(
     allow: str = "POST",
     handed_over: bool = False,
     head: bool = False,
+    retry_after: int | None = None,
 ) -> bytes:
     """A whole HTTP/1.1 response; ``date`` in the form of RFC 9110 section 5.6.7.
 
@@ -122,6 +126,7 @@ def render(
     document = b""
     if outcome is not Outcome.CONFIRMED:  # RFC 9110 8.6: a 204 has no Content-Length
         document = problem(outcome, detail, handed_over=handed_over)
-        lines += [name + b": " + value for name, value in headers(outcome, allow=allow)]
+        fields = headers(outcome, allow=allow, retry_after=retry_after)
+        lines += [name + b": " + value for name, value in fields]
         lines.append(b"content-length: %d" % len(document))
     return b"\r\n".join((*lines, b"", b"" if head else document))

@@ -35,6 +35,7 @@ async def test_it_has_the_originals_keys_and_types_and_the_host(edge):
     answer = await edge.ask(STATS)
     document = json.loads(answer.body)
     host = document.pop("host")
+    assert document.pop("broker") == {"state": "unused", "reason": ""}
     del document["requests"]["method.GET"]
     assert isinstance(host, str)
     assert shape(document) == shape(ORIGINAL)

@@ -1,4 +1,4 @@
-"""``GET /stats``: the original's document, key for key and type for type."""
+"""``GET /stats``: the original's document, key for key; ``host`` and ``broker`` are new."""
 
 import resource
 import socket
@@ -16,11 +16,13 @@ from .page import Page, gateway_of
 def document(gateway: Gateway) -> dict[str, Any]:
     """The figures of this process; units are those of getrusage(2), times in seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    broker = gateway.publisher.broker_state()
     return {
         "host": socket.gethostname(),
         "port": gateway.port,
         "timestamp": int(time.time()),
         "connections": gateway.publisher.connection_statistics(),
+        "broker": {"state": broker.state.value, "reason": broker.reason},
         "requests": gateway.statistics.document(),
         "cpu_time": {"user": usage.ru_utime, "system": usage.ru_stime},
         "memory_usage": usage.ru_maxrss,
