@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration lint format docs bench broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults soak lint format docs bench broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ test-unit: $(READY) ## Run the tests that need no broker
 test-integration: $(READY) ## Run the tests with a real RabbitMQ, curl and PHP
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl php-cli php-curl
 	@$(BIN)/pytest tests/integration
+
+test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
+	@$(BIN)/python tests/faults/run.py $(FAULTS)
+
+soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
+	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
+	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
 
 lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .

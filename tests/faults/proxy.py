@@ -1,0 +1,149 @@
+"""A TCP proxy between gateway and broker that cuts, stalls, delays and half-closes."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+CHUNK = 64 * 1024
+
+
+class Direction:
+    """What holds for the bytes that flow one way."""
+
+    def __init__(self):
+        self.open = asyncio.Event()
+        self.open.set()
+        self.delay = 0.0  # seconds for each chunk
+
+
+class Link:
+    """One proxied connection."""
+
+    def __init__(self, gateway, broker):
+        self.gateway = gateway  # (reader, writer)
+        self.broker = broker
+
+    async def pump(self, source, sink, direction):
+        # RuntimeError: the sink was half-closed, and what comes for it is lost.
+        with contextlib.suppress(OSError, RuntimeError):
+            while data := await source[0].read(CHUNK):
+                if direction.delay:
+                    await asyncio.sleep(direction.delay)
+                await direction.open.wait()
+                sink[1].write(data)
+                await sink[1].drain()
+            await direction.open.wait()
+            sink[1].write_eof()
+
+    def reset(self):
+        """Both sides get an RST, and what was under way is lost."""
+        for _, writer in (self.gateway, self.broker):
+            transport = writer.transport
+            with contextlib.suppress(OSError):
+                linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # on, 0 s: see socket(7)
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
+            transport.abort()
+
+
+class Proxy:
+    """Listens on ``port``; its methods may be called from any thread."""
+
+    def __init__(self, host, port):
+        self._upstream = host, port
+        self._links = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        self._call(self._start)
+        return self
+
+    def __exit__(self, *_):
+        self._call(self._stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self):
+        """Reset every connection."""
+        self._call(self._cut)
+
+    def stall(self, *, to_broker=True, to_gateway=True):
+        """Let nothing through, in one direction or both, until ``resume``."""
+        self._call(self._stall, to_broker, to_gateway)
+
+    def delay(self, seconds):
+        """Hold each chunk back for so long, both ways; 0 ends it."""
+        self._call(self._delay, seconds)
+
+    def resume(self):
+        """Let through what was stalled."""
+        self._call(self._resume)
+
+    def half_close(self, *, towards_gateway):
+        """Say on every connection that nothing more comes from the other side."""
+        self._call(self._half_close, towards_gateway)
+
+    def _call(self, function, *arguments):
+        async def call():
+            result = function(*arguments)
+            if asyncio.iscoroutine(result):
+                await result
+
+        asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+
+    async def _start(self):
+        self._to_broker, self._to_gateway = Direction(), Direction()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.host, self.port = self._server.sockets[0].getsockname()
+
+    async def _serve(self, *gateway):
+        try:
+            broker = await asyncio.open_connection(*self._upstream)
+        except OSError:
+            gateway[1].transport.abort()
+            return
+        link = Link(gateway, broker)
+        self._links.add(link)
+        try:
+            await asyncio.gather(
+                link.pump(gateway, broker, self._to_broker),
+                link.pump(broker, gateway, self._to_gateway),
+            )
+        finally:
+            self._links.discard(link)
+            for _, writer in (gateway, broker):
+                writer.close()
+
+    async def _stop(self):
+        self._server.close()
+        self._resume()
+        self._cut()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _cut(self):
+        for link in list(self._links):
+            link.reset()
+
+    def _stall(self, to_broker, to_gateway):
+        if to_broker:
+            self._to_broker.open.clear()
+        if to_gateway:
+            self._to_gateway.open.clear()
+
+    def _delay(self, seconds):
+        self._to_broker.delay = self._to_gateway.delay = seconds
+
+    def _resume(self):
+        self._to_broker.open.set()
+        self._to_gateway.open.set()
+
+    def _half_close(self, towards_gateway):
+        for link in list(self._links):
+            with contextlib.suppress(OSError):
+                (link.gateway if towards_gateway else link.broker)[1].write_eof()

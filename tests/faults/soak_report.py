@@ -1,0 +1,115 @@
+"""A soak as a table and a plot."""
+
+import collections
+import datetime as dt
+import os
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from timeline import quantile
+
+
+def write(run, directory):
+    """``soak-SEED.md`` and ``soak-SEED.png``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    picture = directory / f"soak-{run.seed}.png"
+    _plot(run, picture)
+    table = directory / f"soak-{run.seed}.md"
+    table.write_text(_table(run, picture.name))
+    print(f"wrote {table} and {picture}")
+
+
+def _table(run, picture):
+    minutes = (run.seconds[-1].at - run.seconds[0].at) / 60
+    lines = [
+        f"# Soak, seed {run.seed}",
+        "",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
+        f"{minutes:.1f} minutes, {len(run.faults)} faults.",
+        "",
+        "```",
+        str(run.verdict),
+        "```",
+        "",
+        f"![throughput, latency and memory]({picture})",
+        "",
+        "While each fault was at work (answers in a second; medians of the seconds' p50 and p99):",
+        "",
+        "| fault | times | seconds | 204/s | not published/s | unknown/s | p50 ms | p99 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    spans = collections.defaultdict(list)
+    for fault in run.faults:
+        spans[fault.name].append(fault)
+    for name, faults in sorted(spans.items()):
+        rows = [
+            second
+            for second in run.seconds
+            if any(fault.begun - 1 <= second.at <= fault.ended for fault in faults)
+        ]
+        lines.append(_row(name.replace("_", " "), len(faults), rows))
+    within = [(fault.begun - 1, fault.ended) for fault in run.faults]
+    calm = [s for s in run.seconds if not any(begun <= s.at <= ended for begun, ended in within)]
+    lines.append(_row("none of them", "", calm))
+    return "\n".join(lines) + "\n"
+
+
+def _row(name, times, rows):
+    length = len(rows) or 1
+
+    def rate(attribute):
+        return f"{sum(getattr(row, attribute) for row in rows) / length:.1f}"
+
+    def median(attribute):
+        value = quantile([v for row in rows if (v := getattr(row, attribute)) is not None], 0.5)
+        return "" if value is None else f"{value:.1f}"
+
+    return (
+        f"| {name} | {times} | {len(rows)} | {rate('confirmed')} | {rate('not_published')} "
+        f"| {rate('unknown')} | {median('p50')} | {median('p99')} |"
+    )
+
+
+def _plot(run, path):
+    figure, (answers, latency, memory) = plt.subplots(
+        3, sharex=True, figsize=(14, 9), layout="constrained"
+    )
+    at = [second.at for second in run.seconds]
+    answers.stackplot(
+        at,
+        [s.confirmed for s in run.seconds],
+        [s.not_published for s in run.seconds],
+        [s.unknown for s in run.seconds],
+        labels=["204", "not published", "unknown"],
+        colors=["#3a7d44", "#e0a030", "#c0392b"],
+    )
+    answers.set_ylabel("answers in a second")
+    for quantile_name, color in (("p50", "#1f4e79"), ("p99", "#8e44ad")):
+        latency.plot(
+            at, [getattr(s, quantile_name) for s in run.seconds], color, label=quantile_name
+        )
+    latency.set_yscale("log")
+    latency.set_ylabel("ms until a 204")
+    memory.plot([t for t, _ in run.memory], [size / 2**20 for _, size in run.memory], "#444444")
+    memory.set_ylabel("MiB of the largest backend")
+    memory.set_xlabel("seconds")
+    memory.set_ylim(bottom=0)
+    names = sorted({fault.name for fault in run.faults})
+    colors = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
+    for axes in (answers, latency, memory):
+        for fault in run.faults:
+            axes.axvspan(
+                fault.begun, max(fault.ended, fault.begun + 0.3), color=colors[fault.name],
+                alpha=0.25, lw=0, zorder=0,
+            )  # fmt: skip
+    for axes in (answers, latency):
+        axes.legend(loc="upper right")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colors[name], alpha=0.4) for name in names]
+    figure.legend(
+        handles, [name.replace("_", " ") for name in names], loc="outside lower center", ncol=6
+    )
+    figure.suptitle(f"seed {run.seed}")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

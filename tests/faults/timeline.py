@@ -1,0 +1,69 @@
+"""A run in seconds: what was answered in each, how fast, and how large the gateway was."""
+
+import collections
+import dataclasses
+import threading
+import time
+
+from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN
+
+
+@dataclasses.dataclass
+class Second:
+    """Counts by outcome; ``p50`` and ``p99`` are milliseconds until a 204, or None."""
+
+    at: int
+    confirmed: int
+    not_published: int
+    unknown: int
+    p50: float | None
+    p99: float | None
+
+
+def quantile(values, q):
+    """The value below which the share ``q`` lies; None of nothing."""
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else None
+
+
+def by_second(answers):
+    """A Second for each in which something was answered."""
+    groups = collections.defaultdict(list)
+    for answer in answers:
+        groups[int(answer.at)].append(answer)
+    seconds = []
+    for at, group in sorted(groups.items()):
+        counts = collections.Counter(answer.outcome for answer in group)
+        took = [answer.seconds * 1000 for answer in group if answer.outcome == CONFIRMED]
+        seconds.append(
+            Second(
+                at,
+                counts[CONFIRMED],
+                counts[NOT_PUBLISHED],
+                counts[UNKNOWN],
+                quantile(took, 0.5),
+                quantile(took, 0.99),
+            )
+        )
+    return seconds
+
+
+class MemoryWatch(threading.Thread):
+    """Samples (seconds since ``begun``, resident bytes of the largest backend)."""
+
+    def __init__(self, world, begun):
+        super().__init__()
+        self.samples = []
+        self._world, self._begun = world, begun
+        self._stopping = threading.Event()
+
+    def run(self):
+        while not self._stopping.wait(1):
+            try:
+                size = self._world.memory()
+            except OSError:  # the gateway is being started again
+                continue
+            self.samples.append((time.monotonic() - self._begun, size))
+
+    def stop(self):
+        self._stopping.set()
+        self.join()
