@@ -16,14 +16,14 @@ run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctr
 	@$(BIN)/python scripts/run.py
 
 test: $(READY) ## Set everything up and run all tests
-	@$(BIN)/python scripts/debian.py rabbitmq-server curl php-cli php-curl
+	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/pytest
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
 
-test-integration: $(READY) ## Run the tests with a real RabbitMQ, curl and PHP
-	@$(BIN)/python scripts/debian.py rabbitmq-server curl php-cli php-curl
+test-integration: $(READY) ## Run the tests with a real RabbitMQ, curl, PHP and nginx
+	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/pytest tests/integration
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)

@@ -7,11 +7,12 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 import uvloop
 
+from . import listeners
 from .broker.publisher import Publisher
 from .config import Config
 from .http.app import build_app, build_router
@@ -23,7 +24,9 @@ from .message import Outcome
 logger = logging.getLogger(__name__)
 
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
-LAST_REQUESTS = 0.3  # seconds in which open connections may still ask, before listeners close
+LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
+HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
+LOOK = 0.02  # seconds between looks at what is left
 
 
 class _Server(uvicorn.Server):
@@ -40,12 +43,12 @@ class Backend:
     def __init__(
         self,
         config: Config,
-        listeners: list[socket.socket],
+        sockets: list[socket.socket],
         port: int,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         application, http_server = config.application, config.http_server
-        self._listeners = listeners
+        self._listeners = sockets
         self._loop = loop
         self.publisher = Publisher(
             application.rabbitmq,
@@ -66,6 +69,7 @@ class Backend:
             1, math.ceil(application.rabbitmq.refused_for)
         )
         self._drain_timeout = http_server.drain_timeout
+        self._drained_by = 0.0  # loop time
         self._server = _Server(
             uvicorn.Config(
                 build_app(self.gateway, application.paths),
@@ -77,7 +81,6 @@ class Backend:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(self._drain_timeout)),
             )
         )
         self._stopping: asyncio.Task[None] | None = None
@@ -108,15 +111,31 @@ class Backend:
                 "stopping: answering what is under way, for at most %g s", self._drain_timeout
             )
             self.gateway.draining = True
+            self._drained_by = self._loop.time() + self._drain_timeout
             self._stopping = self._loop.create_task(self._drain())
         else:
-            self._server.force_exit = True
+            self._server.force_exit = self._server.should_exit = True
 
     async def _drain(self) -> None:
-        # Whoever has connected, or is about to ask on an open connection, is
-        # answered with "Connection: close" before the listeners go.
-        await asyncio.sleep(min(LAST_REQUESTS, self._drain_timeout))
+        # Every answer from here on says "Connection: close"; only so does a client
+        # know not to send its next request on a connection that is about to go.
+        await self._until(lambda: not self.connections)
+        listeners.hold_off(self._listeners)
+        await asyncio.sleep(HANDSHAKES)
+        for server in self._server.servers:
+            server.close()
+        await self._until(lambda: not any(c.has_not_asked for c in self.connections))
+        self._server.config.timeout_graceful_shutdown = max(  # type: ignore[assignment]  # seconds for asyncio, which takes fractions
+            LOOK, self._drained_by - self._loop.time()
+        )
         self._server.should_exit = True
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        patience = min(self._loop.time() + LAST_REQUESTS, self._drained_by)
+        while (  # noqa: ASYNC110 - what it waits for has no event
+            not condition() and self._loop.time() < patience and not self._server.force_exit
+        ):
+            await asyncio.sleep(LOOK)
 
     async def _sweep(self) -> None:
         while True:
@@ -127,11 +146,11 @@ class Backend:
                 logger.exception("looking at the clients' time-outs failed")
 
 
-def run(config: Config, listeners: list[socket.socket], port: int) -> int:
+def run(config: Config, sockets: list[socket.socket], port: int) -> int:
     """Serve ``port`` on sockets that are bound already; the process's exit status."""
 
     async def main() -> None:
-        await Backend(config, listeners, port, asyncio.get_running_loop()).serve()
+        await Backend(config, sockets, port, asyncio.get_running_loop()).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

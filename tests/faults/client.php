@@ -10,6 +10,9 @@ while (($line = fgets(STDIN)) !== false) {
         CURLOPT_POSTFIELDS => $task['form'],
         CURLOPT_RETURNTRANSFER => true,
         CURLOPT_TIMEOUT => 30,
+        // libcurl sends any request once more by itself when a connection that it had
+        // kept ends without an answer: then two requests make two messages.
+        CURLOPT_FORBID_REUSE => true,
     ]);
     $body = curl_exec($curl);
     echo json_encode([

@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--report", type=Path, help="a directory for a table and a plot")
     options = parser.parse_args()
-    debian.ensure(["rabbitmq-server", "curl", "php-cli", "php-curl"])
+    debian.ensure(debian.FOR_TESTS)
     runs = []
     drawn = [secrets.randbelow(10**6) for _ in range(1 if options.minutes else 3)]
     for seed in options.seeds or drawn:

@@ -11,7 +11,7 @@ import debian
 
 def pytest_sessionstart(session):
     """A component that is missing fails the run, by its name: nothing real is skipped."""
-    absent = debian.missing(["rabbitmq-server", "curl", "php-cli", "php-curl"])
+    absent = debian.missing(debian.FOR_TESTS)
     if absent:
         pytest.exit(f"missing: {' '.join(absent)}; make test installs them", returncode=3)
 

@@ -6,6 +6,7 @@ a second, and each looks at what it waits for.
 
 import abc
 import asyncio
+import select
 import socket
 from typing import Any
 
@@ -48,12 +49,24 @@ class ClientConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """uvicorn asks every connection to end: at once, or with the answer that is due."""
         waiting = self._waiting()
-        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
-            self.transport.close()
+        if waiting is Waiting.REQUEST or self.has_not_asked:
+            if not self._has_unread():  # else its last answer will end it
+                self.transport.close()
         elif waiting is not Waiting.HEAD and self.cycle is not None:
             self.cycle.keep_alive = False
             if self.cycle.response_complete:
                 self._say_goodbye(True)  # answered, though its body has not come
+
+    @property
+    def has_not_asked(self) -> bool:
+        """Nothing has come of the first request yet."""
+        return self.cycle is None and not self._in_head and not self._deaf
+
+    def _has_unread(self) -> bool:
+        """A request waits in the socket for this loop's next turn."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
 
     def has_pending(self) -> bool:
         """A request has begun to arrive, or waits for its answer."""
@@ -114,7 +127,7 @@ class ClientConnection(HttpToolsProtocol):
         late = RequestError(
             Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
         )
-        if waiting is Waiting.REQUEST or (waiting is Waiting.HEAD and not self._in_head):
+        if waiting is Waiting.REQUEST or self.has_not_asked:
             self.transport.close()  # nothing was asked
         elif waiting in (Waiting.HEAD, Waiting.BODY):
             self.refuse(late)
