@@ -24,7 +24,11 @@ class FakeBroker:
         self.accept = True  # False: the socket is open and nothing is ever said
         self.open_channels = True
         self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+        self.on_close_channel = lambda peer, channel: peer.send(
+            brokerside.channel_close_ok(channel)
+        )
         self.on_login = None
+        self.cut_at = ""  # the name of what must arrive next time for the connection to be cut
         self._server = None
 
     async def __aenter__(self):
@@ -96,6 +100,10 @@ class Peer:
             await self.reading.wait()
             channel, value = await self._frame()
             self.methods.append(value.name)
+            if value.name == self.broker.cut_at:
+                self.broker.cut_at = ""
+                self.cut()
+                return
             self._handle(channel, value)
 
     async def _frame(self):
@@ -123,7 +131,7 @@ class Peer:
                 if broker.open_channels:
                     self.send(brokerside.channel_open_ok(channel))
             case commands.Channel.Close():
-                self.send(brokerside.channel_close_ok(channel))
+                broker.on_close_channel(self, channel)
             case commands.Confirm.Select():
                 self.send(brokerside.select_ok(channel))
             case commands.Basic.Publish():

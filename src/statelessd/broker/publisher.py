@@ -13,7 +13,7 @@ from ..message import Credentials, Message, Outcome
 from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
-from .session import Session, SessionState
+from .session import SessionState
 from .statistics import BrokerState, BrokerStatus
 
 logger = logging.getLogger(__name__)
@@ -88,16 +88,8 @@ class Publisher:
             else:
                 publish.session = session
                 session.load += 1
-                self._submit(session, publish)
+                session.submit(publish)
         return publish
-
-    def _submit(self, session: Session, publish: Publish) -> None:
-        try:
-            session.submit(publish)
-        except Exception:
-            logger.exception("submitting a message failed")
-            publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
     def cancel(self, publish: Publish) -> None:
         """The client is gone: nobody will be told, and what was not handed over is not sent."""

@@ -104,16 +104,23 @@ class Session:
 
     def submit(self, publish: Publish) -> None:
         """Take a message that counts for this session already."""
+        try:
+            self._submit(publish)
+        except Exception:  # of ours; those behind it must not wait until their deadlines
+            logger.exception("submitting a message failed")
+            publish.withdraw()
+            publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+
+    def _submit(self, publish: Publish) -> None:
         if self.state is SessionState.OPEN:
             message = publish.message
-            if message.user_id is None or message.user_id == self.username:
-                channel = self._channels.get(message.exchange)
-                if channel is None:
-                    channel = self._new_channel(message.exchange)
+            single_use = message.user_id is not None and message.user_id != self.username
+            channel = None if single_use else self._channels.get(message.exchange)
+            if channel is not None:
+                channel.used_at = self.used_at
+                channel.submit(publish)
             else:
-                channel = self._new_channel(message.exchange, single_use=True)
-            channel.used_at = self.used_at
-            channel.submit(publish)
+                self._open_channel_for(publish, single_use=single_use)
         elif self.state is SessionState.REFUSED:
             publish.withdraw()
             publish.finish(*self._refused_again())
@@ -312,21 +319,28 @@ class Session:
 
     # Channels
 
-    def _new_channel(self, exchange: str, *, single_use: bool = False) -> ExchangeChannel:
+    def _open_channel_for(self, publish: Publish, *, single_use: bool) -> None:
+        exchange = publish.message.exchange
         channel = ExchangeChannel(self, exchange, single_use=single_use)
         if single_use:
             self._single_use[channel] = None
         else:
             self._channels[exchange] = channel
+        channel.submit(publish)
         self._make_room()
         self._open_channels()
-        return channel
 
     def _open_channels(self) -> None:
         """Open what is queued, as far as the connection has room."""
         connection = self.connection
         assert connection is not None  # noqa: S101 - the session is open
-        queued = [c for c in self._all_channels() if c.phase is Phase.QUEUED]
+        queued = []
+        for channel in self._all_channels():
+            if channel.phase is Phase.QUEUED:
+                if channel.idle:
+                    self.drop(channel)  # whoever wanted it gave up
+                else:
+                    queued.append(channel)
         for channel in queued:
             if not self._has_room(connection):
                 break
@@ -358,7 +372,8 @@ class Session:
         if channel.phase is Phase.GONE:
             return
         self.drop(channel)
-        if self.connection is not None and self.connection.is_open:
+        # While the session closes, every channel is being closed already.
+        if self.state is SessionState.OPEN and self.connection is not None:
             channel.phase = Phase.GONE
             self.connection.amqp.close_channel(channel.number)
             self.connection.flush_soon()

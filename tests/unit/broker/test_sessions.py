@@ -1,0 +1,187 @@
+"""A login's life: found by its password, idle, verified anew, closed in order."""
+
+import asyncio
+import logging
+
+import brokerside
+from scenario import GUEST, O, scenario
+
+from statelessd.message import Credentials
+
+
+@scenario
+async def test_the_password_is_part_of_the_key(broker, client):
+    publish = client()
+    assert await publish() is O.CONFIRMED
+    broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+    assert await publish(b"bad", credentials=Credentials("guest", "wrong")) is O.UNAUTHORIZED
+    assert await publish(b"good") is O.CONFIRMED
+    assert broker.published == [b"m", b"good"]
+    assert list(publish.publisher.connection_statistics()) == ["test:guest"]
+
+
+@scenario
+async def test_credentials_that_do_not_fit_a_login_are_unauthorized(broker, client):
+    publish = client()
+    assert await publish(credentials=Credentials("guest", "x" * 5000)) is O.UNAUTHORIZED
+
+
+@scenario
+async def test_an_idle_connection_is_closed_in_order(broker, client):
+    publish = client(idle_timeout=0.5)
+    assert await publish() is O.CONFIRMED
+    await publish.until(lambda: broker.peers[0].gone)
+    assert broker.peers[0].methods[-2:] == ["Channel.Close", "Connection.Close"]
+    assert await publish() is O.CONFIRMED
+
+
+@scenario
+async def test_closing_answers_what_is_left_and_says_goodbye(broker, client):
+    publish = client()
+    assert await publish() is O.CONFIRMED
+    broker.on_publish = lambda *_: None
+    handed_over = publish.start(b"x")
+    await publish.until(lambda: broker.published[-1] == b"x")
+    await publish.publisher.close()
+    assert handed_over.result()[0] is O.UNCONFIRMED
+    assert await publish() is O.SHUTTING_DOWN
+
+
+@scenario
+async def test_no_password_is_logged_or_shown(broker, client):
+    records = []
+    handler = logging.Handler(logging.DEBUG)
+    handler.emit = lambda record: records.append(handler.format(record))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    try:
+        publish = client()
+        assert await publish() is O.CONFIRMED
+        broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+        refused = await publish.start(credentials=Credentials("bob", "secret-word"))
+        session = publish.publisher._pool.sessions()[0]
+        shown = repr([GUEST, session, vars(session), refused, vars(publish.publisher)])
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    assert any("connected" in line for line in records)
+    assert "secret-word" not in "\n".join(records) + shown
+
+
+@scenario
+async def test_a_login_is_verified_anew_without_a_hiccup(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish(b"first") is O.CONFIRMED
+    count = 1
+    async with asyncio.timeout(10):
+        while len(broker.peers) < 3 or not broker.peers[0].gone:
+            assert await publish(b"%d" % count) is O.CONFIRMED
+            count += 1
+    assert len(broker.published) == len(set(broker.published)) == count
+    assert broker.peers[0].methods[-2:] == ["Channel.Close", "Connection.Close"]
+    assert list(publish.publisher.connection_statistics()) == ["test:guest"]
+
+
+@scenario
+async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_connection(
+    broker, client
+):
+    publish = client(reverify_after=0.5)
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_publish = lambda *_: None
+    held = publish.start(b"held", timeout=15)
+    await publish.until(lambda: len(broker.peers) == 2)
+    broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+    await publish.until(lambda: publish.publisher._pool._leaving)
+    assert await publish(b"next") is O.CONFIRMED
+    assert not held.done()
+    broker.peers[0].send(brokerside.ack(1, 2))
+    assert (await held)[0] is O.CONFIRMED
+    await publish.until(lambda: broker.peers[0].gone)
+
+
+@scenario
+async def test_a_password_that_was_changed_stops_working_within_that_age(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+    async with asyncio.timeout(10):
+        while (outcome := await publish()) is O.CONFIRMED:
+            pass
+    assert outcome is O.UNAUTHORIZED
+    await publish.until(lambda: broker.peers[0].gone)
+
+
+@scenario
+async def test_a_connection_lost_while_its_login_is_verified(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    broker.on_login = lambda peer: None  # the successor waits for its login
+    await publish.until(lambda: len(broker.peers) == 2 and broker.peers[1].start_ok)
+    broker.peers[0].cut()
+    await publish.until(lambda: not publish.publisher._pool._sessions)
+    broker.on_login = None
+    broker.peers[1].send(brokerside.tune())
+    await publish.until(lambda: publish.publisher._pool._sessions)
+    assert not publish.publisher._pool._successors
+    assert await publish(b"on the successor") is O.CONFIRMED
+    assert broker.peers[1].methods.count("Basic.Publish") == 1
+
+
+@scenario
+async def test_a_connection_limit_at_that_moment_is_no_refusal(broker, client):
+    publish = client(reverify_after=0.5)
+    assert await publish() is O.CONFIRMED
+    text = "NOT_ALLOWED - Connection refused for user 'guest': user connection limit (1) is reached"
+    broker.on_login = lambda peer: peer.send(brokerside.close(530, text))
+    await publish.until(lambda: len(broker.peers) >= 3)  # tried, and tried again
+    assert await publish() is O.CONFIRMED
+    assert not broker.peers[0].gone
+
+
+@scenario
+async def test_verifying_a_login_is_no_use_of_it(broker, client):
+    publish = client(reverify_after=0.5, idle_timeout=2.5)
+    assert await publish() is O.CONFIRMED
+    await publish.until(lambda: len(broker.peers) > 1 and not publish.publisher._pool.sessions())
+    assert all(peer.gone for peer in broker.peers)
+
+
+@scenario
+async def test_confirms_that_come_while_closing_are_nothing_to_stumble_over(broker, client, caplog):
+    publish = client()
+    broker.on_publish = lambda *_: None
+    for _ in range(2):
+        publish.start(user_id="bob", timeout=0.2)  # each on a channel of its own
+    await publish.until(lambda: len(broker.published) == 2)
+    handle = brokerside.channel_close_ok
+    broker.on_close_channel = lambda peer, channel: peer.send(
+        brokerside.ack(channel, 1) + handle(channel)
+    )
+    await publish.publisher.close()
+    assert broker.peers[0].methods[-1] == "Connection.Close"
+    assert "failed" not in caplog.text
+
+
+@scenario
+async def test_a_fault_with_one_waiting_message_does_not_keep_the_others_waiting(
+    broker, client, monkeypatch
+):
+    publish = client()
+    broker.on_login = lambda peer: None
+    pending = [publish.start(b"%d" % i, exchange=str(i)) for i in range(3)]
+    await publish.until(lambda: broker.peers and broker.peers[0].start_ok)
+    [session] = publish.publisher._pool.sessions()
+    submit = session._submit
+
+    def stumble(a_publish):
+        if a_publish is pending[1].publish:
+            raise RuntimeError("a fault of ours")
+        submit(a_publish)
+
+    monkeypatch.setattr(session, "_submit", stumble)
+    broker.peers[0].send(brokerside.tune())
+    assert [(await p)[0] for p in pending] == [O.CONFIRMED, O.INTERNAL_ERROR, O.CONFIRMED]
+    assert session.load == 0
