@@ -11,6 +11,7 @@ from .config import Config
 from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
 from .daemon import DaemonError, PidFile, check_user, detach
+from .descriptors import make_room
 from .listeners import ListenError, bind
 from .supervisor import RunBackend, Supervisor
 
@@ -99,6 +100,7 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
         broker.host,
         broker.port,
     )
+    make_room(config)
     return supervisor.run()
 
 
