@@ -250,7 +250,7 @@ class _Reader:
         text: Any = self.overrides[path]
         variable = environment_name(path)
         if _item_type(hint) is not None:
-            text = [part.strip() for part in text.split(",") if part.strip()]
+            text = _listed(text)
         elif typing.get_args(hint)[0] is bool:
             text = text.lower()
         try:
@@ -312,6 +312,14 @@ class _Reader:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
                 self._error(f"HTTPServer.trusted_proxies[{i}]", f"{error}")
+
+
+def _listed(text: str) -> list[str]:
+    """``8000, 8001``, or as ``--print-config`` shows it: ``[8000, 8001]``."""
+    bare = text.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        bare = bare[1:-1]
+    return [part for each in bare.split(",") if (part := each.strip(" '\""))]
 
 
 def _read_yaml(path: Path) -> Any:

@@ -22,7 +22,8 @@ with all errors at once and exit status 2; `--check-config` does only that.
 
 Each setting can be overridden by an environment variable: `{prefix}`, then its
 key path in capitals with underscores, such as
-`STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Lists are separated by commas.
+`STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Lists are separated by commas,
+with or without brackets around.
 `statelessd --print-config` shows the effective values and where each comes from.
 """
 

@@ -169,6 +169,14 @@ def test_the_environment_alone():
     assert config.http_server.address == ""
 
 
+@pytest.mark.parametrize("text", ["8000,8001", " 8000 , 8001,", "[8000, 8001]", "['8000', '8001']"])
+def test_a_list_of_the_environment(text):
+    assert load(None, {"STATELESSD_HTTPSERVER_PORTS": text}).config.http_server.ports == (
+        8000,
+        8001,
+    )
+
+
 def test_settings_of_tornado_are_named_in_a_warning_and_do_no_harm(write):
     loaded = load(
         write("Application: {gzip: true, cookie_secret: x}\nHTTPServer: {ssl_options: {}}"), {}
