@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults soak lint format docs bench broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults soak lint format docs bench bench-storm broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ docs: $(READY) ## Write docs/configuration.md from the settings' declarations
 bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk
 	@$(BIN)/python bench/run.py $(BENCH)
+
+bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@$(BIN)/python bench/storm.py $(BENCH)
 
 broker: $(READY) ## Start the development broker and leave it running
 	@$(BIN)/python scripts/broker.py start

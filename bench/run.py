@@ -24,11 +24,11 @@ import gateways
 import load
 import processes
 import report
-from broker import Broker, BrokerError
+from broker import BrokerError
 from measured_queue import MeasuredQueue
+from start import NAMES, RUN, start_broker, start_gateways
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ROOT / ".run"
 RESULTS = ROOT / "bench" / "results"
 FAILURES = (
     OSError,
@@ -38,7 +38,6 @@ FAILURES = (
     BrokerError,
     debian.MissingPackagesError,
 )
-NAMES = {"statelessd": "statelessd", "peer": "FastAPI + aio-pika"}
 
 
 def arguments() -> argparse.Namespace:
@@ -145,33 +144,6 @@ def take_turns(
                 yield run
 
 
-def start_gateways(
-    names: Sequence[str],
-    broker: gateways.Broker,
-    cores: environment.Cores,
-    stack: contextlib.ExitStack,
-) -> dict[str, gateways.Gateway]:
-    """Start the named gateways, to be ended with ``stack``; they stay up for the whole run."""
-    directory = RUN / "bench"
-    directory.mkdir(parents=True, exist_ok=True)
-    starters = {
-        "statelessd": lambda port: gateways.statelessd(
-            Path(sys.executable), port, broker, directory
-        ),
-        "peer": lambda port: gateways.fastapi(
-            environment.peer_python(RUN / "bench-venv"), port, broker
-        ),
-    }
-    running = {}
-    for name in names:
-        gateway = gateways.Gateway(NAMES[name], directory / f"{name}.log", cores.gateway)
-        stack.callback(gateway.stop)
-        gateway.start(starters[name](gateway.port), broker)
-        print(f"{gateway.name}: first 204 after {gateway.seconds_to_first_204:.2f} s", flush=True)
-        running[name] = gateway
-    return running
-
-
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Start everything, measure everything, end everything; the document of ``--json``."""
     debian.ensure(["rabbitmq-server", "wrk"])
@@ -203,25 +175,6 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     document["runs"] = [asdict(point) for point in points]
     document["medians"] = report.medians(points)
     return document
-
-
-def start_broker(stack: contextlib.ExitStack) -> tuple[gateways.Broker, int]:
-    """A private RabbitMQ node, to be ended with ``stack``, and its emulator's process id.
-
-    Always one of its own, AMQP_URL or not: another's could be neither pinned
-    nor emptied, and its CPU would be spent on others too.
-    """
-    node = Broker(RUN / "bench" / "broker")
-    if node.running:
-        raise BrokerError(
-            "another benchmark runs, or one was killed; "
-            f"then: scripts/broker.py stop --run-dir {node.run_dir}"
-        )
-    print("starting RabbitMQ", flush=True)
-    stack.callback(node.stop)
-    node.start()
-    emulator = processes.named("beam.smp", processes.tree_of(node.pid))
-    return gateways.Broker(node.amqp_port, "guest", "guest"), emulator
 
 
 def versions(names: Sequence[str], queue: MeasuredQueue) -> dict[str, Any]:

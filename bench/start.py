@@ -1,0 +1,62 @@
+"""What a benchmark runs against: a broker of its own, and gateways, ended with the benchmark."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+import environment
+import gateways
+import processes
+from broker import Broker, BrokerError
+
+RUN = Path(__file__).resolve().parent.parent / ".run"
+NAMES = {"statelessd": "statelessd", "peer": "FastAPI + aio-pika"}
+
+
+def start_broker(stack: contextlib.ExitStack) -> tuple[gateways.Broker, int]:
+    """A private RabbitMQ node, to be ended with ``stack``, and its emulator's process id.
+
+    Always one of its own, AMQP_URL or not: another's could be neither pinned
+    nor emptied, and its CPU would be spent on others too.
+    """
+    node = Broker(RUN / "bench" / "broker")
+    if node.running:
+        raise BrokerError(
+            "another benchmark runs, or one was killed; "
+            f"then: scripts/broker.py stop --run-dir {node.run_dir}"
+        )
+    print("starting RabbitMQ", flush=True)
+    stack.callback(node.stop)
+    node.start()
+    emulator = processes.named("beam.smp", processes.tree_of(node.pid))
+    return gateways.Broker(node.amqp_port, "guest", "guest"), emulator
+
+
+def start_gateways(
+    names: Sequence[str],
+    broker: gateways.Broker,
+    cores: environment.Cores,
+    stack: contextlib.ExitStack,
+) -> dict[str, gateways.Gateway]:
+    """Start the named gateways, to be ended with ``stack``; they stay up for the whole run."""
+    directory = RUN / "bench"
+    directory.mkdir(parents=True, exist_ok=True)
+    starters = {
+        "statelessd": lambda port: gateways.statelessd(
+            Path(sys.executable), port, broker, directory
+        ),
+        "peer": lambda port: gateways.fastapi(
+            environment.peer_python(RUN / "bench-venv"), port, broker
+        ),
+    }
+    running = {}
+    for name in names:
+        gateway = gateways.Gateway(NAMES[name], directory / f"{name}.log", cores.gateway)
+        stack.callback(gateway.stop)
+        gateway.start(starters[name](gateway.port), broker)
+        print(f"{gateway.name}: first 204 after {gateway.seconds_to_first_204:.2f} s", flush=True)
+        running[name] = gateway
+    return running

@@ -1,0 +1,110 @@
+"""One caller's errors beside another's good publishes, on the same connection."""
+
+import collections
+
+import pytest
+from problems import is_problem
+from stream import RATE, SECONDS, Stream
+from waiting import wait_until
+
+
+@pytest.fixture
+def carol(broker):
+    """Makes a user; RabbitMQ checks topics only where there is a rule for them."""
+    broker.ctl("add_user", "carol", "pw")
+    broker.ctl("set_permissions", "-p", "test", "carol", "", ".*", "")
+    yield {"user": "carol", "password": "pw"}
+    broker.ctl("delete_user", "carol")
+
+
+def test_a_storm_of_missing_exchanges_beside_good_publishes_of_the_same_user(gateway, queue):
+    opened = gateway.publish(f"/test/{queue.name}/k", data={"body": "opens"})
+    assert opened.status_code == 204
+    before = gateway.stats()["connections"]["test:guest"]["connections"]["opened"]
+    with (
+        Stream(gateway, "/test/missing/k") as storm,
+        Stream(gateway, f"/test/{queue.name}/k") as good,
+    ):
+        pass
+    assert set(good.statuses()) == {204}
+    assert set(storm.statuses()) == {404}
+    assert sorted(queue.bodies()) == sorted([b"opens", *good.confirmed()])
+    assert gateway.stats()["connections"]["test:guest"]["connections"]["opened"] == before
+
+
+def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, broker, carol):
+    broker.ctl("set_topic_permissions", "-p", "test", "carol", queue.name, "^yes", "")
+    with (
+        Stream(gateway, f"/test/{queue.name}/no", **carol) as refused,
+        Stream(gateway, f"/test/{queue.name}/yes", **carol) as neighbours,
+        Stream(gateway, f"/test/{queue.name}/k") as others,
+    ):
+        pass
+    assert set(others.statuses()) == {204}
+    # Those behind a culprit are sent again; of those before it nobody knows (504).
+    assert set(neighbours.statuses()) <= {204, 504}
+    assert neighbours.statuses()[204] > RATE * SECONDS / 2
+    assert set(refused.statuses()) <= {403, 504}
+    found = collections.Counter(queue.bodies())
+    for number in range(len(others.answers)):
+        body = b"%d" % number
+        certain = (body in others.confirmed()) + (body in neighbours.confirmed())
+        unknown = any(a.number == number and a.status == 504 for a in neighbours.answers)
+        assert certain <= found[body] <= certain + unknown
+
+
+def test_an_exchange_that_is_deleted_under_traffic(gateway, queue, amqp):
+    channel = amqp()
+    channel.exchange_declare("doomed", "topic")
+    channel.queue_bind(queue.name, "doomed", "#")
+    with (
+        Stream(gateway, "/test/doomed/k", seconds=5) as doomed,
+        Stream(gateway, f"/test/{queue.name}/k", seconds=5) as good,
+    ):
+        wait_until(lambda: queue.get() is not None)
+        channel.exchange_delete("doomed")
+    assert set(good.statuses()) == {204}
+    assert set(doomed.statuses()) <= {204, 404, 504}
+    assert doomed.statuses()[404] > 0
+    # The last answers of all: nothing was published once the exchange was known to be gone.
+    assert doomed.answers[-1].status == 404
+
+
+def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker, carol):
+    gateway = start_gateway({"Application": {"rabbitmq": {"reverify_after": 1}}})
+    path = f"/test/{queue.name}/k"
+    with (
+        Stream(gateway, path, **carol, seconds=8) as revoked,
+        Stream(gateway, path, seconds=8) as good,
+    ):
+        wait_until(lambda: queue.get() is not None)
+        broker.ctl("set_permissions", "-p", "test", "carol", "", "^nothing$", "")
+    assert set(good.statuses()) == {204}
+    assert set(revoked.statuses()) <= {204, 403, 504}
+    assert revoked.answers[-1].status == 403
+
+
+@pytest.fixture
+def a_broker_of_small_messages(broker):
+    """Channels that are opened meanwhile take 100,000 bytes."""
+    [before] = broker.ctl("eval", "application:get_env(rabbit, max_message_size).").split()[:1]
+    size = before.removeprefix("{ok,").removesuffix("}")
+    broker.ctl("eval", "application:set_env(rabbit, max_message_size, 100000).")
+    yield
+    broker.ctl("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+
+
+def test_a_message_above_the_brokers_maximum(start_gateway, queue, a_broker_of_small_messages):
+    """RabbitMQ closes the channel over it, with 406."""
+    gateway = start_gateway()
+    path, bystander = f"/test/{queue.name}/k", f"/test//{queue.name}"
+    headers = {"Content-Type": "application/octet-stream"}
+    with Stream(gateway, path) as neighbours, Stream(gateway, bystander) as good:
+        wait_until(lambda: queue.get() is not None)
+        told = [gateway.publish(path, data=b"x" * 100_001, headers=headers) for _ in range(5)]
+    assert set(good.statuses()) == {204}
+    assert set(neighbours.statuses()) <= {204, 504}
+    assert neighbours.statuses()[204] > RATE * SECONDS / 2
+    assert {answer.status_code for answer in told} <= {413, 504}
+    is_problem(gateway.publish(path, data=b"x" * 100_001, headers=headers), 413, "too-large")
+    assert not [body for body in queue.bodies() if len(body) > 100_000]
