@@ -194,20 +194,3 @@ def test_a_broker_that_is_down_and_comes_back(tmp_path, start_gateway):
         answer = gateway.publish("/test/test/k", data={"body": "after"})
         assert answer.status_code == 204
         assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "2"
-
-
-def test_a_broker_in_alarm(tmp_path, start_gateway):
-    with broker_script.Broker(tmp_path / "own") as own:
-        gateway = start_gateway(against=own)
-        assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
-        own.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
-        held = gateway.publish("/test/test/k", data={"body": "held"}, headers={"Prefer": "wait=1"})
-        is_problem(held, 504, "unconfirmed", "unknown")
-        refused = gateway.publish("/test/test/k", data={"body": "refused"})
-        is_problem(refused, 503, "broker-blocked")
-        own.ctl("set_vm_memory_high_watermark", "0.4")
-        answer = wait_until(
-            lambda: gateway.publish("/test/test/k", data={"body": "after"}).status_code == 204
-        )
-        assert answer
-        assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "3"

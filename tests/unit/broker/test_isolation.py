@@ -4,6 +4,7 @@ import brokerside
 from scenario import O, scenario
 
 from statelessd.amqp import encode
+from statelessd.message import Credentials
 
 
 @scenario
@@ -129,3 +130,29 @@ async def test_a_channel_opened_before_the_end_of_another_is_looked_at_is_not_mi
     assert (await opened[0])[0] is O.CONFIRMED
     assert publish.publisher._pool.sessions()[0].load == 0
     assert len(broker.peers) == 1
+
+
+@scenario
+async def test_a_login_in_progress_delays_nobody_who_is_connected(broker, client):
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_login = lambda peer: None  # as a slow authentication backend
+    slow = publish.start(b"slow", credentials=Credentials("slow", "x"), timeout=10)
+    await publish.until(lambda: len(broker.peers) == 2 and broker.peers[1].start_ok)
+    for i in range(20):
+        assert await publish(b"%d" % i, timeout=1) is O.CONFIRMED
+    assert not slow.done()
+    broker.peers[1].send(brokerside.tune())
+    assert (await slow)[0] is O.CONFIRMED
+
+
+@scenario
+async def test_failing_logins_of_some_leave_the_others_alone(broker, client):
+    publish = client()
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+    for i in range(50):
+        wrong = Credentials("guest", f"wrong {i}")
+        assert await publish(b"bad", credentials=wrong) is O.UNAUTHORIZED
+        assert await publish(b"good") is O.CONFIRMED
+    assert broker.published == [b"opens", *[b"good"] * 50]
