@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import json
 import re
@@ -9,13 +10,15 @@ import resource
 import time
 from pathlib import Path
 
+from gateway import free_ports
 from waiting import wait_until
 
 import broker as broker_script
 
 CROWD = 10_000
 WAIT = 6  # seconds
-MEMORY = 200 * 1024 * 1024  # bytes above idle
+MIB = 1024 * 1024
+MEMORY = 200 * MIB  # bytes above idle
 REQUEST = (
     b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
     b"Prefer: wait=%d\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
@@ -69,6 +72,13 @@ def memory(pid, line):
     return int(re.search(rf"{line}:\s+(\d+) kB", status)[1]) * 1024
 
 
+def backend_of(gateway):
+    """The process id of its only backend."""
+    parent = gateway.process.pid
+    [backend] = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return backend
+
+
 @contextlib.contextmanager
 def open_files(count):
     """A limit of open files for this process and what it starts meanwhile."""
@@ -88,11 +98,7 @@ def test_a_crowd_that_waits_for_a_broker(tmp_path, start_gateway):
         assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
         own.node.stop()
         wait_until(lambda: not gateway.stats()["connections"]["test:guest"]["connected"])
-        [backend] = (
-            Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children")
-            .read_text()
-            .split()
-        )
+        backend = backend_of(gateway)
         idle = memory(backend, "VmRSS")
 
         with open_files(CROWD + 500):
@@ -113,3 +119,32 @@ def test_a_crowd_that_waits_for_a_broker(tmp_path, start_gateway):
         told, late = asyncio.run(meanwhile())
         assert {(status, kind) for status, kind, _ in told} == {(204, "")}
         assert late < 2
+
+
+def test_large_messages_that_wait_are_bounded_in_bytes(start_gateway):
+    limit = 32 * MIB
+    settings = {
+        "Application": {
+            "rabbitmq": {"port": free_ports(1)[0]},  # where nobody listens
+            "publish": {"max_bytes": limit, "timeout": 3},
+        }
+    }
+    gateway = start_gateway(settings)
+    idle = memory(backend_of(gateway), "VmRSS")
+    headers = {"Content-Type": "application/octet-stream"}
+
+    def publish(_):
+        begun = time.monotonic()
+        answer = gateway.publish("/test/test/k", data=b"x" * 4 * MIB, headers=headers)
+        return answer.json()["type"], time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        told = list(pool.map(publish, range(24)))
+    kinds = collections.Counter(kind for kind, _ in told)
+    assert set(kinds) == {"/docs#broker-unavailable", "/docs#overloaded"}
+    assert kinds["/docs#broker-unavailable"] * 4 * MIB <= limit
+    # Refused at once, and not when the others gave up.
+    assert max(seconds for kind, seconds in told if kind == "/docs#overloaded") < 2.5
+    assert memory(backend_of(gateway), "VmHWM") - idle < 2 * limit
+    # Nothing is left behind: there is room for as many again.
+    assert publish(0)[0] == "/docs#broker-unavailable"
