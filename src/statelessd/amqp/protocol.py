@@ -169,6 +169,8 @@ class Protocol:
         channel = self._channels.get(number)
         if channel is None or channel.state is not ChannelState.OPEN:
             raise StateError(f"channel {number} is not open")
+        if self.state is not ConnectionState.OPEN:
+            self._require(ConnectionState.OPEN)
         method = encode.publish_method(exchange, routing_key, mandatory)
         if len(header) > self.max_header:
             raise StateError("the content header exceeds the negotiated frame_max")
@@ -191,6 +193,7 @@ class Protocol:
 
     def close_channel(self, number: int) -> None:
         """Begin to close a channel; meant for one with nothing unsettled. Raises StateError."""
+        self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
         if channel is None or channel.state is ChannelState.CLOSING:
             raise StateError(f"channel {number} is not open")
