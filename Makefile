@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults soak lint format docs bench bench-storm broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-storm broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-faults: $(READY) ## Play every fault under traffic, with three seeds, and c
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
 	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
+
+fuzz: $(READY) ## Play random bytes against the parsers for MINUTES=1, until one fails
+	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
 lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .

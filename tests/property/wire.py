@@ -1,0 +1,106 @@
+"""One client connection of the HTTP edge without a socket: bytes in, answers and publishes out."""
+
+import asyncio
+import json
+from typing import NamedTuple
+
+from edge import Edge
+
+from statelessd.http.protocol import GatewayProtocol
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self):
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written = b""
+        self.closed = False
+        self.paused = False
+
+    def write(self, data):
+        assert not self.closed, "something was written after the end"
+        self.written += data
+
+    def close(self):
+        self.closed = True
+
+    abort = write_eof = close
+
+    def is_closing(self):
+        return self.closed
+
+    def can_write_eof(self):
+        return True
+
+    def pause_reading(self):
+        self.paused = True
+
+    def resume_reading(self):
+        self.paused = False
+
+
+class Conversation(NamedTuple):
+    """What a client was told, as (status, problem or None), and what became of its requests."""
+
+    answers: list
+    published: list
+    pages: int
+    reserved: int  # bytes, after its end
+    ended: bool
+
+
+def converse(pieces, **settings):
+    """Send the pieces, each in a read of its own."""
+
+    async def main():
+        edge = Edge(**settings)
+        transport = Transport()
+        protocol = GatewayProtocol(
+            edge.gateway, config=edge.config, server_state=edge.state, app_state={}
+        )
+        protocol.connection_made(transport)
+        pages = 0
+        for piece in pieces:
+            if transport.closed:
+                break
+            protocol.data_received(piece)
+            while tasks := list(edge.state.tasks):
+                pages += len(tasks)
+                await asyncio.gather(*tasks)
+                await asyncio.sleep(0)  # their callbacks
+            assert transport.closed or not transport.paused, "nobody will ever read again"
+        ended = transport.closed
+        protocol.connection_lost(None)
+        return Conversation(
+            _answers(transport.written),
+            edge.publisher.published,
+            pages,
+            edge.publisher.reserved,
+            ended,
+        )
+
+    return asyncio.run(main())
+
+
+def _answers(written):
+    found = []
+    while written:
+        head, blank, rest = written.partition(b"\r\n\r\n")
+        assert blank, written
+        lines = head.decode().split("\r\n")
+        status = int(lines[0].split()[1])
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+        length = int(headers.get("content-length", 0))
+        if not rest.startswith(b"{") and b"problem+json" in head:
+            length = 0  # the answer to HEAD
+        body, written = rest[:length], rest[length:]
+        if status == 100:
+            continue
+        problem = None
+        if headers.get("content-type") == "application/problem+json" and body:
+            document = json.loads(body)
+            assert document["status"] == status
+            problem = document["type"]
+        found.append((status, problem))
+    return found
