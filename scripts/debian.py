@@ -17,9 +17,10 @@ EVIDENCE = {
     "php-curl": "/usr/share/doc/php-curl",
     "curl": "curl",
     "nginx": "/usr/sbin/nginx",
+    "slowhttptest": "slowhttptest",
     "wrk": "wrk",
 }
-FOR_TESTS = ["rabbitmq-server", "curl", "php-cli", "php-curl", "nginx"]
+FOR_TESTS = ["rabbitmq-server", "curl", "php-cli", "php-curl", "nginx", "slowhttptest"]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)

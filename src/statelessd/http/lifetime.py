@@ -23,6 +23,8 @@ from .gateway import Gateway, Waiting
 class ClientConnection(HttpToolsProtocol):
     """What holds for a connection whatever is asked on it; ``refuse`` is the subclass's."""
 
+    _active: Any = None  # the cycle whose turn it is, of either kind
+
     def __init__(
         self,
         gateway: Gateway,
@@ -85,12 +87,23 @@ class ClientConnection(HttpToolsProtocol):
         if self._is_incomplete(cycle):
             return False
         cycle.keep_alive = False  # the last one: there will be no request behind it
+        if not self._half_closed:
+            self._ask_whether_it_reads()
+        return True
+
+    def _ask_whether_it_reads(self) -> None:
         self._half_closed = True
         # Within the answer of a page it would be a part of that; pages do not wait long.
-        publishes = isinstance(cycle, PublishCycle) and not self.pipeline
-        if publishes and self.parser.get_http_version() == "1.1":
+        if isinstance(self._active, PublishCycle) and self.parser.get_http_version() == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return True
+
+    def _closed_unread(self) -> bool:
+        """While requests wait in the pipeline nothing is read, and so no end of it either."""
+        if not self.pipeline or not self.flow.read_paused or self.flow.write_paused:
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _was_reset(self) -> bool:
         """A loop that has read the end no longer hears of a reset; the socket does."""
@@ -99,9 +112,12 @@ class ClientConnection(HttpToolsProtocol):
 
     def look_at_the_time(self, now: float) -> None:
         """Called a few times a second, so that no request needs a timer of its own."""
-        if self._half_closed and self._was_reset():
-            self.transport.abort()
-            return
+        if self._half_closed:
+            if self._was_reset():
+                self.transport.abort()
+                return
+        elif self._closed_unread():
+            self._ask_whether_it_reads()
         waiting = self._waiting()
         seen = (waiting, self._progress)
         if seen != self._seen:

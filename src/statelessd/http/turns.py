@@ -16,7 +16,6 @@ from .lifetime import ClientConnection
 class TurnTaking(ClientConnection):
     """Cycles of two kinds take turns: uvicorn's own, and publishes."""
 
-    _active: Any = None  # the cycle whose turn it is, of either kind
     _advancing = False
 
     @abc.abstractmethod
