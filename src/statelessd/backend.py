@@ -16,6 +16,7 @@ from . import listeners
 from .broker.publisher import Publisher
 from .config import Config
 from .http.app import build_app, build_router
+from .http.errors import RequestError
 from .http.gateway import Gateway
 from .http.protocol import GatewayProtocol
 from .http.statistics import RequestStatistics
@@ -26,7 +27,11 @@ logger = logging.getLogger(__name__)
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
+LAST_WORD = 0.5  # seconds for answers to what was given up
 LOOK = 0.02  # seconds between looks at what is left
+
+
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
 
 
 class _Server(uvicorn.Server):
@@ -64,6 +69,7 @@ class Backend:
             router=build_router(config.routes, application.paths),
             statistics=RequestStatistics(),
             loop=loop,
+            strict_origins=application.xsrf_cookies,
         )
         self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
             1, math.ceil(application.rabbitmq.refused_for)
@@ -125,6 +131,10 @@ class Backend:
         for server in self._server.servers:
             server.close()
         await self._until(lambda: not any(c.has_not_asked for c in self.connections))
+        for connection in list(self.connections):
+            connection.end_stream(SHUTTING_DOWN)
+        # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
+        self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
         self._server.config.timeout_graceful_shutdown = max(  # type: ignore[assignment]  # seconds for asyncio, which takes fractions
             LOOK, self._drained_by - self._loop.time()
         )

@@ -155,6 +155,27 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
             description="Bytes of those messages and of bodies that are arriving, in each backend.",
         ),
     ] = 64 * MIB
+    max_batch: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Items of a JSON batch, at most; a batch in NDJSON may have any number.",
+        ),
+    ] = 10_000
+    stamp_message_id: Annotated[
+        bool,
+        Meta(
+            description="Give messages without a message_id one: the request's Idempotency-Key, "
+            "else a UUID. The answer tells it."
+        ),
+    ] = False
+    stamp_timestamp: Annotated[
+        bool, Meta(description="Give messages without a timestamp the time of their request.")
+    ] = False
+    stamp_app_id: Annotated[
+        Annotated[str, Meta(max_length=63)] | None,
+        Meta(description="The app_id of messages that have none."),
+    ] = None
     allow_remote_guest: Annotated[
         bool,
         Meta(
@@ -174,13 +195,41 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     xsrf_cookies: Annotated[
         bool,
         Meta(
-            description="Accepted from the original's file. Cookies are never used; "
-            "true gives a warning."
+            description="Refuse also what does not say which site it comes from, as no browser's "
+            "request does since 2020. Cookies are never used."
         ),
     ] = False
     paths: Paths = Paths()
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
+
+
+class Cors(msgspec.Struct, frozen=True, kw_only=True):
+    """Which web pages of other origins may call this one (Fetch standard, section 3.2)."""
+
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Origins such as https://app.example.com whose pages may publish and read "
+            "the answers; * for all, which goes without credentials. Empty: none."
+        ),
+    ] = ()
+    methods: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="Methods that a preflight is granted.")
+    ] = ("GET", "HEAD", "POST")
+    headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Request headers that a preflight is granted; * for whatever it asks for."
+        ),
+    ] = ("*",)
+    credentials: Annotated[
+        bool,
+        Meta(description="Let pages of these origins use the credentials that the browser keeps."),
+    ] = False
+    max_age: Annotated[
+        int, Meta(ge=0, le=86_400, description="Seconds for which a preflight's answer is kept.")
+    ] = 600
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -234,6 +283,7 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
     ] = 10.0
+    cors: Cors = Cors()
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -78,7 +78,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
         raise ConfigError(reader.errors)
     if config.application.xsrf_cookies:
         reader.warnings.append(
-            "Application.xsrf_cookies has no effect: no cookie is ever used or asked for."
+            "Application.xsrf_cookies: publishes that do not say which site they come from "
+            "(Origin, Sec-Fetch-Site) are refused, and so all that no browser sends."
         )
     return Loaded(_absolute(config), reader.sources, reader.warnings)
 

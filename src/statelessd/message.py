@@ -37,10 +37,13 @@ class Message:
     values, see ``amqp.encode.properties``): encoding it is what checks it, and
     that has to happen while the client can still be told 400. ``user_id`` is
     the property of that name once more, for it decides which channel the
-    message may travel on.
+    message may travel on. ``message_id`` is the one that was stamped on it here,
+    which the client is told.
     """
 
-    __slots__ = ("body", "exchange", "header", "mandatory", "routing_key", "user_id")
+    __slots__ = (
+        "body", "exchange", "header", "mandatory", "message_id", "routing_key", "user_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Message:
         body: bytes,
         mandatory: bool = False,
         user_id: str | None = None,
+        message_id: str | None = None,
     ) -> None:
         self.exchange = exchange
         self.routing_key = routing_key
@@ -57,6 +61,7 @@ class Message:
         self.body = body
         self.mandatory = mandatory
         self.user_id = user_id
+        self.message_id = message_id
 
     @property
     def size(self) -> int:
@@ -74,17 +79,33 @@ _DIGEST_KEY = os.urandom(32)  # digests mean nothing outside this process
 
 
 class Credentials:
-    """A user name and a password for the broker; equal by a keyed digest, silent in ``repr``."""
+    """What to log in with at the broker; equal by a keyed digest, silent in ``repr``.
 
-    __slots__ = ("digest", "password", "username")
+    ``name`` is what people are shown. It is the user name, but with a token: then
+    the broker takes its user's name from the token, and no ``user_id`` is sure to
+    be that. ``expires_at``: when a token ends, in seconds of Unix time, if it says so.
+    """
+
+    __slots__ = ("digest", "expires_at", "is_token", "name", "password", "username")
 
     def __init__(self, username: str, password: str) -> None:
-        self.username = username
+        self.username = self.name = username
         self.password = password
+        self.is_token = False
+        self.expires_at: float | None = None
         name = username.encode()
         # The length keeps ("a", "bc") apart from ("ab", "c").
         secret = b"%d:%b%b" % (len(name), name, password.encode())
         self.digest = hashlib.blake2b(secret, key=_DIGEST_KEY, digest_size=16).digest()
+
+    @classmethod
+    def of_token(cls, token: str, name: str, expires_at: float | None) -> "Credentials":
+        """A bearer token; RabbitMQ's OAuth 2 back end takes it as the password."""
+        credentials = cls("", token)
+        credentials.name = name
+        credentials.is_token = True
+        credentials.expires_at = expires_at
+        return credentials
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Credentials) and self.digest == other.digest
@@ -93,7 +114,7 @@ class Credentials:
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        return f"<Credentials of {self.username!r}>"
+        return f"<Credentials of {self.name!r}>"
 
 
 class Outcome(enum.Enum):
@@ -106,6 +127,7 @@ class Outcome(enum.Enum):
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    CROSS_SITE = "cross-site"
     VIRTUAL_HOST_NOT_FOUND = "virtual-host-not-found"
     EXCHANGE_NOT_FOUND = "exchange-not-found"
     NO_ROUTE = "no-route"

@@ -146,12 +146,13 @@ class TestParsers:
         except RequestError as error:
             refused = error.detail
         else:
-            assert credentials.username
+            assert credentials.name
             assert "\0" not in credentials.username + credentials.password
             return
         assert refused in {  # and so quotes nothing of it
-            "The Authorization header is not of type Basic.",
+            "The Authorization header is not of type Basic or Bearer.",
             "The Authorization header is malformed.",
+            "The bearer token is malformed.",
         }
 
     @given(st.binary(max_size=60) | mutated(st.just(b'wait=10; x="a,b", respond-async')))

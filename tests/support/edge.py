@@ -42,6 +42,7 @@ class FakePublisher:
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
         self.room = 10**9
+        self.in_flight_per_login = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))

@@ -6,6 +6,7 @@ never ride on a connection that a right one opened.
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from ..config import RabbitMQ
@@ -78,6 +79,10 @@ class Pool:
                 or self._forgiven(session)
             ):
                 del self._sessions[key]
+            elif session.state is SessionState.OPEN and _has_expired(session):
+                # The broker would refuse a successor; the next publish is told so.
+                del self._sessions[key]
+                self._leaving.add(session)
             elif (
                 session.state is SessionState.OPEN
                 and key not in self._successors
@@ -89,7 +94,8 @@ class Pool:
             self._replace(key, successor, now)
         for session in list(self._leaving):
             if session.state is SessionState.OPEN and not session.load:
-                session.close("replaced by a newer login")
+                expired = _has_expired(session)
+                session.close("its token has expired" if expired else "replaced by a newer login")
             if not session.holds_connection and not session.load:
                 self._leaving.discard(session)
 
@@ -141,3 +147,8 @@ class Pool:
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
         return self.statistics.setdefault((virtual_host, username), SessionStatistics())
+
+
+def _has_expired(session: Session) -> bool:
+    expires_at = session.credentials.expires_at
+    return expires_at is not None and expires_at <= time.time()

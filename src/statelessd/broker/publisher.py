@@ -41,7 +41,7 @@ class Publisher:
         self._loop = loop
         self._max_messages = limits.max_messages
         self._max_bytes = limits.max_bytes
-        self._max_load = rabbitmq.in_flight_per_connection
+        self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally()
         self._blockade = Blockade(self._refuse_waiting, self._resume_all)
         self._pool = Pool(
@@ -81,7 +81,7 @@ class Publisher:
             session = self._pool.session(virtual_host, credentials)
             if session is None:
                 publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
-            elif session.load >= self._max_load:
+            elif session.load >= self.in_flight_per_login:
                 publish.finish(
                     Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
                 )
@@ -146,12 +146,16 @@ class Publisher:
                 return BrokerState(BrokerStatus.UNREACHABLE, session.failure)
         return BrokerState(BrokerStatus.UNUSED)
 
-    async def close(self) -> None:
-        """Answer what is left, then close channels and connections in order."""
+    def stop(self) -> None:
+        """Answer what is left, and take nothing more."""
         self._closing = True
-        self._timer.cancel()
         for publish in list(self._tally.active):
             self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+
+    async def close(self) -> None:
+        """Stop, then close channels and connections in order."""
+        self.stop()
+        self._timer.cancel()
         await self._pool.close(GOODBYE)
 
     def _sweep(self) -> None:

@@ -26,6 +26,7 @@ from .statistics import SessionStatistics
 
 logger = logging.getLogger(__name__)
 
+LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 
 
@@ -57,7 +58,7 @@ class Session:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.virtual_host = virtual_host
-        self.username = credentials.username
+        self.username = credentials.name
         self.state = SessionState.IDLE
         self.connection: BrokerConnection | None = None
         self.statistics = SessionStatistics()  # replaced at the first login that succeeds
@@ -114,7 +115,10 @@ class Session:
     def _submit(self, publish: Publish) -> None:
         if self.state is SessionState.OPEN:
             message = publish.message
-            single_use = message.user_id is not None and message.user_id != self.username
+            # Of a token's user only the broker knows the name for sure.
+            single_use = message.user_id is not None and (
+                self.credentials.is_token or message.user_id != self.username
+            )
             channel = None if single_use else self._channels.get(message.exchange)
             if channel is not None:
                 channel.used_at = self.used_at
@@ -157,11 +161,14 @@ class Session:
 
     async def _open_socket(self) -> None:
         settings = self._settings
+        password = self.credentials.password
+        # A long token needs the room that telling the broker about us would take.
+        told = self._client_properties if len(password) < LONG_SECRET else {}
         login = Login(
             self.credentials.username,
-            self.credentials.password,
+            password,
             self.virtual_host,
-            {**self._client_properties},
+            {**told},
             frame_max=settings.frame_max,
             channel_max=settings.channels_per_connection,
             heartbeat=settings.heartbeat,

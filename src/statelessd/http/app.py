@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
@@ -13,10 +14,11 @@ from ..config import Paths, Route
 from ..config_loader import load_class
 from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
+from .endpoints.batch import BatchPage
 from .endpoints.health import Health, Readiness
-from .endpoints.page import problem_response
+from .endpoints.page import READING, problem_response
 from .gateway import Gateway
-from .router import BUILT_IN_PUBLISH, ASGIApp, Router
+from .router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
         ("/healthz", Health),
         ("/readyz", Readiness),
         ("/static/.+", _static_files(paths)),
+        (BATCH, BatchPage),
     ]
     return Router(rules)
 
@@ -54,37 +57,50 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
         statistics.began(scope["method"])
         started_at = gateway.loop.time()
         status = 0
+        headers = dict(scope["headers"])
+        request_id = gateway.request_id(headers)
+        added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
+        preflight = gateway.origins.is_preflight(scope["method"].encode(), headers)
+        if preflight:
+            added += gateway.origins.preflight_headers(headers)
+        else:
+            added += gateway.origins.answer_headers(headers)
 
-        async def counting_send(message: Message) -> None:
+        async def completing_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"server", b"statelessd")]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
-        scope["state"].update(state)
+        scope["state"].update(state, request_id=request_id)
         page = gateway.router.match(scope["raw_path"]).page or _not_found
         try:
-            await page(scope, receive, counting_send)
+            await (_preflight if preflight else page)(scope, receive, completing_send)
         except HTTPException as error:  # StaticFiles says it so
             outcome = Outcome.METHOD_NOT_ALLOWED if error.status_code == 405 else Outcome.NOT_FOUND
-            answer = problem_response(outcome, f"{error.detail}.", allow="GET, HEAD")
-            await answer(scope, receive, counting_send)
+            answer = problem_response(scope, outcome, f"{error.detail}.", allow=READING)
+            await answer(scope, receive, completing_send)
         except Exception:
-            logger.exception("the page %s failed", scope["path"])
+            logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
             if not status:
                 answer = problem_response(
-                    Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
+                    scope, Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
                 )
-                await answer(scope, receive, counting_send)
+                await answer(scope, receive, completing_send)
         if status:
             statistics.answered(status, gateway.loop.time() - started_at)
 
     return app
 
 
+async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
+    """A browser asks before it calls; what it is granted is in the headers."""
+    await Response(status_code=204)(scope, receive, send)
+
+
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = problem_response(Outcome.NOT_FOUND, "There is nothing at this path.")
+    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
     await answer(scope, receive, send)
 
 
@@ -114,6 +130,10 @@ def _static_files(paths: Paths) -> ASGIApp:
     files.all_directories = list(_directories(paths.static, "static"))
 
     async def static(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            answer = Response(status_code=204, headers={"allow": READING})
+            await answer(scope, receive, send)
+            return
         root = scope.get("root_path", "")
         await files({**scope, "root_path": f"{root}/static"}, receive, send)
 

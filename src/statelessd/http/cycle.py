@@ -14,10 +14,10 @@ class PublishCycle:
     """
 
     __slots__ = (
-        "body", "complete", "credentials", "decided", "disconnected", "expects", "headers",
-        "keep_alive", "length", "message_event", "publish", "query", "reserved",
-        "response_complete", "size", "started", "started_at", "target", "without_document",
-        "write",
+        "body", "complete", "credentials", "decided", "disconnected", "expects", "extra",
+        "headers", "keep_alive", "length", "message_event", "options", "publish", "query",
+        "request_id", "reserved", "response_complete", "size", "started", "started_at", "target",
+        "without_document", "write",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +34,9 @@ class PublishCycle:
         self.query = query
         self.keep_alive = keep_alive
         self.without_document = False  # it was a HEAD request
+        self.options = False  # it was an OPTIONS request
+        self.request_id = b""
+        self.extra: list[tuple[bytes, bytes]] = []  # headers of the answer that others lack
         self.credentials: Credentials | None = None
         self.decided: tuple[Outcome, str] | None = None
         self.publish: Publish | None = None

@@ -4,6 +4,8 @@ import asyncio
 import enum
 import hashlib
 import os
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from ..broker.publisher import Publisher
@@ -11,13 +13,19 @@ from ..config import HTTPServer
 from ..config import Publish as PublishSettings
 from ..message import Credentials, Outcome
 from . import response
-from .peers import Peers
-from .request import Defaults, parse_authorization
+from .defaults import defaults_of
+from .errors import RequestError
+from .origins import Origins
+from .peers import Headers, Peers
+from .request import parse_authorization, wait_seconds
 from .router import Router
 from .statistics import RequestStatistics
 
 GOODBYE_SECONDS = 2.0  # how long to read on after an answer that ends a connection
 CACHED_CREDENTIALS = 4096
+
+# An X-Request-ID that is taken over: it goes into answers and logs as it is.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 
 class Waiting(enum.Enum):
@@ -44,6 +52,7 @@ class Gateway:
         router: Router,
         statistics: RequestStatistics,
         loop: asyncio.AbstractEventLoop,
+        strict_origins: bool = False,
     ) -> None:
         self.http_server = http_server
         self.publish = publish
@@ -54,7 +63,8 @@ class Gateway:
         self.loop = loop
         self.draining = False
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
-        self.defaults = Defaults(publish.mandatory, 2 if publish.persistent else 1)
+        self.defaults = defaults_of(publish)
+        self.origins = Origins(http_server.cors, strict=strict_origins)
         self.peers = Peers(
             xheaders=http_server.xheaders, trusted_proxies=http_server.trusted_proxies
         )
@@ -67,6 +77,8 @@ class Gateway:
         }
         self._credentials: dict[bytes, Credentials] = {}
         self._cache_key = os.urandom(32)
+        self._id_prefix = os.urandom(6).hex().encode() + b"-"
+        self._ids = 0
         self._date_seen: object = None
         self.date = b""
         self.confirmed = b""
@@ -84,12 +96,40 @@ class Gateway:
             self._credentials[digest] = found
         return found
 
+    def check_guest(self, credentials: Credentials, peer: str, headers: Headers) -> None:
+        """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it.
+
+        Raises RequestError.
+        """
+        if (
+            credentials.username == "guest"
+            and not self.publish.allow_remote_guest
+            and not self.peers.is_loopback(peer, headers)
+        ):
+            raise RequestError(
+                Outcome.FORBIDDEN, "The user guest may publish from this machine only."
+            )
+
+    def wait(self, headers: Mapping[bytes, bytes]) -> float:
+        """Seconds for each message of a request, which may ask for less or more."""
+        wait = wait_seconds(headers[b"prefer"]) if b"prefer" in headers else None
+        limits = self.publish
+        return limits.timeout if wait is None else min(wait, limits.max_timeout)
+
+    def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The client's X-Request-ID, or one of our own."""
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        self._ids += 1
+        return self._id_prefix + b"%x" % self._ids
+
     def refresh(self, default_headers: list[tuple[bytes, bytes]]) -> None:
         """uvicorn makes a new list of default headers each second: the date has changed."""
         if default_headers is not self._date_seen:
             self._date_seen = default_headers
             self.date = dict(default_headers).get(b"date", b"")
-            self.confirmed = response.render(Outcome.CONFIRMED, "", keep_alive=True, date=self.date)
+            self.confirmed = response.confirmed(self.date)
 
     def sweep(self, connections: set[Any]) -> None:
         """A few times a second: let each connection look at the time."""

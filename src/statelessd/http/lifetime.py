@@ -55,7 +55,8 @@ class ClientConnection(HttpToolsProtocol):
             if not self._has_unread():  # else its last answer will end it
                 self.transport.close()
         elif waiting is not Waiting.HEAD and self.cycle is not None:
-            self.cycle.keep_alive = False
+            if not self._deaf:  # else its end is on its way, and not an abrupt one
+                self.cycle.keep_alive = False
             if self.cycle.response_complete:
                 self._say_goodbye(True)  # answered, though its body has not come
 
@@ -93,13 +94,15 @@ class ClientConnection(HttpToolsProtocol):
 
     def _ask_whether_it_reads(self) -> None:
         self._half_closed = True
-        # Within the answer of a page it would be a part of that; pages do not wait long.
-        if isinstance(self._active, PublishCycle) and self.parser.get_http_version() == "1.1":
+        active = self._active
+        # Within the answer of a page it would be a part of that.
+        begun = not isinstance(active, PublishCycle) and active.response_started
+        if not begun and self.parser.get_http_version() == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _closed_unread(self) -> bool:
-        """While requests wait in the pipeline nothing is read, and so no end of it either."""
-        if not self.pipeline or not self.flow.read_paused or self.flow.write_paused:
+        """While requests wait in the pipeline, or a page has enough, no end is read either."""
+        if not self.flow.read_paused or self.flow.write_paused:
             return False
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), select.POLLRDHUP)

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 """All of a request's, names in lower case; one name may come several times."""
 
+UNIX_SOCKET = "::1"
+"""Stands for the address of a client that came over a Unix socket: it is on this machine."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -19,6 +19,7 @@ MAX_HEADERS_TEXT = 512 * 1024  # bytes
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
+_TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
@@ -49,7 +50,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if _too_deep(text):
-        raise bad_request(f"headers is nested more than {MAX_DEPTH} levels deep.")
+        raise bad_request(_TOO_DEEP)
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -57,6 +58,20 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
     if not isinstance(value, dict):
         raise bad_request('headers must be a JSON object, such as {"name": "value"}.')
     return value
+
+
+def check_depth(table: dict[str, Any]) -> None:
+    """Raises RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            children = value.values() if isinstance(value, dict) else value
+            inner += [child for child in children if isinstance(child, (dict, list))]
+        level = inner
+        if not level:
+            return
+    raise bad_request(_TOO_DEEP)
 
 
 def _too_deep(text: bytes) -> bool:
@@ -125,7 +140,7 @@ def bracket_path(name: str) -> list[str]:
         raise bad_request(f"{name!a} is no header field: write headers[name].")
     path = inner[1:-1].split("][")
     if len(path) > MAX_DEPTH:
-        raise bad_request(f"headers is nested more than {MAX_DEPTH} levels deep.")
+        raise bad_request(_TOO_DEEP)
     return path
 
 

@@ -21,14 +21,17 @@ from uvicorn.server import ServerState
 from ..message import Credentials, Outcome
 from . import response
 from .cycle import PublishCycle
+from .defaults import inherited
 from .errors import RequestError, bad_request
 from .gateway import Gateway
-from .request import read_message, wait_seconds
+from .peers import UNIX_SOCKET
+from .request import read_message
 from .turns import TurnTaking
 
 logger = logging.getLogger(__name__)
 
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
+LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
 UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 CONFIRMED = Outcome.CONFIRMED
@@ -58,7 +61,7 @@ class GatewayProtocol(TurnTaking):
         self._line_fed = 0  # bytes of whole reads within one head, or between pieces of a body
         self._body_came = False  # with the read at hand
         self._upgrading = False
-        self._peer_is_loopback: bool | None = None  # not looked at yet
+        self._guest_may = False  # not looked at yet, or not
 
     # Connection
 
@@ -81,6 +84,7 @@ class GatewayProtocol(TurnTaking):
             else:
                 cycle.disconnected = True
                 cycle.message_event.set()
+                self._cut(cycle, None)
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -194,9 +198,18 @@ class GatewayProtocol(TurnTaking):
         if method == b"POST":
             self._check_head(cycle, match.refusal)
         else:
-            cycle.without_document = method == b"HEAD"
-            cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
+            self._decide_without_publishing(cycle, method)
         self._enqueue(cycle)
+
+    def _decide_without_publishing(self, cycle: PublishCycle, method: bytes) -> None:
+        origins = self.gateway.origins
+        cycle.without_document = method == b"HEAD"
+        cycle.options = method == b"OPTIONS"
+        if origins.is_preflight(method, cycle.headers):
+            cycle.extra = origins.preflight_headers(cycle.headers)
+        elif b"origin" in cycle.headers:
+            cycle.extra = origins.answer_headers(cycle.headers)
+        cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
 
     def _target(self) -> bytes:
         """The path and query; a request target in absolute form has a scheme and host before."""
@@ -216,8 +229,9 @@ class GatewayProtocol(TurnTaking):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             raise bad_request("There must be one Host header.")  # RFC 9112 section 3.2
-        if b"prefer" in headers:  # a list: its lines are one (RFC 9110 section 5.3)
-            headers[b"prefer"] = b", ".join(v for n, v in self.headers if n == b"prefer")
+        for name in LISTS:  # RFC 9110 section 5.3
+            if name in headers:
+                headers[name] = b", ".join(v for n, v in self.headers if n == name)
 
     def _check_coding(self, coding: bytes) -> None:
         """We know no coding but chunked, and HTTP/1.0 knows none (RFC 9112 section 6.1)."""
@@ -235,10 +249,14 @@ class GatewayProtocol(TurnTaking):
         """Whatever can be refused before the body is read."""
         gateway = self.gateway
         limit = gateway.http_server.max_body_bytes
+        headers = cycle.headers
         try:
-            credentials = self._credentials_of(cycle.headers)
-            if credentials.username == "guest" and not gateway.publish.allow_remote_guest:
-                self._check_guest()
+            if b"origin" in headers or b"sec-fetch-site" in headers or gateway.origins.watchful:
+                cycle.extra = gateway.origins.answer_headers(headers)
+                gateway.origins.check(headers)
+            credentials = self._credentials_of(headers)
+            if credentials.username == "guest":
+                self._check_guest(credentials)
             if cycle.length > limit:
                 raise _too_large(limit)
             if refusal is not None:
@@ -257,15 +275,11 @@ class GatewayProtocol(TurnTaking):
             self._authorization = authorization or b""
         return self._credentials
 
-    def _check_guest(self) -> None:
-        """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it."""
-        if self._peer_is_loopback is None or self.gateway.http_server.xheaders:
-            peer = self.client[0] if self.client is not None else "::1"  # a Unix socket
-            self._peer_is_loopback = self.gateway.peers.is_loopback(peer, self.headers)
-        if not self._peer_is_loopback:
-            raise RequestError(
-                Outcome.FORBIDDEN, "The user guest may publish from this machine only."
-            )
+    def _check_guest(self, credentials: Credentials) -> None:
+        if not self._guest_may or self.gateway.http_server.xheaders:
+            peer = self.client[0] if self.client is not None else UNIX_SOCKET
+            self.gateway.check_guest(credentials, peer, self.headers)
+            self._guest_may = True
 
     def _begin_page(self) -> None:
         """Give the request to uvicorn: build its scope, which a publish does not need."""
@@ -334,10 +348,13 @@ class GatewayProtocol(TurnTaking):
         try:
             assert cycle.target is not None  # noqa: S101 - else it was decided
             assert cycle.credentials is not None  # noqa: S101 - likewise
-            message = read_message(cycle.target, cycle.headers, cycle.query, body, gateway.defaults)
-            wait = gateway.publish.timeout
-            if b"prefer" in cycle.headers:
-                wait = self._wait(cycle.headers[b"prefer"])
+            headers, defaults = cycle.headers, gateway.defaults
+            message = read_message(
+                cycle.target, headers, cycle.query, body, defaults, inherited(headers, defaults)
+            )
+            if message.message_id is not None:
+                cycle.extra = [*cycle.extra, (b"amqp-message-id", message.message_id.encode())]
+            wait = gateway.wait(headers)
             now = self.loop.time()
             cycle.started_at = now
             publish = gateway.publisher.publish(
@@ -348,13 +365,9 @@ class GatewayProtocol(TurnTaking):
         except RequestError as error:
             self._answer(cycle, error.outcome, error.detail)
         except Exception:
-            logger.exception("a publish failed")
+            cycle.request_id = gateway.request_id(cycle.headers)
+            logger.exception("the publish %s failed", cycle.request_id.decode())
             self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
-
-    def _wait(self, prefer: bytes) -> float:
-        wait = wait_seconds(prefer)
-        limits = self.gateway.publish
-        return limits.timeout if wait is None else min(wait, limits.max_timeout)
 
     def _decide(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
         """The answer is known while the request still arrives."""
@@ -379,9 +392,17 @@ class GatewayProtocol(TurnTaking):
         )
         statistics = gateway.statistics
         seconds = self.loop.time() - cycle.started_at
-        if outcome is CONFIRMED and keep_alive:
+        request_id = cycle.request_id or gateway.request_id(cycle.headers)
+        if outcome is CONFIRMED and keep_alive and not cycle.extra:
             statistics.answered(204, seconds)
-            self.transport.write(gateway.confirmed)
+            self.transport.write(gateway.confirmed + request_id + b"\r\n\r\n")
+        elif cycle.options:
+            statistics.answered(204, seconds)
+            self.transport.write(
+                response.options(
+                    cycle.extra, keep_alive=keep_alive, date=gateway.date, request_id=request_id
+                )
+            )
         else:
             statistics.answered(response.TABLE[outcome].status, seconds)
             handed_over = cycle.publish is not None and cycle.publish.handed_over
@@ -391,9 +412,11 @@ class GatewayProtocol(TurnTaking):
                     detail,
                     keep_alive=keep_alive,
                     date=gateway.date,
+                    request_id=request_id,
                     handed_over=handed_over,
                     head=cycle.without_document,
                     retry_after=gateway.retry_after.get(outcome),
+                    extra=cycle.extra,
                 )
             )
         if keep_alive:
@@ -438,7 +461,12 @@ class GatewayProtocol(TurnTaking):
             self._decide(cycle, error.outcome, error.detail)
 
     def _refuse_page(self, cycle: Any, error: RequestError) -> None:
-        """The page may wait for a body that will not come: answer in its stead."""
+        """The page may wait for a body that will not come: answer in its stead.
+
+        Unless it has made something of what came: then it has the last word.
+        """
+        if self._cut(cycle, error):
+            return
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.cycle = self._refused(error)  # type: ignore[assignment]
             self.pipeline[0] = (self.cycle, None)  # type: ignore[assignment]
@@ -450,6 +478,24 @@ class GatewayProtocol(TurnTaking):
         else:
             cycle.response_complete = True
             self._enqueue(self._refused(error))
+
+    def end_stream(self, error: RequestError) -> None:
+        """A body that is worked on as it arrives ends here, whatever is still to come."""
+        cycle = self.cycle
+        if cycle in self._unanswered() and not isinstance(cycle, PublishCycle):
+            self._cut(cycle, error)
+
+    def _cut(self, cycle: Any, error: RequestError | None) -> bool:
+        """Tell a page that works on its body as it arrives that no more will come."""
+        cut = cycle.scope["state"].get("cut")
+        if cut is None:
+            return False
+        cut(error)
+        if cycle.more_body:
+            self._deaf = True
+            cycle.more_body = False
+            cycle.message_event.set()
+        return True
 
     def _refused(self, error: RequestError) -> PublishCycle:
         """Stands for a request that cannot be read; nothing behind it is in step."""

@@ -13,7 +13,8 @@ import msgspec
 from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Outcome
-from . import properties
+from . import properties, tokens
+from .defaults import Defaults, Inherited
 from .errors import RequestError, bad_request
 from .forms import Pairs, decode_multipart, decode_urlencoded
 
@@ -37,13 +38,6 @@ class Target(msgspec.Struct, frozen=True):
     virtual_host: str
     exchange: str
     routing_key: str
-
-
-class Defaults(msgspec.Struct, frozen=True):
-    """What holds where the client says nothing."""
-
-    mandatory: bool = False
-    delivery_mode: int = 2
 
 
 def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes) -> Target:
@@ -74,12 +68,19 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def parse_authorization(value: bytes | None) -> Credentials:
-    """Basic credentials (RFC 7617). Raises RequestError, which quotes nothing of them."""
+    """Basic credentials (RFC 7617) or a bearer token (RFC 6750).
+
+    Raises RequestError, which quotes nothing of them.
+    """
     if value is None:
         raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
     scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return tokens.credentials(encoded.strip())
     if scheme.lower() != b"basic":
-        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic.")
+        raise RequestError(
+            Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic or Bearer."
+        )
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         credentials = Credentials(username.decode(), password.decode())
@@ -113,6 +114,7 @@ def read_message(
     query: bytes,
     body: bytes,
     defaults: Defaults,
+    inherited: Inherited | None = None,
 ) -> Message:
     """The message that a request wants published; header names in lower case.
 
@@ -124,41 +126,55 @@ def read_message(
         if b"content-encoding" in headers:
             raise bad_request("A form must not have a Content-Encoding.")
         if media_type == URLENCODED:
-            body, options = _read_urlencoded(body, query, defaults)
+            body, made = _read_urlencoded(body, query, defaults, inherited)
         else:
             pairs = decode_multipart(body, content_type)
             body = _form_body(pairs)
-            options = _options(_merged(_from_query(query), _from_pairs(pairs)), defaults)
+            fields = _merged(_from_query(query), _from_pairs(pairs))
+            made = options(fields, defaults, inherited)
     else:
         fields = _merged(_from_request_headers(headers), _from_query(query))
-        options = _options(fields, defaults)
-    header, mandatory, user_id = options
-    return Message(target.exchange, target.routing_key, header, body, mandatory, user_id)
+        made = options(fields, defaults, inherited)
+    return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
 
-class _Options(NamedTuple):
+class Options(NamedTuple):
     """All of a message but its body and target; ``header`` is the encoded property list."""
 
     header: bytes
     mandatory: bool
     user_id: str | None
+    message_id: str | None  # where it was stamped on the message here
 
 
-def _options(fields: dict[str, Any], defaults: Defaults) -> _Options:
+def options(
+    fields: dict[str, Any],
+    defaults: Defaults,
+    inherited: Inherited | None,
+    part: int | None = None,
+) -> Options:
+    """What the fields mean: properties by name, and ``mandatory``, as text.
+
+    ``part``: the message's number in a batch. Raises RequestError.
+    """
     mandatory = fields.pop("mandatory", None)
+    stamped = None if inherited is None else inherited.add_to(fields, part)
     fields.setdefault("delivery_mode", str(defaults.delivery_mode))
     try:
         header = encode.properties(properties.check(fields))
     except EncodeError as error:
         raise bad_request(f"{error}.") from None
-    return _Options(
+    return Options(
         header,
         defaults.mandatory if mandatory is None else properties.flag("mandatory", mandatory),
         fields.get("user_id"),
+        stamped,
     )
 
 
-def _read_urlencoded(data: bytes, query: bytes, defaults: Defaults) -> tuple[bytes, _Options]:
+def _read_urlencoded(
+    data: bytes, query: bytes, defaults: Defaults, inherited: Inherited | None
+) -> tuple[bytes, Options]:
     """The body and the rest of an urlencoded form.
 
     The hot path: forms of one client are alike but for the body, so what the
@@ -166,23 +182,27 @@ def _read_urlencoded(data: bytes, query: bytes, defaults: Defaults) -> tuple[byt
     """
     others = data.split(b"&")
     bodies = [field for field in others if field.startswith(b"body=")]
-    if len(bodies) == 1 and len(data) - len(bodies[0]) + len(query) <= REMEMBERED_SIZE:
+    if (
+        inherited is None  # which differs from one request to the next
+        and len(bodies) == 1
+        and len(data) - len(bodies[0]) + len(query) <= REMEMBERED_SIZE
+    ):
         others.remove(bodies[0])
-        options = _remembered_options(b"&".join(others), query, defaults)
-        if options is not None:
-            return decode_urlencoded(bodies[0])[0][1], options
+        made = _remembered_options(b"&".join(others), query, defaults)
+        if made is not None:
+            return decode_urlencoded(bodies[0])[0][1], made
     pairs = decode_urlencoded(data)
-    options = _options(_merged(_from_query(query), _from_pairs(pairs)), defaults)
-    return _form_body(pairs), options
+    made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, inherited)
+    return _form_body(pairs), made
 
 
 @functools.lru_cache(maxsize=REMEMBERED_FORMS)
-def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> _Options | None:
+def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Options | None:
     """None: another field turns out to be the body, once its name is decoded."""
     pairs = decode_urlencoded(others)
     if any(name == b"body" for name, _ in pairs):
         return None
-    return _options(_merged(_from_query(query), _from_pairs(pairs)), defaults)
+    return options(_merged(_from_query(query), _from_pairs(pairs)), defaults, None)
 
 
 def _from_query(query: bytes) -> dict[str, Any]:

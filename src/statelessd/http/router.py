@@ -16,6 +16,7 @@ from .request import Target, decode_target
 ASGIApp = Callable[..., Any]
 
 BUILT_IN_PUBLISH = "/([^/]+)/([^/]*)/([^/]*)"
+BATCH = "/[^/]+/[^/]+"
 
 CACHED_PATH = 512  # bytes; longer paths are matched each time
 CACHED_PATHS = 4096

@@ -48,6 +48,8 @@ class TurnTaking(ClientConnection):
         self._progress += 1
         if self.pipeline:
             self._advance()
+        elif self._deaf and not isinstance(self._active, PublishCycle):
+            self._say_goodbye(True)  # the rest of its body may still arrive
         elif not self.flow.write_paused:
             self.flow.resume_reading()
 

@@ -12,6 +12,7 @@ CONTRACT = {
     Outcome.BAD_REQUEST: (400, "bad-request", "not-published", False),
     Outcome.UNAUTHORIZED: (401, "unauthorized", "not-published", False),
     Outcome.FORBIDDEN: (403, "forbidden", "not-published", False),
+    Outcome.CROSS_SITE: (403, "cross-site", "not-published", False),
     Outcome.VIRTUAL_HOST_NOT_FOUND: (404, "virtual-host-not-found", "not-published", False),
     Outcome.EXCHANGE_NOT_FOUND: (404, "exchange-not-found", "not-published", False),
     Outcome.NO_ROUTE: (404, "no-route", "not-published", False),
@@ -32,7 +33,7 @@ CONTRACT = {
 
 
 def answer(outcome, detail="why", **kwargs):
-    data = response.render(outcome, detail, keep_alive=True, date=DATE, **kwargs)
+    data = response.render(outcome, detail, keep_alive=True, date=DATE, request_id=b"r-1", **kwargs)
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     return lines[0], dict(line.split(": ", 1) for line in lines[1:]), body
@@ -55,6 +56,7 @@ def test_each_outcome_has_its_row(outcome):
     assert document["detail"] == "why"
     assert document["outcome"] == published
     assert document["retryable"] is retryable
+    assert document["request_id"] == headers["x-request-id"]
     assert document["title"]
     assert ("retry-after" in headers) == (status in (429, 503))
 
@@ -62,7 +64,7 @@ def test_each_outcome_has_its_row(outcome):
 def test_a_confirmed_message_is_204_without_a_length():
     line, headers, body = answer(Outcome.CONFIRMED, "")
     assert line == "HTTP/1.1 204 No Content"
-    assert headers == {"date": DATE.decode(), "server": "statelessd"}
+    assert headers == {"date": DATE.decode(), "server": "statelessd", "x-request-id": "r-1"}
     assert body == b""
 
 
@@ -82,7 +84,7 @@ def test_a_fault_of_ours_is_unknown_once_handed_over():
 
 
 def test_a_connection_that_ends_says_so():
-    data = response.render(Outcome.SHUTTING_DOWN, "", keep_alive=False, date=DATE)
+    data = response.render(Outcome.SHUTTING_DOWN, "", keep_alive=False, date=DATE, request_id=b"r")
     assert b"\r\nconnection: close\r\n" in data
 
 

@@ -3,6 +3,7 @@ import pytest
 from statelessd.config import Paths, Route
 from statelessd.http.app import build_router
 from statelessd.http.endpoints import Dashboard, Stats
+from statelessd.http.endpoints.batch import BatchPage
 from statelessd.http.request import Target
 from statelessd.http.router import CACHED_PATHS, Router
 
@@ -26,7 +27,7 @@ def test_the_built_in_route_publishes(built_in, path, target):
     assert built_in.match(path).target == target
 
 
-@pytest.mark.parametrize("path", [b"/v/e", b"//e/k", b"/v/e/k/x", b"/stats/", b"", b"*"])
+@pytest.mark.parametrize("path", [b"//e", b"/v/", b"//e/k", b"/v/e/k/x", b"/stats/", b"", b"*"])
 def test_what_matches_nothing(built_in, path):
     match = built_in.match(path)
     assert (match.target, match.page, match.publishes) == (None, None, False)
@@ -35,6 +36,13 @@ def test_what_matches_nothing(built_in, path):
 def test_pages(built_in):
     assert built_in.match(b"/").page is Dashboard
     assert built_in.match(b"/stats").page is Stats
+
+
+def test_two_segments_are_a_batch_or_the_users_own_page(built_in):
+    assert built_in.match(b"/v/e").page is BatchPage
+    own = build_router([Route("/own/page", "statelessd.Stats")], Paths())
+    assert own.match(b"/own/page").page is Stats
+    assert own.match(b"/own/other").page is BatchPage
 
 
 def test_a_broken_escape_is_a_refusal_and_not_a_404(built_in):

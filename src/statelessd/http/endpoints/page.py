@@ -1,28 +1,40 @@
 """What all pages have in common."""
 
+import msgspec
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from ...message import Outcome
 from .. import response
 from ..gateway import Gateway
 
 
-def problem_response(outcome: Outcome, detail: str, *, allow: str = "") -> Response:
+def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str = "") -> Response:
     """The problem document of an outcome, as an ASGI response."""
-    answer = Response(response.problem(outcome, detail), status_code=response.TABLE[outcome].status)
+    document = response.problem(outcome, detail, request_id=scope["state"]["request_id"])
+    answer = Response(msgspec.json.encode(document), status_code=document.status)
     for name, value in response.headers(outcome, allow=allow):
         answer.headers[name.decode()] = value.decode()
     return answer
 
 
+READING = "GET, HEAD, OPTIONS"
+
+
 class Page(HTTPEndpoint):
-    """GET and HEAD, and a problem document for the rest."""
+    """GET, HEAD and OPTIONS, and a problem document for the rest."""
+
+    allowed = READING
+    refusal = "This page can only be read."
+
+    async def options(self, request: Request) -> Response:
+        return Response(status_code=204, headers={"allow": self.allowed})
 
     async def method_not_allowed(self, request: Request) -> Response:
         return problem_response(
-            Outcome.METHOD_NOT_ALLOWED, "This page can only be read.", allow="GET, HEAD"
+            request.scope, Outcome.METHOD_NOT_ALLOWED, self.refusal, allow=self.allowed
         )
 
 

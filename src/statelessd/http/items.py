@@ -1,0 +1,159 @@
+"""One item of a batch: JSON text -> Message.
+
+What an item may say is declared once, here: it is what is checked, and what
+/openapi.json describes.
+"""
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from ..amqp import encode
+from ..amqp.errors import EncodeError
+from ..message import Message
+from . import properties
+from .defaults import Defaults, Inherited
+from .errors import bad_request
+from .request import options
+
+JSON = "application/json"
+MAX_ID = 2**53 - 1  # integers that every JSON reader keeps exactly (RFC 8259 section 6)
+
+
+Id = Annotated[
+    Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)] | None,
+    Meta(description="Of your choice: the item's result has it as well."),
+]
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A message of a batch, and its name in the answer."""
+
+    routing_key: Annotated[str, Meta(description="At most 255 bytes; may be empty.")]
+    body: Annotated[str | None, Meta(description="The message's body as text, sent as UTF-8.")] = (
+        None
+    )
+    body_base64: Annotated[
+        str | None, Meta(description="The message's body as base64, for any bytes.")
+    ] = None
+    json: Annotated[
+        Raw | UnsetType,
+        Meta(
+            description="The message's body as any JSON, published as it is written here; its "
+            "content_type is application/json, unless the item says otherwise."
+        ),
+    ] = UNSET
+    id: Id = None
+    mandatory: Annotated[
+        bool | None, Meta(description="Whether it is a failure when no queue takes the message.")
+    ] = None
+    headers: Annotated[
+        dict[str, Any] | None,
+        Meta(description="The message's headers; JSON's types become AMQP's."),
+    ] = None
+    app_id: str | None = None
+    content_encoding: str | None = None
+    content_type: str | None = None
+    correlation_id: str | None = None
+    delivery_mode: Annotated[
+        Annotated[int, Meta(ge=1, le=2)] | None,
+        Meta(description="2: the message survives a restart of the broker; 1: it may not."),
+    ] = None
+    expiration: Annotated[
+        Annotated[int, Meta(ge=0, le=properties.MAX_EXPIRATION)]
+        | Annotated[str, Meta(pattern="^[0-9]+$")]
+        | None,
+        Meta(description="Milliseconds for which it may wait in a queue."),
+    ] = None
+    message_id: str | None = None
+    priority: Annotated[int, Meta(ge=0, le=255)] | None = None
+    reply_to: str | None = None
+    timestamp: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Seconds of Unix time.")
+    ] = None
+    type: str | None = None
+    user_id: Annotated[
+        str | None, Meta(description="Has to be the name of the user who is logged in.")
+    ] = None
+
+
+class _Identity(msgspec.Struct):
+    """Of an item that is no valid one otherwise."""
+
+    id: Id = None
+
+
+_decode = msgspec.json.Decoder(Item).decode
+_decode_identity = msgspec.json.Decoder(_Identity).decode
+
+
+def read_item(
+    text: bytes | Raw, exchange: str, part: int, defaults: Defaults, inherited: Inherited | None
+) -> tuple[str | int | None, Message]:
+    """The item's id, and its message. ``part``: its number in the batch.
+
+    Raises RequestError, which says where the item is wrong.
+    """
+    try:
+        item = _decode(text)
+    except msgspec.ValidationError as error:
+        raise bad_request(_explained(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request(f"The item is not valid JSON: {error}.") from None
+    fields: dict[str, Any] = {}
+    for name in properties.NAMES:
+        value = getattr(item, name)
+        if value is not None and value != "":
+            fields[name] = str(value) if isinstance(value, int) else value
+    if "headers" in fields:
+        properties.check_depth(fields["headers"])
+    if item.mandatory is not None:
+        fields["mandatory"] = "true" if item.mandatory else "false"
+    if item.json is not UNSET:
+        fields.setdefault("content_type", JSON)
+    try:
+        encode.short_string(item.routing_key)
+    except EncodeError as error:
+        raise bad_request(f"routing_key {error}.") from None
+    made = options(fields, defaults, inherited, part)
+    return item.id, Message(exchange, item.routing_key, made[0], _body(item), *made[1:])
+
+
+def id_of(text: bytes | Raw) -> str | int | None:
+    """The id of an item that cannot be published, as far as it can be read."""
+    try:
+        return _decode_identity(text).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _body(item: Item) -> bytes:
+    given = [item.body is not None, item.body_base64 is not None, item.json is not UNSET]
+    if sum(given) != 1:
+        raise bad_request("An item has exactly one of body, body_base64 and json.")
+    if item.body is not None:
+        try:
+            return item.body.encode()
+        except UnicodeEncodeError:
+            raise bad_request("body has a character that UTF-8 cannot carry.") from None
+    if item.body_base64 is not None:
+        try:
+            return base64.b64decode(item.body_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise bad_request("body_base64 is not valid base64.") from None
+    body = bytes(item.json)  # type: ignore[arg-type]  # the one of three that is set
+    try:
+        body.decode()  # it was skipped over, not read
+    except UnicodeDecodeError:
+        raise bad_request("json is not UTF-8.") from None
+    return body
+
+
+def _explained(error: msgspec.ValidationError) -> str:
+    """msgspec's "Expected `str`, got `int` - at `$.type`" -> "type: expected str, got int."."""
+    reason, _, place = str(error).replace("`", "").partition(" - at $")
+    place = place.lstrip(".")
+    return f"{place}: {reason[:1].lower()}{reason[1:]}." if place else f"{reason}."

@@ -1,0 +1,114 @@
+"""Browsers: which pages may call us (CORS), and whose posts are not their user's wish.
+
+A browser sends the Basic credentials that it keeps along with any page's form.
+So what says that it comes from another site is refused, unless the settings
+allow that origin; what no browser sent says nothing of the kind, and passes.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ..config import Cors
+from ..message import Outcome
+from .errors import RequestError
+
+ANY = "*"
+SAME_SITE = (b"same-origin", b"none")  # none: the user's own doing, such as a bookmark
+EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Origins:
+    """``strict``: refuse also what does not say where it comes from."""
+
+    def __init__(self, cors: Cors, *, strict: bool) -> None:
+        self._any = ANY in cors.origins
+        self._allowed = frozenset(origin.lower().encode() for origin in cors.origins)
+        self._strict = strict
+        self._credentials = cors.credentials and not self._any
+        self._methods = ", ".join(cors.methods).encode()
+        self._all_headers = ANY in cors.headers
+        self._headers = ", ".join(cors.headers).encode()
+        self._max_age = b"%d" % cors.max_age
+
+    @property
+    def watchful(self) -> bool:
+        """Every publish has to be checked, not only those that tell of an origin."""
+        return self._strict
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of this origin may call."""
+        return self._any or origin.lower() in self._allowed
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises RequestError for a publish that another site's page makes a browser send.
+
+        Sec-Fetch-Site is the browser's own word; older ones have Origin alone.
+        """
+        origin = headers.get(b"origin")
+        if origin is not None and self.allows(origin):
+            return
+        site = headers.get(b"sec-fetch-site")
+        if site is not None:
+            if site not in SAME_SITE:
+                raise _cross_site("a page of another origin")
+        elif origin is not None:
+            if not _is_of_host(origin, headers.get(b"host", b"")):
+                raise _cross_site("a page of another origin")
+        elif self._strict:
+            raise _cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
+
+    def answer_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
+        """What lets a page of an allowed origin read an answer."""
+        origin = headers.get(b"origin")
+        if origin is None or not self.allows(origin):
+            # Caches must not hand out what was meant for another origin.
+            return [(b"vary", b"Origin")] if origin is not None and self._allowed else []
+        return [*self._granted(origin), (b"access-control-expose-headers", EXPOSED)]
+
+    def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
+        return (
+            method == b"OPTIONS"
+            and b"origin" in headers
+            and b"access-control-request-method" in headers
+        )
+
+    def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
+        """The answer; without a grant the browser does not let the page go on."""
+        origin = headers[b"origin"]
+        if not self.allows(origin):
+            return [(b"vary", b"Origin")]
+        # With credentials "*" is no wildcard, and it never covers Authorization.
+        asked = headers.get(b"access-control-request-headers", b"")
+        return [
+            *self._granted(origin),
+            (b"access-control-allow-methods", self._methods),
+            (b"access-control-allow-headers", asked if self._all_headers else self._headers),
+            (b"access-control-max-age", self._max_age),
+        ]
+
+    def _granted(self, origin: bytes) -> Headers:
+        granted = [(b"access-control-allow-origin", ANY.encode() if self._any else origin)]
+        if not self._any:
+            granted.append((b"vary", b"Origin"))
+        if self._credentials:
+            granted.append((b"access-control-allow-credentials", b"true"))
+        return granted
+
+
+def _is_of_host(origin: bytes, host: bytes) -> bool:
+    """Scheme and port by default are not compared: a proxy may speak TLS for us."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1") == host.lower()
+    except ValueError:
+        return False
+
+
+def _cross_site(whose: str) -> RequestError:
+    return RequestError(
+        Outcome.CROSS_SITE,
+        f"The request was made by {whose}, which may not publish here. "
+        "HTTPServer.cors.origins says whose pages may.",
+    )
