@@ -22,7 +22,7 @@ test: $(READY) ## Set everything up and run all tests
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
 
-test-integration: $(READY) ## Run the tests with a real RabbitMQ, curl, PHP, nginx and slowhttptest
+test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clients in every language
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/pytest tests/integration
 

@@ -16,11 +16,16 @@ EVIDENCE = {
     "php-cli": "php",
     "php-curl": "/usr/share/doc/php-curl",
     "curl": "curl",
+    "wget": "wget",
+    "jq": "jq",
+    "nodejs": "node",
+    "perl": "json_pp",  # the program perl alone comes without perl's modules, as perl-base
     "nginx": "/usr/sbin/nginx",
     "slowhttptest": "slowhttptest",
     "wrk": "wrk",
 }
-FOR_TESTS = ["rabbitmq-server", "curl", "php-cli", "php-curl", "nginx", "slowhttptest"]
+CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
+FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "slowhttptest"]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)
