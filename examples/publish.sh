@@ -1,23 +1,53 @@
 #!/bin/sh
-# Publish with curl: the original's line, a raw body, and what an answer other than 204 looks like.
-set -eu
+# Publish one message with curl (7.84 or later), as a form; read the answer with jq.
 url=${STATELESSD_URL:-http://localhost:8000}
 auth=${STATELESSD_AUTH:-guest:guest}
+exchange=${STATELESSD_EXCHANGE:-test} # percent-encoded
+newline='
+'
 
-echo 'A form, as since 2013:'
-curl --silent --show-error --user "$auth" --write-out '%{http_code}\n' \
-  -d body=hi -d "content-type=text/plain" "$url/test/test/foo"
+# --data-urlencode, because with -d a "+" or "&" of the message would not arrive as such.
+publish() {
+  curl --silent --show-error --max-time 10 --user "$auth" \
+    --data-urlencode 'body={"order": 42, "note": "50 % more & better"}' \
+    --data content_type=application/json \
+    --data message_id=order-42 \
+    --data mandatory=true \
+    --data-urlencode 'headers={"source": "shop"}' \
+    --write-out '\n%{http_code} %header{retry-after}' \
+    "$url/%2f/$exchange/orders.new"
+}
 
-echo 'Any other body, as it is, with its own Content-Type; properties in the query:'
-curl --silent --show-error --user "$auth" --write-out '%{http_code}\n' \
-  -H 'Content-Type: application/json' --data-binary '{"order": 42}' \
-  "$url/test/test/orders.new?message_id=order-42&mandatory=true"
+# The message_id is the same in every try: so consumers can drop a second copy.
+fate='Not published'
+try=1
+while :; do
+  answer=$(publish)
+  read -r status retry_after <<EOF
+${answer##*"$newline"}
+EOF
+  if [ "$status" = 204 ]; then
+    echo 'Published.'
+    exit 0
+  fi
 
-echo 'Properties and headers of the message as headers of the request:'
-curl --silent --show-error --user "$auth" --write-out '%{http_code}\n' \
-  -H 'Content-Type: text/plain' -H 'AMQP-App-Id: cron' -H 'AMQP-Header-Attempt: 1' \
-  --data-binary 'nightly' "$url/test/test/reports"
+  # No answer, or a proxy's own: then nobody knows whether the message got through.
+  problem=$(printf '%s' "${answer%"$newline"*}" |
+    jq -r 'select(.outcome) | "\(.outcome) \(.retryable) \(.title): \(.detail)"' 2>/dev/null)
+  read -r outcome retryable reason <<EOF
+${problem:-unknown true No answer: the status is $status}
+EOF
 
-echo 'An exchange that does not exist:'
-curl --silent --show-error --user "$auth" --write-out '\n%{http_code}\n' \
-  -d body=hi "$url/test/no-such-exchange/foo"
+  [ "$outcome" = not-published ] || fate='Perhaps published'
+  if [ "$retryable" != true ] || [ "$try" = 5 ]; then
+    echo "$fate: $reason"
+    [ "$retryable" = true ] && exit 75
+    exit 1
+  fi
+  case $retry_after in
+    '' | *[!0-9]*) # 0.1 to 0.2 seconds, doubled with every try
+      sleep "$(shuf -n 1 -i "$((50 << try))-$((100 << try))")e-3" ;;
+    *) sleep "$retry_after" ;;
+  esac
+  try=$((try + 1))
+done

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,45 +56,6 @@ def test_the_php_script_unchanged_but_for_the_port(gateway, drained, tmp_path):
     assert properties.type == "Example message"
     assert properties.user_id == "guest"
     assert properties.timestamp > 1_700_000_000
-
-
-def test_the_php_script_with_a_form_and_nested_headers(gateway, drained):
-    done = run("php", str(EXAMPLES / "publish.php"), STATELESSD_URL=gateway.url)
-    assert done.stdout.startswith("Published"), done.stdout + done.stderr
-    _, properties, body = drained("/")
-    assert json.loads(body) == {"order": 42, "note": "50 % more & <b>better</b>"}
-    assert properties.headers == {
-        "source": "shop",
-        "trace": {"parent": "abc", "sampled": "1"},
-        "tags": ["new", "priority"],
-    }
-
-
-def test_the_php_script_reads_a_problem_document(gateway, tmp_path):
-    script = (EXAMPLES / "publish.php").read_text().replace("/%2f/test/", "/%2f/missing/")
-    copy = tmp_path / "publish.php"
-    copy.write_text(script)
-    done = run("php", str(copy), STATELESSD_URL=gateway.url)
-    assert "The exchange does not exist" in done.stdout
-    assert "Outcome: not-published" in done.stdout
-    assert done.returncode == 1
-
-
-def test_the_python_script(gateway, drained):
-    done = run(sys.executable, str(EXAMPLES / "publish.py"), STATELESSD_URL=gateway.url)
-    assert done.stdout.startswith("Published"), done.stdout + done.stderr
-    _, properties, body = drained("/")
-    assert json.loads(body) == {"order": 42}
-    assert properties.headers == {"source": "shop", "attempt": 1}
-
-
-def test_the_shell_script(gateway, drained):
-    done = run("sh", str(EXAMPLES / "publish.sh"), STATELESSD_URL=gateway.url)
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"^\d{3}$", done.stdout, re.MULTILINE) == ["204", "204", "204", "404"]
-    assert '"type":"/docs#exchange-not-found"' in done.stdout
-    bodies = [drained("test")[2] for _ in range(3)]
-    assert bodies == [b"hi", b'{"order": 42}', b"nightly"]
 
 
 def test_the_configuration_takes_effect_as_it_is_printed(start_gateway, tmp_path):

@@ -1,0 +1,69 @@
+#!/usr/bin/perl
+# Publish one message with nothing but Perl's core modules, as a form.
+use strict;
+use warnings;
+use HTTP::Tiny;
+use JSON::PP;
+use MIME::Base64;
+use Time::HiRes 'sleep';
+
+my $url      = $ENV{STATELESSD_URL}      // 'http://localhost:8000';
+my $auth     = $ENV{STATELESSD_AUTH}     // 'guest:guest';
+my $exchange = $ENV{STATELESSD_EXCHANGE} // 'test';
+my $tries    = 5;
+$exchange =~ s/([^\w.~-])/sprintf '%%%02X', ord $1/aeg;
+
+my $http = HTTP::Tiny->new(
+    timeout         => 10,
+    default_headers => { Authorization => 'Basic ' . encode_base64($auth, '') },
+);
+
+# One try: nothing when the broker has confirmed the message, else the problem document.
+sub publish_once {
+    my ($path, $message) = @_;
+    my $response = $http->post_form($url . $path, $message);
+    return if $response->{status} == 204;
+
+    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    my $problem = {
+        title     => 'No answer',
+        detail    => $response->{status} == 599 ? $response->{content} : $response->{reason},
+        outcome   => 'unknown',
+        retryable => 1,
+        %{ scalar(eval { decode_json($response->{content}) }) // {} },
+    };
+    my $retry_after = $response->{headers}{'retry-after'} // '';
+    $problem->{wait} = $retry_after if $retry_after =~ /^\d+$/;
+    return $problem;
+}
+
+# Nothing when the broker has confirmed the message, else the problem that is left.
+sub publish {
+    my ($path, $message) = @_;
+    my $unknown;
+    for my $try (1 .. $tries) {
+        my $problem = publish_once($path, $message) or return;
+        $unknown ||= $problem->{outcome} ne 'not-published';
+        $problem->{outcome} = 'unknown' if $unknown;
+        return $problem if !$problem->{retryable} || $try == $tries;
+        sleep($problem->{wait} // (0.05 + rand 0.05) * 2**$try);
+    }
+}
+
+my $problem = publish(
+    "/%2f/$exchange/orders.new",
+    {
+        body         => encode_json({ order => 42, note => '50 % more & better' }),
+        content_type => 'application/json',
+        message_id   => 'order-42',  # the same in every try: so consumers can drop a second copy
+        mandatory    => 'true',
+        headers      => encode_json({ source => 'shop' }),
+    },
+);
+if ($problem) {
+    my $fate = $problem->{outcome} eq 'not-published' ? 'Not published' : 'Perhaps published';
+    binmode STDOUT, ':encoding(UTF-8)';
+    print "$fate: $problem->{title}: $problem->{detail}\n";
+    exit($problem->{retryable} ? 75 : 1);
+}
+print "Published.\n";

@@ -1,0 +1,63 @@
+<?php
+// Publish one message with PHP's curl extension: http_build_query() makes an urlencoded form,
+// in which nested arrays become message headers.
+
+$url = getenv('STATELESSD_URL') ?: 'http://localhost:8000';
+$auth = getenv('STATELESSD_AUTH') ?: 'guest:guest';
+$exchange = rawurlencode(getenv('STATELESSD_EXCHANGE') ?: 'test');
+
+$curl = curl_init("$url/%2f/$exchange/orders.new");
+curl_setopt_array($curl, [
+    CURLOPT_USERPWD => $auth,
+    CURLOPT_POSTFIELDS => http_build_query([
+        'body' => json_encode(['order' => 42, 'note' => '50 % more & better']),
+        'content_type' => 'application/json',
+        'message_id' => 'order-42', // the same in every try: so consumers can drop a second copy
+        'mandatory' => 'true',
+        'headers' => ['source' => 'shop', 'tags' => ['new', 'priority']],
+    ]),
+    CURLOPT_TIMEOUT => 10,
+    CURLOPT_RETURNTRANSFER => true,
+    // libcurl sends a request again by itself when a connection that it had kept ends
+    // without an answer: then two requests can make two messages.
+    CURLOPT_FORBID_REUSE => true,
+]);
+
+/** One try: null when the broker has confirmed the message, else the problem document. */
+function publish(CurlHandle $curl): ?array
+{
+    $retryAfter = '';
+    curl_setopt($curl, CURLOPT_HEADERFUNCTION, function ($curl, $line) use (&$retryAfter) {
+        if (stripos($line, 'Retry-After:') === 0) {
+            $retryAfter = trim(substr($line, strlen('Retry-After:')));
+        }
+        return strlen($line);
+    });
+    $answer = curl_exec($curl);
+    $status = curl_getinfo($curl, CURLINFO_RESPONSE_CODE);
+    if ($status === 204) {
+        return null;
+    }
+    // No answer, or a proxy's own: then nobody knows whether the message got through.
+    $problem = (json_decode((string) $answer, true) ?? []) + [
+        'title' => 'No answer',
+        'detail' => curl_error($curl) ?: "the status is $status",
+        'outcome' => 'unknown',
+        'retryable' => true,
+    ];
+    return [...$problem, 'wait' => ctype_digit($retryAfter) ? (int) $retryAfter : null];
+}
+
+$fate = 'Not published';
+for ($try = 1; $problem = publish($curl); $try++) {
+    if ($problem['outcome'] !== 'not-published') {
+        $fate = 'Perhaps published';
+    }
+    if (!$problem['retryable'] || $try === 5) {
+        echo "$fate: {$problem['title']}: {$problem['detail']}\n";
+        exit($problem['retryable'] ? 75 : 1);
+    }
+    // 0.1 to 0.2 seconds, doubled with every try, unless the answer says how long.
+    usleep((int) (1e6 * ($problem['wait'] ?? random_int(50, 100) / 1000 * 2 ** $try)));
+}
+echo "Published.\n";

@@ -1,0 +1,68 @@
+"""Publish one message with httpx and asyncio: the body as it is, its properties beside it."""
+
+import asyncio
+import os
+import random
+import sys
+from urllib.parse import quote
+
+import httpx
+
+URL = os.environ.get("STATELESSD_URL", "http://localhost:8000")
+USER, PASSWORD = os.environ.get("STATELESSD_AUTH", "guest:guest").split(":", 1)
+EXCHANGE = os.environ.get("STATELESSD_EXCHANGE", "test")
+TRIES = 5
+
+
+async def publish_once(client, path, **message):
+    """None when the broker has confirmed the message, else the problem and how long to wait."""
+    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
+    try:
+        response = await client.post(path, **message)
+    except httpx.TransportError as error:
+        return {**problem, "detail": repr(error)}, None
+    if response.status_code == 204:
+        return None
+    problem["detail"] = f"the status is {response.status_code}"
+    if response.headers.get("Content-Type") == "application/problem+json":
+        problem = response.json()
+    retry_after = response.headers.get("Retry-After", "")
+    return problem, int(retry_after) if retry_after.isdigit() else None
+
+
+async def publish(client, path, **message):
+    """None when the broker has confirmed the message, else the problem that is left."""
+    unknown = False
+    for attempt in range(TRIES):
+        if (failure := await publish_once(client, path, **message)) is None:
+            return None
+        problem, wait = failure
+        unknown |= problem["outcome"] != "not-published"
+        if not problem["retryable"]:
+            break
+        if attempt < TRIES - 1:
+            backoff = random.uniform(0.1, 0.2) * 2**attempt
+            await asyncio.sleep(backoff if wait is None else wait)
+    return {**problem, "outcome": "unknown" if unknown else "not-published"}
+
+
+async def main():
+    async with httpx.AsyncClient(base_url=URL, auth=(USER, PASSWORD), timeout=10) as client:
+        left = await publish(
+            client,
+            f"/%2f/{quote(EXCHANGE, safe='')}/orders.new",
+            json={"order": 42, "note": "50 % more & better"},
+            # The same id in every try: so consumers can drop a second copy.
+            params={"message_id": "order-42", "mandatory": "true"},
+            headers={"AMQP-Header-Source": "shop"},
+        )
+    if left is None:
+        print("Published.")
+        return 0
+    fate = "Not published" if left["outcome"] == "not-published" else "Perhaps published"
+    print(f"{fate}: {left['title']}: {left['detail']}")
+    return 75 if left["retryable"] else 1
+
+
+sys.exit(asyncio.run(main()))

@@ -1,0 +1,66 @@
+"""Publish one message with requests, as a form, and try again what is worth it."""
+
+import json
+import os
+import random
+import sys
+import time
+from urllib.parse import quote
+
+import requests
+
+URL = os.environ.get("STATELESSD_URL", "http://localhost:8000")
+USER, PASSWORD = os.environ.get("STATELESSD_AUTH", "guest:guest").encode().split(b":", 1)
+EXCHANGE = os.environ.get("STATELESSD_EXCHANGE", "test")
+TRIES = 5
+
+
+def publish_once(path, message):
+    """None when the broker has confirmed the message, else the problem and how long to wait."""
+    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
+    try:
+        response = requests.post(URL + path, data=message, auth=(USER, PASSWORD), timeout=10)
+    except requests.RequestException as error:
+        return {**problem, "detail": str(error)}, None
+    if response.status_code == 204:
+        return None
+    problem["detail"] = f"the status is {response.status_code}"
+    if response.headers.get("Content-Type") == "application/problem+json":
+        problem = response.json()
+    retry_after = response.headers.get("Retry-After", "")
+    return problem, int(retry_after) if retry_after.isdigit() else None
+
+
+def publish(path, message):
+    """None when the broker has confirmed the message, else the problem that is left."""
+    unknown = False
+    for attempt in range(TRIES):
+        if (failure := publish_once(path, message)) is None:
+            return None
+        problem, wait = failure
+        unknown |= problem["outcome"] != "not-published"
+        if not problem["retryable"]:
+            break
+        if attempt < TRIES - 1:
+            backoff = random.uniform(0.1, 0.2) * 2**attempt
+            time.sleep(backoff if wait is None else wait)
+    return {**problem, "outcome": "unknown" if unknown else "not-published"}
+
+
+left = publish(
+    f"/%2f/{quote(EXCHANGE, safe='')}/orders.new",
+    {
+        "body": json.dumps({"order": 42, "note": "50 % more & better"}),
+        "content_type": "application/json",
+        "message_id": "order-42",  # the same in every try: so consumers can drop a second copy
+        "mandatory": "true",
+        "headers": json.dumps({"source": "shop"}),
+    },
+)
+if left is None:
+    print("Published.")
+else:
+    fate = "Not published" if left["outcome"] == "not-published" else "Perhaps published"
+    print(f"{fate}: {left['title']}: {left['detail']}")
+    sys.exit(75 if left["retryable"] else 1)

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Publish one message with wget: the body as it is, its properties in the query and in
+# headers of the request; read the answer with jq.
+url=${STATELESSD_URL:-http://localhost:8000}
+auth=${STATELESSD_AUTH:-guest:guest}
+exchange=${STATELESSD_EXCHANGE:-test} # percent-encoded
+
+# In a file, because everyone can see the arguments of a program.
+wgetrc=$(mktemp)
+trap 'rm -f "$wgetrc"' EXIT
+printf 'user = %s\npassword = %s\n' "${auth%%:*}" "${auth#*:}" >"$wgetrc"
+
+# wget would try again by itself, 20 times. --server-response writes "  name: value" lines.
+publish() {
+  wget --config="$wgetrc" --auth-no-challenge --tries=1 --timeout=10 \
+    --quiet --server-response --content-on-error --output-document=- \
+    --header='Content-Type: application/json' \
+    --header='AMQP-Header-Source: shop' \
+    --post-data='{"order": 42, "note": "50 % more & better"}' \
+    "$url/%2f/$exchange/orders.new?message_id=order-42&mandatory=true" 2>&1 | tr -d '\r'
+}
+
+# The message_id is the same in every try: so consumers can drop a second copy.
+fate='Not published'
+try=1
+while :; do
+  answer=$(publish)
+  status=$(printf '%s\n' "$answer" | sed -n 's|^  HTTP/[^ ]* \([0-9]*\).*|\1|p')
+  retry_after=$(printf '%s\n' "$answer" | sed -n 's|^  [Rr]etry-[Aa]fter: ||p')
+  if [ "$status" = 204 ]; then
+    echo 'Published.'
+    exit 0
+  fi
+
+  # No answer, or a proxy's own: then nobody knows whether the message got through.
+  problem=$(printf '%s\n' "$answer" | sed '/^  /d' |
+    jq -r 'select(.outcome) | "\(.outcome) \(.retryable) \(.title): \(.detail)"' 2>/dev/null)
+  # Of this answer wget shows no body.
+  [ "$status" != 401 ] || problem='not-published false Unauthorized: check STATELESSD_AUTH'
+  read -r outcome retryable reason <<EOF
+${problem:-unknown true No answer: ${status:-no connection, or it ended}}
+EOF
+
+  [ "$outcome" = not-published ] || fate='Perhaps published'
+  if [ "$retryable" != true ] || [ "$try" = 5 ]; then
+    echo "$fate: $reason"
+    [ "$retryable" = true ] && exit 75
+    exit 1
+  fi
+  case $retry_after in
+    '' | *[!0-9]*) # 0.1 to 0.2 seconds, doubled with every try
+      sleep "$(shuf -n 1 -i "$((50 << try))-$((100 << try))")e-3" ;;
+    *) sleep "$retry_after" ;;
+  esac
+  try=$((try + 1))
+done
