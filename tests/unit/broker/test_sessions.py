@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import brokerside
 from scenario import GUEST, O, scenario
@@ -185,3 +186,46 @@ async def test_a_fault_with_one_waiting_message_does_not_keep_the_others_waiting
     broker.peers[0].send(brokerside.tune())
     assert [(await p)[0] for p in pending] == [O.CONFIRMED, O.INTERNAL_ERROR, O.CONFIRMED]
     assert session.load == 0
+
+
+def _token(**kwargs):
+    return Credentials.of_token("secret-token", "alice", kwargs.pop("expires_at", None), **kwargs)
+
+
+@scenario
+async def test_a_token_is_the_password_and_the_name_is_for_people(broker, client):
+    publish = client()
+    assert await publish(credentials=_token()) is O.CONFIRMED
+    assert broker.peers[0].start_ok.response == "\0\0secret-token"
+    assert list(publish.publisher.connection_statistics()) == ["test:alice"]
+
+
+@scenario
+async def test_a_user_id_beside_a_token_takes_a_channel_of_its_own(broker, client):
+    publish = client()
+    assert await publish(credentials=_token()) is O.CONFIRMED
+    assert await publish(credentials=_token(), user_id="alice") is O.CONFIRMED
+    await publish.until(lambda: "Channel.Close" in broker.peers[0].methods)
+    assert await publish(user_id="guest") is O.CONFIRMED  # with a password it is known
+    assert "Channel.Close" not in broker.peers[1].methods
+
+
+@scenario
+async def test_a_connection_does_not_outlive_its_token(broker, client):
+    publish = client()
+    token = _token(expires_at=time.time() + 1)
+    assert await publish(credentials=token) is O.CONFIRMED
+    await publish.until(lambda: broker.peers[0].gone)
+    assert broker.peers[0].methods[-1] == "Connection.Close"
+    # The broker is asked, and not the token: its clock counts.
+    assert await publish(credentials=token) is O.CONFIRMED
+    assert len(broker.peers) == 2
+
+
+@scenario
+async def test_a_long_token_gets_the_room_that_our_description_would_take(broker, client):
+    publish = client()
+    assert await publish(credentials=Credentials.of_token("x" * 3900, "a", None)) is O.CONFIRMED
+    assert set(broker.peers[0].start_ok.client_properties) == {"capabilities"}
+    longer = Credentials.of_token("x" * 4000, "a", None)
+    assert await publish(credentials=longer) is O.UNAUTHORIZED

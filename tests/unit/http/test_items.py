@@ -121,8 +121,10 @@ def test_the_id_of_an_invalid_item_is_told_where_it_can_be_read():
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: json.dumps(t).encode()))
 def test_any_bytes_are_an_item_or_a_400(data):
     for text in (data, b'{"routing_key":"k","body":"x","id":' + data + b"}"):
+        outcome = Outcome.BAD_REQUEST
         try:
             read_item(text, "e", 0, Defaults(), None)
         except RequestError as error:
-            assert error.outcome is Outcome.BAD_REQUEST
+            outcome = error.outcome
+        assert outcome is Outcome.BAD_REQUEST
         id_of(text)
