@@ -5,47 +5,17 @@ import contextlib
 import http.client
 import json
 import random
-import re
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+from batches import BatchClient
+from tasks import NO_ANSWER, Task, answer, exchange_of
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer
 from world import FULL, QUEUES, USERS, VICTIM
 
 PHP_CLIENT = Path(__file__).with_name("client.php")
-NO_ANSWER = "no answer: the connection was lost"
-
-
-class Task:
-    """One message on its way to the gateway."""
-
-    def __init__(self, message_id, path, user, password=None, *, size=0, fields=None):
-        self.message_id = message_id
-        self.path = path
-        self.user = user
-        self.password = user if password is None else password
-        self.form = {
-            "body": f"{message_id} {'x' * size}",
-            "message_id": "the same for all" if size == 1 else message_id,
-            "mandatory": "true",
-            **(fields or {}),
-        }
-
-
-def answer(message_id, status, body, begun):
-    """What the status and the problem document say."""
-    seconds = time.monotonic() - begun
-    if status == 204:
-        return Answer(message_id, CONFIRMED, seconds=seconds)
-    document = json.loads(body)
-    assert document["status"] == status
-    assert status != 500, document
-    # Without the numbers and names that differ from one message to the next.
-    detail = re.sub(r"'[^']*'|\d+(\.\d+)?", "…", document["detail"])
-    kind = document["type"].rpartition("#")[2]
-    return Answer(message_id, document["outcome"], f"{kind}: {detail}", seconds=seconds)
 
 
 class HttpClient:
@@ -185,13 +155,22 @@ class Client(threading.Thread):
                 number += 1
                 task = self._make_task(f"{self.name}-{number}", rng)
                 try:
-                    told = client.publish(task)
+                    told = self._publish(client, task, rng)
                 except Exception as error:
                     self.error = f"{task.message_id}: {error!r}"
                     return
-                self._traffic.told(told)
-                if told.outcome != CONFIRMED:
+                for each in told:
+                    self._traffic.told(each)
+                if any(each.outcome != CONFIRMED for each in told):
                     self._stopping.wait(rng.uniform(0, 0.05))
+
+    def _publish(self, client, task, rng):
+        """The answers: one, or those of a batch of what fits one with the task."""
+        if self._kind is not BatchClient:
+            return [client.publish(task)]
+        others = [self._make_task(f"{task.message_id}-{n}", rng) for n in range(client.size)]
+        fit = [o for o in others if o.user == task.user and exchange_of(o) == exchange_of(task)]
+        return client.publish([task, *fit])
 
     def stop(self):
         self._stopping.set()
@@ -210,7 +189,7 @@ class Traffic:
         self._storms = 0
 
     def start(self, clients):
-        kinds = [PhpClient, CurlClient]
+        kinds = [PhpClient, CurlClient, BatchClient, BatchClient]
         for i in range(clients):
             kind = kinds[i] if i < len(kinds) else HttpClient
             self._add(f"{kind.__name__}-{i}", kind, good_task)
