@@ -97,7 +97,12 @@ class GatewayProcess:
 
     def publish(self, path, *, user="guest", password="guest", session=requests, **kwargs):
         """POST; the response."""
-        return session.post(f"{self.url}{path}", auth=(user, password), timeout=20, **kwargs)
+        return session.post(
+            f"{self.url}{path}",
+            auth=None if user is None else (user, password),
+            timeout=20,
+            **kwargs,
+        )
 
 
 def _merged(document, settings):
