@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-storm broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-batch bench-storm broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ docs: $(READY) ## Write docs/configuration.md from the settings' declarations
 bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk
 	@$(BIN)/python bench/run.py $(BENCH)
+	@$(BIN)/python bench/batch.py
+
+bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AMQP publisher
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@$(BIN)/python bench/batch.py $(BENCH)
 
 bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
 	@$(BIN)/python scripts/debian.py rabbitmq-server

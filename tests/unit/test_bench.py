@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import environment
 import load
+import pipelined
 import processes
 import report
 
@@ -142,3 +143,12 @@ def test_gateway_gets_a_core_of_its_own_where_there_are_two() -> None:
     assert environment.divide([2, 0, 1], pin=True).others == [1, 2]
     assert not environment.divide([0], pin=True).pinned
     assert environment.divide([0, 1], pin=False).gateway == [0, 1]
+
+
+def test_confirms_count_however_they_come() -> None:
+    confirmed = pipelined.Confirmed()
+    counts = []
+    for tag, multiple in ((2, False), (1, False), (5, False), (4, True), (7, False), (6, True)):
+        confirmed.add(tag, multiple=multiple)
+        counts.append(confirmed.count)
+    assert counts == [0, 2, 2, 5, 5, 7]
