@@ -28,6 +28,7 @@ SWEEP = 0.25  # seconds between looks at the clients' time-outs
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
 LAST_WORD = 0.5  # seconds for answers to what was given up
+HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an answer
 LOOK = 0.02  # seconds between looks at what is left
 
 
@@ -135,10 +136,16 @@ class Backend:
             connection.end_stream(SHUTTING_DOWN)
         # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
         self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
+        self._loop.call_at(self._drained_by - HANG_UP, self._hang_up)
         self._server.config.timeout_graceful_shutdown = max(  # type: ignore[assignment]  # seconds for asyncio, which takes fractions
             LOOK, self._drained_by - self._loop.time()
         )
         self._server.should_exit = True
+
+    def _hang_up(self) -> None:
+        for connection in list(self.connections):
+            if not connection.has_pending():
+                connection.transport.close()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         patience = min(self._loop.time() + LAST_REQUESTS, self._drained_by)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 import uvloop
 from edge import AUTH, FORM, Client, post
 from fakebroker import FakeBroker
+from outcomes import NDJSON, chunked, item, lines
 
 import statelessd
 from statelessd.backend import Backend
@@ -176,3 +178,48 @@ def test_the_names_that_routes_use_are_there(name):
 def test_other_names_are_not():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         statelessd.Nothing  # noqa: B018
+
+
+def _begun_stream(*items):
+    head = b"POST /v/e HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    return head + AUTH + NDJSON + b"Prefer: wait=60\r\n\r\n" + chunked(lines(items), end=False)
+
+
+@backend_test()
+async def test_a_stream_under_way_ends_with_its_summary(it, caplog):
+    client = await it.connect()
+    client.send(_begun_stream(item(0), item(1)))
+    await it.until(lambda: len(it.broker.published) == 2)
+    it.backend.stop()
+    document = json.loads((await client.answer()).body)
+    assert (document["published"], document["failed"], document["unknown"]) == (2, 0, 0)
+    assert document["error"]["type"] == "/docs#shutting-down"
+    assert await client.at_end()
+    await it.ended()
+    assert not [r for r in caplog.records if r.levelno > logging.INFO]
+
+
+@backend_test(drain_timeout=1.5)
+async def test_a_batch_that_is_not_settled_in_time_is_told_the_truth(it, caplog):
+    it.broker.on_publish = lambda *_: None
+    client = await it.connect()
+    client.send(_begun_stream(item(0), item(1)))
+    await it.until(lambda: it.broker.published)
+    it.backend.stop()
+    document = json.loads((await client.answer()).body)
+    assert (document["published"], document["failed"], document["unknown"]) == (0, 1, 1)
+    assert [f["outcome"] for f in document["failures"]] == ["unknown", "not-published"]
+    await it.ended()
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+@backend_test()
+async def test_a_second_stop_hurries_a_batch_too(it, caplog):
+    it.broker.on_publish = lambda *_: None
+    client = await it.connect()
+    client.send(_begun_stream(item(0)))
+    await it.until(lambda: it.broker.published)
+    it.backend.stop()
+    it.backend.stop()
+    await it.ended()
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
