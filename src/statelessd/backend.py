@@ -71,6 +71,7 @@ class Backend:
             statistics=RequestStatistics(),
             loop=loop,
             strict_origins=application.xsrf_cookies,
+            access_log=application.access_log,
         )
         self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
             1, math.ceil(application.rabbitmq.refused_for)

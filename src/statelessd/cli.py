@@ -48,7 +48,7 @@ def _start(loaded: Loaded, options: argparse.Namespace) -> int:
         print("The configuration is valid.")  # noqa: T201 - the answer
         return OK
     foreground = not options.daemon
-    logs.configure(config.logging, debug=debug, foreground=foreground)
+    logs.configure(config.logging, debug=debug, foreground=foreground, form=config.application.log)
     for warning in loaded.warnings:
         logs.logger.warning("%s", warning)
     if foreground:

@@ -192,6 +192,23 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Log at DEBUG, and use handlers marked debug_only (in the foreground)."),
     ] = False
+    log: Annotated[
+        str,
+        Meta(
+            pattern="^(auto|console|json|syslog)$",
+            description="Form of the log, without a section Logging: console (lines on standard "
+            "error), json (an object in each line there), or syslog; auto is console, and syslog "
+            "for a daemon.",
+        ),
+    ] = "auto"
+    access_log: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Every how many requests one is logged, as statelessd.access at INFO; "
+            "1 is each, 0 none.",
+        ),
+    ] = 0
     xsrf_cookies: Annotated[
         bool,
         Meta(

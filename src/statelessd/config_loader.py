@@ -76,6 +76,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
     config = reader.config(document)
     if reader.errors:
         raise ConfigError(reader.errors)
+    if config.logging is not None and config.application.log != "auto":
+        reader.warnings.append("Application.log has no effect: the section Logging rules.")
     if config.application.xsrf_cookies:
         reader.warnings.append(
             "Application.xsrf_cookies: publishes that do not say which site they come from "

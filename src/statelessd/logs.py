@@ -1,6 +1,7 @@
 """The file's Logging section -> Python's logging, as the original took it."""
 
 import copy
+import datetime as dt
 import logging
 import logging.config
 import logging.handlers
@@ -8,6 +9,8 @@ import re
 import socket
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 LIBRARIES = ("uvicorn", "asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
@@ -44,14 +47,40 @@ class Redaction(logging.Filter):
         return True
 
 
-def configure(section: dict[str, Any] | None, *, debug: bool, foreground: bool) -> None:
+class JsonFormatter(logging.Formatter):
+    """One JSON object in each line: what the record says, and what was added to it by ``extra``.
+
+    For a section Logging of one's own: ``"()": statelessd.logs.JsonFormatter``.
+    """
+
+    _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        document: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+        }
+        document |= {k: v for k, v in vars(record).items() if k not in self._KNOWN}
+        if record.exc_info:
+            document["exception"] = record.exc_text or self.formatException(record.exc_info)
+        return msgspec.json.encode(document, enc_hook=str).decode()
+
+
+def configure(
+    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
+) -> None:
     """Set logging up for the whole process. Raises LoggingError.
 
-    ``section`` None: plain lines on standard error, or to syslog for a daemon.
+    ``section`` None: in the ready-made ``form``; ``auto`` is plain lines on
+    standard error, or syslog for a daemon.
     """
     warnings: list[str] = []
     if section is None:
-        settings = _default(foreground)
+        settings = _ready_made(form, foreground)
     else:
         settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
     _apply(settings, warnings)
@@ -111,19 +140,26 @@ def open_files() -> list[Any]:
     return held
 
 
-def _default(foreground: bool) -> dict[str, Any]:
+def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
+    formatter: dict[str, Any] = {"format": DEFAULT_FORMAT}
     handler: dict[str, Any] = {"class": "logging.StreamHandler", "formatter": "line"}
-    if not foreground and Path(SYSLOG_SOCKET).exists():
+    if form == "json":
+        formatter = {"()": JsonFormatter}
+    elif form == "syslog" or (form == "auto" and not foreground and Path(SYSLOG_SOCKET).exists()):
+        # The syslog daemon has the time and the process id of its own.
+        formatter = {"format": "statelessd[%(process)d]: %(levelname)s %(name)s: %(message)s"}
         handler = {
             "class": "logging.handlers.SysLogHandler",
             "address": SYSLOG_SOCKET,
             "facility": "daemon",
             "formatter": "line",
         }
+        if missing := _missing_socket(handler):
+            raise LoggingError(f"there is no syslog: {missing}")
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": DEFAULT_FORMAT}},
+        "formatters": {"line": formatter},
         "handlers": {"default": handler},
         "loggers": {"statelessd": {"level": "INFO"}},
         "root": {"level": "WARNING", "handlers": ["default"]},

@@ -18,6 +18,7 @@ from statelessd.message import Outcome
 
 AUTH = b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+NO_PATHS = Paths()
 
 
 def post(body=b"body=hi", path=b"/v/e/k", headers=AUTH + FORM, version=b"1.1"):
@@ -77,7 +78,15 @@ class FakePublisher:
 
 
 class Edge:
-    def __init__(self, routes=(), publish=None, paths=Paths(), **settings):  # noqa: B008 - frozen
+    def __init__(
+        self,
+        routes=(),
+        publish=None,
+        paths=NO_PATHS,
+        access_log=0,
+        strict_origins=False,
+        **settings,
+    ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()
         self.state = ServerState()
@@ -90,6 +99,8 @@ class Edge:
             router=build_router(routes, paths),
             statistics=RequestStatistics(),
             loop=self.loop,
+            access_log=access_log,
+            strict_origins=strict_origins,
         )
         self.config = uvicorn.Config(
             build_app(self.gateway, paths),

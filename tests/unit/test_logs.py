@@ -1,5 +1,7 @@
 import contextlib
+import datetime as dt
 import io
+import json
 import logging
 import socket
 
@@ -202,3 +204,40 @@ def test_a_check_writes_nothing(tmp_path):
     assert not missing.exists()
     with pytest.raises(logs.LoggingError):
         logs.check({"version": 7}, debug=False)
+
+
+class TestReadyMade:
+    def test_json_is_an_object_in_each_line(self):
+        lines = logged(None, text="two\nlines “quoted”", form="json").splitlines()
+        [line] = lines
+        document = json.loads(line)
+        assert document["message"] == "two\nlines “quoted”"
+        assert (document["level"], document["logger"]) == ("INFO", "statelessd.x")
+        assert dt.datetime.fromisoformat(document["time"]).tzinfo is not None
+
+    def test_json_has_what_was_added_and_the_traceback_without_secrets(self):
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr):
+            logs.configure(None, debug=False, foreground=True, form="json")
+            try:
+                int("amqp://guest:hush@broker/")
+            except ValueError:
+                logging.getLogger("statelessd.x").exception("failed", extra={"request_id": "r"})
+        document = json.loads(stderr.getvalue())
+        assert document["request_id"] == "r"
+        assert "ValueError" in document["exception"]
+        assert "hush" not in stderr.getvalue()
+
+    def test_syslog_says_so_when_there_is_none(self, monkeypatch):
+        monkeypatch.setattr(logs, "SYSLOG_SOCKET", "/nowhere/log")
+        with pytest.raises(logs.LoggingError, match="no syslog"):
+            logs.configure(None, debug=False, foreground=True, form="syslog")
+
+    def test_syslog_gets_the_records(self, tmp_path, monkeypatch):
+        path = str(tmp_path / "log")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(path)
+            listener.settimeout(5)
+            monkeypatch.setattr(logs, "SYSLOG_SOCKET", path)
+            assert logged(None, form="syslog") == ""
+            assert b"INFO statelessd.x: hello" in listener.recv(65536)

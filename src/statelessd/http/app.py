@@ -89,7 +89,13 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
                 )
                 await answer(scope, receive, completing_send)
         if status:
-            statistics.answered(status, gateway.loop.time() - started_at)
+            seconds = gateway.loop.time() - started_at
+            statistics.answered(status, seconds)
+            if gateway.access is not None and gateway.access.due():
+                gateway.access.log(
+                    request_id, scope["method"], scope["path"], status, "", seconds,
+                    **scope["state"].get("logged", {}),
+                )  # fmt: skip
 
     return app
 

@@ -15,7 +15,7 @@ class PublishCycle:
 
     __slots__ = (
         "body", "complete", "credentials", "decided", "disconnected", "expects", "extra",
-        "headers", "keep_alive", "length", "message_event", "options", "publish", "query",
+        "headers", "keep_alive", "length", "message_event", "method", "options", "publish", "query",
         "request_id", "reserved", "response_complete", "size", "started", "started_at", "target",
         "without_document", "write",
     )  # fmt: skip
@@ -35,6 +35,7 @@ class PublishCycle:
         self.keep_alive = keep_alive
         self.without_document = False  # it was a HEAD request
         self.options = False  # it was an OPTIONS request
+        self.method = "POST"
         self.request_id = b""
         self.extra: list[tuple[bytes, bytes]] = []  # headers of the answer that others lack
         self.credentials: Credentials | None = None

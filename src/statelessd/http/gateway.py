@@ -13,6 +13,7 @@ from ..config import HTTPServer
 from ..config import Publish as PublishSettings
 from ..message import Credentials, Outcome
 from . import response
+from .access import AccessLog
 from .defaults import defaults_of
 from .errors import RequestError
 from .origins import Origins
@@ -53,6 +54,7 @@ class Gateway:
         statistics: RequestStatistics,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,
+        access_log: int = 0,
     ) -> None:
         self.http_server = http_server
         self.publish = publish
@@ -61,6 +63,7 @@ class Gateway:
         self.router = router
         self.statistics = statistics
         self.loop = loop
+        self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)

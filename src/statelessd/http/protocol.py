@@ -4,9 +4,9 @@ A publish never becomes an ASGI request: no scope, no task, no receive and
 send, which would cost as much as all the rest. Whatever else is asked for goes
 on to uvicorn's own RequestResponseCycle and the ASGI application.
 
-Here the bytes of a connection become requests, and outcomes become answers;
-``turns`` keeps them in order, ``lifetime`` ends what takes too long. uvicorn is
-pinned to a minor version because of these three modules, and of nothing else.
+Here the bytes of a connection become requests; in ``answers`` outcomes become
+answers, ``turns`` keeps them in order, ``lifetime`` ends what takes too long.
+uvicorn is pinned to a minor version because of these four modules.
 """
 
 import asyncio
@@ -19,29 +19,26 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
 from ..message import Credentials, Outcome
-from . import response
+from .answers import Answering
 from .cycle import PublishCycle
 from .defaults import inherited
 from .errors import RequestError, bad_request
 from .gateway import Gateway
 from .peers import UNIX_SOCKET
 from .request import read_message
-from .turns import TurnTaking
 
 logger = logging.getLogger(__name__)
 
-DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
 UPGRADE = frozenset({b"upgrade", b"http2-settings"})
-CONFIRMED = Outcome.CONFIRMED
 
 
 class _EndOfConversation(Exception):  # noqa: N818 - no error: the parser is stopped with it
     """What a client sends behind its last request concerns nobody."""
 
 
-class GatewayProtocol(TurnTaking):
+class GatewayProtocol(Answering):
     """One client connection."""
 
     def __init__(
@@ -203,6 +200,7 @@ class GatewayProtocol(TurnTaking):
 
     def _decide_without_publishing(self, cycle: PublishCycle, method: bytes) -> None:
         origins = self.gateway.origins
+        cycle.method = method.decode()
         cycle.without_document = method == b"HEAD"
         cycle.options = method == b"OPTIONS"
         if origins.is_preflight(method, cycle.headers):
@@ -369,66 +367,6 @@ class GatewayProtocol(TurnTaking):
             logger.exception("the publish %s failed", cycle.request_id.decode())
             self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
-    def _decide(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
-        """The answer is known while the request still arrives."""
-        cycle.decided = (outcome, detail)
-        cycle.take()
-        self._release(cycle)
-        if cycle.started:
-            self._answer(cycle, outcome, detail)
-
-    def _answer(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
-        gateway = self.gateway
-        if cycle.response_complete or self.transport.is_closing():
-            return
-        cycle.response_complete = True
-        gateway.refresh(self.server_state.default_headers)
-        unread = not cycle.complete and not self._in_step(cycle)
-        keep_alive = (
-            cycle.keep_alive
-            and not unread
-            and not (gateway.draining and not self.pipeline)
-            and outcome is not Outcome.SHUTTING_DOWN
-        )
-        statistics = gateway.statistics
-        seconds = self.loop.time() - cycle.started_at
-        request_id = cycle.request_id or gateway.request_id(cycle.headers)
-        if outcome is CONFIRMED and keep_alive and not cycle.extra:
-            statistics.answered(204, seconds)
-            self.transport.write(gateway.confirmed + request_id + b"\r\n\r\n")
-        elif cycle.options:
-            statistics.answered(204, seconds)
-            self.transport.write(
-                response.options(
-                    cycle.extra, keep_alive=keep_alive, date=gateway.date, request_id=request_id
-                )
-            )
-        else:
-            statistics.answered(response.TABLE[outcome].status, seconds)
-            handed_over = cycle.publish is not None and cycle.publish.handed_over
-            self.transport.write(
-                response.render(
-                    outcome,
-                    detail,
-                    keep_alive=keep_alive,
-                    date=gateway.date,
-                    request_id=request_id,
-                    handed_over=handed_over,
-                    head=cycle.without_document,
-                    retry_after=gateway.retry_after.get(outcome),
-                    extra=cycle.extra,
-                )
-            )
-        if keep_alive:
-            self.on_response_complete()
-        else:
-            cycle.keep_alive = False
-            self._say_goodbye(not cycle.complete)
-
-    def _in_step(self, cycle: PublishCycle) -> bool:
-        """Whether the unread body is worth reading, and is sure to come."""
-        return 0 <= cycle.length <= DISCARD_IN_STEP and not (cycle.expects and cycle.length)
-
     # What cannot be read
 
     def _parser_stopped(self, error: httptools.HttpParserError) -> None:
@@ -445,65 +383,6 @@ class GatewayProtocol(TurnTaking):
         else:
             self.refuse(bad_request(f"The request is not HTTP/1.1: {error}."))
 
-    def refuse(self, error: RequestError) -> None:
-        """The stream cannot be read any further: answer in turn, and end it."""
-        self._deaf = True
-        cycle = self.cycle
-        if cycle is None or self._in_head or not self._is_incomplete(cycle):
-            self._in_head = False
-            self._enqueue(self._refused(error))
-        elif not isinstance(cycle, PublishCycle):
-            self._refuse_page(cycle, error)
-        elif cycle.response_complete:
-            self._say_goodbye(True)
-        else:
-            cycle.keep_alive = False
-            self._decide(cycle, error.outcome, error.detail)
-
-    def _refuse_page(self, cycle: Any, error: RequestError) -> None:
-        """The page may wait for a body that will not come: answer in its stead.
-
-        Unless it has made something of what came: then it has the last word.
-        """
-        if self._cut(cycle, error):
-            return
-        if self.pipeline and self.pipeline[0][0] is cycle:
-            self.cycle = self._refused(error)  # type: ignore[assignment]
-            self.pipeline[0] = (self.cycle, None)  # type: ignore[assignment]
-            return
-        cycle.disconnected = True
-        cycle.message_event.set()
-        if cycle.response_started:
-            self._say_goodbye(True)
-        else:
-            cycle.response_complete = True
-            self._enqueue(self._refused(error))
-
-    def end_stream(self, error: RequestError) -> None:
-        """A body that is worked on as it arrives ends here, whatever is still to come."""
-        cycle = self.cycle
-        if cycle in self._unanswered() and not isinstance(cycle, PublishCycle):
-            self._cut(cycle, error)
-
-    def _cut(self, cycle: Any, error: RequestError | None) -> bool:
-        """Tell a page that works on its body as it arrives that no more will come."""
-        cut = cycle.scope["state"].get("cut")
-        if cut is None:
-            return False
-        cut(error)
-        if cycle.more_body:
-            self._deaf = True
-            cycle.more_body = False
-            cycle.message_event.set()
-        return True
-
-    def _refused(self, error: RequestError) -> PublishCycle:
-        """Stands for a request that cannot be read; nothing behind it is in step."""
-        refused = PublishCycle(self._answer, None, {}, b"", False)
-        refused.length = -1
-        refused.decided = (error.outcome, error.detail)
-        return refused
-
     def _head_without_upgrade(self) -> bytes:
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
@@ -515,11 +394,6 @@ class GatewayProtocol(TurnTaking):
             elif name not in UPGRADE:
                 lines.append(name + b": " + value)
         return b"\r\n".join((*lines, b"", b""))
-
-    def _release(self, cycle: PublishCycle) -> None:
-        if cycle.reserved:
-            self.gateway.publisher.release(cycle.reserved)
-            cycle.reserved = 0
 
     def _too_large_a_head(self) -> RequestError:
         settings = self.gateway.http_server

@@ -103,6 +103,11 @@ class _Request:
         """Publish, and tell. Raises RequestError when nothing was."""
         target = _target(self._scope)
         credentials = self._check_head()
+        self._scope["state"]["logged"] = {  # by the access log
+            "virtual_host": target.virtual_host,
+            "exchange": target.exchange,
+            "user": credentials.name,
+        }
         media_type = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media_type == NDJSON.encode():
             await self._answer_stream(target, credentials)
