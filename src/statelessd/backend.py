@@ -1,4 +1,4 @@
-"""One process: an event loop, the HTTP server on its port, the broker's pool, an orderly stop."""
+"""One process: an event loop, the HTTP server on its socket, the broker's pool, an orderly stop."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import uvloop
 
 from . import listeners
 from .broker.publisher import Publisher
-from .config import Config
+from .config import Config, Listener
 from .http.app import build_app, build_router
 from .http.errors import RequestError
 from .http.gateway import Gateway
@@ -44,13 +44,13 @@ class _Server(uvicorn.Server):
 
 
 class Backend:
-    """Serves one port until ``stop``."""
+    """Serves one listener until ``stop``."""
 
     def __init__(
         self,
         config: Config,
         sockets: list[socket.socket],
-        port: int,
+        listener: Listener,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         application, http_server = config.application, config.http_server
@@ -60,12 +60,12 @@ class Backend:
             application.rabbitmq,
             application.publish,
             loop=loop,
-            backend=f"{socket.gethostname()}:{port}",
+            backend=f"{socket.gethostname()}:{listener}",
         )
         self.gateway = Gateway(
             http_server,
             application.publish,
-            port=port,
+            port=listener,
             publisher=self.publisher,
             router=build_router(config.routes, application.paths),
             statistics=RequestStatistics(),
@@ -102,7 +102,7 @@ class Backend:
         """Run until stopped; returns when every request has been answered, or the time is up."""
         sweeper = self._loop.create_task(self._sweep())
         self._loop.add_signal_handler(signal.SIGTERM, self.stop)
-        logger.info("listening on port %d", self.gateway.port)
+        logger.info("listening on %s", listeners.name_of(self.gateway.port))
         await self._server.serve(self._listeners)
         sweeper.cancel()
         await self.publisher.close()  # which answers what is still under way
@@ -164,11 +164,11 @@ class Backend:
                 logger.exception("looking at the clients' time-outs failed")
 
 
-def run(config: Config, sockets: list[socket.socket], port: int) -> int:
-    """Serve ``port`` on sockets that are bound already; the process's exit status."""
+def run(config: Config, sockets: list[socket.socket], listener: Listener) -> int:
+    """Serve ``listener`` on sockets that are bound already; the process's exit status."""
 
     async def main() -> None:
-        await Backend(config, sockets, port, asyncio.get_running_loop()).serve()
+        await Backend(config, sockets, listener, asyncio.get_running_loop()).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, logs
-from .config import Config
+from .config import Config, HTTPServer
 from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
 from .daemon import DaemonError, PidFile, check_user, detach
@@ -89,19 +89,25 @@ def _run_as_daemon(config: Config) -> int:
 
 
 def _supervise(config: Config, supervisor: Supervisor) -> int:
-    ports = ", ".join(map(str, config.http_server.ports))
-    where = config.http_server.address or "all interfaces"
     broker = config.application.rabbitmq
     logs.logger.info(
-        "statelessd %s on %s, port %s; publishing to %s:%d",
+        "statelessd %s on %s; publishing to %s:%d",
         __version__,
-        where,
-        ports,
+        _places(config.http_server),
         broker.host,
         broker.port,
     )
     make_room(config)
     return supervisor.run()
+
+
+def _places(settings: HTTPServer) -> str:
+    """``127.0.0.1, port 8000, 8001, unix:/run/statelessd.sock``."""
+    ports = [str(port) for port in settings.ports if isinstance(port, int)]
+    places = [str(path) for path in settings.ports if isinstance(path, str)]
+    if ports:
+        places.insert(0, f"{settings.address or 'all interfaces'}, port {', '.join(ports)}")
+    return ", ".join(places)
 
 
 def _backend() -> RunBackend:

@@ -250,13 +250,19 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
+UnixSocket = Annotated[str, Meta(pattern="^unix:/[^\\x00]+$")]
+Listener = Port | UnixSocket
 
 
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how HTTP is served."""
 
     ports: Annotated[
-        tuple[Port, ...], Meta(min_length=1, description="One backend process for each.")
+        tuple[Listener, ...],
+        Meta(
+            min_length=1,
+            description="TCP ports, and Unix sockets as `unix:/path`; a backend process for each.",
+        ),
     ] = (8000,)
     address: Annotated[
         str,
@@ -265,6 +271,16 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
             "with a configuration file."
         ),
     ] = "127.0.0.1"
+    unix_mode: Annotated[
+        str,
+        Meta(
+            pattern="^0?[0-7]{3}$",
+            description="Who may connect to the Unix sockets: their mode, in octal and in quotes.",
+        ),
+    ] = "0660"
+    unix_group: Annotated[
+        str | None, Meta(description="Group of the Unix sockets; else the process's own.")
+    ] = None
     no_keep_alive: Annotated[
         bool, Meta(description="Close each client connection after one request.")
     ] = False

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import ipaddress
+import os
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ ENVIRONMENT_PREFIX = "STATELESSD_"
 PUBLISHER = "statelessd.Publisher"
 ROUTE_CLASSES = (PUBLISHER, "statelessd.Stats", "statelessd.Dashboard")
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
+UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
 # What the original's frameworks (Tornado, tinman, clihelper) took and what has no
 # meaning here: named in a warning, for such a file has to start.
@@ -252,8 +254,11 @@ class _Reader:
     def _override(self, values: dict[str, Any], name: str, hint: Any, path: str) -> None:
         text: Any = self.overrides[path]
         variable = environment_name(path)
-        if _item_type(hint) is not None:
+        item = _item_type(hint)
+        if item is not None:
             text = _listed(text)
+            if int in map(_bare, typing.get_args(item)):  # beside text, where msgspec converts none
+                text = [int(part) if part.isdecimal() else part for part in text]
         elif typing.get_args(hint)[0] is bool:
             text = text.lower()
         try:
@@ -308,8 +313,12 @@ class _Reader:
     def _check_together(self, values: dict[str, Any]) -> None:
         """What one value alone does not show."""
         server = values["http_server"]
-        for port in sorted({p for p in server.ports if server.ports.count(p) > 1}):
-            self._error("HTTPServer.ports", f"has {port} more than once")
+        for listener in dict.fromkeys(server.ports):
+            if server.ports.count(listener) > 1:
+                self._error("HTTPServer.ports", f"has {listener} more than once")
+            path = str(listener).removeprefix("unix:")
+            if len(os.fsencode(path)) > UNIX_PATH_BYTES:
+                self._error("HTTPServer.ports", f"{path} is longer than {UNIX_PATH_BYTES} bytes")
         for i, network in enumerate(server.trusted_proxies):
             try:
                 ipaddress.ip_network(network, strict=False)
@@ -364,6 +373,10 @@ def _item_type(hint: Any) -> Any:
     """Of what a list holds, with its bounds; None when the setting is no list."""
     base = typing.get_args(hint)[0]
     return typing.get_args(base)[0] if typing.get_origin(base) is tuple else None
+
+
+def _bare(hint: Any) -> Any:
+    return getattr(hint, "__origin__", hint)
 
 
 def _optional(hint: Any) -> bool:

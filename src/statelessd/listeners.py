@@ -1,11 +1,15 @@
-"""Listening sockets for the configured ports, bound before any process serves them."""
+"""Listening sockets, of TCP ports and Unix ones, bound before any process serves them."""
 
 import ctypes
+import grp
 import logging
+import os
 import socket
+import stat
 import struct
+from collections.abc import Mapping, Sequence
 
-from .config import HTTPServer
+from .config import HTTPServer, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -29,24 +33,71 @@ class ListenError(Exception):
     """A port cannot be listened on; the text says which and why."""
 
 
-def bind(settings: HTTPServer) -> dict[int, list[socket.socket]]:
+class UnixListener(socket.socket):
+    """A Unix socket, and the file that it is reached by."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = path
+        self._file: tuple[int, int] | None = None
+
+    def listen_at(self, mode: int, group: int) -> None:
+        """Nobody can connect before ``mode`` and ``group`` hold. Raises OSError."""
+        self.bind(self._path)
+        self._file = _identity(self._path)
+        os.chown(self._path, -1, group)
+        os.chmod(self._path, mode)  # noqa: PTH101 - as the others
+        self.listen(BACKLOG)
+
+    def remove(self) -> None:
+        """Remove the file, unless somebody else has put another one there."""
+        if self._file is not None and self._file == _identity(self._path):
+            os.unlink(self._path)  # noqa: PTH108 - as the others
+
+
+def name_of(listener: Listener) -> str:
+    """As it is told to people: ``port 8000``, ``unix:/run/statelessd.sock``."""
+    return f"port {listener}" if isinstance(listener, int) else listener
+
+
+def bind(settings: HTTPServer) -> dict[Listener, list[socket.socket]]:
     """The sockets of each port. Raises ListenError, with nothing left open.
 
     An empty address means all interfaces, by IPv4 and, where there is one, IPv6.
     """
-    bound: dict[int, list[socket.socket]] = {}
+    bound: dict[Listener, list[socket.socket]] = {}
     try:
-        for port in settings.ports:
-            sockets = bound.setdefault(port, [])
-            for family, address in _addresses(settings.address, port):
-                sockets.append(_listen(family, address))
+        for listener in settings.ports:
+            sockets = bound.setdefault(listener, [])
+            if isinstance(listener, int):
+                for family, address in _addresses(settings.address, listener):
+                    sockets.append(_listen(family, address))
+            else:
+                _listen_at(listener.removeprefix("unix:"), settings, sockets)
     except OSError as error:
-        for opened in bound.values():
-            for listener in opened:
-                listener.close()
-        where = settings.address or "all interfaces"
-        raise ListenError(f"cannot listen on port {port} of {where}: {error.strerror}") from error
+        close(bound)
+        where = name_of(listener)
+        if isinstance(listener, int):
+            where += f" of {settings.address or 'all interfaces'}"
+        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+    except ListenError:
+        close(bound)
+        raise
     return bound
+
+
+def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
+    """Close what ``bind`` opened, for whoever called it: the files of Unix sockets go too.
+
+    The files go first. Whoever connects meanwhile is told that there is none, and
+    asks again or elsewhere; those who wait in the queue are still taken by a
+    backend, which closes its own copy of the socket later.
+    """
+    for sockets in bound.values():
+        for each in sockets:
+            if isinstance(each, UnixListener):
+                each.remove()
+            each.close()
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
@@ -54,11 +105,14 @@ def hold_off(listeners: list[socket.socket]) -> None:
 
     Closing a listening socket resets what is in its queue, and something may
     always come in between the last accept and the close. A client whose SYN is
-    dropped sends it again after a second, perhaps to our successor.
+    dropped sends it again after a second, perhaps to our successor. To a Unix
+    socket nobody can connect by now: the parent has removed its file.
     """
     program = ctypes.create_string_buffer(_WITHOUT_SYN)
     option = struct.pack("HL", len(_WITHOUT_SYN) // 8, ctypes.addressof(program))
     for listener in listeners:
+        if listener.family == socket.AF_UNIX:
+            continue
         try:
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
         except OSError as error:  # a kernel without it
@@ -99,3 +153,50 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:
+    """Adds to ``sockets`` before anything can fail, so that nothing is left behind."""
+    group = _group_id(settings.unix_group, path)
+    _remove_stale(path)
+    listener = UnixListener(path)
+    sockets.append(listener)
+    listener.listen_at(int(settings.unix_mode, 8), group)
+
+
+def _group_id(name: str | None, path: str) -> int:
+    """-1 leaves it as it is."""
+    if name is None:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ListenError(f"cannot listen on unix:{path}: there is no group {name!r}") from None
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a process that ended without doing so."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ListenError(f"cannot listen on unix:{path}: there is something, and no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            logger.info("%s is of a process that is gone: replacing it", path)
+            os.unlink(path)  # noqa: PTH108 - as the others
+            return
+        except BlockingIOError:
+            pass  # its queue is full: all the more somebody listens
+    raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

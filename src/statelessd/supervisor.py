@@ -1,4 +1,4 @@
-"""The parent: one backend process for each port, started, watched, and stopped in order.
+"""The parent: one backend process for each listener, started, watched, and stopped in order.
 
 It stays what it was started as (root, for low ports and the pidfile), does
 nothing but wait for signals, and has no event loop and no threads, so that
@@ -14,11 +14,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from .config import Config
+from . import listeners
+from .config import Config, Listener
+from .listeners import name_of
 
 logger = logging.getLogger(__name__)
 
-RunBackend = Callable[[Config, list[socket.socket], int], int]
+RunBackend = Callable[[Config, list[socket.socket], Listener], int]
 
 WATCHED = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before another start of a backend that died again
@@ -30,10 +32,10 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class _Child:
-    """One port, and the process that serves it."""
+    """One port or Unix socket, and the process that serves it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
         self.pid = 0  # 0: not running
         self.started_at = 0.0
         self.start_at = 0.0  # when to start (again)
@@ -47,7 +49,7 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        listeners: Mapping[int, list[socket.socket]],
+        bound: Mapping[Listener, list[socket.socket]],
         run_backend: RunBackend,
         *,
         user: str | None = None,
@@ -55,12 +57,12 @@ class Supervisor:
         reload_is_stop: bool = True,
     ) -> None:
         self._config = config
-        self._listeners = listeners
+        self._bound = bound
         self._run_backend = run_backend
         self._user = user
         self._private = private
         self._hangup_stops = reload_is_stop
-        self._children = [_Child(port) for port in listeners]
+        self._children = [_Child(listener) for listener in bound]
         self._stop_deadline = 0.0
         self._status = 0
 
@@ -89,32 +91,34 @@ class Supervisor:
         for child in self._children:
             if not child.pid and now >= child.start_at:
                 child.started_at = now
-                child.pid = self._fork(child.port, mask)
+                child.pid = self._fork(child.listener, mask)
 
-    def _fork(self, port: int, mask: set[int | signal.Signals]) -> int:
+    def _fork(self, listener: Listener, mask: set[int | signal.Signals]) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         status = 1
         try:
-            self._become_backend(port, parent, mask)
-            status = self._run_backend(self._config, self._listeners[port], port)
+            self._become_backend(listener, parent, mask)
+            status = self._run_backend(self._config, self._bound[listener], listener)
         except BaseException:
-            logger.exception("the backend on port %d failed", port)
+            logger.exception("the backend on %s failed", name_of(listener))
         finally:
             logging.shutdown()
             os._exit(status)
 
-    def _become_backend(self, port: int, parent: int, mask: set[int | signal.Signals]) -> None:
+    def _become_backend(
+        self, listener: Listener, parent: int, mask: set[int | signal.Signals]
+    ) -> None:
         # Ctrl-C reaches the whole group; the parent turns it into one orderly stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for other, listeners in self._listeners.items():
-            if other != port:
-                for listener in listeners:
-                    listener.close()
+        for other, sockets in self._bound.items():
+            if other != listener:
+                for each in sockets:
+                    each.close()
         for descriptor in self._private:
             os.close(descriptor)
         if self._user is not None:
@@ -139,7 +143,7 @@ class Supervisor:
     def _died(self, child: _Child, code: int) -> None:
         how = f"by signal {_signal_name(-code)}" if code < 0 else f"with status {code}"
         if self._stop_deadline:
-            logger.info("the backend on port %d ended %s", child.port, how)
+            logger.info("the backend on %s ended %s", name_of(child.listener), how)
             return
         now = time.monotonic()
         age = now - child.started_at
@@ -147,7 +151,8 @@ class Supervisor:
         child.failed_starts = child.failed_starts + 1 if age < AT_START else 0
         pause = 0.0 if child.deaths == 1 else FIRST_PAUSE * 2.0 ** (child.deaths - 2)
         child.start_at = now + min(pause, LONGEST_PAUSE)
-        logger.error("the backend on port %d ended %s; it is started again", child.port, how)
+        name = name_of(child.listener)
+        logger.error("the backend on %s ended %s; it is started again", name, how)
         if all(c.failed_starts >= ATTEMPTS for c in self._children):
             logger.critical("no backend could be started; the last one ended %s", how)
             self._status = 1
@@ -176,9 +181,7 @@ class Supervisor:
             drain = self._config.http_server.drain_timeout
             self._stop_deadline = time.monotonic() + drain + GRACE
             # Else whoever connects after the backends have closed theirs would wait in vain.
-            for listeners in self._listeners.values():
-                for listener in listeners:
-                    listener.close()
+            listeners.close(self._bound)
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)
@@ -186,7 +189,8 @@ class Supervisor:
     def _kill(self) -> None:
         for child in self._children:
             if child.pid:
-                logger.error("the backend on port %d did not stop in time; killing it", child.port)
+                name = name_of(child.listener)
+                logger.error("the backend on %s did not stop in time; killing it", name)
                 os.kill(child.pid, signal.SIGKILL)
         self._stop_deadline = time.monotonic() + GRACE
 

@@ -98,7 +98,7 @@ Logging: 5
         f"{path}: Application.rabbitmq.host: Expected str, got int",
         f"{path}: Application.rabbitmq.heartbeat: has no value",
         f"{path}: Application.publish: must be a mapping",
-        f"{path}: HTTPServer.ports[1]: Expected int, got str",
+        f"{path}: HTTPServer.ports[1]: Expected str matching regex",
         f"{path}: HTTPServer.ports[2]: Expected int >= 1",
         f"{path}: Routes[0]: there is no class statelessd.Stat (did you mean statelessd.Stats?)",
         f"{path}: Routes[1]: '/(a' is no regular expression",
@@ -116,6 +116,11 @@ Logging: 5
     [
         ("HTTPServer: {ports: [8000, 8000]}", "has 8000 more than once"),
         ("HTTPServer: {ports: []}", "length >= 1"),
+        ("HTTPServer: {ports: ['unix:/x', 'unix:/x']}", "has unix:/x more than once"),
+        ("HTTPServer: {ports: ['unix:x']}", "ports[0]: Expected str matching regex '^unix:/"),
+        (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "is longer than 107 bytes"),
+        ("HTTPServer: {unix_mode: rw}", "unix_mode: Expected str matching regex"),
+        ("HTTPServer: {unix_mode: '0888'}", "unix_mode: Expected str matching regex"),
         ("HTTPServer: {trusted_proxies: [here]}", "trusted_proxies[0]: 'here' does not appear"),
         ("a: [", "no valid YAML at line 1, column 5"),
         ("Daemon: {user: a, user: b}", "the key 'user' is given twice"),
@@ -175,6 +180,17 @@ def test_a_list_of_the_environment(text):
         8000,
         8001,
     )
+
+
+def test_unix_sockets_beside_ports(write):
+    text = "HTTPServer: {ports: [8000, 'unix:/run/a b.sock'], unix_mode: '0600', unix_group: adm}"
+    server = load(write(text), {}).config.http_server
+    assert server.ports == (8000, "unix:/run/a b.sock")
+    assert (server.unix_mode, server.unix_group) == ("0600", "adm")
+    given = {"STATELESSD_HTTPSERVER_PORTS": "8000,unix:/run/a b.sock"}
+    assert load(None, given).config.http_server.ports == server.ports
+    [error] = errors(None, {"STATELESSD_HTTPSERVER_PORTS": "70000,unix:/x"})
+    assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
 
 
 def test_settings_of_tornado_are_named_in_a_warning_and_do_no_harm(write):

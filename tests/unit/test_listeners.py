@@ -1,11 +1,14 @@
+import grp
+import os
 import socket
+import stat
 
 import msgspec
 import pytest
 from gateway import free_ports
 
 from statelessd.config import HTTPServer
-from statelessd.listeners import ListenError, bind
+from statelessd.listeners import ListenError, bind, close, hold_off, name_of
 
 
 @pytest.fixture
@@ -23,8 +26,8 @@ def bound():
         listener.close()
 
 
-def settings(address, *ports):
-    return msgspec.structs.replace(HTTPServer(), address=address, ports=tuple(ports))
+def settings(address, *ports, **others):
+    return msgspec.structs.replace(HTTPServer(), address=address, ports=tuple(ports), **others)
 
 
 def test_one_address(bound):
@@ -54,3 +57,106 @@ def test_a_port_in_use_is_named_and_leaves_nothing_open(bound):
 def test_an_address_of_another_machine_is_told():
     with pytest.raises(ListenError, match="Cannot assign requested address"):
         bind(settings("192.0.2.1", 8000))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_ipv6_alone(bound):
+    [port] = free_ports(1)
+    [listener] = bound(settings("::1", port))[port]
+    assert (listener.family, listener.getsockname()[:2]) == (socket.AF_INET6, ("::1", port))
+
+
+class TestUnixSockets:
+    @pytest.fixture
+    def place(self, tmp_path):
+        return f"unix:{tmp_path}/8000.sock"
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "8000.sock"
+
+    def test_beside_a_port(self, bound, place, path):
+        [port] = free_ports(1)
+        listeners = bound(settings("127.0.0.1", port, place))
+        assert list(listeners) == [port, place]
+        [listener] = listeners[place]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert listener.getsockname() == str(path)
+
+    @pytest.mark.parametrize(("text", "mode"), [("0660", 0o660), ("600", 0o600), ("0666", 0o666)])
+    def test_its_mode_whatever_the_umask(self, bound, place, path, text, mode):
+        before = os.umask(0o077)
+        try:
+            bound(settings("", place, unix_mode=text))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+    def test_its_group(self, bound, place, path):
+        group = grp.getgrgid(os.getgroups()[-1] if os.getgroups() else os.getgid())
+        bound(settings("", place, unix_group=group.gr_name))
+        assert path.stat().st_gid == group.gr_gid
+
+    def test_an_unknown_group_is_named_and_nothing_is_left(self, place, path):
+        with pytest.raises(ListenError, match=f"{place}: there is no group 'no-such-group'"):
+            bind(settings("", place, unix_group="no-such-group"))
+        assert not path.exists()
+
+    def test_one_that_nobody_listens_on_is_replaced(self, bound, place, path):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+            dead.listen()
+        bound(settings("", place))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    @pytest.mark.parametrize("waiting", [0, 1])
+    def test_one_that_somebody_listens_on_is_refused(self, place, path, waiting):
+        with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as client:
+            live.bind(str(path))
+            live.listen(0)
+            if waiting:  # its queue is full
+                client.connect(str(path))
+            with pytest.raises(ListenError, match="somebody listens there already"):
+                bind(settings("", place))
+            assert path.exists()
+
+    def test_a_path_that_is_no_socket_is_refused_and_kept(self, place, path):
+        path.write_text("precious")
+        with pytest.raises(ListenError, match="there is something, and no socket"):
+            bind(settings("", place))
+        assert path.read_text() == "precious"
+
+    def test_a_directory_that_is_not_there(self, tmp_path):
+        with pytest.raises(ListenError, match="nowhere/x: No such file or directory"):
+            bind(settings("", f"unix:{tmp_path}/nowhere/x"))
+
+    def test_a_failure_removes_those_before_it(self, place, path, tmp_path):
+        with pytest.raises(ListenError):
+            bind(settings("", place, f"unix:{tmp_path}/nowhere/x"))
+        assert not path.exists()
+
+    def test_closing_removes_the_file(self, place, path):
+        close(bind(settings("", place)))
+        assert not path.exists()
+
+    def test_a_file_of_somebody_else_is_not_removed(self, bound, place, path):
+        ours = bind(settings("", place))
+        path.unlink()
+        bound(settings("", place))
+        close(ours)
+        assert path.exists()
+
+    def test_no_one_is_held_off_by_a_filter(self, bound, place, path):
+        [listener] = bound(settings("", place))[place]
+        hold_off([listener])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"x")
+            with listener.accept()[0] as accepted:
+                assert accepted.recv(1) == b"x"
+
+
+def test_names():
+    assert [name_of(each) for each in (8000, "unix:/x")] == ["port 8000", "unix:/x"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..broker.publisher import Publisher
-from ..config import HTTPServer
+from ..config import HTTPServer, Listener
 from ..config import Publish as PublishSettings
 from ..message import Credentials, Outcome
 from . import response
@@ -17,7 +17,7 @@ from .access import AccessLog
 from .defaults import defaults_of
 from .errors import RequestError
 from .origins import Origins
-from .peers import Headers, Peers
+from .peers import UNIX_SOCKET, Headers, Peers
 from .request import parse_authorization, wait_seconds
 from .router import Router
 from .statistics import RequestStatistics
@@ -48,7 +48,7 @@ class Gateway:
         http_server: HTTPServer,
         publish: PublishSettings,
         *,
-        port: int,
+        port: Listener,
         publisher: Publisher,
         router: Router,
         statistics: RequestStatistics,
@@ -99,16 +99,20 @@ class Gateway:
             self._credentials[digest] = found
         return found
 
-    def check_guest(self, credentials: Credentials, peer: str, headers: Headers) -> None:
+    def check_guest(
+        self, credentials: Credentials, client: tuple[str, int] | None, headers: Headers
+    ) -> None:
         """RabbitMQ lets ``guest`` in over loopback only, and we are loopback to it.
 
-        Raises RequestError.
+        ``client``: the peer's address and port; None over a Unix socket, or where
+        it was gone before it was looked at. Raises RequestError.
         """
-        if (
-            credentials.username == "guest"
-            and not self.publish.allow_remote_guest
-            and not self.peers.is_loopback(peer, headers)
-        ):
+        if credentials.username != "guest" or self.publish.allow_remote_guest:
+            return
+        peer = client[0] if client is not None else ""
+        if isinstance(self.port, str):
+            peer = UNIX_SOCKET
+        if not self.peers.is_loopback(peer, headers):
             raise RequestError(
                 Outcome.FORBIDDEN, "The user guest may publish from this machine only."
             )

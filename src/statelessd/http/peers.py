@@ -6,15 +6,22 @@ from collections.abc import Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 """All of a request's, names in lower case; one name may come several times."""
 
-UNIX_SOCKET = "::1"
-"""Stands for the address of a client that came over a Unix socket: it is on this machine."""
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+UNIX_SOCKET = "unix:"
+"""In place of a peer's address: it is on this machine, and whoever may open the file is trusted.
+
+No header can say so: what they say counts only where it is an IP address.
+"""
+
+
 class Peers:
-    """``xheaders``: believe ``X-Real-IP`` and ``X-Forwarded-For`` from ``trusted_proxies``."""
+    """``xheaders``: believe ``X-Real-IP`` and ``X-Forwarded-For`` from ``trusted_proxies``.
+
+    And from Unix sockets, where a ``peer`` is UNIX_SOCKET.
+    """
 
     def __init__(self, *, xheaders: bool, trusted_proxies: tuple[str, ...]) -> None:
         self._xheaders = xheaders
@@ -52,10 +59,12 @@ class Peers:
         found = [self.client(peer, headers)]
         if self._xheaders and self._is_trusted(peer):
             found.append(self._forwarded(peer, headers))
-        addresses = [_address(text) for text in found]
+        addresses = [_address(text) for text in found if text != UNIX_SOCKET]
         return all(address is not None and address.is_loopback for address in addresses)
 
     def _is_trusted(self, text: str) -> bool:
+        if text == UNIX_SOCKET:
+            return True
         address = _address(text)
         return address is not None and any(
             address in network for network in self._trusted if network.version == address.version

@@ -24,7 +24,6 @@ from .cycle import PublishCycle
 from .defaults import inherited
 from .errors import RequestError, bad_request
 from .gateway import Gateway
-from .peers import UNIX_SOCKET
 from .request import read_message
 
 logger = logging.getLogger(__name__)
@@ -275,8 +274,7 @@ class GatewayProtocol(Answering):
 
     def _check_guest(self, credentials: Credentials) -> None:
         if not self._guest_may or self.gateway.http_server.xheaders:
-            peer = self.client[0] if self.client is not None else UNIX_SOCKET
-            self.gateway.check_guest(credentials, peer, self.headers)
+            self.gateway.check_guest(credentials, self.client, self.headers)
             self._guest_may = True
 
     def _begin_page(self) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from statelessd.http.peers import Peers
+from statelessd.http.peers import UNIX_SOCKET, Peers
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -54,6 +54,27 @@ def test_loopback(peer, expected):
 def test_a_client_is_not_taken_to_be_near_for_want_of_knowledge(headers):
     peers = Peers(xheaders=True, trusted_proxies=LOOPBACK)
     assert not peers.is_loopback("127.0.0.1", headers)
+
+
+def test_a_unix_socket_is_near_and_trusted():
+    peers = Peers(xheaders=True, trusted_proxies=())
+    assert peers.is_loopback(UNIX_SOCKET, [])
+    assert peers.client(UNIX_SOCKET, [(b"x-real-ip", b"192.0.2.1")]) == "192.0.2.1"
+    for name in (b"x-real-ip", b"x-forwarded-for"):
+        assert not peers.is_loopback(UNIX_SOCKET, [(name, b"192.0.2.1")])
+        assert peers.is_loopback(UNIX_SOCKET, [(name, b"127.0.0.1")])
+
+
+def test_no_header_says_that_it_is_a_unix_socket():
+    peers = Peers(xheaders=True, trusted_proxies=LOOPBACK)
+    for name in (b"x-real-ip", b"x-forwarded-for"):
+        for peer in ("127.0.0.1", UNIX_SOCKET):
+            assert not peers.is_loopback(peer, [(name, UNIX_SOCKET.encode())])
+
+
+def test_without_xheaders_a_unix_socket_is_near_whatever_the_headers_say():
+    peers = Peers(xheaders=False, trusted_proxies=())
+    assert peers.is_loopback(UNIX_SOCKET, [(b"x-real-ip", b"192.0.2.1")])
 
 
 def test_a_near_client_behind_a_near_proxy():

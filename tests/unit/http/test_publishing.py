@@ -223,6 +223,21 @@ class TestEarlyAnswers:
 
 
 class TestGuest:
+    @edge_test()
+    async def test_guest_of_a_peer_that_cannot_be_looked_at_is_refused(self, edge):
+        client = await edge.connect()
+        await edge.until(lambda: edge.state.connections)
+        [connection] = edge.state.connections
+        connection.client = None  # as when it was reset before it was accepted
+        client.send(post())
+        assert (await client.answer()).status == 403
+        assert not edge.publisher.published
+
+    @edge_test()
+    async def test_guest_over_a_unix_socket_is_near(self, edge):
+        edge.gateway.port = "unix:/run/x.sock"
+        assert (await edge.ask(post())).status == 204
+
     @edge_test(xheaders=True)
     async def test_guest_from_afar_is_refused(self, edge):
         near = await edge.ask(post(headers=AUTH + FORM + b"X-Real-IP: 127.0.0.1\r\n"))

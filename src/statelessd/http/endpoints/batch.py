@@ -21,7 +21,6 @@ from ..defaults import Inherited, inherited
 from ..errors import RequestError, bad_request
 from ..gateway import Gateway
 from ..items import JSON, id_of, read_item
-from ..peers import UNIX_SOCKET
 from ..request import Target, decode_target
 from .page import Page, problem_response
 
@@ -125,8 +124,7 @@ class _Request:
         gateway, headers = self._gateway, self._headers
         gateway.origins.check(headers)
         credentials = gateway.credentials(headers.get(b"authorization"))
-        peer = self._scope["client"][0] if self._scope["client"] else UNIX_SOCKET
-        gateway.check_guest(credentials, peer, self._scope["headers"])
+        gateway.check_guest(credentials, self._scope["client"], self._scope["headers"])
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise bad_request("A batch must not have a Content-Encoding.")
         return credentials
