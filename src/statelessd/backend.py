@@ -21,6 +21,7 @@ from .http.gateway import Gateway
 from .http.protocol import GatewayProtocol
 from .http.statistics import RequestStatistics
 from .message import Outcome
+from .tls import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class _Server(uvicorn.Server):
 
 
 class Backend:
-    """Serves one listener until ``stop``."""
+    """Serves one listener until ``stop``; with a ``certificate`` over TLS."""
 
     def __init__(
         self,
@@ -52,9 +53,11 @@ class Backend:
         sockets: list[socket.socket],
         listener: Listener,
         loop: asyncio.AbstractEventLoop,
+        certificate: Certificate | None = None,
     ) -> None:
         application, http_server = config.application, config.http_server
         self._listeners = sockets
+        self._certificate = certificate
         self._loop = loop
         self.publisher = Publisher(
             application.rabbitmq,
@@ -89,6 +92,7 @@ class Backend:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
             )
         )
         self._stopping: asyncio.Task[None] | None = None
@@ -132,7 +136,7 @@ class Backend:
         await asyncio.sleep(HANDSHAKES)
         for server in self._server.servers:
             server.close()
-        await self._until(lambda: not any(c.has_not_asked for c in self.connections))
+        await self._until(lambda: not self._awaits_first_requests())
         for connection in list(self.connections):
             connection.end_stream(SHUTTING_DOWN)
         # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
@@ -148,6 +152,11 @@ class Backend:
             if not connection.has_pending():
                 connection.transport.close()
 
+    def _awaits_first_requests(self) -> bool:
+        return any(c.has_not_asked for c in self.connections) or (
+            self._certificate is not None and self._certificate.is_shaking_hands
+        )
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         patience = min(self._loop.time() + LAST_REQUESTS, self._drained_by)
         while (  # noqa: ASYNC110 - what it waits for has no event
@@ -162,13 +171,26 @@ class Backend:
                 self.gateway.sweep(self.connections)
             except Exception:  # the clients' time-outs must outlive it
                 logger.exception("looking at the clients' time-outs failed")
+            if self._certificate is not None:
+                self._certificate.refresh(self._loop.time())
 
 
-def run(config: Config, sockets: list[socket.socket], listener: Listener) -> int:
-    """Serve ``listener`` on sockets that are bound already; the process's exit status."""
+def run(
+    config: Config,
+    sockets: list[socket.socket],
+    listener: Listener,
+    certificate: Certificate | None = None,
+) -> int:
+    """Serve ``listener`` on sockets that are bound already; the process's exit status.
+
+    ``certificate`` was loaded by the parent, which may be allowed to read what we are not.
+    """
+    if isinstance(listener, str):
+        certificate = None  # who may open a Unix socket is on this machine
 
     async def main() -> None:
-        await Backend(config, sockets, listener, asyncio.get_running_loop()).serve()
+        loop = asyncio.get_running_loop()
+        await Backend(config, sockets, listener, loop, certificate).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

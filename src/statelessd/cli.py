@@ -1,6 +1,7 @@
 """Arguments -> Config -> supervisor."""
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from .daemon import DaemonError, PidFile, check_user, detach
 from .descriptors import make_room
 from .listeners import ListenError, bind
 from .supervisor import RunBackend, Supervisor
+from .tls import Certificate, TlsError
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except logs.LoggingError as error:
         _complain(f"{options.config}: Logging: {error}")
+        return USAGE
+    except TlsError as error:  # valid a moment ago
+        _complain(str(error))
         return USAGE
     except (ListenError, DaemonError) as error:
         _complain(str(error))
@@ -61,12 +66,14 @@ def _run_in_foreground(config: Config) -> int:
         logs.logger.warning(
             "running as root: in the foreground Daemon.user and Daemon.pidfile do not apply"
         )
-    return _supervise(config, Supervisor(config, bind(config.http_server), _backend()))
+    backend = _backend(config)
+    return _supervise(config, Supervisor(config, bind(config.http_server), backend))
 
 
 def _run_as_daemon(config: Config) -> int:
     user = config.daemon.user
     check_user(user)
+    backend = _backend(config)
     pidfile = None
     if config.daemon.pidfile is not None:
         pidfile = PidFile(Path(config.daemon.pidfile))
@@ -75,7 +82,7 @@ def _run_as_daemon(config: Config) -> int:
     supervisor = Supervisor(
         config,
         listeners,
-        _backend(),
+        backend,
         user=user,
         private=() if pidfile is None else (pidfile.descriptor,),
         reload_is_stop=False,
@@ -110,11 +117,13 @@ def _places(settings: HTTPServer) -> str:
     return ", ".join(places)
 
 
-def _backend() -> RunBackend:
+def _backend(config: Config) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
     from .backend import run  # noqa: PLC0415
 
-    return run
+    tls = config.http_server.tls
+    certificate = None if tls.certificate is None else Certificate(tls)
+    return functools.partial(run, certificate=certificate)
 
 
 def _complain(line: str) -> None:

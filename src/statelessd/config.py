@@ -4,7 +4,7 @@
 ``config_report`` prints them and writes docs/configuration.md.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -254,6 +254,25 @@ UnixSocket = Annotated[str, Meta(pattern="^unix:/[^\\x00]+$")]
 Listener = Port | UnixSocket
 
 
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS for the TCP ports."""
+
+    certificate: Annotated[
+        str | None,
+        Meta(
+            description="PEM file with the certificate, then those up to its authority. "
+            "With it all TCP ports speak TLS; a changed file is taken up."
+        ),
+    ] = None
+    key: Annotated[
+        str | None,
+        Meta(description="PEM file with its private key; else that is in the certificate's file."),
+    ] = None
+    minimum_version: Annotated[
+        Literal["1.2", "1.3"], Meta(description="The oldest version of TLS that is spoken.")
+    ] = "1.2"
+
+
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how HTTP is served."""
 
@@ -281,6 +300,7 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     unix_group: Annotated[
         str | None, Meta(description="Group of the Unix sockets; else the process's own.")
     ] = None
+    tls: Tls = Tls()
     no_keep_alive: Annotated[
         bool, Meta(description="Close each client connection after one request.")
     ] = False

@@ -8,12 +8,13 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import yaml
 
 from .config import SECTIONS, Config, Route
+from .tls import TlsError, check
 
 ENVIRONMENT_PREFIX = "STATELESSD_"
 PUBLISHER = "statelessd.Publisher"
@@ -46,6 +47,7 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Application.paths": frozenset({"translations"}),
     "Application.rabbitmq": frozenset({"username", "password", "virtual_host"}),
 }  # fmt: skip
+TLS_OF_TORNADO = frozenset({"ssl_options", "certfile", "keyfile"})
 
 
 class ConfigError(Exception):
@@ -91,6 +93,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
 def _absolute(config: Config) -> Config:
     """Relative paths start where the command was started, also after a daemon has moved to /."""
     daemon, paths = config.daemon, config.application.paths
+    server, tls = config.http_server, config.http_server.tls
     base = Path.cwd() / (paths.base or "")
     replace = msgspec.structs.replace
     return replace(
@@ -103,6 +106,14 @@ def _absolute(config: Config) -> Config:
                 base=paths.base and str(base),
                 static=paths.static and str(base / paths.static),
                 templates=paths.templates and str(base / paths.templates),
+            ),
+        ),
+        http_server=replace(
+            server,
+            tls=replace(
+                tls,
+                certificate=tls.certificate and str(Path.cwd() / tls.certificate),
+                key=tls.key and str(Path.cwd() / tls.key),
             ),
         ),
     )
@@ -228,12 +239,15 @@ class _Reader:
             self.warnings.append(
                 f"{self._file}: without a meaning here and ignored: "
                 + ", ".join(f"{path}.{name}" for name in meaningless)
+                + (" (TLS is HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
             )
         for name in sorted(str(n) for n in names if str(n) not in meaningless):
             self._error(f"{path}.{name}", f"unknown key{nearest(name, known)}")
 
     def _convert(self, values: dict[str, Any], name: str, hint: Any, value: Any, path: str) -> None:
         self.sources[path] = "file"
+        if isinstance(value, float) and typing.get_origin(typing.get_args(hint)[0]) is Literal:
+            value = str(value)  # 1.2 without quotes is a number to YAML
         errors = len(self.errors)
         item = _item_type(hint)
         if item is not None and isinstance(value, list):
@@ -324,6 +338,11 @@ class _Reader:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
                 self._error(f"HTTPServer.trusted_proxies[{i}]", f"{error}")
+        if server.tls.certificate is not None or server.tls.key is not None:
+            try:
+                check(server.tls)
+            except TlsError as error:
+                self._error(f"HTTPServer.tls.{error.setting}", error.reason)
 
 
 def _listed(text: str) -> list[str]:

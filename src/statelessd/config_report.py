@@ -133,6 +133,8 @@ def _default(path: str, default: Any) -> str:
 
 def _allowed(base: Any, meta: msgspec.Meta) -> str:
     words = {bool: "`true` or `false`", int: "integer", float: "number", str: "text"}
+    if typing.get_origin(base) is typing.Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(base))
     kind = words.get(base) or ("list" if typing.get_origin(base) is tuple else "text")
     bounds = [
         f"{sign} {bound:g}" if bound < 10_000 else f"{sign} {bound}"

@@ -1,5 +1,6 @@
 """A real statelessd in a process of its own, against a broker, for as long as a test needs it."""
 
+import itertools
 import os
 import signal
 import socket
@@ -23,17 +24,31 @@ def free_ports(count):
             probe.close()
 
 
-class GatewayProcess:
-    """``settings``: sections of the YAML file, merged over what the tests need."""
+_numbers = itertools.count()
 
-    def __init__(self, directory, broker, settings=None, *, ports=1, arguments=(), cwd=None):
+
+class GatewayProcess:
+    """``settings``: sections of the YAML file, merged over what the tests need.
+
+    ``unix``: paths of Unix sockets, beside the ports. ``ca``: whom to trust when
+    the settings have a certificate.
+    """
+
+    def __init__(
+        self, directory, broker, settings=None, *, ports=1, unix=(), ca=None, arguments=(), cwd=None
+    ):
         self.ports = free_ports(ports)
-        self.log = directory / f"gateway-{self.ports[0]}.log"
-        self.config = directory / f"gateway-{self.ports[0]}.yml"
+        name = next(_numbers)
+        self.log = directory / f"gateway-{name}.log"
+        self.config = directory / f"gateway-{name}.yml"
         document = {
             "Application": {"rabbitmq": {"host": broker.host, "port": broker.amqp_port}},
-            "HTTPServer": {"address": "127.0.0.1", "ports": self.ports},
+            "HTTPServer": {
+                "address": "127.0.0.1",
+                "ports": [*self.ports, *(f"unix:{path}" for path in unix)],
+            },
         }
+        self.ca = ca
         self.config.write_text(yaml.safe_dump(_merged(document, settings or {})))
         self._arguments = arguments
         self._cwd = cwd
@@ -43,33 +58,52 @@ class GatewayProcess:
     def url(self):
         return self.url_of(self.ports[0])
 
-    @staticmethod
-    def url_of(port):
-        return f"http://127.0.0.1:{port}"
+    def url_of(self, port):
+        scheme = "http" if self.ca is None else "https"
+        return f"{scheme}://127.0.0.1:{port}"
 
     @property
     def port(self):
         return self.ports[0]
 
     def start(self):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STATELESSD_")}
+        told = self.text.count("listening on ") if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "statelessd", "-c", self.config, *self._arguments],
+                self._command(*self._arguments),
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment(),
                 cwd=self._cwd,
             )
+        if not self.ports:
+            wait_until(lambda: self.text.count("listening on ") > told, what="it to listen")
         for port in self.ports:
             wait_until(lambda port=port: self._serves(port), what=f"port {port} to answer")
         return self
+
+    def run(self, *arguments):
+        """It, with these arguments, until it ends by itself."""
+        return subprocess.run(
+            self._command(*arguments),
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            timeout=20,
+            check=False,
+        )
+
+    def _command(self, *arguments):
+        return [sys.executable, "-m", "statelessd", "-c", self.config, *arguments]
+
+    def _environment(self):
+        return {k: v for k, v in os.environ.items() if not k.startswith("STATELESSD_")}
 
     def _serves(self, port):
         if self.process.poll() is not None:
             raise AssertionError(f"statelessd ended:\n{self.log.read_text()}")
         try:
-            return requests.get(f"{self.url_of(port)}/stats", timeout=2).ok
+            return self._get(f"{self.url_of(port)}/stats", 2).ok
         except requests.ConnectionError:
             return False
 
@@ -84,7 +118,19 @@ class GatewayProcess:
         return self.log.read_text()
 
     def stats(self):
-        return requests.get(f"{self.url}/stats", timeout=5).json()
+        return self._get(f"{self.url}/stats", 5).json()
+
+    def _get(self, url, timeout):
+        with self.client() as session:
+            return session.get(url, timeout=timeout)
+
+    def client(self):
+        """A session of requests that trusts ``ca``."""
+        session = requests.Session()
+        if self.ca is not None:
+            session.trust_env = False  # REQUESTS_CA_BUNDLE would come before ours
+            session.verify = str(self.ca)
+        return session
 
     def raw(self, request):
         """Send bytes that a client library would not; all that comes back until the end."""

@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from certificates import Authority
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,6 +120,8 @@ Logging: 5
         ("HTTPServer: {ports: ['unix:/x', 'unix:/x']}", "has unix:/x more than once"),
         ("HTTPServer: {ports: ['unix:x']}", "ports[0]: Expected str matching regex '^unix:/"),
         (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "is longer than 107 bytes"),
+        ("HTTPServer: {tls: {key: /x}}", "HTTPServer.tls.certificate: is needed"),
+        ("HTTPServer: {tls: {minimum_version: '1.1'}}", "minimum_version: Invalid enum value"),
         ("HTTPServer: {unix_mode: rw}", "unix_mode: Expected str matching regex"),
         ("HTTPServer: {unix_mode: '0888'}", "unix_mode: Expected str matching regex"),
         ("HTTPServer: {trusted_proxies: [here]}", "trusted_proxies[0]: 'here' does not appear"),
@@ -193,13 +196,26 @@ def test_unix_sockets_beside_ports(write):
     assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
 
 
+def test_tls(write, tmp_path):
+    authority = Authority(tmp_path)
+    text = "HTTPServer: {tls: {certificate: certificate.pem, key: key.pem, minimum_version: 1.3}}"
+    tls = load(write(text), {}).config.http_server.tls
+    assert (tls.certificate, tls.key) == (str(authority.certificate), str(authority.key))
+    assert tls.minimum_version == "1.3"
+    authority.key.unlink()
+    path = write(text)
+    [error] = errors(path)
+    assert error.startswith(f"{path}: HTTPServer.tls.key: ")
+    assert error.endswith("key.pem cannot be read: No such file or directory")
+
+
 def test_settings_of_tornado_are_named_in_a_warning_and_do_no_harm(write):
     loaded = load(
         write("Application: {gzip: true, cookie_secret: x}\nHTTPServer: {ssl_options: {}}"), {}
     )
     text = "\n".join(loaded.warnings)
     assert "Application.cookie_secret, Application.gzip" in text
-    assert "HTTPServer.ssl_options" in text
+    assert "HTTPServer.ssl_options (TLS is HTTPServer.tls)" in text
 
 
 def test_xsrf_cookies_are_not_ignored_without_a_word(write):

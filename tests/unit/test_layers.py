@@ -8,7 +8,7 @@ import pytest
 # From the bottom up: a module may import from its own rank and from those below.
 RANKS = [
     {"statelessd.amqp"},
-    {"statelessd", "statelessd.message", "statelessd.config"},
+    {"statelessd", "statelessd.message", "statelessd.config", "statelessd.tls"},
     {"statelessd.config_loader", "statelessd.logs", "statelessd.listeners"},
     {"statelessd.config_report", "statelessd.broker"},
     {"statelessd.http"},

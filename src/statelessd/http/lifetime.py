@@ -53,7 +53,7 @@ class ClientConnection(HttpToolsProtocol):
         waiting = self._waiting()
         if waiting is Waiting.REQUEST or self.has_not_asked:
             if not self._has_unread():  # else its last answer will end it
-                self.transport.close()
+                self._say_goodbye(False)
         elif waiting is not Waiting.HEAD and self.cycle is not None:
             if not self._deaf:  # else its end is on its way, and not an abrupt one
                 self.cycle.keep_alive = False
@@ -85,6 +85,8 @@ class ClientConnection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or self._deaf or self._in_head or not self.has_pending():
             return False
+        if self.scheme == "https":
+            return False  # asyncio's TLS ends both directions at once
         if self._is_incomplete(cycle):
             return False
         cycle.keep_alive = False  # the last one: there will be no request behind it
@@ -132,7 +134,7 @@ class ClientConnection(HttpToolsProtocol):
     def _waiting(self) -> Waiting:
         if self._goodbye:
             return Waiting.GOODBYE
-        if self.flow.write_paused:
+        if self.flow.write_paused or self.transport.is_closing():
             return Waiting.READER
         if self.flow.read_paused:
             return Waiting.ANSWER  # what is late now is late by our doing
@@ -147,7 +149,7 @@ class ClientConnection(HttpToolsProtocol):
             Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
         )
         if waiting is Waiting.REQUEST or self.has_not_asked:
-            self.transport.close()  # nothing was asked
+            self._say_goodbye(False)  # nothing was asked
         elif waiting in (Waiting.HEAD, Waiting.BODY):
             self.refuse(late)
         else:
@@ -157,12 +159,12 @@ class ClientConnection(HttpToolsProtocol):
         """Close; where the client may still be sending, after reading what it sends.
 
         Closing a socket with unread data resets it, and the client would lose
-        the answer (RFC 9112 section 9.6).
+        the answer (RFC 9112 section 9.6). Over TLS that is what a close does: it says
+        close_notify, and reads on until the client has said it as well, or hung up.
         """
-        self._deaf = True
+        self._deaf = self._goodbye = True
         self.flow.resume_reading()
         if unread and self.transport.can_write_eof():
-            self._goodbye = True
             self.transport.write_eof()
         else:
             self.transport.close()

@@ -323,7 +323,7 @@ class GatewayProtocol(Answering):
                 return
         if cycle.response_complete and self.gateway.draining:
             cycle.keep_alive = False
-            self.transport.close()  # it was answered before it was read
+            self._say_goodbye(False)  # it was answered before it was read
 
     # Answers
 

@@ -1,0 +1,354 @@
+"""Where clients come in: TLS, Unix sockets, IPv6, with the clients that people use."""
+
+import contextlib
+import functools
+import grp
+import http.client
+import os
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+import clients
+import pytest
+import requests
+from certificates import Authority
+from clients import HEADERS, REQUEST, Clients, UnixConnection, unix_socket
+from gateway import GatewayProcess, free_ports
+from nginx import nginx
+from waiting import wait_until
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def start_tls(start_gateway, authority):
+    def start(minimum_version="1.2", **http_server):
+        tls = {**authority.settings, "minimum_version": minimum_version}
+        settings = {"HTTPServer": {"tls": tls, **http_server}}
+        return start_gateway(settings, ca=authority.ca)
+
+    return start
+
+
+@pytest.fixture
+def path():
+    """Of a Unix socket; short, as such paths have to be."""
+    directory = Path(tempfile.mkdtemp(prefix="statelessd-"))
+    yield directory / "8000.sock"
+    shutil.rmtree(directory)
+
+
+def curl(*arguments, given=b""):
+    """The status that curl was told; it has to be content with how it was told."""
+    done = subprocess.run(
+        ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def publish(*arguments, url, user="guest:guest"):
+    return curl("-d", "body=hi", "-u", user, *arguments, f"{url}/test/test/k")
+
+
+def trusting(authority, **versions):
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    for name, version in versions.items():
+        setattr(context, name, version)
+    return context
+
+
+@contextlib.contextmanager
+def handshake(port, context):
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        yield connection
+
+
+class TestTLS:
+    def test_a_publish(self, start_tls, authority, queue):
+        gateway = start_tls()
+        url = f"{gateway.url}/test/{queue.name}/k"
+        assert curl("--cacert", authority.ca, "-d", "body=hi", "-u", "guest:guest", url) == 204
+        assert queue.bodies() == [b"hi"]
+        with pytest.raises(requests.ConnectionError):  # it speaks nothing else
+            requests.get(f"http://127.0.0.1:{gateway.port}/stats", timeout=5)
+
+    def test_a_connection_is_kept(self, start_tls):
+        gateway = start_tls()
+        with gateway.client() as session:
+            for _ in range(5):
+                assert gateway.publish("/test/test/k", session=session, data={"body": "x"}).ok
+            [pool] = session.get_adapter(gateway.url).poolmanager.pools._container.values()
+            assert (pool.num_connections, pool.num_requests) == (1, 5)
+
+    def test_pages_know_that_they_come_over_tls(self, start_tls):
+        assert start_tls().stats()["requests"]["method.GET"] >= 1
+
+    def test_older_versions_are_refused(self, start_tls, authority):
+        gateway = start_tls("1.3")
+        with handshake(gateway.port, trusting(authority)) as connection:
+            assert connection.version() == "TLSv1.3"
+        old = trusting(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+        with pytest.raises(ssl.SSLError), handshake(gateway.port, old):
+            pass
+
+    def test_1_2_is_the_oldest_by_default(self, start_tls, authority):
+        gateway = start_tls()
+        context = trusting(authority, maximum_version=ssl.TLSVersion.TLSv1_2)
+        with handshake(gateway.port, context) as connection:
+            assert connection.version() == "TLSv1.2"
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises(ssl.SSLError), handshake(gateway.port, context):
+            pass
+
+    def test_a_changed_certificate_is_taken_up_and_a_broken_one_is_not(self, start_tls, authority):
+        gateway = start_tls()
+
+        def shown():
+            return ssl.get_server_certificate(("127.0.0.1", gateway.port), timeout=5).split()
+
+        first = authority.certificate.read_text().split()
+        with handshake(gateway.port, trusting(authority)) as old_connection:
+            assert shown() == first
+            second = authority.issue().split()
+            wait_until(lambda: shown() == second, what="the new certificate")
+            authority.certificate.write_text("garbage")
+            wait_until(lambda: "the certificate stays as it was" in gateway.text)
+            assert shown() == second
+            third = authority.issue().split()
+            wait_until(lambda: shown() == third, what="the next certificate")
+            old_connection.sendall(REQUEST)
+            assert old_connection.recv(100).startswith(b"HTTP/1.1 204")
+        assert gateway.text.count("the certificate stays as it was") == 1
+
+    @pytest.mark.parametrize("version", ["1.2", "1.3"])
+    @pytest.mark.parametrize(("user", "status"), [("guest:guest", 413), (":", 401)])
+    def test_an_early_answer_reaches_curl(self, start_tls, authority, version, user, status):
+        gateway = start_tls()
+        for _ in range(5):
+            arguments = ["--cacert", authority.ca, "-u", user, "-H", "Expect:"]
+            arguments += ["--tls-max", version, "--data-binary", "@-"]
+            url = f"{gateway.url}/test/test/k"
+            assert curl(*arguments, url, given=b"x" * (30 * MIB)) == status
+        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
+
+    @pytest.mark.parametrize(("password", "status"), [("guest", 413), (None, 401)])
+    def test_an_early_answer_reaches_requests(self, start_tls, password, status):
+        gateway = start_tls()
+        auth = None if password is None else ("guest", password)
+        for _ in range(5):
+            with gateway.client() as session:
+                url = f"{gateway.url}/test/test/k"
+                answer = session.post(url, data=b"x" * (30 * MIB), auth=auth, timeout=20)
+            assert answer.status_code == status
+
+    def test_a_chunked_body_that_grows_too_large(self, start_tls, authority):
+        gateway = start_tls()
+        arguments = ["--cacert", authority.ca, "-u", "guest:guest", "-H", "Expect:", "-T", "-"]
+        url = f"{gateway.url}/test/test/k"
+        assert curl("-X", "POST", *arguments, url, given=b"x" * (30 * MIB)) == 413
+
+    def test_a_client_that_says_nothing_more_does_not_hold_up_a_stop(self, start_tls, authority):
+        gateway = start_tls()
+        with handshake(gateway.port, trusting(authority)) as idle:
+            idle.sendall(REQUEST.replace(b"Connection: close\r\n", b""))
+            assert idle.recv(100).startswith(b"HTTP/1.1 204")
+            assert gateway.stop(8) == 0  # not the whole of its time for a drain
+            assert idle.recv(100) == b""  # in order: it was told
+        assert "unanswered" not in gateway.text
+
+    def test_one_that_is_shaking_hands_when_it_stops_is_answered(self, start_tls, authority):
+        gateway = start_tls()
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
+            gateway.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not _takes_connections(gateway.port), what="the listener to close")
+            with trusting(authority).wrap_socket(raw, server_hostname="localhost") as late:
+                late.sendall(REQUEST)
+                assert late.recv(100).startswith(b"HTTP/1.1 204")
+
+    def test_a_stop_and_a_start_lose_no_request(self, start_tls, authority):
+        gateway = start_tls()
+        context = trusting(authority)
+
+        def kept():
+            return http.client.HTTPSConnection(
+                "localhost", gateway.port, timeout=20, context=context
+            )
+
+        def connect():
+            raw = socket.create_connection(("127.0.0.1", gateway.port), 20)
+            return context.wrap_socket(raw, server_hostname="localhost")
+
+        for client in (clients.kept_alive(kept), clients.one_request_each(connect)):
+            with Clients(6, client) as asking:
+                for _ in range(3):
+                    asking.go_on(100)
+                    assert gateway.stop() == 0
+                    gateway.start()
+                asking.go_on(100)
+            assert set(asking.told) == {204}
+
+    def test_a_key_that_does_not_match_is_told_before_the_start(self, authority, tmp_path, broker):
+        (tmp_path / "other").mkdir()
+        Authority(tmp_path / "other").key.replace(authority.key)
+        settings = {"HTTPServer": {"tls": authority.settings}}
+        gateway = GatewayProcess(tmp_path, broker, settings)
+        for arguments in ([], ["--check-config"]):
+            done = gateway.run(*arguments)
+            assert done.returncode == 2
+            assert "HTTPServer.tls.key: the key in" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def _connections(port):
+    """Of this gateway's side, established or half-closed."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(f[1] == f"0100007F:{port:04X}" and f[3] in ("01", "05", "08") for f in fields)
+
+
+def _takes_connections(port):
+    """A new connection, with a SYN that is dropped rather than refused while it stops."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.1).close()
+    except OSError:
+        return False
+    return True
+
+
+class TestUnixSockets:
+    def test_a_publish_beside_a_port(self, start_gateway, path, queue):
+        gateway = start_gateway(unix=[path])
+        target = f"/test/{queue.name}/k"
+        arguments = ["-d", "body=hi", "-u", "guest:guest"]
+        assert curl("--unix-socket", path, *arguments, f"http://x{target}") == 204
+        assert curl(*arguments, gateway.url + target) == 204
+        assert queue.bodies() == [b"hi", b"hi"]
+        with contextlib.closing(UnixConnection(path)) as connection:
+            connection.request("GET", "/stats")
+            assert f'"port":"unix:{path}"' in connection.getresponse().read().decode()
+        assert gateway.stats()["port"] == gateway.port
+        assert f"listening on unix:{path}" in gateway.text
+
+    def test_mode_group_and_end(self, start_gateway, path):
+        group = grp.getgrgid(os.getgid() if os.getuid() else 1).gr_name  # root may give it away
+        settings = {"HTTPServer": {"unix_mode": "0640", "unix_group": group}}
+        gateway = start_gateway(settings, unix=[path])
+        found = path.stat()
+        assert stat.S_ISSOCK(found.st_mode)
+        assert stat.S_IMODE(found.st_mode) == 0o640
+        assert grp.getgrgid(found.st_gid).gr_name == group
+        assert gateway.stop() == 0
+        assert not path.exists()
+
+    def test_a_stale_one_is_replaced_and_a_live_one_is_not(
+        self, start_gateway, path, tmp_path, broker
+    ):
+        killed = GatewayProcess(tmp_path, broker, unix=[path]).start()
+        killed.process.kill()
+        killed.process.wait()
+        wait_until(lambda: not _is_served(path), what="its backends to end")
+        assert path.exists()
+        start_gateway(unix=[path])
+        assert publish("--unix-socket", path, url="http://x") == 204
+        done = GatewayProcess(tmp_path, broker, unix=[path]).run()
+        assert done.returncode == 1
+        assert f"cannot listen on unix:{path}: somebody listens there already" in done.stderr
+        assert publish("--unix-socket", path, url="http://x") == 204
+
+    def test_a_killed_backend_is_back(self, start_gateway, path):
+        gateway = start_gateway(unix=[path], ports=0)
+        task = gateway.process.pid
+        [backend] = Path(f"/proc/{task}/task/{task}/children").read_text().split()
+        os.kill(int(backend), signal.SIGKILL)
+        assert publish("--unix-socket", path, url="http://x") == 204
+        assert f"the backend on unix:{path} ended by signal SIGKILL" in gateway.text
+
+    def test_guest_is_near_unless_a_header_says_otherwise(self, start_gateway, path):
+        settings = {"HTTPServer": {"xheaders": True, "trusted_proxies": []}}
+        start_gateway(settings, unix=[path])
+        ask = functools.partial(publish, "--unix-socket", path, url="http://x")
+        assert ask() == 204
+        for name in ("X-Real-IP", "X-Forwarded-For"):
+            assert ask("-H", f"{name}: 127.0.0.1") == 204
+            assert ask("-H", f"{name}: 192.0.2.1") == 403
+            assert ask("-H", f"{name}: unix:") == 403
+
+    def test_an_early_answer_reaches_curl(self, start_gateway, path):
+        start_gateway(unix=[path])
+        arguments = ["--unix-socket", path, "-u", "guest:guest", "-H", "Expect:"]
+        url = "http://x/test/test/k"
+        for _ in range(5):
+            body = b"x" * (30 * MIB)
+            assert curl(*arguments, "--data-binary", "@-", url, given=body) == 413
+
+    @pytest.mark.parametrize(
+        "client",
+        [
+            lambda path: clients.kept_alive(lambda: UnixConnection(path)),
+            lambda path: clients.one_request_each(lambda: unix_socket(path)),
+        ],
+        ids=["kept alive", "one request each"],
+    )
+    def test_a_stop_and_a_start_lose_no_request(self, start_gateway, path, client):
+        gateway = start_gateway(unix=[path], ports=0)
+        with Clients(12, client(path)) as asking:
+            for _ in range(4):
+                asking.go_on()
+                assert gateway.stop() == 0
+                gateway.start()
+            asking.go_on()
+        assert set(asking.told) == {204}
+
+    def test_behind_nginx(self, start_gateway, path, tmp_path):
+        settings = {"HTTPServer": {"xheaders": True}}
+        start_gateway(settings, unix=[path])
+        with nginx(tmp_path, f"unix:{path}") as port:
+            url = f"http://127.0.0.1:{port}/test/test/k"
+            with requests.Session() as session:
+                session.auth = ("guest", "guest")
+                answers = [session.post(url, {"body": "x"}, timeout=10) for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {204}
+
+    def test_tls_is_for_ports_only(self, start_gateway, path, authority):
+        settings = {"HTTPServer": {"tls": authority.settings}}
+        gateway = start_gateway(settings, unix=[path], ca=authority.ca)
+        assert publish("--unix-socket", path, url="http://x") == 204
+        assert publish("--cacert", authority.ca, url=gateway.url) == 204
+
+
+def _is_served(path):
+    try:
+        unix_socket(path).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_ipv6(start_gateway):
+    [port] = free_ports(1)
+    start_gateway({"HTTPServer": {"address": "::1", "ports": [port]}}, ports=0)
+    assert publish(url=f"http://[::1]:{port}") == 204
+    with contextlib.closing(http.client.HTTPConnection("::1", port, timeout=10)) as connection:
+        connection.request("POST", "/test/test/k", "body=x", HEADERS)
+        assert connection.getresponse().status == 204

@@ -1,0 +1,32 @@
+"""An authority of the tests' own, and certificates that it vouches for."""
+
+import trustme
+
+
+class Authority:
+    """``ca``: the file with its certificate, for clients; ``settings``: for ``HTTPServer.tls``."""
+
+    def __init__(self, directory):
+        self._authority = trustme.CA()
+        self.ca = directory / "ca.pem"
+        self.certificate = directory / "certificate.pem"
+        self.key = directory / "key.pem"
+        self._authority.cert_pem.write_to_path(str(self.ca))
+        self.issue()
+
+    @property
+    def settings(self):
+        return {"certificate": str(self.certificate), "key": str(self.key)}
+
+    def issue(self):
+        """A new certificate and key in place of the old ones; the certificate's PEM text."""
+        made = self._authority.issue_cert("localhost", "127.0.0.1", "::1")
+        # Replaced as renewing tools do it: one after the other, each at once.
+        for target, content in (
+            (self.certificate, made.cert_chain_pems[0]),
+            (self.key, made.private_key_pem),
+        ):
+            fresh = target.with_suffix(".new")
+            content.write_to_path(str(fresh))
+            fresh.replace(target)
+        return self.certificate.read_text()
