@@ -34,6 +34,7 @@ class _Context(ssl.SSLContext):
 
     def __init__(self, settings: Tls) -> None:
         self.minimum_version = VERSIONS[settings.minimum_version]
+        self.options |= ssl.OP_NO_RENEGOTIATION
         self.set_alpn_protocols(["http/1.1"])
         self.made: weakref.WeakSet[ssl.SSLObject] = weakref.WeakSet()
 

@@ -168,6 +168,17 @@ class TestTLS:
         url = f"{gateway.url}/test/test/k"
         assert curl("-X", "POST", *arguments, url, given=b"x" * (30 * MIB)) == 413
 
+    def test_a_client_that_hangs_up_does_no_harm(self, start_tls, authority):
+        gateway = start_tls()
+        for hang_up in (ssl.SSLSocket.unwrap, socket.socket.close) * 10:
+            with handshake(gateway.port, trusting(authority)) as connection:
+                connection.sendall(REQUEST)
+                with contextlib.suppress(OSError):  # the answer may come first
+                    hang_up(connection)
+        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
+        assert publish("--cacert", authority.ca, url=gateway.url) == 204
+        assert "eof_received" not in gateway.text
+
     def test_a_client_that_says_nothing_more_does_not_hold_up_a_stop(self, start_tls, authority):
         gateway = start_tls()
         with handshake(gateway.port, trusting(authority)) as idle:
