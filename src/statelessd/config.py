@@ -228,7 +228,8 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="Origins such as https://app.example.com whose pages may publish and read "
-            "the answers; * for all, which goes without credentials. Empty: none."
+            "the answers; * for all, without credentials that the browser keeps, and so not with "
+            "a form. Empty: none."
         ),
     ] = ()
     methods: Annotated[

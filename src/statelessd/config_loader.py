@@ -16,6 +16,11 @@ import yaml
 from .config import SECTIONS, Config, Route
 from .tls import TlsError, check
 
+ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
+)
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 ENVIRONMENT_PREFIX = "STATELESSD_"
 PUBLISHER = "statelessd.Publisher"
 ROUTE_CLASSES = (PUBLISHER, "statelessd.Stats", "statelessd.Dashboard")
@@ -343,6 +348,19 @@ class _Reader:
                 check(server.tls)
             except TlsError as error:
                 self._error(f"HTTPServer.tls.{error.setting}", error.reason)
+        for i, origin in enumerate(server.cors.origins):
+            if origin != "*" and (wrong := _wrong_with_origin(origin)):
+                self._error(f"HTTPServer.cors.origins[{i}]", f"{origin!r} {wrong}")
+
+
+def _wrong_with_origin(origin: str) -> str | None:
+    """Origins are compared as browsers send them: anything else would never match."""
+    found = ORIGIN.fullmatch(origin)
+    if found is None:
+        return "is no origin: a scheme, a host in ASCII, perhaps a port, and no path"
+    if found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
+        return f"has {found[1]}'s own port, which browsers leave out"
+    return None
 
 
 def _listed(text: str) -> list[str]:

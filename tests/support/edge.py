@@ -84,7 +84,7 @@ class Edge:
         publish=None,
         paths=NO_PATHS,
         access_log=0,
-        strict_origins=False,
+        strict=False,
         **settings,
     ):
         self.loop = asyncio.get_running_loop()
@@ -100,7 +100,7 @@ class Edge:
             statistics=RequestStatistics(),
             loop=self.loop,
             access_log=access_log,
-            strict_origins=strict_origins,
+            strict_origins=strict,
         )
         self.config = uvicorn.Config(
             build_app(self.gateway, paths),
@@ -158,7 +158,8 @@ class Answer:
     def __init__(self, head, body):
         lines = head.decode().split("\r\n")
         self.status = int(lines[0].split()[1])
-        self.headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+        self.fields = [tuple(line.lower().split(": ", 1)) for line in lines[1:] if line]
+        self.headers = dict(self.fields)
         self.body = body
 
     @property

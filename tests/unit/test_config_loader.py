@@ -222,6 +222,50 @@ def test_xsrf_cookies_are_not_ignored_without_a_word(write):
     assert "xsrf_cookies" in load(write("Application: {xsrf_cookies: true}"), {}).warnings[0]
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.com/",
+        "https://app.example.com/app",
+        "https://app.example.com?",
+        "https://user@app.example.com",
+        "https://*.example.com",
+        "https://bücher.example",
+        "https://app.example.com:",
+        "https://app.example.com\\n",
+        "app.example.com",
+        "app.example.com:8000",
+        "//app.example.com",
+        "null",
+        "",
+        "HTTPS://app.example.com:443",
+        "http://localhost:80",
+    ],
+)
+def test_an_origin_that_no_browser_would_send_is_an_error(write, origin):
+    path = write(f'HTTPServer: {{cors: {{origins: ["*", "{origin}"]}}}}')
+    [error] = errors(path)
+    assert f"{path}: HTTPServer.cors.origins[1]: " in error
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://App.example.com",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+        "http://[::1]:8080",
+        "https://app.example.com:80",
+        "https://xn--bcher-kva.example",
+        "chrome-extension://abcdefgh",
+    ],
+)
+def test_an_origin_as_browsers_send_it_is_none(write, origin):
+    path = write(f'HTTPServer: {{cors: {{origins: ["{origin}"]}}}}')
+    assert load(path, {}).config.http_server.cors.origins == (origin,)
+
+
 def test_relative_paths_start_where_the_command_was_started(write, tmp_path):
     config = load(
         write(

@@ -3,8 +3,13 @@
 A browser sends the Basic credentials that it keeps along with any page's form.
 So what says that it comes from another site is refused, unless the settings
 allow that origin; what no browser sent says nothing of the kind, and passes.
+Where all origins are allowed, what a browser sends without having asked us
+(a form, or what looks like one) is refused all the same: the credentials may
+be those that it keeps. It does ask before a body of another type, and as ``*``
+goes without credentials, those that then come are the page's own.
 """
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -14,7 +19,12 @@ from .errors import RequestError
 
 ANY = "*"
 SAME_SITE = (b"same-origin", b"none")  # none: the user's own doing, such as a bookmark
+UNASKED = {  # media types before which no preflight comes; none is one of them
+    b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain", b"",
+}  # fmt: skip
 EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
+
+_MEDIA_TYPE = re.compile(rb"[^;,\s]*")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -47,7 +57,7 @@ class Origins:
         Sec-Fetch-Site is the browser's own word; older ones have Origin alone.
         """
         origin = headers.get(b"origin")
-        if origin is not None and self.allows(origin):
+        if origin is not None and self._may_publish(origin, headers):
             return
         site = headers.get(b"sec-fetch-site")
         if site is not None:
@@ -59,12 +69,17 @@ class Origins:
         elif self._strict:
             raise _cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
 
+    def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        if self._any:
+            return not _comes_unasked(headers)
+        return origin.lower() in self._allowed
+
     def answer_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
         """What lets a page of an allowed origin read an answer."""
         origin = headers.get(b"origin")
         if origin is None or not self.allows(origin):
-            # Caches must not hand out what was meant for another origin.
-            return [(b"vary", b"Origin")] if origin is not None and self._allowed else []
+            # Caches must not hand out what was meant for another origin, or for none.
+            return [(b"vary", b"Origin")] if self._allowed and not self._any else []
         return [*self._granted(origin), (b"access-control-expose-headers", EXPOSED)]
 
     def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
@@ -101,9 +116,16 @@ class Origins:
 def _is_of_host(origin: bytes, host: bytes) -> bool:
     """Scheme and port by default are not compared: a proxy may speak TLS for us."""
     try:
-        return urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1") == host.lower()
+        netloc = urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
     except ValueError:
         return False
+    return netloc != b"" and netloc == host.lower()
+
+
+def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a page can make a browser send it without a preflight."""
+    found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
+    return found is not None and found[0] in UNASKED
 
 
 def _cross_site(whose: str) -> RequestError:
