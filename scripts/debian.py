@@ -22,10 +22,11 @@ EVIDENCE = {
     "perl": "json_pp",  # the program perl alone comes without perl's modules, as perl-base
     "nginx": "/usr/sbin/nginx",
     "slowhttptest": "slowhttptest",
+    "chromium": "chromium",
     "wrk": "wrk",
 }
 CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
-FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "slowhttptest"]
+FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "slowhttptest", "chromium"]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)

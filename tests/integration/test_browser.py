@@ -1,0 +1,234 @@
+"""A real Chromium: whose pages may publish, and whose may not with somebody else's password."""
+
+import base64
+import json
+
+import pytest
+from chromium import Chromium
+from gateway import GatewayProcess
+from pages import Pages
+from waiting import wait_until
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+LOGIN = {"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode()}
+# Chromium keeps passwords apart by the site of the page in the tab. A form takes
+# the tab to the gateway's own; a script finds them only where the sites are one,
+# and these are.
+GATEWAY, APP, EVIL = "gateway.localhost", "app.gateway.localhost", "evil.gateway.localhost"
+FAILED = {"error": "TypeError: Failed to fetch"}  # all that a page learns of a refusal by CORS
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def user(chromium):
+    with chromium.user() as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def pages():
+    with Pages() as running:
+        yield running
+
+
+@pytest.fixture
+def site(pages):
+    """A server of other origins than the gateway's."""
+    pages.clear()
+    return pages
+
+
+@pytest.fixture(scope="module")
+def open_gateway(tmp_path_factory, broker, pages):
+    """One that lets pages of two origins in, with what their users' browsers keep."""
+    origins = [pages.origin("app.example"), pages.origin(APP)]
+    cors = {"origins": origins, "credentials": True}
+    directory = tmp_path_factory.mktemp("open-gateway")
+    running = GatewayProcess(directory, broker, {"HTTPServer": {"cors": cors}}).start()
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in running.text
+
+
+def log_in(user, gateway_url, queue):
+    """The user publishes from the gateway's own page, and is asked for the password once."""
+    path = f"/test/{queue.name}/login"
+    user.open(gateway_url)
+    logins = user.logins
+    with user.typing("guest", "guest"):
+        assert post(user, path, body="body=first")["status"] == 204
+    assert post(user, path, body="body=again")["status"] == 204
+    assert user.logins == logins + 1
+    assert user.exchange("POST", gateway_url + path).headers["authorization"]
+    assert queue.bodies() == [b"first", b"again"]
+
+
+def post(user, url, *, body="body=x", headers=FORM, **options):
+    return user.fetch(url, method="POST", body=body, headers=headers, **options)
+
+
+def problem_of(answer):
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    return json.loads(answer["text"])["type"].removeprefix("/docs#")
+
+
+class TestForms:
+    """A page of another site sends one, with the password that the browser keeps."""
+
+    @pytest.mark.parametrize(
+        "enctype", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"]
+    )
+    def test_it_is_refused(self, gateway, queue, user, site, enctype):
+        log_in(user, gateway.url, queue)
+        target = f"{gateway.url}/test/{queue.name}/stolen"
+        site.submit_at_once(target, enctype=enctype, body="stolen")
+        user.open(site.origin("evil.example"))
+        sent = user.exchange("POST", target)
+        assert sent.status == 403
+        assert sent.headers["authorization"] == LOGIN["Authorization"]
+        assert sent.headers["sec-fetch-site"] == "cross-site"
+        wait_until(lambda: "/docs#cross-site" in user.text(), what="the refusal to be shown")
+        assert queue.bodies() == []
+
+    def test_it_is_refused_when_only_origin_tells(self, gateway, queue, user, site):
+        # Sec-Fetch-Site is kept from hosts that neither HTTPS nor loopback vouches for.
+        url = f"http://gateway.example:{gateway.port}"
+        log_in(user, url, queue)
+        target = f"{url}/test/{queue.name}/stolen"
+        site.submit_at_once(target, body="stolen")
+        user.open(site.origin("evil.test.example"))
+        sent = user.exchange("POST", target)
+        assert sent.status == 403
+        assert sent.headers["authorization"] == LOGIN["Authorization"]
+        assert sent.headers["origin"] == site.origin("evil.test.example")
+        assert "sec-fetch-site" not in sent.headers
+        assert queue.bodies() == []
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "gateway.example"])
+    def test_from_a_page_without_an_origin_it_is_refused(self, gateway, queue, user, site, host):
+        url = f"http://{host}:{gateway.port}"
+        log_in(user, url, queue)
+        target = f"{url}/test/{queue.name}/stolen"
+        site.submit_at_once(target, body="stolen")
+        site.headers = {"Content-Security-Policy": "sandbox allow-scripts allow-forms"}
+        user.open(site.origin("evil.example"))
+        sent = user.exchange("POST", target)
+        assert (sent.status, sent.headers["origin"]) == (403, "null")
+        assert sent.headers["authorization"] == LOGIN["Authorization"]
+        assert queue.bodies() == []
+
+    def test_from_an_allowed_origin_it_is_published(self, open_gateway, queue, user, site):
+        log_in(user, open_gateway.url, queue)
+        target = f"{open_gateway.url}/test/{queue.name}/k"
+        site.submit_at_once(target, body="given")
+        user.open(site.origin("app.example"))
+        assert user.exchange("POST", target).status == 204
+        assert queue.bodies() == [b"given"]
+
+
+@pytest.mark.parametrize("origins", [[], ["*"]])
+def test_a_script_that_wants_no_answer_is_refused(start_gateway, queue, user, site, origins):
+    gateway = start_gateway({"HTTPServer": {"cors": {"origins": origins}}})
+    url = f"http://{GATEWAY}:{gateway.port}"
+    log_in(user, url, queue)
+    target = f"{url}/test/{queue.name}/stolen"
+    user.open(site.origin(EVIL))
+    assert post(user, target, mode="no-cors", credentials="include")["status"] == 0  # opaque
+    sent = user.exchange("POST", target)
+    assert sent.status == 403
+    assert sent.headers["authorization"] == LOGIN["Authorization"]
+    assert sent.headers["sec-fetch-site"] == "same-site"
+    assert queue.bodies() == []
+
+
+class TestAllowedOrigin:
+    def test_it_publishes_with_a_password_of_its_own(self, open_gateway, queue, user, site):
+        target = f"{open_gateway.url}/test/{queue.name}/k"
+        user.open(site.origin("app.example"))
+        answer = post(user, target, headers={**FORM, **LOGIN})
+        assert answer["status"] == 204
+        assert user.exchange("OPTIONS", target).status == 204
+        assert user.exchange("POST", target).headers["sec-fetch-site"] == "cross-site"
+        assert queue.bodies() == [b"x"]
+
+    def test_it_publishes_batches(self, open_gateway, queue, user, site):
+        user.open(site.origin("app.example"))
+        batch = json.dumps([{"routing_key": "k", "body": "1"}, {"routing_key": "k", "body": "2"}])
+        target = f"{open_gateway.url}/test/{queue.name}"
+        answer = post(user, target, body=batch, headers={**JSON, **LOGIN})
+        assert (answer["status"], json.loads(answer["text"])["published"]) == (200, 2)
+        assert queue.bodies() == [b"1", b"2"]
+
+    def test_it_publishes_with_what_the_browser_keeps(self, open_gateway, queue, user, site):
+        url = f"http://{GATEWAY}:{open_gateway.port}"
+        log_in(user, url, queue)
+        user.open(site.origin(APP))
+        for headers in (FORM, JSON):
+            target = f"{url}/test/{queue.name}/{headers['Content-Type'][-4:]}"
+            answer = post(user, target, headers=headers, credentials="include")
+            assert answer["status"] == 204
+            assert user.exchange("POST", target).headers["authorization"]
+        assert queue.bodies() == [b"x", b"body=x"]
+
+    def test_it_reads_what_was_wrong(self, open_gateway, user, site):
+        user.open(site.origin("app.example"))
+        target = f"{open_gateway.url}/test/none-such/k"
+        answer = post(user, target, headers={**FORM, **LOGIN, "X-Request-ID": "mine-1"})
+        assert (answer["status"], problem_of(answer)) == (404, "exchange-not-found")
+        assert answer["headers"]["x-request-id"] == "mine-1"
+
+    def test_it_reads_the_figures(self, open_gateway, user, site):
+        user.open(site.origin("app.example"))
+        answer = user.fetch(f"{open_gateway.url}/stats")
+        assert json.loads(answer["text"])["port"] == open_gateway.port
+
+
+class TestOtherOrigins:
+    @pytest.mark.parametrize("host", ["evil.example", "localhost", "app.example.example"])
+    def test_none_is_granted_anything(self, open_gateway, queue, user, site, host):
+        target = f"{open_gateway.url}/test/{queue.name}/k"
+        user.open(site.origin(host))
+        assert post(user, target, headers={**FORM, **LOGIN}) == FAILED
+        assert user.exchange("OPTIONS", target).status == 204  # and no grant in it
+        assert user.fetch(f"{open_gateway.url}/stats") == FAILED
+        assert queue.bodies() == []
+
+    def test_by_default_there_are_only_others(self, gateway, queue, user, site):
+        user.open(site.origin("app.example"))
+        target = f"{gateway.url}/test/{queue.name}/k"
+        assert post(user, target, headers={**FORM, **LOGIN}) == FAILED
+        assert queue.bodies() == []
+
+    def test_where_all_may_call_none_may_use_what_the_browser_keeps(
+        self, start_gateway, queue, user, site
+    ):
+        cors = {"origins": ["*"], "credentials": True}
+        gateway = start_gateway({"HTTPServer": {"cors": cors}})
+        url = f"http://{GATEWAY}:{gateway.port}"
+        log_in(user, url, queue)
+        target = f"{url}/test/{queue.name}/k"
+        user.open(site.origin(EVIL))
+        assert post(user, target, credentials="include") == FAILED
+        sent = user.exchange("POST", target)
+        assert (sent.status, sent.headers["authorization"]) == (403, LOGIN["Authorization"])
+        assert post(user, target, headers=JSON, credentials="include") == FAILED
+        assert queue.bodies() == []
+        answer = post(user, target, headers={**FORM, **LOGIN})
+        assert (answer["status"], problem_of(answer)) == (403, "cross-site")
+        assert post(user, target, headers={**JSON, **LOGIN})["status"] == 204
+        assert queue.bodies() == [b"body=x"]
+
+
+def test_xsrf_cookies_want_to_be_told_where_a_publish_comes_from(start_gateway, queue, user):
+    gateway = start_gateway({"Application": {"xsrf_cookies": True}})
+    answer = gateway.publish(f"/test/{queue.name}/k", data={"body": "x"})
+    assert (answer.status_code, answer.json()["type"]) == (403, "/docs#cross-site")
+    assert queue.bodies() == []
+    for host in ("127.0.0.1", "gateway.example"):
+        log_in(user, f"http://{host}:{gateway.port}", queue)
