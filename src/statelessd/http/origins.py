@@ -62,17 +62,28 @@ class Origins:
         site = headers.get(b"sec-fetch-site")
         if site is not None:
             if site not in SAME_SITE:
-                raise _cross_site("a page of another origin")
+                raise self._cross_site("a page of another origin")
         elif origin is not None:
             if not _is_of_host(origin, headers.get(b"host", b"")):
-                raise _cross_site("a page of another origin")
+                raise self._cross_site("a page of another origin")
         elif self._strict:
-            raise _cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
+            raise self._cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
 
     def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:
         if self._any:
             return not _comes_unasked(headers)
         return origin.lower() in self._allowed
+
+    def _cross_site(self, whose: str) -> RequestError:
+        advice = (
+            "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
+            if self._any
+            else "HTTPServer.cors.origins says whose pages may."
+        )
+        return RequestError(
+            Outcome.CROSS_SITE,
+            f"The request was made by {whose}, which may not publish here. {advice}",
+        )
 
     def answer_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
         """What lets a page of an allowed origin read an answer."""
@@ -126,11 +137,3 @@ def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a page can make a browser send it without a preflight."""
     found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
     return found is not None and found[0] in UNASKED
-
-
-def _cross_site(whose: str) -> RequestError:
-    return RequestError(
-        Outcome.CROSS_SITE,
-        f"The request was made by {whose}, which may not publish here. "
-        "HTTPServer.cors.origins says whose pages may.",
-    )

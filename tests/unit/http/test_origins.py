@@ -268,6 +268,7 @@ class TestAnswers:
         assert "vary" not in answer.headers
         answer = await edge.ask(post(headers=AUTH + FORM + OF_EVIL + CROSS))
         assert (answer.problem, cors_headers(answer)) == ("cross-site", expected)
+        assert "Content-Type" in json.loads(answer.body)["detail"]
         answer = await edge.ask(b"GET /stats HTTP/1.1\r\nHost: x\r\n" + OF_EVIL + b"\r\n")
         assert (answer.status, cors_headers(answer)) == (200, expected)
 
