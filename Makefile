@@ -17,7 +17,7 @@ run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctr
 
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit

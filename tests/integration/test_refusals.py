@@ -159,7 +159,7 @@ def test_no_authorization(gateway, good):
 def test_other_methods_and_pages(gateway, good):
     answer = requests.get(f"{gateway.url}{good}", timeout=5)
     is_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "OPTIONS, POST"
     answer = requests.post(f"{gateway.url}/stats", timeout=5)
     is_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET, HEAD"
