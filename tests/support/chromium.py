@@ -46,7 +46,7 @@ class Chromium:
                 ["chromium", *FLAGS, *own, f"--user-data-dir={data}", "about:blank"],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(self._directory)},
+                env={**os.environ, "HOME": str(self._directory), "TMPDIR": str(self._directory)},
                 start_new_session=True,
             )
         try:
