@@ -136,6 +136,7 @@ class Backend:
         await asyncio.sleep(HANDSHAKES)
         for server in self._server.servers:
             server.close()
+        await asyncio.sleep(LOOK)  # what was accepted last becomes a connection a turn later
         await self._until(lambda: not self._awaits_first_requests())
         for connection in list(self.connections):
             connection.end_stream(SHUTTING_DOWN)

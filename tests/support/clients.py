@@ -86,6 +86,9 @@ def kept_alive(make):
                 except NOBODY_THERE:
                     stopping.wait(0.01)  # nothing was sent
                     continue
+                except OSError as error:  # also of a handshake
+                    yield repr(error)
+                    continue
                 try:
                     connection.request("POST", "/test/test/k", FORM, HEADERS)
                     with connection.getresponse() as answer:
@@ -108,6 +111,9 @@ def one_request_each(connect):
                     client = connect()
                 except NOBODY_THERE:
                     stopping.wait(0.01)
+                    continue
+                except OSError as error:
+                    yield repr(error)
                     continue
                 stack.enter_context(client)
                 try:
