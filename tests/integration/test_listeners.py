@@ -183,7 +183,7 @@ class TestTLS:
         gateway = start_tls()
         with handshake(gateway.port, trusting(authority)) as idle:
             idle.sendall(REQUEST.replace(b"Connection: close\r\n", b""))
-            assert idle.recv(100).startswith(b"HTTP/1.1 204")
+            assert idle.recv(1000).startswith(b"HTTP/1.1 204")
             assert gateway.stop(8) == 0  # not the whole of its time for a drain
             assert idle.recv(100) == b""  # in order: it was told
         assert "unanswered" not in gateway.text

@@ -162,7 +162,7 @@ def test_other_methods_and_pages(gateway, good):
     assert answer.headers["allow"] == "OPTIONS, POST"
     answer = requests.post(f"{gateway.url}/stats", timeout=5)
     is_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     is_problem(requests.get(f"{gateway.url}/nothing", timeout=5), 404, "not-found")
 
 
