@@ -16,6 +16,7 @@ from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
 from .endpoints.batch import BatchPage
 from .endpoints.health import Health, Readiness
+from .endpoints.openapi import Docs, OpenAPI
 from .endpoints.page import READING, problem_response
 from .gateway import Gateway
 from .router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
@@ -27,6 +28,12 @@ BUILT_IN_ROUTES: tuple[tuple[str, type], ...] = (
     (BUILT_IN_PUBLISH, Publisher),
     ("/stats", Stats),
     ("/", Dashboard),
+)
+PAGES: tuple[tuple[str, type], ...] = (
+    ("/healthz", Health),
+    ("/readyz", Readiness),
+    (r"/openapi\.json", OpenAPI),
+    ("/docs", Docs),
 )
 
 
@@ -40,8 +47,7 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
         (pattern, None if cls is Publisher else cls) for pattern, cls in classes
     ]
     rules += [
-        ("/healthz", Health),
-        ("/readyz", Readiness),
+        *PAGES,
         ("/static/.+", _static_files(paths)),
         (BATCH, BatchPage),
     ]

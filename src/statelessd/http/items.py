@@ -20,6 +20,7 @@ from .errors import bad_request
 from .request import options
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 MAX_ID = 2**53 - 1  # integers that every JSON reader keeps exactly (RFC 8259 section 6)
 
 

@@ -199,7 +199,22 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str = ""
 
 
+MEMBERS = {
+    "type": "Resolves to what it means and what to do.",
+    "title": "The same for every problem of this type.",
+    "status": "The HTTP status.",
+    "detail": "What happened this time.",
+    "outcome": "not-published: there is no copy of the message. unknown: there is none or one.",
+    "retryable": "Whether the same request may succeed later.",
+    "request_id": "As in X-Request-ID.",
+}
+
 _encode = msgspec.json.Encoder().encode
+
+
+def type_of(outcome: Outcome) -> str:
+    """The problem's type: a section of the page /docs."""
+    return f"/docs#{outcome.value}"
 
 
 def problem(
@@ -209,7 +224,7 @@ def problem(
     row = TABLE[outcome]
     unknown = row.unknown or (outcome is Outcome.INTERNAL_ERROR and handed_over)
     return Problem(
-        f"/docs#{outcome.value}",
+        type_of(outcome),
         row.title,
         row.status,
         detail or f"{row.title}.",

@@ -20,11 +20,10 @@ from ..batch import TURN, Batch, InOrder, Lines, Result, Slot
 from ..defaults import Inherited, inherited
 from ..errors import RequestError, bad_request
 from ..gateway import Gateway
-from ..items import JSON, id_of, read_item
+from ..items import JSON, NDJSON, id_of, read_item
 from ..request import Target, decode_target
 from .page import Page, problem_response
 
-NDJSON = "application/x-ndjson"
 MAX_FAILURES = 1000  # that a summary lists
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
