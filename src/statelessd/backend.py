@@ -15,6 +15,7 @@ import uvloop
 from . import listeners
 from .broker.publisher import Publisher
 from .config import Config, Listener
+from .handover import RETIRE
 from .http.app import build_app, build_router
 from .http.errors import RequestError
 from .http.gateway import Gateway
@@ -39,13 +40,24 @@ SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting do
 class _Server(uvicorn.Server):
     """Signals are the backend's: uvicorn would raise them again after its shutdown."""
 
+    def __init__(self, config: uvicorn.Config, serves: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._serves = serves
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._serves()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
 class Backend:
-    """Serves one listener until ``stop``; with a ``certificate`` over TLS."""
+    """Serves one listener until ``stop``; with a ``certificate`` over TLS.
+
+    ``serves`` is called once it does.
+    """
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class Backend:
         listener: Listener,
         loop: asyncio.AbstractEventLoop,
         certificate: Certificate | None = None,
+        serves: Callable[[], None] = lambda: None,
     ) -> None:
         application, http_server = config.application, config.http_server
         self._listeners = sockets
@@ -93,9 +106,11 @@ class Backend:
                 proxy_headers=False,
                 server_header=False,
                 ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
-            )
+            ),
+            serves,
         )
         self._stopping: asyncio.Task[None] | None = None
+        self._has_successor = False
 
     @property
     def connections(self) -> set[GatewayProtocol]:
@@ -106,6 +121,7 @@ class Backend:
         """Run until stopped; returns when every request has been answered, or the time is up."""
         sweeper = self._loop.create_task(self._sweep())
         self._loop.add_signal_handler(signal.SIGTERM, self.stop)
+        self._loop.add_signal_handler(RETIRE, self.retire)
         logger.info("listening on %s", listeners.name_of(self.gateway.port))
         await self._server.serve(self._listeners)
         sweeper.cancel()
@@ -128,16 +144,24 @@ class Backend:
         else:
             self._server.force_exit = self._server.should_exit = True
 
+    def retire(self) -> None:
+        """Stop in order, without haste: a successor serves the same sockets already."""
+        if self._stopping is None:
+            self._has_successor = True
+            self.stop()
+
     async def _drain(self) -> None:
         # Every answer from here on says "Connection: close"; only so does a client
         # know not to send its next request on a connection that is about to go.
-        await self._until(lambda: not self.connections)
-        listeners.hold_off(self._listeners)
-        await asyncio.sleep(HANDSHAKES)
-        for server in self._server.servers:
-            server.close()
-        await asyncio.sleep(LOOK)  # what was accepted last becomes a connection a turn later
-        await self._until(lambda: not self._awaits_first_requests())
+        if self._has_successor:
+            await self._close_listeners()
+            await self._until(lambda: not self.connections, self._drain_timeout / 2)
+        else:
+            await self._until(lambda: not self.connections)
+            listeners.hold_off(self._listeners)
+            await asyncio.sleep(HANDSHAKES)
+            await self._close_listeners()
+            await self._until(lambda: not self._awaits_first_requests())
         for connection in list(self.connections):
             connection.end_stream(SHUTTING_DOWN)
         # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
@@ -147,6 +171,11 @@ class Backend:
             LOOK, self._drained_by - self._loop.time()
         )
         self._server.should_exit = True
+
+    async def _close_listeners(self) -> None:
+        for server in self._server.servers:
+            server.close()
+        await asyncio.sleep(LOOK)  # what was accepted last becomes a connection a turn later
 
     def _hang_up(self) -> None:
         for connection in list(self.connections):
@@ -158,8 +187,8 @@ class Backend:
             self._certificate is not None and self._certificate.is_shaking_hands
         )
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        patience = min(self._loop.time() + LAST_REQUESTS, self._drained_by)
+    async def _until(self, condition: Callable[[], bool], seconds: float = LAST_REQUESTS) -> None:
+        patience = min(self._loop.time() + seconds, self._drained_by)
         while (  # noqa: ASYNC110 - what it waits for has no event
             not condition() and self._loop.time() < patience and not self._server.force_exit
         ):
@@ -180,10 +209,12 @@ def run(
     config: Config,
     sockets: list[socket.socket],
     listener: Listener,
+    serves: Callable[[], None],
     certificate: Certificate | None = None,
 ) -> int:
     """Serve ``listener`` on sockets that are bound already; the process's exit status.
 
+    ``serves`` is called once it does.
     ``certificate`` was loaded by the parent, which may be allowed to read what we are not.
     """
     if isinstance(listener, str):
@@ -191,7 +222,7 @@ def run(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        await Backend(config, sockets, listener, loop, certificate).serve()
+        await Backend(config, sockets, listener, loop, certificate, serves).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -3,17 +3,20 @@
 import argparse
 import functools
 import os
+import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, logs
-from .config import Config, HTTPServer
+from .config import Config, HTTPServer, Listener
 from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
-from .daemon import DaemonError, PidFile, check_user, detach
+from .daemon import DaemonError, PidFile, check_user, detach, resume
 from .descriptors import make_room
-from .listeners import ListenError, bind
+from .handover import ADDRESS_VARIABLE, Handover, Program
+from .listeners import ListenError, activated, bind, close
 from .supervisor import RunBackend, Supervisor
 from .tls import Certificate, TlsError
 
@@ -24,11 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``statelessd``. Exit status: 0 done, 1 it failed, 2 told the wrong thing."""
     options = _parser().parse_args(arguments)
     try:
+        handover = Handover.received()
         loaded = load(options.config, os.environ)
         if options.print_config:
             print(print_config(loaded), end="")  # noqa: T201 - what was asked for
             return OK
-        return _start(loaded, options)
+        if options.check_config:
+            return _check(loaded)
+        if options.reload:
+            return _reload(loaded)
+        return _start(loaded, options, handover)
     except ConfigError as error:
         for line in error.errors:
             _complain(line)
@@ -44,55 +52,112 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _start(loaded: Loaded, options: argparse.Namespace) -> int:
+def _check(loaded: Loaded) -> int:
     config = loaded.config
-    debug = config.application.debug
-    if options.check_config:
-        for warning in [*loaded.warnings, *logs.check(config.logging, debug=debug)]:
-            _complain(f"warning: {warning}")
-        print("The configuration is valid.")  # noqa: T201 - the answer
-        return OK
+    running = os.environ.get(ADDRESS_VARIABLE, config.http_server.address)
+    if running != config.http_server.address:
+        raise ConfigError(["HTTPServer.address cannot change while it is listened on: restart"])
+    for warning in [
+        *loaded.warnings,
+        *logs.check(config.logging, debug=config.application.debug),
+    ]:
+        _complain(f"warning: {warning}")
+    print("The configuration is valid.")  # noqa: T201 - the answer
+    return OK
+
+
+def _reload(loaded: Loaded) -> int:
+    logs.check(loaded.config.logging, debug=loaded.config.application.debug)
+    path = loaded.config.daemon.pidfile
+    if path is None:
+        raise DaemonError("there is no Daemon.pidfile; send SIGHUP to the parent process")
+    pid = PidFile(Path(path)).owner()
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError as error:
+        raise DaemonError(f"process {pid} cannot be told: {error.strerror}") from error
+    print(f"Process {pid} was told to reload; its log says how that went.")  # noqa: T201 - the answer
+    return OK
+
+
+def _start(loaded: Loaded, options: argparse.Namespace, handover: Handover | None) -> int:
+    config = loaded.config
     foreground = not options.daemon
-    logs.configure(config.logging, debug=debug, foreground=foreground, form=config.application.log)
+    logs.configure(
+        config.logging,
+        debug=config.application.debug,
+        foreground=foreground,
+        form=config.application.log,
+    )
     for warning in loaded.warnings:
         logs.logger.warning("%s", warning)
     if foreground:
-        return _run_in_foreground(config)
-    return _run_as_daemon(config)
+        return _run_in_foreground(config, handover)
+    return _run_as_daemon(config, handover)
 
 
-def _run_in_foreground(config: Config) -> int:
+def _run_in_foreground(config: Config, handover: Handover | None) -> int:
     if os.getuid() == 0:
         logs.logger.warning(
             "running as root: in the foreground Daemon.user and Daemon.pidfile do not apply"
         )
+    # SIGHUP from a terminal that is closed is the end of what runs in it.
+    in_terminal = sys.stdin is not None and sys.stdin.isatty()
     backend = _backend(config)
-    return _supervise(config, Supervisor(config, bind(config.http_server), backend))
-
-
-def _run_as_daemon(config: Config) -> int:
-    user = config.daemon.user
-    check_user(user)
-    backend = _backend(config)
-    pidfile = None
-    if config.daemon.pidfile is not None:
-        pidfile = PidFile(Path(config.daemon.pidfile))
-        pidfile.acquire()
-    listeners = bind(config.http_server)
+    listeners = _listeners(config, handover)
     supervisor = Supervisor(
         config,
         listeners,
         backend,
-        user=user,
-        private=() if pidfile is None else (pidfile.descriptor,),
-        reload_is_stop=False,
+        former=None if handover is None else handover.backends(),
+        program=None if in_terminal else Program(config.http_server.address),
     )
+    return _supervise(config, supervisor)
+
+
+def _run_as_daemon(config: Config, handover: Handover | None) -> int:
+    check_user(config.daemon.user)
+    backend = _backend(config)
+    pidfile = _pidfile(config, handover)
+    listeners = _listeners(config, handover)
+    held = -1 if pidfile is None else pidfile.descriptor
+    supervisor = Supervisor(
+        config,
+        listeners,
+        backend,
+        user=config.daemon.user,
+        private=() if pidfile is None else (held,),
+        former=None if handover is None else handover.backends(),
+        program=Program(config.http_server.address, held),
+    )
+    if handover is not None:  # detached long ago
+        return resume(lambda: _supervise(config, supervisor), pidfile=pidfile)
     sockets = [listener for group in listeners.values() for listener in group]
     return detach(
         lambda: _supervise(config, supervisor),
         pidfile=pidfile,
         keep=[*sockets, *logs.open_files()],
     )
+
+
+def _pidfile(config: Config, handover: Handover | None) -> PidFile | None:
+    """Locked; None where the settings name none."""
+    if config.daemon.pidfile is None:
+        return None
+    pidfile = PidFile(Path(config.daemon.pidfile))
+    if handover is not None and handover.pidfile >= 0:
+        pidfile.adopt(handover.pidfile)
+    else:
+        pidfile.acquire()
+    return pidfile
+
+
+def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list[socket.socket]]:
+    """Those of the settings: left by the program before us, given by systemd, or bound now."""
+    there = activated() if handover is None else handover.sockets()
+    bound = bind(config.http_server, there)
+    close({listener: each for listener, each in there.items() if listener not in bound})
+    return bound
 
 
 def _supervise(config: Config, supervisor: Supervisor) -> int:
@@ -148,6 +213,11 @@ def _parser() -> argparse.ArgumentParser:
         "--daemon",
         action="store_true",
         help="detach, with Daemon.pidfile and Daemon.user of the file",
+    )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="check FILE, then tell the daemon of its pidfile to take it up",
     )
     parser.add_argument(
         "--check-config", action="store_true", help="say what is wrong with the file, and stop"

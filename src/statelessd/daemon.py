@@ -1,5 +1,6 @@
 """Detaching from the terminal, and the pidfile that says so."""
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -49,6 +50,18 @@ class PidFile:
         if recorded:
             logger.warning("%s is stale: process %d is gone", self._path, recorded)
 
+    def adopt(self, descriptor: int) -> None:
+        """The lock is held already: by us, before a reload."""
+        os.set_inheritable(descriptor, False)
+        self.descriptor = descriptor
+
+    def owner(self) -> int:
+        """The daemon's process id. Raises DaemonError when none runs."""
+        pid = self._recorded()
+        if not pid or not _is_statelessd(pid):
+            raise DaemonError(f"{self._path}: no statelessd runs")
+        return pid
+
     def _recorded(self) -> int:
         try:
             return int(self._path.read_text())
@@ -91,6 +104,14 @@ def check_user(name: str | None) -> None:
         raise DaemonError(f"Daemon.user: there is no user {name!r}") from None
     if os.getuid() not in (0, user.pw_uid):
         raise DaemonError(f"Daemon.user: only root can become {name!r}")
+
+
+def resume(run: Callable[[], int], *, pidfile: PidFile | None) -> int:
+    """Go on as the daemon that this process was before a reload; what ``run`` returns."""
+    os.chdir("/")
+    os.umask(0o022)
+    with pidfile or contextlib.nullcontext():
+        return run()
 
 
 def detach(run: Callable[[], int], *, pidfile: PidFile | None, keep: Sequence[Any]) -> int:

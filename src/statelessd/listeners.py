@@ -14,6 +14,7 @@ from .config import HTTPServer, Listener
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 # socket(7), <asm-generic/socket.h>; not in Python's socket module.
 SO_ATTACH_FILTER = 26
@@ -49,6 +50,16 @@ class UnixListener(socket.socket):
         os.chmod(self._path, mode)  # noqa: PTH101 - as the others
         self.listen(BACKLOG)
 
+    @classmethod
+    def adopted(cls, found: socket.socket) -> "UnixListener":
+        """One that another program bound and left to us; its file is ours from here on."""
+        path = found.getsockname()
+        adopted = cls.__new__(cls)
+        socket.socket.__init__(adopted, fileno=found.detach())
+        adopted._path = path
+        adopted._file = _identity(path)
+        return adopted
+
     def remove(self) -> None:
         """Remove the file, unless somebody else has put another one there."""
         if self._file is not None and self._file == _identity(self._path):
@@ -60,16 +71,21 @@ def name_of(listener: Listener) -> str:
     return f"port {listener}" if isinstance(listener, int) else listener
 
 
-def bind(settings: HTTPServer) -> dict[Listener, list[socket.socket]]:
+def bind(
+    settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] | None = None
+) -> dict[Listener, list[socket.socket]]:
     """The sockets of each port. Raises ListenError, with nothing left open.
 
     An empty address means all interfaces, by IPv4 and, where there is one, IPv6.
+    ``there``: those that are bound already, and only have to be used.
     """
     bound: dict[Listener, list[socket.socket]] = {}
     try:
         for listener in settings.ports:
             sockets = bound.setdefault(listener, [])
-            if isinstance(listener, int):
+            if there is not None and listener in there:
+                sockets += there[listener]
+            elif isinstance(listener, int):
                 for family, address in _addresses(settings.address, listener):
                     sockets.append(_listen(family, address))
             else:
@@ -84,6 +100,22 @@ def bind(settings: HTTPServer) -> dict[Listener, list[socket.socket]]:
         close(bound)
         raise
     return bound
+
+
+def activated() -> dict[Listener, list[socket.socket]]:
+    """The sockets that a service manager listens on for us (sd_listen_fds(3)), once."""
+    for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count = int(os.environ.pop("LISTEN_FDS", "0")) if for_us else 0
+    os.environ.pop("LISTEN_FDNAMES", None)
+    found: dict[Listener, list[socket.socket]] = {}
+    for descriptor in range(FIRST_ACTIVATED, FIRST_ACTIVATED + count):
+        os.set_inheritable(descriptor, False)
+        each = socket.socket(fileno=descriptor)
+        name = each.getsockname()
+        # A Unix socket's file is the manager's, and stays.
+        listener = f"unix:{name}" if each.family == socket.AF_UNIX else int(name[1])
+        found.setdefault(listener, []).append(each)
+    return found
 
 
 def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:

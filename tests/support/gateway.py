@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import requests
 import yaml
@@ -106,6 +107,11 @@ class GatewayProcess:
             return self._get(f"{self.url_of(port)}/stats", 2).ok
         except requests.ConnectionError:
             return False
+
+    def backends(self):
+        """The process ids of those that serve."""
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return sorted(int(pid) for pid in Path(children).read_text().split())
 
     def stop(self, seconds=15):
         """SIGTERM; its exit status."""

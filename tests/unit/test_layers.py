@@ -9,7 +9,13 @@ import pytest
 RANKS = [
     {"statelessd.amqp"},
     {"statelessd", "statelessd.message", "statelessd.config", "statelessd.tls"},
-    {"statelessd.config_loader", "statelessd.logs", "statelessd.listeners"},
+    {
+        "statelessd.config_loader",
+        "statelessd.logs",
+        "statelessd.listeners",
+        "statelessd.handover",
+        "statelessd.notify",
+    },
     {"statelessd.config_report", "statelessd.broker"},
     {"statelessd.http"},
     {"statelessd.backend"},

@@ -30,9 +30,10 @@ def supervise(backend, directory, ports):
     server = msgspec.structs.replace(Config().http_server, drain_timeout=0.5)
     config = msgspec.structs.replace(Config(), http_server=server)
 
-    def run(_config, _listeners, port):
+    def run(_config, _listeners, port, serves):
         with (directory / f"starts-{port}").open("a") as starts:
             starts.write(f"{os.getpid()}\n")
+        serves()
         return BACKENDS[backend](directory, port)
 
     return Supervisor(config, listeners, run).run()

@@ -1,0 +1,110 @@
+"""What a parent that reloads leaves to the program that it becomes.
+
+A reload is an exec: the process id, the listening sockets and the backends
+stay, the configuration and the program are new. So a reload takes up an
+upgraded package as well, and nothing of the old configuration can linger.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, Self
+
+import msgspec
+
+from .config import Listener
+from .listeners import UnixListener
+
+RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
+VARIABLE = "_STATELESSD_HANDOVER"  # not a setting's prefix: no setting can be called so
+ADDRESS_VARIABLE = "_STATELESSD_ADDRESS"  # HTTPServer.address, for the check before a reload
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none."""
+
+    listener: Listener
+    descriptors: list[int]
+    pid: int
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """``pidfile``: the descriptor that holds its lock; -1: there is none."""
+
+    served: list[Served]
+    pidfile: int = -1
+
+    @classmethod
+    def received(cls) -> Self | None:
+        """What the program before us left, once."""
+        text = os.environ.pop(VARIABLE, None)
+        return None if text is None else msgspec.json.decode(text, type=cls)
+
+    def sockets(self) -> dict[Listener, list[socket.socket]]:
+        """The listening sockets, as they were."""
+        return {each.listener: [_adopted(d) for d in each.descriptors] for each in self.served}
+
+    def backends(self) -> dict[Listener, int]:
+        """Who serves them."""
+        return {each.listener: each.pid for each in self.served if each.pid}
+
+
+def _adopted(descriptor: int) -> socket.socket:
+    os.set_inheritable(descriptor, False)
+    found = socket.socket(fileno=descriptor)
+    if found.family != socket.AF_UNIX:
+        return found
+    return UnixListener.adopted(found)
+
+
+class Program:
+    """This program with its arguments, as it was started; made before anything changes directory.
+
+    ``pidfile``: the descriptor that holds its lock; -1: there is none.
+    """
+
+    def __init__(self, address: str, pidfile: int = -1) -> None:
+        self._arguments = [sys.executable, *sys.orig_argv[1:]]
+        self._directory = Path.cwd()
+        self._address = address
+        self._pidfile = pidfile
+
+    def complaints(self) -> str:
+        """What the program that is installed now says of the configuration as it is now.
+
+        Empty when it would start.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603 - the command that we were started with
+                [*self._arguments, "--check-config"],
+                cwd=self._directory,
+                env={**os.environ, ADDRESS_VARIABLE: self._address},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return str(error)
+        return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
+
+    def become(
+        self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
+    ) -> NoReturn:
+        """Start anew in this process. Raises OSError when that cannot be."""
+        served = [
+            Served(listener, [each.fileno() for each in sockets], backends.get(listener, 0))
+            for listener, sockets in bound.items()
+        ]
+        for descriptor in (self._pidfile, *(d for each in served for d in each.descriptors)):
+            if descriptor >= 0:
+                os.set_inheritable(descriptor, True)
+        handover = msgspec.json.encode(Handover(served, self._pidfile)).decode()
+        os.chdir(self._directory)
+        environment = {**os.environ, VARIABLE: handover}
+        os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - likewise

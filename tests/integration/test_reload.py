@@ -1,0 +1,240 @@
+"""SIGHUP: a good configuration is taken up without a request lost, a bad one changes nothing."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import requests
+import yaml
+from clients import Clients, kept_alive, one_request_each, unix_socket
+from gateway import free_ports
+from waiting import wait_until
+
+
+class Strict(http.client.HTTPConnection):
+    """To whom a refused connection is a failure as any other."""
+
+    def connect(self):
+        try:
+            super().connect()
+        except ConnectionRefusedError as error:
+            raise OSError("the connection was refused") from error
+
+
+def steady(port, pause=0.1):
+    """A keep-alive client that asks ten times a second, and never again for the same."""
+
+    def ask(stopping):
+        for told in kept_alive(lambda: Strict("127.0.0.1", port, timeout=20))(stopping):
+            yield told
+            stopping.wait(pause)
+
+    return ask
+
+
+def fresh(port):
+    def connect():
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
+        except ConnectionRefusedError as error:
+            raise OSError("the connection was refused") from error
+
+    return one_request_each(connect)
+
+
+def change(gateway, **sections):
+    document = yaml.safe_load(gateway.config.read_text())
+    for section, settings in sections.items():
+        document.setdefault(section, {}).update(settings)
+    gateway.config.write_text(yaml.safe_dump(document))
+
+
+def reload(gateway):
+    """Wait until it is done."""
+    before = gateway.text.count("the former backend on") // 2  # it retires, it ended
+    backends = len(gateway.backends())
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: gateway.text.count("ended with status 0") and _ended(gateway) >= before + backends,
+        30,
+        what="the former backends' end",
+    )
+
+
+def _ended(gateway):
+    return sum(
+        "the former backend on" in line and " ended " in line for line in gateway.text.splitlines()
+    )
+
+
+def test_a_rolling_reload_under_traffic_loses_no_request(start_gateway):
+    """200 requests a second on kept connections, and as many clients as can with new ones."""
+    gateway = start_gateway(ports=2)
+    parent, first = gateway.process.pid, gateway.backends()
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(Clients(10, steady(port))) for port in gateway.ports]
+        others = [stack.enter_context(Clients(1, fresh(port))) for port in gateway.ports]
+        for clients in kept:
+            clients.go_on(50)
+        for app_id in ("one", "two"):
+            change(gateway, Application={"publish": {"stamp_app_id": app_id}})
+            reload(gateway)
+        for clients in (*kept, *others):
+            clients.go_on(50)
+    for clients in (*kept, *others):
+        assert set(clients.told) == {204}
+    assert gateway.process.pid == parent
+    assert not set(first) & set(gateway.backends())
+
+
+def test_the_new_settings_hold(start_gateway, queue):
+    gateway = start_gateway()
+    change(gateway, Application={"publish": {"stamp_app_id": "new"}})
+    reload(gateway)
+    assert gateway.publish(f"/test/{queue.name}/k", data={"body": "x"}).status_code == 204
+    assert queue.get()[0].app_id == "new"
+
+
+def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(start_gateway):
+    gateway = start_gateway()
+    before = gateway.backends()
+    with Clients(4, steady(gateway.port)) as clients:
+        change(gateway, HTTPServer={"max_bdoy_bytes": 1})
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "nothing changes" in gateway.text)
+        clients.go_on(40)
+    assert "max_bdoy_bytes: unknown key (did you mean" in gateway.text
+    assert gateway.backends() == before
+    assert set(clients.told) == {204}
+
+
+def test_an_address_cannot_change(start_gateway):
+    gateway = start_gateway()
+    change(gateway, HTTPServer={"address": ""})
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "HTTPServer.address cannot change" in gateway.text)
+    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+
+
+def test_listeners_come_and_go(start_gateway, tmp_path):
+    gateway = start_gateway(ports=2)
+    gone, stays = gateway.ports
+    [added] = free_ports(1)
+    path = tmp_path / "added.sock"
+    with Clients(10, steady(stays)) as clients:
+        clients.go_on(50)
+        change(gateway, HTTPServer={"ports": [stays, added, f"unix:{path}"]})
+        reload(gateway)
+        clients.go_on(50)
+    assert set(clients.told) == {204}
+    gateway.ports = [stays, added]
+    for port in gateway.ports:
+        assert requests.get(f"{gateway.url_of(port)}/stats", timeout=5).json()["port"] == port
+    unix_socket(path).close()
+    wait_until(lambda: _refuses(gone), what="the removed port to be closed")
+    change(gateway, HTTPServer={"ports": [stays]})
+    reload(gateway)
+    wait_until(lambda: not path.exists(), what="the socket's file to be removed")
+    gateway.ports = [stays]
+
+
+def _refuses(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_unix_socket_is_reloaded_without_a_gap(start_gateway, tmp_path):
+    path = tmp_path / "gateway.sock"
+    gateway = start_gateway(ports=0, unix=[path])
+    inode = path.stat().st_ino
+
+    def connect():
+        try:
+            return unix_socket(path)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise OSError("nobody is there") from error
+
+    with Clients(2, one_request_each(connect)) as clients:
+        clients.go_on(50)
+        reload(gateway)
+        clients.go_on(50)
+    assert set(clients.told) == {204}
+    assert path.stat().st_ino == inode
+    assert gateway.stop() == 0
+    assert not path.exists()
+
+
+def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
+    gateway = start_gateway()
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    connection.putrequest("POST", "/test/test/k")
+    for name, value in {"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=", "Content-Length": "4"}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"ha")
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "retires" in gateway.text, 20)
+    connection.send(b"lf")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Connection"]) == (204, "close")
+    connection.close()
+
+
+def test_the_terminals_hangup_is_the_end(start_gateway):
+    gateway = start_gateway()
+    primary, secondary = os.openpty()
+    try:
+        # With a terminal as its standard input a second one is started, and hung up.
+        change(gateway, HTTPServer={"ports": free_ports(1)})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "statelessd", "-c", gateway.config],
+            stdin=secondary, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in process.stderr:
+            if "listening on" in line:
+                break
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+        process.stderr.close()
+    finally:
+        os.close(primary)
+        os.close(secondary)
+
+
+def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
+    pidfile = tmp_path / "statelessd.pid"
+    gateway = start_gateway({"Daemon": {"pidfile": str(pidfile)}})
+    complaint = gateway.run("--reload")
+    assert (complaint.returncode, "no statelessd runs" in complaint.stderr) == (1, True)
+    [port] = free_ports(1)
+    log = tmp_path / "daemon.log"
+    handler = {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}
+    logging = {
+        "version": 1,
+        "formatters": {"line": {"format": "%(levelname)s %(message)s"}},
+        "handlers": {"file": handler},
+        "loggers": {"statelessd": {"level": "INFO", "handlers": ["file"]}},
+    }
+    change(gateway, HTTPServer={"ports": [port]}, Logging=logging)
+    assert gateway.run("-d").returncode == 0
+    try:
+        wait_until(lambda: "listening on" in log.read_text(), 20, what="the daemon")
+        parent = int(pidfile.read_text())
+        change(gateway, Application={"publish": {"timeout": 3}})
+        told = gateway.run("--reload")
+        assert (told.returncode, str(parent) in told.stdout) == (0, True)
+        wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
+        assert int(pidfile.read_text()) == parent
+        assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
+        change(gateway, Application={"publish": {"timeout": "soon"}})
+        told = gateway.run("--reload")
+        assert (told.returncode, "Application.publish.timeout" in told.stderr) == (2, True)
+    finally:
+        os.kill(int(pidfile.read_text()), signal.SIGTERM)
+        wait_until(lambda: not pidfile.exists(), 20, what="the daemon's end")
