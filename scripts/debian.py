@@ -21,12 +21,14 @@ EVIDENCE = {
     "nodejs": "node",
     "perl": "json_pp",  # the program perl alone comes without perl's modules, as perl-base
     "nginx": "/usr/sbin/nginx",
+    "haproxy": "/usr/sbin/haproxy",
+    "systemd": "systemd-analyze",
     "slowhttptest": "slowhttptest",
     "chromium": "chromium",
     "wrk": "wrk",
 }
 CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
-FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "slowhttptest", "chromium"]
+FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "haproxy", "systemd", "slowhttptest", "chromium"]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)

@@ -8,7 +8,7 @@ import socket
 import clients
 import pytest
 from clients import FORM, HEADERS, REQUEST, Clients
-from nginx import nginx
+from proxies import nginx
 from waiting import wait_until
 
 

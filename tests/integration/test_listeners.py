@@ -20,7 +20,7 @@ import requests
 from certificates import Authority
 from clients import HEADERS, REQUEST, Clients, UnixConnection, unix_socket
 from gateway import GatewayProcess, free_ports
-from nginx import nginx
+from proxies import nginx
 from waiting import wait_until
 
 MIB = 1024 * 1024

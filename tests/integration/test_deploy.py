@@ -1,0 +1,214 @@
+"""What deploy/ has, with the programs that it is for."""
+
+import collections
+import http.client
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from proxies import DEPLOY, haproxy, nginx
+from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
+from waiting import wait_until
+
+HEADERS = {
+    "Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=",
+    "Content-Type": "text/plain",
+    "AMQP-Mandatory": "true",
+}
+
+
+class TestSystemd:
+    @pytest.fixture
+    def unit(self, tmp_path):
+        """The unit, with a program that is there."""
+        text = (DEPLOY / "statelessd.service").read_text()
+        program = Path(sys.executable).with_name("statelessd")
+        path = tmp_path / "statelessd.service"
+        path.write_text(text.replace("/opt/statelessd/bin/statelessd", str(program)))
+        (tmp_path / "statelessd.socket").write_text((DEPLOY / "statelessd.socket").read_text())
+        return path
+
+    def test_the_units_verify_clean(self, unit):
+        for path in (unit, unit.with_suffix(".socket")):
+            done = _analyze("verify", path)
+            assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    def test_it_is_hardened(self, unit):
+        done = _analyze("security", "--offline=true", "--threshold=20", unit)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    def test_sockets_that_systemd_opened_are_served(self, start_gateway, tmp_path):
+        gateway = start_gateway()
+        port = gateway.port
+        assert gateway.stop() == 0
+        command = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", *_command(gateway)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            # The first client's connection is what starts it.
+            answer = wait_until(lambda: _publish(port), 20, what="an answer")
+            assert answer == 204
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+
+    def test_the_service_manager_is_told(self, start_gateway, tmp_path, monkeypatch):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.settimeout(20)
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "500000")
+
+            def told(*wanted):
+                """What comes, but for the watchdog's signs, until all of it has come."""
+                seen, alive = [], 0
+                while len(seen) < len(wanted):
+                    text = manager.recv(1000).decode().splitlines()
+                    alive += "WATCHDOG=1" in text
+                    seen += [line for line in text if line in wanted]
+                assert tuple(seen) == wanted
+                return alive
+
+            gateway = start_gateway(ports=2)
+            told("READY=1")
+            gateway.process.send_signal(signal.SIGHUP)
+            assert told("RELOADING=1", "READY=1") > 0
+            gateway.config.write_text("nonsense: 1")
+            gateway.process.send_signal(signal.SIGHUP)
+            told("RELOADING=1", "READY=1")
+            gateway.process.send_signal(signal.SIGTERM)
+            told("STOPPING=1")
+
+
+def _analyze(*arguments):
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def _command(gateway):
+    return [sys.executable, "-m", "statelessd", "-c", gateway.config]
+
+
+def _publish(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST", "/test/test/k", "x", HEADERS)
+        with connection.getresponse() as response:
+            return response.status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+class Load:
+    """Keep-alive clients that publish numbered messages through a proxy."""
+
+    def __init__(self, port, exchange, clients=8):
+        self.answers = []
+        self._path = f"/test/{exchange}/k"
+        self._port = port
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def go_on(self, answers):
+        seen = len(self.answers)
+        wait_until(lambda: len(self.answers) >= seen + answers, 30, what="more answers")
+
+    def _run(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        while not self._stopping.is_set():
+            name = f"m{next(self._numbers)}"
+            try:
+                connection.request("POST", self._path, name, HEADERS)
+                with connection.getresponse() as response:
+                    status, body = response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self.answers.append(Answer(name, UNKNOWN, repr(error)))
+                continue
+            self.answers.append(Answer(name, *_told(status, body)))
+        connection.close()
+
+
+def _told(status, body):
+    if status == 204:
+        return CONFIRMED, ""
+    try:
+        return json.loads(body)["outcome"], str(status)
+    except ValueError:  # the proxy's own words: it does not know
+        return (NOT_PUBLISHED if status == 503 else UNKNOWN), f"the proxy's {status}"
+
+
+@pytest.mark.parametrize("proxy", [nginx, haproxy])
+def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
+    """Nothing is lost, denied or doubled, and only what was under way there is told of."""
+    path = tmp_path / "8001.sock"
+    gateway = start_gateway(unix=[path])
+    kills = 4
+    clients = 8
+    with (
+        proxy(tmp_path, f"127.0.0.1:{gateway.port}", f"unix:{path}") as port,
+        Load(port, queue.name, clients) as load,
+    ):
+        load.go_on(200)
+        for number in range(kills):
+            before = gateway.backends()
+            os.kill(before[number % 2], signal.SIGKILL)
+            wait_until(
+                lambda before=before: len(gateway.backends()) == 2 and gateway.backends() != before,
+                what="a successor",
+            )
+            load.go_on(200)
+    verdict = judge(load.answers, _found(queue))
+    assert verdict.true, str(verdict)
+    assert verdict.outcomes[NOT_PUBLISHED] == 0, str(verdict)
+    # A POST that was sent is never sent again; there is one at a time for each client.
+    assert verdict.outcomes[UNKNOWN] <= kills * clients, str(verdict)
+    assert verdict.outcomes[CONFIRMED] > 800
+
+
+def _found(queue):
+    found = collections.Counter()
+    while (message := queue.get()) is not None:
+        found[message[1].decode()] += 1
+    return found
+
+
+@pytest.mark.parametrize("proxy", [nginx, haproxy])
+def test_behind_a_proxy_everything_goes_through(start_gateway, queue, tmp_path, proxy):
+    gateway = start_gateway({"HTTPServer": {"xheaders": True}})
+    with proxy(tmp_path, f"127.0.0.1:{gateway.port}") as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        # A slash in a routing key, and a name that is not ASCII.
+        connection.request("POST", f"/test/{queue.name}/a%2Fb%C3%BC", "x", HEADERS)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 204
+        assert re.fullmatch(r"[0-9a-f-]{32,36}", answer.headers["X-Request-ID"])
+        assert queue.get()[2] == "a/bü"
+        lines = b'{"routing_key": "k", "body": "x"}\n' * 3
+        headers = {**HEADERS, "Content-Type": "application/x-ndjson", "Prefer": "results=stream"}
+        connection.request("POST", f"/test/{queue.name}", lines, headers)
+        answer = connection.getresponse()
+        assert json.loads(answer.read().splitlines()[-1])["published"] == 3
+        connection.close()
