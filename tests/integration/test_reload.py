@@ -181,8 +181,8 @@ def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "retires" in gateway.text, 20)
     connection.send(b"lf")
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["Connection"]) == (204, "close")
+    with connection.getresponse() as answer:
+        assert (answer.status, answer.headers["Connection"]) == (204, "close")
     connection.close()
 
 
