@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 import functools
+import hashlib
 import logging
 import math
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 
+import msgspec
 import uvicorn
 import uvloop
 
 from . import listeners
+from .board import Board
 from .broker.publisher import Publisher
 from .config import Config, Listener
 from .handover import RETIRE
@@ -20,12 +24,14 @@ from .http.app import build_app, build_router
 from .http.errors import RequestError
 from .http.gateway import Gateway
 from .http.protocol import GatewayProtocol
+from .http.snapshot import snapshot
 from .http.statistics import RequestStatistics
 from .message import Outcome
 from .tls import Certificate
 
 logger = logging.getLogger(__name__)
 
+TELL = 1.0  # seconds between the times at which the other backends are told of our figures
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
@@ -67,6 +73,7 @@ class Backend:
         loop: asyncio.AbstractEventLoop,
         certificate: Certificate | None = None,
         serves: Callable[[], None] = lambda: None,
+        board: Board | None = None,
     ) -> None:
         application, http_server = config.application, config.http_server
         self._listeners = sockets
@@ -111,6 +118,10 @@ class Backend:
         )
         self._stopping: asyncio.Task[None] | None = None
         self._has_successor = False
+        self._listener = listener
+        self._told_at = 0.0
+        self.gateway.board = board
+        self.gateway.config_hash = _digest(config)
 
     @property
     def connections(self) -> set[GatewayProtocol]:
@@ -126,6 +137,7 @@ class Backend:
         await self._server.serve(self._listeners)
         sweeper.cancel()
         await self.publisher.close()  # which answers what is still under way
+        self._tell()
         unanswered = sum(c.has_pending() for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
@@ -196,13 +208,32 @@ class Backend:
 
     async def _sweep(self) -> None:
         while True:
+            due = time.perf_counter_ns() + int(SWEEP * 1e9)
             await asyncio.sleep(SWEEP)
+            self.gateway.lag.observe(max(0, time.perf_counter_ns() - due))
             try:
                 self.gateway.sweep(self.connections)
             except Exception:  # the clients' time-outs must outlive it
                 logger.exception("looking at the clients' time-outs failed")
             if self._certificate is not None:
                 self._certificate.refresh(self._loop.time())
+            if self._loop.time() >= self._told_at + TELL:
+                self._told_at = self._loop.time()
+                self._tell()
+
+    def _tell(self) -> None:
+        """Leave our figures where the other backends find them."""
+        if self.gateway.board is None:
+            return
+        try:
+            self.gateway.board.write(self._listener, snapshot(self.gateway))
+        except Exception:  # it is not what we are here for
+            logger.exception("telling the other backends failed")
+
+
+def _digest(config: Config) -> str:
+    """Of all settings: the same for backends that were configured alike."""
+    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:12]
 
 
 def run(
@@ -211,6 +242,7 @@ def run(
     listener: Listener,
     serves: Callable[[], None],
     certificate: Certificate | None = None,
+    board: Board | None = None,
 ) -> int:
     """Serve ``listener`` on sockets that are bound already; the process's exit status.
 
@@ -222,7 +254,7 @@ def run(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        await Backend(config, sockets, listener, loop, certificate, serves).serve()
+        await Backend(config, sockets, listener, loop, certificate, serves, board).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

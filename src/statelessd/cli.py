@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, logs
+from .board import Board
 from .config import Config, HTTPServer, Listener
 from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
@@ -103,21 +104,23 @@ def _run_in_foreground(config: Config, handover: Handover | None) -> int:
         )
     # SIGHUP from a terminal that is closed is the end of what runs in it.
     in_terminal = sys.stdin is not None and sys.stdin.isatty()
-    backend = _backend(config)
+    board = _board(handover)
+    backend = _backend(config, board)
     listeners = _listeners(config, handover)
     supervisor = Supervisor(
         config,
         listeners,
         backend,
         former=None if handover is None else handover.backends(),
-        program=None if in_terminal else Program(config.http_server.address),
+        program=None if in_terminal else Program(config.http_server.address, board.descriptor),
     )
     return _supervise(config, supervisor)
 
 
 def _run_as_daemon(config: Config, handover: Handover | None) -> int:
     check_user(config.daemon.user)
-    backend = _backend(config)
+    board = _board(handover)
+    backend = _backend(config, board)
     pidfile = _pidfile(config, handover)
     listeners = _listeners(config, handover)
     held = -1 if pidfile is None else pidfile.descriptor
@@ -128,7 +131,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
         user=config.daemon.user,
         private=() if pidfile is None else (held,),
         former=None if handover is None else handover.backends(),
-        program=Program(config.http_server.address, held),
+        program=Program(config.http_server.address, board.descriptor, held),
     )
     if handover is not None:  # detached long ago
         return resume(lambda: _supervise(config, supervisor), pidfile=pidfile)
@@ -136,7 +139,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
     return detach(
         lambda: _supervise(config, supervisor),
         pidfile=pidfile,
-        keep=[*sockets, *logs.open_files()],
+        keep=[*sockets, board.descriptor, *logs.open_files()],
     )
 
 
@@ -150,6 +153,10 @@ def _pidfile(config: Config, handover: Handover | None) -> PidFile | None:
     else:
         pidfile.acquire()
     return pidfile
+
+
+def _board(handover: Handover | None) -> Board:
+    return Board.make() if handover is None else Board(handover.board)
 
 
 def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list[socket.socket]]:
@@ -182,13 +189,13 @@ def _places(settings: HTTPServer) -> str:
     return ", ".join(places)
 
 
-def _backend(config: Config) -> RunBackend:
+def _backend(config: Config, board: Board) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
     from .backend import run  # noqa: PLC0415
 
     tls = config.http_server.tls
     certificate = None if tls.certificate is None else Certificate(tls)
-    return functools.partial(run, certificate=certificate)
+    return functools.partial(run, certificate=certificate, board=board)
 
 
 def _complain(line: str) -> None:

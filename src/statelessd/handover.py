@@ -33,9 +33,13 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Handover(msgspec.Struct, frozen=True):
-    """``pidfile``: the descriptor that holds its lock; -1: there is none."""
+    """``board``: the descriptor of what the backends share.
+
+    ``pidfile``: the one that holds its lock; -1: there is none.
+    """
 
     served: list[Served]
+    board: int
     pidfile: int = -1
 
     @classmethod
@@ -64,13 +68,14 @@ def _adopted(descriptor: int) -> socket.socket:
 class Program:
     """This program with its arguments, as it was started; made before anything changes directory.
 
-    ``pidfile``: the descriptor that holds its lock; -1: there is none.
+    ``board`` and ``pidfile``: descriptors, see Handover.
     """
 
-    def __init__(self, address: str, pidfile: int = -1) -> None:
+    def __init__(self, address: str, board: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
         self._address = address
+        self._board = board
         self._pidfile = pidfile
 
     def complaints(self) -> str:
@@ -101,10 +106,14 @@ class Program:
             Served(listener, [each.fileno() for each in sockets], backends.get(listener, 0))
             for listener, sockets in bound.items()
         ]
-        for descriptor in (self._pidfile, *(d for each in served for d in each.descriptors)):
+        for descriptor in (
+            self._board,
+            self._pidfile,
+            *(d for each in served for d in each.descriptors),
+        ):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
-        handover = msgspec.json.encode(Handover(served, self._pidfile)).decode()
+        handover = msgspec.json.encode(Handover(served, self._board, self._pidfile)).decode()
         os.chdir(self._directory)
         environment = {**os.environ, VARIABLE: handover}
         os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - likewise

@@ -8,7 +8,13 @@ import pytest
 # From the bottom up: a module may import from its own rank and from those below.
 RANKS = [
     {"statelessd.amqp"},
-    {"statelessd", "statelessd.message", "statelessd.config", "statelessd.tls"},
+    {
+        "statelessd",
+        "statelessd.message",
+        "statelessd.config",
+        "statelessd.tls",
+        "statelessd.histogram",
+    },
     {
         "statelessd.config_loader",
         "statelessd.logs",

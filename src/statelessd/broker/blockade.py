@@ -5,6 +5,7 @@ alarm holds for the whole cluster: so one connection's block stands for all.
 """
 
 import logging
+import time
 from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
@@ -16,6 +17,8 @@ class Blockade:
     def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:
         self.active = False
         self.reason = ""
+        self._begun_at = 0.0
+        self._seconds = 0.0  # of those that are over
         self._blocked: set[object] = set()
         self._on_begin = on_begin
         self._on_end = on_end
@@ -25,6 +28,7 @@ class Blockade:
         self._blocked.add(connection)
         if not self.active:
             self.active, self.reason = True, reason
+            self._begun_at = time.monotonic()
             logger.warning("the broker blocks publishers: %s", reason)
             self._on_begin()
 
@@ -33,5 +37,12 @@ class Blockade:
         self._blocked.discard(connection)
         if self.active and not self._blocked:
             self.active = False
+            self._seconds += time.monotonic() - self._begun_at
             logger.warning("the broker takes publishes again")
             self._on_end()
+
+    @property
+    def seconds(self) -> float:
+        """For how long publishers have been blocked, in all."""
+        running = time.monotonic() - self._begun_at if self.active else 0.0
+        return self._seconds + running

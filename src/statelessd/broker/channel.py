@@ -6,6 +6,7 @@ in one stream.
 """
 
 import enum
+from time import perf_counter_ns
 from typing import Any, Protocol
 
 from ..amqp.events import Settlement
@@ -112,6 +113,8 @@ class ExchangeChannel:
         connection.publish(self.number, publish)
         publish.state = HANDED_OVER
         publish.handed_over = True
+        publish.handed_over_at = now = perf_counter_ns()
+        publish.tally.waits.observe(now - publish.taken_at)
         self.in_flight += 1
 
     # What the broker says

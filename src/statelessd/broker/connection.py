@@ -58,6 +58,7 @@ class BrokerConnection(asyncio.Protocol):
         self._reason = ""
         self._flush_scheduled = False
         self._unflushed = 0  # bytes of messages that the transport has not got yet
+        self.received = self.sent = 0  # bytes
         # Since the last tick; loop times are taken there and not for each message.
         self._heard = self._sent = True
         self._heard_at = self._sent_at = 0.0
@@ -84,6 +85,7 @@ class BrokerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        self.received += len(data)
         for event in self.amqp.receive_data(data):
             try:
                 # In the order of how often they come: a Settled for each ack.
@@ -181,9 +183,12 @@ class BrokerConnection(asyncio.Protocol):
             return
         self._sent = True
         if large:
+            self.sent += sum(map(len, pieces))
             self._transport.writelines(pieces)
         else:
-            self._transport.write(b"".join(pieces))
+            data = b"".join(pieces)
+            self.sent += len(data)
+            self._transport.write(data)
 
     def _handle(self, event: events.Event) -> None:
         match event:

@@ -13,7 +13,7 @@ from ..config import RabbitMQ
 from ..message import Credentials
 from .blockade import Blockade
 from .session import Session, SessionState
-from .statistics import SessionStatistics
+from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Pool:
         self._settings = settings
         self._client_properties = client_properties
         self._blockade = blockade
+        self.counters = ConnectionCounters()
         self._loop = loop
         self._sessions: dict[tuple[str, bytes], Session] = {}
         self._successors: dict[tuple[str, bytes], Session] = {}
@@ -61,6 +62,7 @@ class Pool:
             client_properties=self._client_properties,
             statistics=self._statistics_of,
             blockade=self._blockade,
+            counters=self.counters,
             loop=self._loop,
         )
 

@@ -2,9 +2,12 @@
 
 import enum
 import logging
+from collections import Counter
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import Protocol
 
+from ..histogram import Histogram
 from ..message import Message, Outcome
 
 logger = logging.getLogger(__name__)
@@ -24,6 +27,7 @@ class PublishState(enum.Enum):
 WAITING = PublishState.WAITING
 HANDED_OVER = PublishState.HANDED_OVER
 SETTLED = PublishState.SETTLED
+CONFIRMED = Outcome.CONFIRMED
 
 
 class Session(Protocol):
@@ -37,13 +41,17 @@ class Session(Protocol):
 
 
 class Tally:
-    """What this backend holds at the moment: the publishes without an outcome, and their bytes."""
+    """What this backend holds at the moment, and what became of everything before."""
 
-    __slots__ = ("active", "size")
+    __slots__ = ("active", "confirmed", "confirms", "outcomes", "size", "waits")
 
     def __init__(self) -> None:
-        self.active: set[Publish] = set()
-        self.size = 0
+        self.active: set[Publish] = set()  # the publishes without an outcome
+        self.size = 0  # and their bytes
+        self.confirmed = 0
+        self.outcomes: Counter[Outcome] = Counter()  # but for the confirmed ones
+        self.waits = Histogram()  # from being taken to being handed over
+        self.confirms = Histogram()  # from being handed over to the broker's word
 
 
 class Publish:
@@ -54,8 +62,8 @@ class Publish:
     """
 
     __slots__ = (
-        "callback", "deadline", "handed_over", "message", "queue", "session", "size", "state",
-        "tally",
+        "callback", "deadline", "handed_over", "handed_over_at", "message", "queue", "session",
+        "size", "state", "taken_at", "tally",
     )  # fmt: skip
 
     def __init__(self, message: Message, deadline: float, callback: Callback, tally: Tally) -> None:
@@ -65,6 +73,8 @@ class Publish:
         self.tally = tally
         self.state = WAITING
         self.handed_over = False  # true once a byte of it may have left, and so to the end
+        self.taken_at = perf_counter_ns()
+        self.handed_over_at = 0  # likewise
         self.size = len(message.header) + len(message.body)
         self.queue: dict[Publish, None] | None = None
         self.session: Session | None = None
@@ -90,8 +100,14 @@ class Publish:
         if self.state is SETTLED:
             return
         self.state = SETTLED
-        self.tally.active.discard(self)
-        self.tally.size -= self.size
+        tally = self.tally
+        tally.active.discard(self)
+        tally.size -= self.size
+        if outcome is CONFIRMED:
+            tally.confirmed += 1
+            tally.confirms.observe(perf_counter_ns() - self.handed_over_at)
+        else:
+            tally.outcomes[outcome] += 1
         self.message.body = b""  # the ledger may keep the rest of it for long
         callback, self.callback = self.callback, None
         if callback is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import platform
 import socket
+from collections import Counter
 from typing import Any
 
 from .. import __version__
@@ -14,7 +15,7 @@ from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
 from .session import SessionState
-from .statistics import BrokerState, BrokerStatus
+from .statistics import BrokerMetrics, BrokerState, BrokerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Publisher:
         self._loop = loop
         self._max_messages = limits.max_messages
         self._max_bytes = limits.max_bytes
+        self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally()
         self._blockade = Blockade(self._refuse_waiting, self._resume_all)
@@ -50,6 +52,7 @@ class Publisher:
             blockade=self._blockade,
             loop=loop,
         )
+        self.refusals: Counter[str] = Counter()  # by limit
         self._closing = False
         self._ticked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
@@ -76,12 +79,15 @@ class Publisher:
         elif self._blockade.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
+            self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
             publish.finish(Outcome.OVERLOADED, "Too many messages wait for the broker here.")
         else:
             session = self._pool.session(virtual_host, credentials)
             if session is None:
+                self.refusals["broker_connections"] += 1
                 publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
             elif session.load >= self.in_flight_per_login:
+                self.refusals["login"] += 1
                 publish.finish(
                     Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
                 )
@@ -101,6 +107,7 @@ class Publisher:
     def reserve(self, size: int) -> bool:
         """Count bytes of a body that is still arriving; False when there is no room for them."""
         if self._tally.size + size > self._max_bytes:
+            self.refusals["arriving_bytes"] += 1
             return False
         self._tally.size += size
         return True
@@ -133,6 +140,37 @@ class Publisher:
             }
             for key, counted in self._pool.statistics.items()
         }
+
+    def metrics(self) -> BrokerMetrics:
+        """Everything that is counted, at this moment."""
+        tally, pool, sessions = self._tally, self._pool, self._pool.sessions()
+        counters = pool.counters
+        waiting = sum(publish.state is WAITING for publish in tally.active)
+        live = [s.connection for s in sessions if s.connection is not None]
+        per_login = pool.statistics.values()
+        return BrokerMetrics(
+            outcomes={
+                Outcome.CONFIRMED.value: tally.confirmed,
+                **{outcome.value: count for outcome, count in tally.outcomes.items()},
+            },
+            waits=tally.waits,
+            confirms=tally.confirms,
+            waiting=waiting,
+            in_flight=len(tally.active) - waiting,
+            bytes=tally.size,
+            refusals=dict(self.refusals),
+            connections=sum(s.state is SessionState.OPEN for s in sessions),
+            connections_opened=sum(each.connections_opened for each in per_login),
+            connections_closed=dict(counters.closed),
+            attempts_failed=counters.attempts_failed,
+            logins_refused=counters.logins_refused,
+            channels_opened=sum(each.channels_opened for each in per_login),
+            channels_closed=sum(each.channels_closed for each in per_login),
+            blocked=self._blockade.active,
+            blocked_seconds=self._blockade.seconds,
+            received=counters.received + sum(each.received for each in live),
+            sent=counters.sent + sum(each.sent for each in live),
+        )
 
     def broker_state(self) -> BrokerState:
         """What a publish would find now, as far as the connections that are there can tell."""

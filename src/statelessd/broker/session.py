@@ -22,7 +22,7 @@ from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
 from .connection import BrokerConnection
 from .publish import Publish
-from .statistics import SessionStatistics
+from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Session:
         client_properties: dict[str, Any],
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
+        counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.virtual_host = virtual_host
@@ -72,6 +73,8 @@ class Session:
         self._client_properties = client_properties
         self._statistics_of = statistics
         self._blockade = blockade
+        self._counters = counters
+        self._closing_because = ""
         self._loop = loop
         self._waiting: dict[Publish, None] = {}
         self._channels: dict[str, ExchangeChannel] = {}  # by exchange
@@ -195,6 +198,7 @@ class Session:
 
     def _not_connected(self, reason: str) -> None:
         self.connection = None
+        self._counters.attempts_failed += 1
         if not self._failures:  # once for each change of state, not for each attempt
             logger.warning(
                 "no connection for %r to virtual host %r: %s",
@@ -261,6 +265,7 @@ class Session:
             self.virtual_host,
             outcome.value,
         )
+        self._counters.logins_refused += 1
         self.state = SessionState.REFUSED
         self.refused_at = self._loop.time()
         self._refusal = outcome, detail
@@ -288,7 +293,11 @@ class Session:
         self.starved = False
         for publish in waiting_of(channels):
             publish.wait_in(self._waiting)
+        if self.connection is not None:
+            self._counters.received += self.connection.received
+            self._counters.sent += self.connection.sent
         if was_open:
+            self._counters.lost(self._closing_because or reason)
             self.statistics.connections_closed += 1
             logger.log(
                 logging.INFO if self.state is SessionState.CLOSING else logging.WARNING,
@@ -440,6 +449,7 @@ class Session:
                 reason,
             )
             self.state = SessionState.CLOSING
+            self._closing_because = reason
             for number, channel in list(connection.channels.items()):
                 if channel in self._channels.values() or channel in self._single_use:
                     connection.amqp.close_channel(number)

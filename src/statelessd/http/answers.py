@@ -1,5 +1,6 @@
 """Outcomes become answers, each in its turn; what cannot be read is refused in turn as well."""
 
+from time import perf_counter_ns
 from typing import Any
 
 from ..message import Outcome
@@ -38,36 +39,34 @@ class Answering(TurnTaking):
             and outcome is not Outcome.SHUTTING_DOWN
         )
         statistics = gateway.statistics
-        seconds = self.loop.time() - cycle.started_at
+        elapsed = perf_counter_ns() - cycle.started_at
         request_id = cycle.request_id or gateway.request_id(cycle.headers)
         if outcome is CONFIRMED and keep_alive and not cycle.extra:
-            statistics.answered(204, seconds)
-            self.transport.write(gateway.confirmed + request_id + b"\r\n\r\n")
+            data = gateway.confirmed + request_id + b"\r\n\r\n"
+            statistics.answered_confirmed(elapsed, len(data))
         elif cycle.options:
-            statistics.answered(204, seconds)
-            self.transport.write(
-                response.options(
-                    cycle.extra, keep_alive=keep_alive, date=gateway.date, request_id=request_id
-                )
+            data = response.options(
+                cycle.extra, keep_alive=keep_alive, date=gateway.date, request_id=request_id
             )
+            statistics.answered(cycle.method, 204, "", elapsed, len(data))
         else:
-            statistics.answered(response.TABLE[outcome].status, seconds)
-            handed_over = cycle.publish is not None and cycle.publish.handed_over
-            self.transport.write(
-                response.render(
-                    outcome,
-                    detail,
-                    keep_alive=keep_alive,
-                    date=gateway.date,
-                    request_id=request_id,
-                    handed_over=handed_over,
-                    head=cycle.without_document,
-                    retry_after=gateway.retry_after.get(outcome),
-                    extra=cycle.extra,
-                )
+            data = response.render(
+                outcome,
+                detail,
+                keep_alive=keep_alive,
+                date=gateway.date,
+                request_id=request_id,
+                handed_over=cycle.publish is not None and cycle.publish.handed_over,
+                head=cycle.without_document,
+                retry_after=gateway.retry_after.get(outcome),
+                extra=cycle.extra,
             )
+            kind = "" if outcome is CONFIRMED else outcome.value
+            status = response.TABLE[outcome].status
+            statistics.answered(cycle.method, status, kind, elapsed, len(data))
+        self.transport.write(data)
         if gateway.access is not None and gateway.access.due():
-            self._log(gateway.access, cycle, outcome, request_id, seconds)
+            self._log(gateway.access, cycle, outcome, request_id, elapsed / 1e9)
         if keep_alive:
             self.on_response_complete()
         else:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter_ns
 
 import jinja2
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
 from .endpoints.batch import BatchPage
 from .endpoints.health import Health, Readiness
+from .endpoints.metrics import Metrics
 from .endpoints.openapi import Docs, OpenAPI
 from .endpoints.page import READING, problem_response
 from .gateway import Gateway
@@ -32,6 +34,7 @@ BUILT_IN_ROUTES: tuple[tuple[str, type], ...] = (
 PAGES: tuple[tuple[str, type], ...] = (
     ("/healthz", Health),
     ("/readyz", Readiness),
+    ("/metrics", Metrics),
     (r"/openapi\.json", OpenAPI),
     ("/docs", Docs),
 )
@@ -61,8 +64,9 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         statistics.began(scope["method"])
-        started_at = gateway.loop.time()
-        status = 0
+        started_at = perf_counter_ns()
+        status = size = 0
+
         headers = dict(scope["headers"])
         request_id = gateway.request_id(headers)
         added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
@@ -73,10 +77,12 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
             added += gateway.origins.answer_headers(headers)
 
         async def completing_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added]
+            else:
+                size += len(message.get("body", b""))
             await send(message)
 
         scope["state"].update(state, request_id=request_id)
@@ -95,11 +101,12 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
                 )
                 await answer(scope, receive, completing_send)
         if status:
-            seconds = gateway.loop.time() - started_at
-            statistics.answered(status, seconds)
+            elapsed = perf_counter_ns() - started_at
+            problem = scope["state"].get("problem", "")
+            statistics.answered(scope["method"], status, problem, elapsed, size)
             if gateway.access is not None and gateway.access.due():
                 gateway.access.log(
-                    request_id, scope["method"], scope["path"], status, "", seconds,
+                    request_id, scope["method"], scope["path"], status, problem, elapsed / 1e9,
                     **scope["state"].get("logged", {}),
                 )  # fmt: skip
 

@@ -48,7 +48,7 @@ class PublishCycle:
         self.expects = False
         self.complete = False  # the request has been read
         self.started = False  # its turn has come
-        self.started_at = 0.0
+        self.started_at = 0  # nanoseconds, of a clock that only goes on
         # What uvicorn looks at.
         self.response_complete = False
         self.disconnected = False

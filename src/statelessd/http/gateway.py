@@ -5,12 +5,15 @@ import enum
 import hashlib
 import os
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..board import Board, Page
 from ..broker.publisher import Publisher
 from ..config import HTTPServer, Listener
 from ..config import Publish as PublishSettings
+from ..histogram import Histogram
 from ..message import Credentials, Outcome
 from . import response
 from .access import AccessLog
@@ -65,6 +68,11 @@ class Gateway:
         self.loop = loop
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
+        self.lag = Histogram()  # of the event loop
+        self.config_hash = ""
+        self.config_loaded_at = time.time()
+        self.board: Board | None = None  # where all backends of the parent leave their figures
+        self._connections: set[Any] = set()
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
         self.origins = Origins(http_server.cors, strict=strict_origins)
@@ -138,8 +146,17 @@ class Gateway:
             self.date = dict(default_headers).get(b"date", b"")
             self.confirmed = response.confirmed(self.date)
 
+    def connections(self) -> int:
+        """Open client connections, at the last look."""
+        return len(self._connections)
+
+    def pages(self) -> list[Page]:
+        """What all backends of this parent have counted; without a parent there are none."""
+        return [] if self.board is None else self.board.pages()
+
     def sweep(self, connections: set[Any]) -> None:
         """A few times a second: let each connection look at the time."""
+        self._connections = connections
         now = self.loop.time()
         for connection in list(connections):
             connection.look_at_the_time(now)

@@ -278,7 +278,19 @@ def _pages() -> dict[str, Schema]:
     html = {"text/html": {"schema": {"type": "string"}}}
     readiness = {JSON: {"schema": ref("Readiness")}}
     return {
-        "/stats": _page("stats", "Figures of this process", {JSON: {"schema": ref("Stats")}}),
+        "/stats": _scoped(
+            "stats",
+            "Figures of this process, or of all",
+            {JSON: {"schema": {"anyOf": [ref("Stats"), ref("AllStats")]}}},
+        ),
+        "/metrics": _scoped(
+            "metrics",
+            "Figures of this process, or of all, for Prometheus",
+            {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            },
+        ),
         "/healthz": _page("healthz", "This process lives", {JSON: {"schema": ref("Health")}}),
         "/readyz": _page("readyz", "This process takes publishes", readiness, not_ready=readiness),
         "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}),
@@ -289,6 +301,13 @@ def _pages() -> dict[str, Schema]:
             **_page("static", "What pages load", {"*/*": {}}, {O.NOT_FOUND}),
         },
     }
+
+
+def _scoped(name: str, summary: str, content: Schema) -> Schema:
+    page = _page(name, summary, content)
+    scope = _parameter("scope", "query", {"type": "string", "enum": ["all"]})
+    page["get"]["parameters"] = [{**scope, "description": "All backends of this parent."}]
+    return page
 
 
 def _page(

@@ -12,6 +12,7 @@ uvicorn is pinned to a minor version because of these four modules.
 import asyncio
 import logging
 from hmac import compare_digest
+from time import perf_counter_ns
 from typing import Any
 
 import httptools
@@ -63,7 +64,10 @@ class GatewayProtocol(Answering):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.gateway.statistics.accepted += 1
         above = len(self.connections) - self.gateway.http_server.max_connections
+        if above > 0:
+            self.gateway.statistics.refused_clients += 1
         if above > REJECTED_AT_ONCE:
             transport.abort()
         elif above > 0:
@@ -84,6 +88,7 @@ class GatewayProtocol(Answering):
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
+        self.gateway.statistics.received += len(data)
         if self._deaf:
             self._discard(len(data))
             return
@@ -329,7 +334,7 @@ class GatewayProtocol(Answering):
 
     def _start_publish(self, cycle: PublishCycle) -> None:
         cycle.started = True
-        cycle.started_at = self.loop.time()
+        cycle.started_at = perf_counter_ns()
         if cycle.decided is not None:
             self._answer(cycle, *cycle.decided)
         elif cycle.complete:
@@ -352,7 +357,6 @@ class GatewayProtocol(Answering):
                 cycle.extra = [*cycle.extra, (b"amqp-message-id", message.message_id.encode())]
             wait = gateway.wait(headers)
             now = self.loop.time()
-            cycle.started_at = now
             publish = gateway.publisher.publish(
                 cycle.target.virtual_host, cycle.credentials, message, now + wait, cycle.settled
             )

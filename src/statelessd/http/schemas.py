@@ -111,6 +111,9 @@ def components() -> dict[str, Schema]:
             },
         },
         "Stats": _stats(),
+        "AllStats": _object(
+            {"backends": {"type": "array", "items": ref("Stats")}, "total": {"type": "object"}}
+        ),
         "Health": _object({"status": {"type": "string"}}),
         "Readiness": _object(
             {

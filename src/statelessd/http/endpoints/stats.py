@@ -1,5 +1,6 @@
 """``GET /stats``: the original's document, key for key; ``host`` and ``broker`` are new."""
 
+import os
 import resource
 import socket
 import time
@@ -35,12 +36,41 @@ def document(gateway: Gateway) -> dict[str, Any]:
     }
 
 
+SUMMED = ("connections", "requests", "cpu_time", "memory_usage")
+
+
+def of_all(gateway: Gateway) -> dict[str, Any]:
+    """The documents of all backends of this parent, those of the others a second old, and a sum."""
+    others = [
+        snapshot.document["stats"]
+        for page in gateway.pages()
+        for snapshot in page.living
+        if snapshot.pid != os.getpid()
+    ]
+    backends = [document(gateway), *others]
+    total: dict[str, Any] = {}
+    for each in backends:
+        _add(total, {name: each[name] for name in SUMMED})
+    return {"backends": backends, "total": total}
+
+
+def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _add(total.setdefault(name, {}), value)
+        elif isinstance(value, bool):
+            total[name] = total.get(name, False) or value
+        else:
+            total[name] = total.get(name, 0) + value
+
+
 class Stats(Page):
-    """The document as JSON, never from a cache."""
+    """The document as JSON, never from a cache; ``?scope=all``: of all backends."""
 
     async def get(self, request: Request) -> Response:
+        make = of_all if request.query_params.get("scope") == "all" else document
         return Response(
-            msgspec.json.encode(document(gateway_of(request))),
+            msgspec.json.encode(make(gateway_of(request))),
             media_type="application/json; charset=UTF-8",
             headers={"cache-control": "no-cache"},
         )

@@ -1,0 +1,158 @@
+"""Where the backends of one parent leave what they have counted, for each other to read.
+
+A piece of memory that the parent makes before it forks, with a slot for each
+listener. A backend writes its snapshot there once a second. Of one that has
+died the last snapshot is what is left: whoever comes next folds its counters
+into the slot's past, so that totals never go back. There is a lock, which is
+the file's and so ends with a process that is killed; and a snapshot is written
+beside the last one before it takes its place, so that half of one is never read.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import msgspec
+
+from .config import Listener
+
+SLOTS = 256
+HALF = (
+    1024 * 1024
+)  # bytes of a snapshot, at most: two thousand logins; untouched pages cost nothing
+SLOT = 8 + 2 * HALF  # which half holds, and both
+SIZE = SLOTS * SLOT
+
+Counters = dict[str, list[float]]
+"""Whatever only grows, by name: one number, or those of a histogram."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What one backend had counted. ``document``: everything, as JSON-like data."""
+
+    pid: int
+    counters: Counters
+    document: dict[str, Any]
+
+
+class Page(msgspec.Struct):
+    """What a slot holds: those who live, and the sum of what the others had counted."""
+
+    listener: Listener
+    living: list[Snapshot]
+    past: Counters
+
+    def past_with(self, others: list[Snapshot]) -> Counters:
+        """What was counted before, and by others who live still."""
+        total = dict(self.past)
+        for each in others:
+            add(total, each.counters)
+        return total
+
+
+class Board:
+    """``descriptor``: of the memory, for an exec to keep."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, SIZE)
+
+    @classmethod
+    def make(cls) -> Self:
+        """A new one, empty. Untouched pages of it cost nothing."""
+        descriptor = os.memfd_create("statelessd")
+        os.ftruncate(descriptor, SIZE)
+        return cls(descriptor)
+
+    def write(self, listener: Listener, snapshot: Snapshot) -> None:
+        """Replace this process's last one."""
+        with self._locked(fcntl.LOCK_EX):
+            slot, page = self._find(listener)
+            if slot < 0:
+                return  # more listeners than anybody has
+            page.living = [each for each in page.living if each.pid != snapshot.pid]
+            _fold(page)
+            page.living.append(snapshot)
+            self._store(slot, page)
+
+    def pages(self) -> list[Page]:
+        """Of each listener that ever had a backend; only the living are among the living."""
+        with self._locked(fcntl.LOCK_SH):
+            pages = [page for page in map(self._load, range(SLOTS)) if page is not None]
+        for page in pages:
+            _fold(page)
+        return pages
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        fcntl.flock(self._lock(), how)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock(), fcntl.LOCK_UN)
+
+    def _lock(self) -> int:
+        """Of this process's own: what a fork shares is one lock with its parent."""
+        if self._locker != os.getpid():
+            self._own = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+            self._locker = os.getpid()
+        return self._own
+
+    _locker = 0
+    _own = -1
+
+    def _find(self, listener: Listener) -> tuple[int, Page]:
+        for slot in range(SLOTS):
+            page = self._load(slot)
+            if page is None or page.listener == listener:
+                return slot, page or Page(listener, [], {})
+        return -1, Page(listener, [], {})
+
+    def _load(self, slot: int) -> Page | None:
+        base = slot * SLOT
+        half = self._memory[base]
+        if not half:
+            return None
+        start = base + 8 + (half - 1) * HALF
+        size = int.from_bytes(self._memory[start : start + 4], "big")
+        return msgspec.msgpack.decode(self._memory[start + 4 : start + 4 + size], type=Page)
+
+    def _store(self, slot: int, page: Page) -> None:
+        base = slot * SLOT
+        half = 1 if self._memory[base] != 1 else 2
+        data = msgspec.msgpack.encode(page)
+        if len(data) > HALF - 4:
+            return  # the last one stays
+        start = base + 8 + (half - 1) * HALF
+        self._memory[start : start + 4 + len(data)] = len(data).to_bytes(4, "big") + data
+        self._memory[base] = half
+
+
+def _fold(page: Page) -> None:
+    living = []
+    for snapshot in page.living:
+        if _lives(snapshot.pid):
+            living.append(snapshot)
+        else:
+            add(page.past, snapshot.counters)
+    page.living = living
+
+
+def add(total: Counters, more: Counters) -> None:
+    """Name by name."""
+    for name, values in more.items():
+        before = total.get(name, [0.0] * len(values))
+        total[name] = [a + b for a, b in zip(before, values, strict=True)]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,80 @@
+"""What backends leave for each other, and that it outlives them."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from statelessd import board
+from statelessd.board import Board, Snapshot
+
+
+def snapshot(pid, **counters):
+    return Snapshot(pid, {name: [value] for name, value in counters.items()}, {"n": 1})
+
+
+def gone():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_it_starts_empty():
+    assert Board.make().pages() == []
+
+
+def test_each_listener_has_its_page():
+    shared = Board.make()
+    shared.write(8000, snapshot(os.getpid(), a=1))
+    shared.write("unix:/x", snapshot(os.getpid(), a=2))
+    shared.write(8000, snapshot(os.getpid(), a=3))
+    first, second = Board(shared.descriptor).pages()
+    assert (first.listener, first.living[0].counters, first.past) == (8000, {"a": [3]}, {})
+    assert (second.listener, second.living[0].document) == ("unix:/x", {"n": 1})
+
+
+def test_those_who_are_gone_become_the_past_once():
+    shared = Board.make()
+    for counted in (5, 7):
+        shared.write(8000, snapshot(gone(), a=counted, b=1))
+    shared.write(8000, snapshot(os.getpid(), a=1))
+    for _ in range(2):
+        [page] = shared.pages()
+        assert (page.past, [each.pid for each in page.living]) == (
+            {"a": [12], "b": [2]},
+            [os.getpid()],
+        )
+
+
+def test_of_two_who_live_one_counts_as_the_past_of_the_other():
+    shared = Board.make()
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        shared.write(8000, snapshot(other.pid, a=2))
+        shared.write(8000, snapshot(os.getpid(), a=1))
+        [page] = shared.pages()
+        assert page.past_with(page.living[:-1]) == {"a": [2]}
+    finally:
+        other.communicate()
+
+
+def test_a_writer_that_is_killed_leaves_the_last_whole_page(monkeypatch):
+    shared = Board.make()
+    shared.write(8000, snapshot(os.getpid(), a=1))
+    pid = os.fork()
+    if not pid:  # it is killed with its page half written, and the lock in its hands
+        monkeypatch.setattr(board.msgspec.msgpack, "encode", lambda page: os.kill(os.getpid(), 9))
+        shared.write(8000, snapshot(os.getpid(), a=9))
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    [page] = shared.pages()
+    assert page.living[0].counters == {"a": [1]}
+
+
+def test_what_is_too_large_leaves_the_last_one():
+    shared = Board.make()
+    shared.write(8000, snapshot(os.getpid(), a=1))
+    shared.write(8000, Snapshot(os.getpid(), {}, {"n": "x" * board.HALF}))
+    [page] = shared.pages()
+    assert page.living[0].counters == {"a": [1]}
