@@ -84,6 +84,7 @@ class Backend:
             application.publish,
             loop=loop,
             backend=f"{socket.gethostname()}:{listener}",
+            counted_exchanges=application.metrics.exchanges,
         )
         self.gateway = Gateway(
             http_server,

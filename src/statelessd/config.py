@@ -185,6 +185,20 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/metrics`` tells beyond the usual."""
+
+    exchanges: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Exchanges whose publishes are counted one by one, by virtual host and "
+            "outcome: the first so many that take a message. The rest is counted together.",
+        ),
+    ] = 0
+
+
 class Application(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway does."""
 
@@ -219,6 +233,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     paths: Paths = Paths()
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
+    metrics: Metrics = Metrics()
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):

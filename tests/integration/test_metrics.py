@@ -90,12 +90,12 @@ def test_all_backends_are_told_of_by_each(start_gateway, queue, tmp_path):
     first, second = gateway.ports
     publish(gateway, queue, 3, first)
     publish(gateway, queue, 4, second)
+    unix = f"unix:{tmp_path / 'third.sock'}"
+    expected = {first: 3, second: 4, unix: 0}
     for port in gateway.ports:
         found = wait_until(
-            lambda port=port: _told(gateway, port, {first: 3, second: 4}), what="both to be told of"
+            lambda port=port: _told(gateway, port, expected), what="all to be told of"
         )
-        unix = f"unix:{tmp_path / 'third.sock'}"
-        assert value(found, "publishes_total", backend=unix, outcome="confirmed") == 0
         assert value(found, "backend_up", backend=unix) == 1
     stats = requests.get(f"{gateway.url}/stats?scope=all", timeout=5).json()
     assert stats["backends"][0]["port"] == first
@@ -132,3 +132,25 @@ def test_a_backend_that_has_gone_keeps_its_totals(start_gateway, queue, end):
     wait_until(lambda: _told(gateway, second, {first: 4, second: 2}), what="the totals")
     own = samples(gateway)
     assert value(own, "publishes_total", outcome="confirmed") == 1
+
+
+def test_exchanges_are_counted_one_by_one_when_told_so(start_gateway, queue):
+    gateway = start_gateway({"Application": {"metrics": {"exchanges": 1}}})
+    gateway.publish("/test/made-up/k", data={"body": "x"})  # takes no place
+    publish(gateway, queue, 3)
+    form = {"body": "x", "mandatory": "true"}
+    assert gateway.publish("/test/test/foo", data=form).status_code == 204  # one too many
+    assert gateway.publish(f"/test/{queue.name}/k", data=form).status_code == 204
+    found = samples(gateway)
+    named = {"virtual_host": "test", "exchange": queue.name}
+    others = {"virtual_host": "", "exchange": ""}
+    assert value(found, "exchange_publishes_total", **named, outcome="confirmed") == 4
+    assert value(found, "exchange_publishes_total", **others, outcome="confirmed") == 1
+    assert value(found, "exchange_publishes_total", **others, outcome="exchange-not-found") == 1
+    assert not [labels for _, labels in found if "made-up" in str(labels)]
+
+
+def test_exchanges_are_not_told_of_by_default(start_gateway, queue):
+    gateway = start_gateway()
+    publish(gateway, queue, 1)
+    assert queue.name not in requests.get(f"{gateway.url}/metrics", timeout=5).text

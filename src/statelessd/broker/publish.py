@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..histogram import Histogram
 from ..message import Message, Outcome
+from .statistics import ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,16 @@ class Session(Protocol):
 class Tally:
     """What this backend holds at the moment, and what became of everything before."""
 
-    __slots__ = ("active", "confirmed", "confirms", "outcomes", "size", "waits")
+    __slots__ = ("active", "confirmed", "confirms", "exchanges", "outcomes", "size", "waits")
 
-    def __init__(self) -> None:
+    def __init__(self, exchanges: ExchangeCounts | None = None) -> None:
         self.active: set[Publish] = set()  # the publishes without an outcome
         self.size = 0  # and their bytes
         self.confirmed = 0
         self.outcomes: Counter[Outcome] = Counter()  # but for the confirmed ones
         self.waits = Histogram()  # from being taken to being handed over
         self.confirms = Histogram()  # from being handed over to the broker's word
+        self.exchanges = exchanges  # None: they are not counted one by one
 
 
 class Publish:
@@ -63,10 +65,18 @@ class Publish:
 
     __slots__ = (
         "callback", "deadline", "handed_over", "handed_over_at", "message", "queue", "session",
-        "size", "state", "taken_at", "tally",
+        "size", "state", "taken_at", "tally", "virtual_host",
     )  # fmt: skip
 
-    def __init__(self, message: Message, deadline: float, callback: Callback, tally: Tally) -> None:
+    def __init__(
+        self,
+        virtual_host: str,
+        message: Message,
+        deadline: float,
+        callback: Callback,
+        tally: Tally,
+    ) -> None:
+        self.virtual_host = virtual_host
         self.message = message
         self.deadline = deadline
         self.callback: Callback | None = callback
@@ -108,6 +118,8 @@ class Publish:
             tally.confirms.observe(perf_counter_ns() - self.handed_over_at)
         else:
             tally.outcomes[outcome] += 1
+        if tally.exchanges is not None:
+            tally.exchanges.count(self.virtual_host, self.message.exchange, outcome)
         self.message.body = b""  # the ledger may keep the rest of it for long
         callback, self.callback = self.callback, None
         if callback is not None:

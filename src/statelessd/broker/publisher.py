@@ -15,7 +15,7 @@ from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
 from .session import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus
+from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,14 @@ class Publisher:
         *,
         loop: asyncio.AbstractEventLoop,
         backend: str,
+        counted_exchanges: int = 0,
     ) -> None:
         self._loop = loop
         self._max_messages = limits.max_messages
         self._max_bytes = limits.max_bytes
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
-        self._tally = Tally()
+        self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
         self._blockade = Blockade(self._refuse_waiting, self._resume_all)
         self._pool = Pool(
             rabbitmq,
@@ -71,7 +72,7 @@ class Publisher:
         it, by the deadline at the latest; perhaps before this returns.
         """
         tally = self._tally
-        publish = Publish(message, deadline, settled, tally)
+        publish = Publish(virtual_host, message, deadline, settled, tally)
         tally.active.add(publish)
         tally.size += publish.size
         if self._closing:
@@ -152,6 +153,12 @@ class Publisher:
             outcomes={
                 Outcome.CONFIRMED.value: tally.confirmed,
                 **{outcome.value: count for outcome, count in tally.outcomes.items()},
+            },
+            by_exchange=None
+            if tally.exchanges is None
+            else {
+                key: {outcome.value: count for outcome, count in counted.items()}
+                for key, counted in tally.exchanges.counts.items()
             },
             waits=tally.waits,
             confirms=tally.confirms,

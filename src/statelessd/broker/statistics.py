@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 
 from ..histogram import Histogram
+from ..message import Outcome
 
 
 class SessionStatistics:
@@ -59,6 +60,32 @@ class ConnectionCounters:
         self.closed[self.OTHER] += 1
 
 
+class ExchangeCounts:
+    """Outcomes by (virtual host, exchange), of ``most`` exchanges.
+
+    An exchange has a place from its first confirmed message on: clients can make
+    up names without end, and must not fill the places with them. Whatever has
+    none is counted with ``OTHERS``.
+    """
+
+    OTHERS = ("", "")  # no virtual host is called so, for a path cannot name one
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.counts: dict[tuple[str, str], Counter[Outcome]] = {self.OTHERS: Counter()}
+
+    def count(self, virtual_host: str, exchange: str, outcome: Outcome) -> None:
+        """One more message with this outcome."""
+        key = virtual_host, exchange
+        found = self.counts.get(key)
+        if found is None:
+            if outcome is Outcome.CONFIRMED and len(self.counts) <= self.most:
+                found = self.counts[key] = Counter()
+            else:
+                found = self.counts[self.OTHERS]
+        found[outcome] += 1
+
+
 class BrokerStatus(enum.Enum):
     """How publishes stand with the broker, in one word."""
 
@@ -79,6 +106,7 @@ class BrokerMetrics(msgspec.Struct, frozen=True):
     """What the broker's side counts, for ``/metrics``."""
 
     outcomes: dict[str, int]  # of all publishes that have one
+    by_exchange: dict[tuple[str, str], dict[str, int]] | None  # likewise; None: not counted
     waits: Histogram
     confirms: Histogram
     waiting: int  # messages

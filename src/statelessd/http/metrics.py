@@ -12,7 +12,7 @@ import msgspec
 
 from .. import __version__
 from ..board import Counters, add
-from ..broker.statistics import BrokerStatus
+from ..broker.statistics import BrokerMetrics, BrokerStatus
 from ..histogram import Histogram
 from ..message import Outcome
 from .gateway import Gateway
@@ -58,13 +58,14 @@ def _http(gateway: Gateway) -> list[Family]:
     ]  # fmt: skip
 
 
-def _publishing(gateway: Gateway, broker: Any) -> list[Family]:
+def _publishing(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
     limits = gateway.publish
     refusals = dict.fromkeys(REFUSALS, 0) | broker.refusals
     refusals["client_connections"] = gateway.statistics.refused_clients
     return [
         Family("publishes", COUNTER, "Messages, by what became of them.",
                _by("outcome", dict.fromkeys(OUTCOMES, 0) | broker.outcomes)),
+        *_by_exchange(broker),
         _histogram("publish_wait_duration_seconds",
                    "From a message's arrival to its being handed to the broker.", broker.waits),
         _histogram("publish_confirm_duration_seconds",
@@ -79,7 +80,20 @@ def _publishing(gateway: Gateway, broker: Any) -> list[Family]:
     ]  # fmt: skip
 
 
-def _broker(gateway: Gateway, broker: Any) -> list[Family]:
+def _by_exchange(broker: BrokerMetrics) -> list[Family]:
+    """Only where the settings ask for it."""
+    if broker.by_exchange is None:
+        return []
+    samples = [
+        ({"virtual_host": virtual_host, "exchange": exchange, "outcome": outcome}, count)
+        for (virtual_host, exchange), counts in broker.by_exchange.items()
+        for outcome, count in counts.items()
+    ]
+    text = "Messages, by exchange and outcome; without names: all other exchanges."
+    return [Family("exchange_publishes", COUNTER, text, samples)]
+
+
+def _broker(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
     state = gateway.publisher.broker_state().state
     closed = dict.fromkeys(CLOSED, 0) | broker.connections_closed
     outcomes = broker.outcomes

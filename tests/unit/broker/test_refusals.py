@@ -68,7 +68,7 @@ def in_flight(*messages):
     publishes = []
     for routing_key, body in messages:
         message = Message("x", routing_key, b"\0\0", body)
-        publishes.append(Publish(message, 0.0, lambda *_: None, Tally()))
+        publishes.append(Publish("test", message, 0.0, lambda *_: None, Tally()))
     return publishes
 
 
