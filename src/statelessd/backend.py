@@ -115,13 +115,15 @@ class Backend:
                 server_header=False,
                 ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
             ),
-            serves,
+            self._begin,
         )
+        self._serves = serves
         self._stopping: asyncio.Task[None] | None = None
         self._has_successor = False
         self._listener = listener
         self._told_at = 0.0
         self.gateway.board = board
+        self.gateway.tell = self._tell
         self.gateway.config_hash = _digest(config)
 
     @property
@@ -144,6 +146,10 @@ class Backend:
             logger.warning("stopped with %d requests unanswered", unanswered)
         else:
             logger.info("stopped: every request was answered")
+
+    def _begin(self) -> None:
+        self._tell()  # or it would be missed for the moment
+        self._serves()
 
     def stop(self) -> None:
         """Begin an orderly stop; a second call ends it at once."""
@@ -228,8 +234,9 @@ class Backend:
             return
         try:
             self.gateway.board.write(self._listener, snapshot(self.gateway))
-        except Exception:  # it is not what we are here for
+        except Exception:  # it is not what we are here for, and once is enough
             logger.exception("telling the other backends failed")
+            self.gateway.board = None
 
 
 def _digest(config: Config) -> str:

@@ -59,6 +59,8 @@ class Board:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, SIZE)
+        self._slots: dict[Listener, int] = {}  # where a page was found; it stays there
+        self._lock, self._locker = -1, 0  # see _locked
 
     @classmethod
     def make(cls) -> Self:
@@ -88,26 +90,21 @@ class Board:
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        fcntl.flock(self._lock(), how)
+        if self._locker != os.getpid():  # what a fork shares is one lock with its parent
+            self._lock = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+            self._locker = os.getpid()
+        fcntl.flock(self._lock, how)
         try:
             yield
         finally:
-            fcntl.flock(self._lock(), fcntl.LOCK_UN)
-
-    def _lock(self) -> int:
-        """Of this process's own: what a fork shares is one lock with its parent."""
-        if self._locker != os.getpid():
-            self._own = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
-            self._locker = os.getpid()
-        return self._own
-
-    _locker = 0
-    _own = -1
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _find(self, listener: Listener) -> tuple[int, Page]:
-        for slot in range(SLOTS):
+        known = self._slots.get(listener)
+        for slot in range(SLOTS) if known is None else (known,):
             page = self._load(slot)
             if page is None or page.listener == listener:
+                self._slots[listener] = slot
                 return slot, page or Page(listener, [], {})
         return -1, Page(listener, [], {})
 

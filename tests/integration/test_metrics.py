@@ -134,6 +134,19 @@ def test_a_backend_that_has_gone_keeps_its_totals(start_gateway, queue, end):
     assert value(own, "publishes_total", outcome="confirmed") == 1
 
 
+def test_a_listener_that_was_removed_is_not_down(start_gateway, queue):
+    gateway = start_gateway(ports=2)
+    kept, removed = gateway.ports
+    publish(gateway, queue, 2, removed)
+    wait_until(lambda: _told(gateway, kept, {kept: 0, removed: 2}), what="both to be told of")
+    gateway.change(HTTPServer={"ports": [kept]})
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(gateway.backends()) == 1, 30, what="the other to end")
+    found = wait_until(lambda: _told(gateway, kept, {kept: 0, removed: 2}), what="the totals")
+    up = {labels: v for (name, labels), v in found.items() if name == "statelessd_backend_up"}
+    assert up == {frozenset({("backend", str(kept))}): 1}
+
+
 def test_exchanges_are_counted_one_by_one_when_told_so(start_gateway, queue):
     gateway = start_gateway({"Application": {"metrics": {"exchanges": 1}}})
     gateway.publish("/test/made-up/k", data={"body": "x"})  # takes no place

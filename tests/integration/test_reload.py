@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import requests
-import yaml
 from clients import Clients, kept_alive, one_request_each, unix_socket
 from gateway import free_ports
 from waiting import wait_until
@@ -46,13 +45,6 @@ def fresh(port):
     return one_request_each(connect)
 
 
-def change(gateway, **sections):
-    document = yaml.safe_load(gateway.config.read_text())
-    for section, settings in sections.items():
-        document.setdefault(section, {}).update(settings)
-    gateway.config.write_text(yaml.safe_dump(document))
-
-
 def reload(gateway):
     """Wait until it is done."""
     before = gateway.text.count("the former backend on") // 2  # it retires, it ended
@@ -81,7 +73,7 @@ def test_a_rolling_reload_under_traffic_loses_no_request(start_gateway):
         for clients in kept:
             clients.go_on(50)
         for app_id in ("one", "two"):
-            change(gateway, Application={"publish": {"stamp_app_id": app_id}})
+            gateway.change(Application={"publish": {"stamp_app_id": app_id}})
             reload(gateway)
         for clients in (*kept, *others):
             clients.go_on(50)
@@ -93,7 +85,7 @@ def test_a_rolling_reload_under_traffic_loses_no_request(start_gateway):
 
 def test_the_new_settings_hold(start_gateway, queue):
     gateway = start_gateway()
-    change(gateway, Application={"publish": {"stamp_app_id": "new"}})
+    gateway.change(Application={"publish": {"stamp_app_id": "new"}})
     reload(gateway)
     assert gateway.publish(f"/test/{queue.name}/k", data={"body": "x"}).status_code == 204
     assert queue.get()[0].app_id == "new"
@@ -103,7 +95,7 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
     gateway = start_gateway()
     before = gateway.backends()
     with Clients(4, steady(gateway.port)) as clients:
-        change(gateway, HTTPServer={"max_bdoy_bytes": 1})
+        gateway.change(HTTPServer={"max_bdoy_bytes": 1})
         gateway.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "nothing changes" in gateway.text)
         clients.go_on(40)
@@ -114,7 +106,7 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
 
 def test_an_address_cannot_change(start_gateway):
     gateway = start_gateway()
-    change(gateway, HTTPServer={"address": ""})
+    gateway.change(HTTPServer={"address": ""})
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "HTTPServer.address cannot change" in gateway.text)
     assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
@@ -127,7 +119,7 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
     path = tmp_path / "added.sock"
     with Clients(10, steady(stays)) as clients:
         clients.go_on(50)
-        change(gateway, HTTPServer={"ports": [stays, added, f"unix:{path}"]})
+        gateway.change(HTTPServer={"ports": [stays, added, f"unix:{path}"]})
         reload(gateway)
         clients.go_on(50)
     assert set(clients.told) == {204}
@@ -136,7 +128,7 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
         assert requests.get(f"{gateway.url_of(port)}/stats", timeout=5).json()["port"] == port
     unix_socket(path).close()
     wait_until(lambda: _refuses(gone), what="the removed port to be closed")
-    change(gateway, HTTPServer={"ports": [stays]})
+    gateway.change(HTTPServer={"ports": [stays]})
     reload(gateway)
     wait_until(lambda: not path.exists(), what="the socket's file to be removed")
     gateway.ports = [stays]
@@ -191,7 +183,7 @@ def test_the_terminals_hangup_is_the_end(start_gateway):
     primary, secondary = os.openpty()
     try:
         # With a terminal as its standard input a second one is started, and hung up.
-        change(gateway, HTTPServer={"ports": free_ports(1)})
+        gateway.change(HTTPServer={"ports": free_ports(1)})
         process = subprocess.Popen(
             [sys.executable, "-m", "statelessd", "-c", gateway.config],
             stdin=secondary, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -221,18 +213,18 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
         "handlers": {"file": handler},
         "loggers": {"statelessd": {"level": "INFO", "handlers": ["file"]}},
     }
-    change(gateway, HTTPServer={"ports": [port]}, Logging=logging)
+    gateway.change(HTTPServer={"ports": [port]}, Logging=logging)
     assert gateway.run("-d").returncode == 0
     try:
         wait_until(lambda: "listening on" in log.read_text(), 20, what="the daemon")
         parent = int(pidfile.read_text())
-        change(gateway, Application={"publish": {"timeout": 3}})
+        gateway.change(Application={"publish": {"timeout": 3}})
         told = gateway.run("--reload")
         assert (told.returncode, str(parent) in told.stdout) == (0, True)
         wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
         assert int(pidfile.read_text()) == parent
         assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
-        change(gateway, Application={"publish": {"timeout": "soon"}})
+        gateway.change(Application={"publish": {"timeout": "soon"}})
         told = gateway.run("--reload")
         assert (told.returncode, "Application.publish.timeout" in told.stderr) == (2, True)
     finally:

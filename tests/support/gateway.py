@@ -108,6 +108,13 @@ class GatewayProcess:
         except requests.ConnectionError:
             return False
 
+    def change(self, **sections):
+        """Its configuration file, for a reload to take up."""
+        document = yaml.safe_load(self.config.read_text())
+        for section, settings in sections.items():
+            document.setdefault(section, {}).update(settings)
+        self.config.write_text(yaml.safe_dump(document))
+
     def backends(self):
         """The process ids of those that serve."""
         children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"

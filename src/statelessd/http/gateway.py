@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..board import Board, Page
@@ -72,6 +72,7 @@ class Gateway:
         self.config_hash = ""
         self.config_loaded_at = time.time()
         self.board: Board | None = None  # where all backends of the parent leave their figures
+        self.tell: Callable[[], None] = lambda: None  # leaves ours there
         self._connections: set[Any] = set()
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
@@ -152,6 +153,7 @@ class Gateway:
 
     def pages(self) -> list[Page]:
         """What all backends of this parent have counted; without a parent there are none."""
+        self.tell()
         return [] if self.board is None else self.board.pages()
 
     def sweep(self, connections: set[Any]) -> None:

@@ -53,8 +53,9 @@ def _of_all(gateway: Gateway) -> Iterator[Labelled]:
             found = msgspec.convert(page.living[-1].document["metrics"], list[Family])
         for family in found:
             yield label, with_past(family, past)
-        up = int(bool(page.living))
-        yield label, Family("backend_up", GAUGE, "1 for a backend that lives.", [({}, up)])
+        if page.listener in gateway.http_server.ports:  # a reload may have removed it
+            up = int(bool(page.living))
+            yield label, Family("backend_up", GAUGE, "1 for a backend that lives.", [({}, up)])
 
 
 class _Families(Collector):
