@@ -3,15 +3,19 @@
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import requests
 from clients import Clients, kept_alive, one_request_each, unix_socket
 from gateway import free_ports
 from waiting import wait_until
+
+import statelessd
 
 
 class Strict(http.client.HTTPConnection):
@@ -89,6 +93,20 @@ def test_the_new_settings_hold(start_gateway, queue):
     reload(gateway)
     assert gateway.publish(f"/test/{queue.name}/k", data={"body": "x"}).status_code == 204
     assert queue.get()[0].app_id == "new"
+
+
+def test_an_upgraded_package_is_taken_up(start_gateway, tmp_path, monkeypatch):
+    installed = tmp_path / "installed" / "statelessd"
+    shutil.copytree(Path(statelessd.__file__).parent, installed)
+    monkeypatch.setenv("PYTHONPATH", str(installed.parent))
+    gateway = start_gateway()
+    parent = gateway.process.pid
+    version = installed / "__init__.py"
+    version.write_text(version.read_text().replace(statelessd.__version__, "99.0"))
+    reload(gateway)
+    assert 'version="99.0"' in requests.get(f"{gateway.url}/metrics", timeout=5).text
+    assert "statelessd 99.0 on" in gateway.text
+    assert gateway.process.pid == parent
 
 
 def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(start_gateway):
