@@ -14,13 +14,17 @@ BINDING = "bench.#"
 
 
 class MeasuredQueue:
-    """Declares the exchange, the queue and its binding; then purges and counts.
+    """Declares the exchange, a new queue and its binding; then purges and counts.
+
+    ``queue_type``: ``classic`` or ``quorum``.
 
     Raises ``OSError`` when the broker cannot be reached, and ``RuntimeError``
     when it answers something else than was asked for (a wrong password, say).
     """
 
-    def __init__(self, port: int, username: str, password: str) -> None:
+    def __init__(
+        self, port: int, username: str, password: str, queue_type: str = "classic"
+    ) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.server: dict[str, Any] = {}
         """What the broker says of itself: product, version, platform."""
@@ -28,7 +32,10 @@ class MeasuredQueue:
         self._call(1, commands.Channel.Open(), "Channel.OpenOk")
         for declaration in (
             commands.Exchange.Declare(exchange=EXCHANGE, exchange_type="topic", durable=True),
-            commands.Queue.Declare(queue=QUEUE, durable=True),
+            commands.Queue.Delete(queue=QUEUE),  # of an earlier run, perhaps of another type
+            commands.Queue.Declare(
+                queue=QUEUE, durable=True, arguments={"x-queue-type": queue_type}
+            ),
             commands.Queue.Bind(queue=QUEUE, exchange=EXCHANGE, routing_key=BINDING),
         ):
             self._call(1, declaration, f"{declaration.name}Ok")

@@ -59,6 +59,12 @@ def arguments() -> argparse.Namespace:
         help="runs of each point; the table has their medians (default: %(default)s)",
     )
     add("--only", choices=sorted(NAMES), help="one gateway alone")
+    add(
+        "--queue-type",
+        choices=["classic", "quorum"],
+        default="classic",
+        help="of the queue that takes the messages (default: %(default)s)",
+    )
     add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
     add("--json", type=Path, metavar="FILE", help="default: bench/results/<date>.json")
     return parser.parse_args()
@@ -157,12 +163,15 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": options.seconds,
         "warm_up": options.warm_up,
         "rounds": options.rounds,
+        "queue_type": options.queue_type,
     }
     # The broker and wrk inherit this; each gateway is given its own.
     os.sched_setaffinity(0, cores.others)
     with contextlib.ExitStack() as stack:
         broker, pid = start_broker(stack)
-        queue = stack.enter_context(MeasuredQueue(broker.port, broker.username, broker.password))
+        queue = stack.enter_context(
+            MeasuredQueue(broker.port, broker.username, broker.password, options.queue_type)
+        )
         running = start_gateways(names, broker, cores, stack)
         document["versions"] = versions(names, queue)
         document["first_204_seconds"] = {
