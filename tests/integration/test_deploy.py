@@ -1,6 +1,7 @@
 """What deploy/ has, with the programs that it is for."""
 
 import collections
+import contextlib
 import http.client
 import itertools
 import json
@@ -10,10 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from clients import Clients
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
@@ -109,45 +110,26 @@ def _publish(port):
         connection.close()
 
 
-class Load:
-    """Keep-alive clients that publish numbered messages through a proxy."""
+def numbered(port, exchange):
+    """A keep-alive client whose messages have numbers; it tells what it was told of each."""
+    numbers = itertools.count()
 
-    def __init__(self, port, exchange, clients=8):
-        self.answers = []
-        self._path = f"/test/{exchange}/k"
-        self._port = port
-        self._numbers = itertools.count()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+    def ask(stopping):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        with contextlib.closing(connection):
+            while not stopping.is_set():
+                name = f"m{next(numbers)}"
+                try:
+                    connection.request("POST", f"/test/{exchange}/k", name, HEADERS)
+                    with connection.getresponse() as response:
+                        status, body = response.status, response.read()
+                except (OSError, http.client.HTTPException) as error:
+                    connection.close()
+                    yield Answer(name, UNKNOWN, repr(error))
+                else:
+                    yield Answer(name, *_told(status, body))
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-
-    def go_on(self, answers):
-        seen = len(self.answers)
-        wait_until(lambda: len(self.answers) >= seen + answers, 30, what="more answers")
-
-    def _run(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        while not self._stopping.is_set():
-            name = f"m{next(self._numbers)}"
-            try:
-                connection.request("POST", self._path, name, HEADERS)
-                with connection.getresponse() as response:
-                    status, body = response.status, response.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self.answers.append(Answer(name, UNKNOWN, repr(error)))
-                continue
-            self.answers.append(Answer(name, *_told(status, body)))
-        connection.close()
+    return ask
 
 
 def _told(status, body):
@@ -168,9 +150,9 @@ def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
     clients = 8
     with (
         proxy(tmp_path, f"127.0.0.1:{gateway.port}", f"unix:{path}") as port,
-        Load(port, queue.name, clients) as load,
+        Clients(clients, numbered(port, queue.name)) as load,
     ):
-        load.go_on(200)
+        load.go_on()
         for number in range(kills):
             before = gateway.backends()
             os.kill(before[number % 2], signal.SIGKILL)
@@ -178,8 +160,8 @@ def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
                 lambda before=before: len(gateway.backends()) == 2 and gateway.backends() != before,
                 what="a successor",
             )
-            load.go_on(200)
-    verdict = judge(load.answers, _found(queue))
+            load.go_on()
+    verdict = judge(load.told, _found(queue))
     assert verdict.true, str(verdict)
     assert verdict.outcomes[NOT_PUBLISHED] == 0, str(verdict)
     # A POST that was sent is never sent again; there is one at a time for each client.
