@@ -65,6 +65,14 @@ def arguments() -> argparse.Namespace:
         default="classic",
         help="of the queue that takes the messages (default: %(default)s)",
     )
+    add(
+        "--nodes",
+        type=int,
+        choices=[1, 2, 3],
+        default=1,
+        help="of RabbitMQ; the queue's leader is on the one that is published to "
+        "(default: %(default)s)",
+    )
     add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
     add("--json", type=Path, metavar="FILE", help="default: bench/results/<date>.json")
     return parser.parse_args()
@@ -95,13 +103,13 @@ class Bench:
     def __init__(
         self,
         broker: gateways.Broker,
-        broker_pid: int,
+        broker_pids: list[int],
         queue: MeasuredQueue,
         warm_up: int,
         seconds: int,
     ) -> None:
         self._broker = broker
-        self._broker_pid = broker_pid
+        self._broker_pids = broker_pids
         self._queue = queue
         self._warm_up = warm_up
         self._seconds = seconds
@@ -111,7 +119,7 @@ class Bench:
         self._publish(gateway, connections, self._warm_up)
         self._queue.settled_count()
         self._queue.purge()
-        pids, broker = gateway.pids, [self._broker_pid]
+        pids, broker = gateway.pids, self._broker_pids
         before = processes.cpu_seconds(pids), processes.cpu_seconds(broker)
         result = self._publish(gateway, connections, self._seconds)
         after = processes.cpu_seconds(pids), processes.cpu_seconds(broker)
@@ -164,11 +172,12 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
         "warm_up": options.warm_up,
         "rounds": options.rounds,
         "queue_type": options.queue_type,
+        "nodes": options.nodes,
     }
     # The broker and wrk inherit this; each gateway is given its own.
     os.sched_setaffinity(0, cores.others)
     with contextlib.ExitStack() as stack:
-        broker, pid = start_broker(stack)
+        broker, pids = start_broker(stack, options.nodes)
         queue = stack.enter_context(
             MeasuredQueue(broker.port, broker.username, broker.password, options.queue_type)
         )
@@ -178,7 +187,7 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
             name: round(gateway.seconds_to_first_204, 3) for name, gateway in running.items()
         }
         print(f"{cores}\n", flush=True)
-        bench = Bench(broker, pid, queue, options.warm_up, options.seconds)
+        bench = Bench(broker, pids, queue, options.warm_up, options.seconds)
         turns = take_turns(bench, list(running.values()), options.connections, options.rounds)
         points = list(turns)
     document["runs"] = [asdict(point) for point in points]

@@ -16,23 +16,26 @@ RUN = Path(__file__).resolve().parent.parent / ".run"
 NAMES = {"statelessd": "statelessd", "peer": "FastAPI + aio-pika"}
 
 
-def start_broker(stack: contextlib.ExitStack) -> tuple[gateways.Broker, int]:
-    """A private RabbitMQ node, to be ended with ``stack``, and its emulator's process id.
+def start_broker(stack: contextlib.ExitStack, nodes: int = 1) -> tuple[gateways.Broker, list[int]]:
+    """A private RabbitMQ, to be ended with ``stack``, and its emulators' process ids.
 
-    Always one of its own, AMQP_URL or not: another's could be neither pinned
-    nor emptied, and its CPU would be spent on others too.
+    Of a cluster the first node takes the connections. Always one of its own,
+    AMQP_URL or not: another's could be neither pinned nor emptied, and its CPU
+    would be spent on others too.
     """
-    node = Broker(RUN / "bench" / "broker")
-    if node.running:
+    rabbitmq = Broker(RUN / "bench" / (f"cluster-{nodes}" if nodes > 1 else "broker"), nodes=nodes)
+    if rabbitmq.running:
         raise BrokerError(
             "another benchmark runs, or one was killed; "
-            f"then: scripts/broker.py stop --run-dir {node.run_dir}"
+            f"then: scripts/broker.py stop --run-dir {rabbitmq.run_dir}"
         )
     print("starting RabbitMQ", flush=True)
-    stack.callback(node.stop)
-    node.start()
-    emulator = processes.named("beam.smp", processes.tree_of(node.pid))
-    return gateways.Broker(node.amqp_port, "guest", "guest"), emulator
+    stack.callback(rabbitmq.stop)
+    rabbitmq.start()
+    emulators = [
+        processes.named("beam.smp", processes.tree_of(each.pid)) for each in rabbitmq.nodes
+    ]
+    return gateways.Broker(rabbitmq.amqp_port, "guest", "guest"), emulators
 
 
 def start_gateways(
