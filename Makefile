@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-batch bench-storm broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-batch bench-storm image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,13 @@ bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AM
 bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
 	@$(BIN)/python scripts/debian.py rabbitmq-server
 	@$(BIN)/python bench/storm.py $(BENCH)
+
+image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
+	@BASE=$(BASE) $(BIN)/python scripts/image.py
+
+test-image: image ## Build the image, and publish from a container without rights
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl
+	@$(BIN)/pytest tests/image/container.py
 
 broker: $(READY) ## Start the development broker and leave it running
 	@$(BIN)/python scripts/broker.py start

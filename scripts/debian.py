@@ -26,6 +26,9 @@ EVIDENCE = {
     "slowhttptest": "slowhttptest",
     "chromium": "chromium",
     "wrk": "wrk",
+    "podman": "podman",
+    "runc": "/usr/sbin/runc",
+    "debootstrap": "/usr/sbin/debootstrap",
 }
 CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
 FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "haproxy", "systemd", "slowhttptest", "chromium"]

@@ -26,6 +26,10 @@ OK, FAILED, USAGE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``statelessd``. Exit status: 0 done, 1 it failed, 2 told the wrong thing."""
+    if os.getpid() == 1:
+        # Of a container: what it does not handle yet the kernel would throw away, and
+        # the one signal to stop would be lost. Blocked, it waits for the supervisor.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     options = _parser().parse_args(arguments)
     try:
         handover = Handover.received()

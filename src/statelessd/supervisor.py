@@ -16,7 +16,7 @@ import pwd
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from . import listeners
 from .config import Config, Listener
@@ -222,6 +222,7 @@ class Supervisor:
                 child.close()
                 self._died(child, code)
         self._others = [child for child in self._others if child.former]
+        _reap_orphans(self._processes())
 
     def _died(self, child: _Child, code: int) -> None:
         how = _how(code)
@@ -318,6 +319,18 @@ def _exit_code(pid: int) -> int | None:
     except ChildProcessError:  # not ours: it cannot be told how it ended
         return 0
     return os.waitstatus_to_exitcode(wait_status) if ended else None
+
+
+def _reap_orphans(ours: Collection[int]) -> None:
+    """Process 1 of a container gets those whose parent is gone, such as a health check's."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # there are none
+            return
+        if ended is None or ended.si_pid in ours:  # one of ours, a moment ago: SIGCHLD follows
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def _how(code: int) -> str:

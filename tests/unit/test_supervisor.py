@@ -1,5 +1,6 @@
 """The parent with backends of the tests' own: real processes, real signals."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from waiting import wait_until
 from statelessd.config import Config
 from statelessd.supervisor import Supervisor
 
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
 # Run in a process of its own: the supervisor takes signals and forks.
 SCRIPT = """
 import sys, socket
@@ -26,6 +29,8 @@ sys.exit(tests.supervise({backend!r}, Path({directory!r}), {ports}))
 
 
 def supervise(backend, directory, ports):
+    # Orphans become its children, as those of process 1.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     listeners = {port: [socket.create_server(("127.0.0.1", 0))] for port in range(ports)}
     server = msgspec.structs.replace(Config().http_server, drain_timeout=0.5)
     config = msgspec.structs.replace(Config(), http_server=server)
@@ -37,6 +42,16 @@ def supervise(backend, directory, ports):
         return BACKENDS[backend](directory, port)
 
     return Supervisor(config, listeners, run).run()
+
+
+def serve_and_leave_an_orphan(directory, port):
+    if (middle := os.fork()) == 0:
+        if (orphan := os.fork()) == 0:
+            os._exit(0)
+        (directory / "orphan").write_text(str(orphan))
+        os._exit(0)
+    os.waitpid(middle, 0)
+    serve(directory, port)
 
 
 def serve(directory, port):
@@ -56,6 +71,7 @@ def serve_stubbornly(directory, port):
 BACKENDS = {
     "serve": serve,
     "serve stubbornly": serve_stubbornly,
+    "serve and leave an orphan": serve_and_leave_an_orphan,
     "fail": lambda directory, port: 7,
     "raise": lambda directory, port: 1 / 0,
 }
@@ -113,6 +129,16 @@ def test_one_that_keeps_dying_is_started_with_growing_pauses(start, tmp_path):
         assert len(pids(tmp_path, 0)) == deaths + 1
     assert times[0] < times[1] < times[2]
     assert parent.poll() is None
+
+
+def test_an_orphan_that_it_is_given_does_not_stay_a_zombie(start, tmp_path):
+    parent = start("serve and leave an orphan", ports=1)
+    wait_until((tmp_path / "ready-0").exists)
+    orphan = int((tmp_path / "orphan").read_text())
+    wait_until(lambda: not Path(f"/proc/{orphan}").exists(), 3)
+    assert len(pids(tmp_path, 0)) == 1
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(5) == 0
 
 
 @pytest.mark.parametrize("backend", ["fail", "raise"])
