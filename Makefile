@@ -45,8 +45,9 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(READY) ## Write docs/configuration.md from the settings' declarations
+docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
 	@$(BIN)/python -m statelessd.config_report
+	@$(BIN)/python -m statelessd.metrics_report
 
 bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk

@@ -23,6 +23,7 @@ EVIDENCE = {
     "nginx": "/usr/sbin/nginx",
     "haproxy": "/usr/sbin/haproxy",
     "systemd": "systemd-analyze",
+    "prometheus": "promtool",
     "slowhttptest": "slowhttptest",
     "chromium": "chromium",
     "wrk": "wrk",
@@ -31,7 +32,16 @@ EVIDENCE = {
     "debootstrap": "/usr/sbin/debootstrap",
 }
 CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
-FOR_TESTS = ["rabbitmq-server", *CLIENTS, "nginx", "haproxy", "systemd", "slowhttptest", "chromium"]
+FOR_TESTS = [
+    "rabbitmq-server",
+    *CLIENTS,
+    "nginx",
+    "haproxy",
+    "systemd",
+    "prometheus",
+    "slowhttptest",
+    "chromium",
+]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)

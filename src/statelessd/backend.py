@@ -74,6 +74,7 @@ class Backend:
         certificate: Certificate | None = None,
         serves: Callable[[], None] = lambda: None,
         board: Board | None = None,
+        loaded_at: float = 0.0,
     ) -> None:
         application, http_server = config.application, config.http_server
         self._listeners = sockets
@@ -125,6 +126,7 @@ class Backend:
         self.gateway.board = board
         self.gateway.tell = self._tell
         self.gateway.config_hash = _digest(config)
+        self.gateway.config_loaded_at = loaded_at
 
     @property
     def connections(self) -> set[GatewayProtocol]:
@@ -251,18 +253,21 @@ def run(
     serves: Callable[[], None],
     certificate: Certificate | None = None,
     board: Board | None = None,
+    loaded_at: float = 0.0,
 ) -> int:
     """Serve ``listener`` on sockets that are bound already; the process's exit status.
 
     ``serves`` is called once it does.
     ``certificate`` was loaded by the parent, which may be allowed to read what we are not.
+    ``loaded_at``: when it read the settings, in seconds of Unix time.
     """
     if isinstance(listener, str):
         certificate = None  # who may open a Unix socket is on this machine
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        await Backend(config, sockets, listener, loop, certificate, serves, board).serve()
+        backend = Backend(config, sockets, listener, loop, certificate, serves, board, loaded_at)
+        await backend.serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -199,7 +200,7 @@ def _backend(config: Config, board: Board) -> RunBackend:
 
     tls = config.http_server.tls
     certificate = None if tls.certificate is None else Certificate(tls)
-    return functools.partial(run, certificate=certificate, board=board)
+    return functools.partial(run, certificate=certificate, board=board, loaded_at=time.time())
 
 
 def _complain(line: str) -> None:

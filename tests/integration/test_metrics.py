@@ -62,6 +62,9 @@ def test_what_happened_is_counted(start_gateway, queue, headers):
     assert value(found, "broker_connections") == 1
     assert value(found, "broker_state", state="connected") == 1
     assert value(found, "broker_channels_opened_total") == 2
+    assert value(found, "broker_channels_closed_total", reason="broker") == 1
+    assert value(found, "broker_channels_closed_total", reason="connection") == 0
+    assert value(found, "broker_channels") == 1
     assert value(found, "broker_sent_bytes_total") > 500
     assert value(found, "messages", state="in_flight") == 0
     assert value(found, "messages_limit") == 10_000
@@ -97,6 +100,9 @@ def test_all_backends_are_told_of_by_each(start_gateway, queue, tmp_path):
             lambda port=port: _told(gateway, port, expected), what="all to be told of"
         )
         assert value(found, "backend_up", backend=unix) == 1
+        for backend in expected:
+            memory = found["process_resident_memory_bytes", frozenset({("backend", str(backend))})]
+            assert memory > 1_000_000
     stats = requests.get(f"{gateway.url}/stats?scope=all", timeout=5).json()
     assert stats["backends"][0]["port"] == first
     assert {each["port"] for each in stats["backends"]} == {first, second, unix}
@@ -121,6 +127,7 @@ def test_a_backend_that_has_gone_keeps_its_totals(start_gateway, queue, end):
     publish(gateway, queue, 2, second)
     wait_until(lambda: _told(gateway, first, {first: 3, second: 2}), what="both to be told of")
     before = gateway.backends()
+    was_loaded = samples(gateway, scope="?scope=all")
     if end == signal.SIGHUP:
         gateway.process.send_signal(end)
     else:
@@ -132,6 +139,20 @@ def test_a_backend_that_has_gone_keeps_its_totals(start_gateway, queue, end):
     wait_until(lambda: _told(gateway, second, {first: 4, second: 2}), what="the totals")
     own = samples(gateway)
     assert value(own, "publishes_total", outcome="confirmed") == 1
+    loaded = "config_loaded_timestamp_seconds"
+    was_read_again = value(own, loaded) > value(was_loaded, loaded, backend=str(first))
+    assert was_read_again == (end == signal.SIGHUP)  # which tells a death from a reload
+
+
+def test_what_is_to_be_watched_is_there_before_it_happens(start_gateway):
+    """A counter that comes into being with a 1 has never risen, for Prometheus."""
+    found = samples(start_gateway())
+    fault = {"method": "POST", "status": "500", "problem": "internal-error"}
+    assert value(found, "http_requests_total", **fault) == 0
+    assert value(found, "publishes_total", outcome="unconfirmed") == 0
+    assert value(found, "refusals_total", limit="bytes") == 0
+    assert value(found, "broker_connections_closed_total", reason="stalled") == 0
+    assert value(found, "broker_channels_closed_total", reason="broker") == 0
 
 
 def test_a_listener_that_was_removed_is_not_down(start_gateway, queue):

@@ -4,7 +4,7 @@ from certificates import Authority
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd import config_loader, config_report
+from statelessd import config_loader, config_report, metrics_report
 from statelessd.config import SECTIONS, Config
 from statelessd.config_loader import ConfigError, environment_name, leaves, load
 
@@ -285,9 +285,13 @@ def test_what_is_printed_loads_to_the_same(write, pytestconfig, tmp_path):
     assert load(write(printed), {}).config == loaded.config
 
 
-def test_the_reference_page_is_up_to_date(pytestconfig):
-    page = pytestconfig.rootpath / "docs" / "configuration.md"
-    assert page.read_text() == config_report.reference(), "run: make docs"
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("configuration.md", config_report.reference), ("metrics.md", metrics_report.reference)],
+)
+def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
+    page = pytestconfig.rootpath / "docs" / name
+    assert page.read_text() == reference(), "run: make docs"
 
 
 def every_setting():

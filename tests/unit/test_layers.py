@@ -25,7 +25,7 @@ RANKS = [
     {"statelessd.config_report", "statelessd.broker"},
     {"statelessd.http"},
     {"statelessd.backend"},
-    {"statelessd.supervisor", "statelessd.daemon"},
+    {"statelessd.supervisor", "statelessd.daemon", "statelessd.metrics_report"},
     {"statelessd.cli"},
     {"statelessd.__main__"},
 ]

@@ -160,6 +160,7 @@ class ExchangeChannel:
         """The broker closed the channel: each message gets what is certain, the rest a new one."""
         session = self._session
         session.statistics.channels_closed += 1
+        session.statistics.channels_refused += 1
         session.progressed = True
         # All before it are settled, all behind it were not sent: it is exactly this one's.
         alone = len(lost) == 1
@@ -197,6 +198,7 @@ class ExchangeChannel:
         """The connection is gone: what still waits."""
         if self.phase in (Phase.FRESH, Phase.PIPELINED):
             self._session.statistics.channels_closed += 1
+            self._session.statistics.channels_lost += 1
         self.phase = Phase.GONE
         self.in_flight = 0
         return list(self.waiting)

@@ -149,6 +149,9 @@ class Publisher:
         waiting = sum(publish.state is WAITING for publish in tally.active)
         live = [s.connection for s in sessions if s.connection is not None]
         per_login = pool.statistics.values()
+        closed = sum(each.channels_closed for each in per_login)
+        refused = sum(each.channels_refused for each in per_login)
+        lost = sum(each.channels_lost for each in per_login)
         return BrokerMetrics(
             outcomes={
                 Outcome.CONFIRMED.value: tally.confirmed,
@@ -172,7 +175,11 @@ class Publisher:
             attempts_failed=counters.attempts_failed,
             logins_refused=counters.logins_refused,
             channels_opened=sum(each.channels_opened for each in per_login),
-            channels_closed=sum(each.channels_closed for each in per_login),
+            channels_closed={
+                "broker": refused,
+                "connection": lost,
+                "released": closed - refused - lost,
+            },
             blocked=self._blockade.active,
             blocked_seconds=self._blockade.seconds,
             received=counters.received + sum(each.received for each in live),

@@ -14,7 +14,9 @@ class SessionStatistics:
 
     __slots__ = (
         "channels_closed",
+        "channels_lost",
         "channels_opened",
+        "channels_refused",
         "connections_closed",
         "connections_opened",
         "publishes",
@@ -25,6 +27,8 @@ class SessionStatistics:
         self.connections_closed = 0
         self.channels_opened = 0
         self.channels_closed = 0
+        self.channels_refused = 0  # of those: by the broker, over a message
+        self.channels_lost = 0  # of those: with their connection
         self.publishes = 0  # messages that the broker confirmed
 
 
@@ -119,7 +123,7 @@ class BrokerMetrics(msgspec.Struct, frozen=True):
     attempts_failed: int
     logins_refused: int
     channels_opened: int
-    channels_closed: int
+    channels_closed: dict[str, int]  # by reason
     blocked: bool
     blocked_seconds: float
     received: int  # bytes

@@ -5,7 +5,6 @@ import enum
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,7 +69,7 @@ class Gateway:
         self.draining = False
         self.lag = Histogram()  # of the event loop
         self.config_hash = ""
-        self.config_loaded_at = time.time()
+        self.config_loaded_at = 0.0  # seconds of Unix time
         self.board: Board | None = None  # where all backends of the parent leave their figures
         self.tell: Callable[[], None] = lambda: None  # leaves ours there
         self._connections: set[Any] = set()

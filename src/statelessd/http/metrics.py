@@ -16,6 +16,7 @@ from ..broker.statistics import BrokerMetrics, BrokerStatus
 from ..histogram import Histogram
 from ..message import Outcome
 from .gateway import Gateway
+from .response import TABLE
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 PREFIX = "statelessd_"
@@ -41,17 +42,18 @@ def _http(gateway: Gateway) -> list[Family]:
     counted = gateway.statistics
     answers = [
         ({"method": method, "status": str(status), "problem": problem}, count)
-        for (method, status, problem), count in sorted(counted.all_answers().items())
+        for (method, status, problem), count in sorted((ANSWERS | counted.all_answers()).items())
     ]
     return [
-        Family("http_requests", COUNTER, "Requests answered, by the problem's type.", answers),
-        _histogram("http_request_duration_seconds", "From a request to its answer.",
+        Family("http_requests", COUNTER,
+               "Requests answered; problem is the type of what was wrong.", answers),
+        _histogram("http_request_duration_seconds", "Seconds from a request to its answer.",
                    counted.durations),
         _counter("http_received_bytes", "Bytes received from clients.", counted.received),
         _counter("http_sent_bytes", "Bytes of answers, without the headers of pages.",
                  counted.sent),
         _gauge("http_connections", "Open client connections.", gateway.connections()),
-        _gauge("http_connections_limit", "Client connections that may be open.",
+        _gauge("http_connections_limit", "Client connections that may be open at once.",
                gateway.http_server.max_connections),
         _counter("http_connections_accepted", "Client connections so far.", counted.accepted),
         _gauge("draining", "1 while this backend stops.", int(gateway.draining)),
@@ -63,18 +65,23 @@ def _publishing(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
     refusals = dict.fromkeys(REFUSALS, 0) | broker.refusals
     refusals["client_connections"] = gateway.statistics.refused_clients
     return [
-        Family("publishes", COUNTER, "Messages, by what became of them.",
+        Family("publishes", COUNTER, "Messages to publish, by what became of them.",
                _by("outcome", dict.fromkeys(OUTCOMES, 0) | broker.outcomes)),
         *_by_exchange(broker),
         _histogram("publish_wait_duration_seconds",
-                   "From a message's arrival to its being handed to the broker.", broker.waits),
+                   "Seconds from a message's arrival to its being handed to the broker.",
+                   broker.waits),
         _histogram("publish_confirm_duration_seconds",
-                   "From being handed over to the broker's confirm.", broker.confirms),
+                   "Seconds from being handed over to the broker's confirm.", broker.confirms),
         Family("messages", GAUGE, "Messages without an outcome.",
                _by("state", {"waiting": broker.waiting, "in_flight": broker.in_flight})),
-        _gauge("messages_limit", "Messages that may be without an outcome.", limits.max_messages),
-        _gauge("message_bytes", "Bytes of those, and of bodies that arrive.", broker.bytes),
-        _gauge("message_bytes_limit", "Bytes that those may have.", limits.max_bytes),
+        _gauge("messages_limit", "Messages that may be without an outcome at once.",
+               limits.max_messages),
+        _gauge("message_bytes",
+               "Bytes of messages without an outcome, and of bodies that are arriving.",
+               broker.bytes),
+        _gauge("message_bytes_limit", "Bytes that messages and bodies may have in all.",
+               limits.max_bytes),
         Family("refusals", COUNTER, "Messages and clients refused, by the limit.",
                _by("limit", refusals)),
     ]  # fmt: skip
@@ -98,27 +105,34 @@ def _broker(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
     closed = dict.fromkeys(CLOSED, 0) | broker.connections_closed
     outcomes = broker.outcomes
     return [
-        Family("broker_state", GAUGE, "1 for how the broker is reached.",
+        Family("broker_state", GAUGE,
+               "1 for how the broker is reached now, 0 for the other states.",
                _by("state", {each.value: int(each is state) for each in BrokerStatus})),
         _gauge("broker_connections", "Open connections to the broker.", broker.connections),
-        _gauge("broker_connections_limit", "Connections that may be open.",
+        _gauge("broker_connections_limit", "Connections to the broker that may be open at once.",
                gateway.publisher.max_connections),
-        _counter("broker_connections_opened", "Logins that succeeded.", broker.connections_opened),
-        Family("broker_connections_closed", COUNTER, "Connections that ended, by the reason.",
-               _by("reason", closed)),
-        _counter("broker_connection_attempts_failed", "Attempts without a connection.",
-                 broker.attempts_failed),
+        _counter("broker_connections_opened", "Connections to the broker that were opened.",
+                 broker.connections_opened),
+        Family("broker_connections_closed", COUNTER,
+               "Connections to the broker that ended, by the reason.", _by("reason", closed)),
+        _counter("broker_connection_attempts_failed",
+                 "Attempts to connect that ended without a connection.", broker.attempts_failed),
         _counter("broker_logins_refused", "Logins that the broker refused.",
                  broker.logins_refused),
-        _gauge("broker_channels", "Open channels.",
-               broker.channels_opened - broker.channels_closed),
-        _counter("broker_channels_opened", "Channels opened.", broker.channels_opened),
-        _counter("broker_channels_closed", "Channels closed.", broker.channels_closed),
+        _gauge("broker_channels", "Open channels to the broker.",
+               broker.channels_opened - sum(broker.channels_closed.values())),
+        _counter("broker_channels_opened", "Channels to the broker that were opened.",
+                 broker.channels_opened),
+        Family("broker_channels_closed", COUNTER,
+               "Channels to the broker that ended, by the reason.",
+               _by("reason", dict.fromkeys(CHANNELS_CLOSED, 0) | broker.channels_closed)),
         _gauge("broker_blocked", "1 while the broker takes no publishes.", int(broker.blocked)),
-        _counter("broker_blocked_seconds", "Seconds of that.", broker.blocked_seconds),
-        _counter("broker_returns", "Mandatory messages that no queue took.",
+        _counter("broker_blocked_seconds", "Seconds for which the broker took no publishes.",
+                 broker.blocked_seconds),
+        _counter("broker_returns",
+                 "Mandatory messages that the broker returned, for no queue took them.",
                  outcomes.get(Outcome.NO_ROUTE.value, 0)),
-        _counter("broker_nacks", "Messages that the broker did not take.",
+        _counter("broker_nacks", "Messages that the broker refused to take responsibility for.",
                  outcomes.get(Outcome.NACKED.value, 0)),
         _counter("broker_received_bytes", "Bytes received from the broker.", broker.received),
         _counter("broker_sent_bytes", "Bytes sent to the broker.", broker.sent),
@@ -128,14 +142,21 @@ def _broker(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
 def _process(gateway: Gateway) -> list[Family]:
     build = {"version": __version__, "python": platform.python_version()}
     return [
-        _histogram("event_loop_lag_seconds", "How late what was due four times a second came.",
+        _histogram("event_loop_lag_seconds",
+                   "Seconds by which a timer came late that is due four times a second.",
                    gateway.lag),
-        Family("build_info", GAUGE, "1; what runs.", [(build, 1)]),
-        Family("config_info", GAUGE, "1; a digest of the settings.",
+        Family("build_info", GAUGE, "1, with the versions that run.", [(build, 1)]),
+        Family("config_info", GAUGE, "1, with a digest of the settings.",
                [({"hash": gateway.config_hash}, 1)]),
-        _gauge("config_loaded_timestamp_seconds", "When the settings were taken up.",
-               gateway.config_loaded_at),
+        _gauge("config_loaded_timestamp_seconds",
+               "When the settings were read: at the start or the last reload, but not when a "
+               "backend died.", gateway.config_loaded_at),
     ]  # fmt: skip
+
+
+def backend_up(lives: bool) -> Family:
+    """Of all backends only: one that does not live cannot be asked."""
+    return _gauge("backend_up", "1 for a backend that lives.", int(lives))
 
 
 OUTCOMES = tuple(
@@ -149,10 +170,43 @@ OUTCOMES = tuple(
 )  # fmt: skip
 """Those that a publish can have, there from the start: a rate needs a zero to begin with."""
 
-REFUSALS = ("messages", "bytes", "arriving_bytes", "login", "broker_connections",
-            "client_connections")  # fmt: skip
-CLOSED = ("idle", "replaced", "expired", "limit", "shutdown", "broker", "stalled", "silent",
-          "network")  # fmt: skip
+ANSWERS = {
+    ("POST", row.status, "" if outcome is Outcome.CONFIRMED else outcome.value): 0
+    for outcome, row in TABLE.items()
+}
+"""What a publish can be answered with, there from the start likewise."""
+
+REFUSALS = {
+    "messages": "a message: `Application.publish.max_messages` wait or are unconfirmed",
+    "bytes": "a message: `Application.publish.max_bytes` are taken",
+    "arriving_bytes": "a body that was arriving, for the same reason",
+    "login": "a message: `Application.rabbitmq.in_flight_per_connection` of its user wait or "
+    "are unconfirmed",
+    "broker_connections": "a message of a user without a connection, for there are "
+    "`Application.rabbitmq.max_connections`",
+    "client_connections": "a client: there are `HTTPServer.max_connections`",
+}
+"""What is refused at which limit."""
+
+CLOSED = {
+    "idle": "nobody used it for `Application.rabbitmq.idle_timeout`",
+    "replaced": "a new login took its place, after `Application.rabbitmq.reverify_after`",
+    "expired": "its token's time was over",
+    "limit": "it was the least recently used one, and another user needed a place",
+    "shutdown": "this backend stopped",
+    "broker": "the broker closed it",
+    "stalled": "no confirm came for `Application.rabbitmq.stalled_timeout`, and messages waited",
+    "silent": "nothing was heard of the broker, not even heartbeats",
+    "network": "it was lost, or broken in another way",
+}
+"""Why a connection to the broker ended."""
+
+CHANNELS_CLOSED = {
+    "broker": "the broker closed it over a message: no such exchange, not permitted, too large",
+    "released": "it was not needed any more",
+    "connection": "its connection ended",
+}
+"""Why a channel ended."""
 
 
 def _counter(name: str, text: str, value: float) -> Family:

@@ -16,9 +16,10 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...board import Page as BackendPage
 from ...histogram import BOUNDS
 from ..gateway import Gateway
-from ..metrics import COUNTER, GAUGE, PREFIX, Family, families, with_past
+from ..metrics import COUNTER, GAUGE, PREFIX, Family, backend_up, families, with_past
 from .page import Page, gateway_of
 
 Labelled = tuple[dict[str, str], Family]
@@ -31,7 +32,8 @@ class Metrics(Page):
     async def get(self, request: Request) -> Response:
         gateway = gateway_of(request)
         if request.query_params.get("scope") == "all":
-            collectors: list[Collector] = [_Families(_of_all(gateway))]
+            pages = gateway.pages()
+            collectors: list[Collector] = [_Families(_of_all(gateway, pages)), _Processes(pages)]
         else:
             collectors = [_Families([({}, f) for f in families(gateway)]), _PROCESS]
         registry = CollectorRegistry(auto_describe=False)
@@ -42,10 +44,10 @@ class Metrics(Page):
         return Response(encode(registry), headers=headers)
 
 
-def _of_all(gateway: Gateway) -> Iterator[Labelled]:
+def _of_all(gateway: Gateway, pages: Iterable[BackendPage]) -> Iterator[Labelled]:
     """With what those that are gone have counted; what is now is told of the living only."""
     nothing = [msgspec.structs.replace(family, samples=[]) for family in families(gateway)]
-    for page in gateway.pages():
+    for page in pages:
         label = {"backend": str(page.listener)}
         past = page.past_with(page.living[:-1])  # while one replaces another there are two
         found = nothing
@@ -54,8 +56,7 @@ def _of_all(gateway: Gateway) -> Iterator[Labelled]:
         for family in found:
             yield label, with_past(family, past)
         if page.listener in gateway.http_server.ports:  # a reload may have removed it
-            up = int(bool(page.living))
-            yield label, Family("backend_up", GAUGE, "1 for a backend that lives.", [({}, up)])
+            yield label, backend_up(bool(page.living))
 
 
 class _Families(Collector):
@@ -92,6 +93,23 @@ def _metric(those: list[Labelled]) -> Metric:
             else:
                 metric.add_metric(values, value)  # type: ignore[attr-defined]  # of both kinds left
     return metric
+
+
+class _Processes(Collector):
+    """The process figures of all backends that live, read now: nothing of them is left behind."""
+
+    def __init__(self, pages: Iterable[BackendPage]) -> None:
+        self._pids = {str(page.listener): page.living[-1].pid for page in pages if page.living}
+
+    def collect(self) -> Iterator[Metric]:
+        by_name: dict[str, Metric] = {}
+        for backend, pid in self._pids.items():
+            for metric in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]  # mypy sees no type in a default
+                empty = Metric(metric.name, metric.documentation, metric.type)
+                family = by_name.setdefault(metric.name, empty)
+                for sample in metric.samples:
+                    family.add_sample(sample.name, {"backend": backend}, sample.value)
+        return iter(by_name.values())
 
 
 _PROCESS = ProcessCollector(registry=None)
