@@ -18,7 +18,7 @@ import uvloop
 from . import listeners
 from .board import Board
 from .broker.publisher import Publisher
-from .config import Config, Listener
+from .config import Config, Listener, without_secrets
 from .handover import RETIRE
 from .http.app import build_app, build_router
 from .http.errors import RequestError
@@ -242,8 +242,8 @@ class Backend:
 
 
 def _digest(config: Config) -> str:
-    """Of all settings: the same for backends that were configured alike."""
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:12]
+    """Of all settings but passwords: the same for backends that were configured alike."""
+    return hashlib.sha256(msgspec.json.encode(without_secrets(config))).hexdigest()[:12]
 
 
 def run(

@@ -39,6 +39,37 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """How the broker is asked for its state while there is no connection to it."""
+
+    interval: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds after which /readyz and /stats ask the broker again whether it "
+            "is there, while there is no connection that tells; 0: never.",
+        ),
+    ] = 30.0
+    username: Annotated[
+        str,
+        Meta(
+            max_length=255,
+            description="User that logs in to ask. Without one the broker only has to greet, "
+            "and logs a warning each time.",
+        ),
+    ] = ""
+    password: Annotated[
+        str, Meta(max_length=512, description="That user's password. It is never shown.")
+    ] = ""
+    virtual_host: Annotated[
+        str, Meta(max_length=255, description="Virtual host that this user opens.")
+    ] = "/"
+
+    def __repr__(self) -> str:
+        return f"<Probe as {self.username!r} every {self.interval:g} s>"
+
+
 class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     """The broker, and how its connections are kept."""
 
@@ -114,6 +145,7 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
             "after which a connection is dropped.",
         ),
     ] = 30.0
+    probe: Probe = Probe()
 
 
 class Publish(msgspec.Struct, frozen=True, kw_only=True):
@@ -352,6 +384,13 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
     ] = 10.0
+    ready_needs_broker: Annotated[
+        bool,
+        Meta(
+            description="Let /readyz be 503 also while the broker cannot be reached, does not "
+            "take the probe's login, or blocks publishers."
+        ),
+    ] = False
     cors: Cors = Cors()
 
 
@@ -378,3 +417,14 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "HTTPServer": ("http_server", HTTPServer),
 }
 """The file's top-level keys -> Config's attributes; Routes and Logging have forms of their own."""
+
+
+def without_secrets(config: Config) -> Config:
+    """The same, fit to be shown."""
+    probe = config.application.rabbitmq.probe
+    if not probe.password:
+        return config
+    replace = msgspec.structs.replace
+    shown = replace(probe, password="…")  # noqa: S106 - stands for one
+    rabbitmq = replace(config.application.rabbitmq, probe=shown)
+    return replace(config, application=replace(config.application, rabbitmq=rabbitmq))

@@ -348,6 +348,9 @@ class _Reader:
                 check(server.tls)
             except TlsError as error:
                 self._error(f"HTTPServer.tls.{error.setting}", error.reason)
+        probe = values["application"].rabbitmq.probe
+        if probe.password and not probe.username:
+            self._error("Application.rabbitmq.probe.password", "is of no use without a username")
         for i, origin in enumerate(server.cors.origins):
             if origin != "*" and (wrong := _wrong_with_origin(origin)):
                 self._error(f"HTTPServer.cors.origins[{i}]", f"{origin!r} {wrong}")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from .config import SECTIONS, Config
+from .config import SECTIONS, Config, without_secrets
 from .config_loader import ENVIRONMENT_PREFIX, Loaded, environment_name, leaves
 
 HEADING = """\
@@ -64,10 +64,11 @@ Without this section, lines go to standard error.
 def print_config(loaded: Loaded) -> str:
     """The effective configuration as YAML, each value with its source."""
     lines: list[str] = []
+    config = without_secrets(loaded.config)
     for section, (attribute, _) in SECTIONS.items():
         lines.append(f"{section}:")
-        lines += _mapping(getattr(loaded.config, attribute), section, loaded.sources, "  ")
-    lines += _tail(loaded.config)
+        lines += _mapping(getattr(config, attribute), section, loaded.sources, "  ")
+    lines += _tail(config)
     return "\n".join(lines) + "\n"
 
 

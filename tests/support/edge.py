@@ -76,6 +76,9 @@ class FakePublisher:
     def broker_state(self):
         return self.broker
 
+    async def ask_broker(self):
+        return self.broker
+
 
 class Edge:
     def __init__(

@@ -285,6 +285,38 @@ def test_what_is_printed_loads_to_the_same(write, pytestconfig, tmp_path):
     assert load(write(printed), {}).config == loaded.config
 
 
+def test_a_form_of_the_log_beside_a_section_is_not_ignored_without_a_word(write):
+    text = "Application: {log: json}\nLogging: {version: 1}\n"
+    [warning] = load(write(text), {}).warnings
+    assert "the section Logging rules" in warning
+
+
+PROBE = "Application: {rabbitmq: {probe: {username: watch, password: hush-hush}}}"
+
+
+def test_the_probes_password_is_nowhere_to_be_read(write):
+    environment = {"STATELESSD_APPLICATION_RABBITMQ_PROBE_PASSWORD": "hush-2"}
+    for loaded in (load(write(PROBE), {}), load(write(PROBE), environment)):
+        assert loaded.config.application.rabbitmq.probe.password.startswith("hush")
+        printed = config_report.print_config(loaded)
+        assert "username: watch  # file" in printed
+        assert 'password: "\\u2026"' in printed
+        assert "hush" not in printed + repr(loaded) + str(loaded.config.application.rabbitmq.probe)
+
+
+@pytest.mark.parametrize("value", ["[hush-hush]", "4711", f"'{'4711' * 200}'"])
+def test_nor_where_it_is_wrong(write, value):
+    [error] = errors(write(PROBE.replace("hush-hush", value)))
+    assert "Application.rabbitmq.probe.password: Expected" in error
+    assert "hush" not in error
+    assert "4711" not in error
+
+
+def test_a_probes_password_needs_a_username(write):
+    [error] = errors(write("Application: {rabbitmq: {probe: {password: x}}}"))
+    assert error.endswith("probe.password: is of no use without a username")
+
+
 @pytest.mark.parametrize(
     ("name", "reference"),
     [("configuration.md", config_report.reference), ("metrics.md", metrics_report.reference)],

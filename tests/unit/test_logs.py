@@ -207,6 +207,9 @@ def test_a_check_writes_nothing(tmp_path):
 
 
 class TestReadyMade:
+    def test_a_section_rules_instead(self):
+        assert logged(section(), form="json") == "INFO statelessd.x hello\n"
+
     def test_json_is_an_object_in_each_line(self):
         lines = logged(None, text="two\nlines “quoted”", form="json").splitlines()
         [line] = lines

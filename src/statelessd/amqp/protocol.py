@@ -119,6 +119,7 @@ class Protocol:
 
     def __init__(self, login: Login) -> None:
         self.state = ConnectionState.STARTING
+        self.greeted = False  # the broker has said Start: there is one, whatever comes of it
         self.frame_max = login.frame_max
         self.channel_max = login.channel_max
         self.heartbeat = login.heartbeat
@@ -266,6 +267,7 @@ class Protocol:
     # Connection methods
 
     def _on_start(self, method: commands.Connection.Start) -> None:
+        self.greeted = True
         login = self._login
         if login is None or "PLAIN" not in (method.mechanisms or "").split():
             raise ProtocolError("the broker does not offer the PLAIN mechanism")

@@ -208,8 +208,6 @@ class BrokerConnection(asyncio.Protocol):
             case events.Failed(error):
                 if isinstance(error, LoginTooLargeError):
                     self._owner.login_too_large(str(error))
-                else:
-                    logger.warning("dropping a connection: the broker sent %s", error)
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
                 self._end(f"the broker closed it: {code} {text}" if code else "closed in order")

@@ -13,7 +13,9 @@ from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from .blockade import Blockade
 from .pool import Pool
+from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
+from .reachability import KNOWN_FOR, Reachability
 from .session import SessionState
 from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 SWEEP = 0.05  # seconds; a deadline is kept to within this
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
+PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
 
 
 class Publisher:
@@ -47,10 +50,18 @@ class Publisher:
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
         self._blockade = Blockade(self._refuse_waiting, self._resume_all)
+        self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._pool = Pool(
             rabbitmq,
-            client_properties=_client_properties(backend),
+            client_properties=_client_properties(f"statelessd {backend}"),
             blockade=self._blockade,
+            reachability=self._reachability,
+            loop=loop,
+        )
+        self._probe = Probe(
+            rabbitmq,
+            self._reachability,
+            client_properties=_client_properties(f"statelessd {backend} probe"),
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit
@@ -187,16 +198,18 @@ class Publisher:
         )
 
     def broker_state(self) -> BrokerState:
-        """What a publish would find now, as far as the connections that are there can tell."""
+        """What a publish would find now, as far as is known without asking the broker."""
         if self._blockade.active:
             return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
-        sessions = self._pool.sessions()
-        if any(session.state is SessionState.OPEN for session in sessions):
-            return BrokerState(BrokerStatus.CONNECTED)
-        for session in sessions:
-            if session.failure:
-                return BrokerState(BrokerStatus.UNREACHABLE, session.failure)
-        return BrokerState(BrokerStatus.UNUSED)
+        return self._reachability.state
+
+    async def ask_broker(self) -> BrokerState:
+        """The same, after asking the broker where nobody else does."""
+        await self._probe.look(PATIENCE)
+        state = self.broker_state()
+        if state.state is BrokerStatus.UNUSED and self._probe.is_under_way:
+            return BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
+        return state
 
     def stop(self) -> None:
         """Answer what is left, and take nothing more."""
@@ -208,6 +221,7 @@ class Publisher:
         """Stop, then close channels and connections in order."""
         self.stop()
         self._timer.cancel()
+        await self._probe.close()
         await self._pool.close(GOODBYE)
 
     def _sweep(self) -> None:
@@ -223,6 +237,7 @@ class Publisher:
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
             self._pool.tick(now)
+            self._reachability.logins.tick()
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """``outcome`` if the message was not handed over; else nothing is known of it."""
@@ -246,13 +261,13 @@ class Publisher:
         return f"The broker takes no messages for now: {self._blockade.reason}."
 
 
-def _client_properties(backend: str) -> dict[str, Any]:
+def _client_properties(name: str) -> dict[str, Any]:
     """What RabbitMQ's connection list shows of us."""
     return {
         "product": "statelessd",
         "version": __version__,
         "platform": f"Python {platform.python_version()}",
         "information": "HTTP to AMQP publishing gateway",
-        "connection_name": f"statelessd {backend}",
+        "connection_name": name,
         "host": socket.gethostname(),
     }

@@ -8,9 +8,7 @@ login. Its trouble is its own: nothing here is shared with another session.
 import asyncio
 import enum
 import logging
-import os
 import random
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +20,7 @@ from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
 from .connection import BrokerConnection
 from .publish import Publish
+from .reachability import Reachability, reason_of
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,7 @@ class Session:
         client_properties: dict[str, Any],
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
+        reachability: Reachability,
         counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -73,6 +73,7 @@ class Session:
         self._client_properties = client_properties
         self._statistics_of = statistics
         self._blockade = blockade
+        self._reachability = reachability
         self._counters = counters
         self._closing_because = ""
         self._loop = loop
@@ -188,24 +189,19 @@ class Session:
                 connection.abort(reason)  # connection_lost follows
             else:
                 self._not_connected(reason)
-        except OSError as error:
-            self._not_connected(_without_address(error))
-        except UnicodeError:  # such as a..b
-            self._not_connected("the broker's host name is not valid")
+        except (OSError, UnicodeError) as error:
+            self._not_connected(reason_of(error))
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
-    def _not_connected(self, reason: str) -> None:
+    def _not_connected(self, reason: str, *, answered: bool = False) -> None:
         self.connection = None
         self._counters.attempts_failed += 1
-        if not self._failures:  # once for each change of state, not for each attempt
-            logger.warning(
-                "no connection for %r to virtual host %r: %s",
-                self.username,
-                self.virtual_host,
-                reason,
-            )
+        # Where it is the broker that is away, one line for all logins says so.
+        is_ours = answered or not self._reachability.failed(reason)
+        if is_ours and not self._failures:
+            self._log(f"no connection: {reason}")
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:
@@ -237,7 +233,8 @@ class Session:
         self._progress_at = self.used_at = self.verified_at = self._loop.time()
         self.statistics = self._statistics_of(self.virtual_host, self.username)
         self.statistics.connections_opened += 1
-        logger.info("connected as %r to virtual host %r", self.username, self.virtual_host)
+        self._reachability.opened(self.connection)
+        self._log("connected")
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
 
@@ -259,12 +256,7 @@ class Session:
         self._refuse(Outcome.UNAUTHORIZED, f"The credentials are too long: {text}.")
 
     def _refuse(self, outcome: Outcome, detail: str) -> None:
-        logger.info(
-            "login of %r to virtual host %r refused: %s",
-            self.username,
-            self.virtual_host,
-            outcome.value,
-        )
+        self._log(f"login refused: {outcome.value}")
         self._counters.logins_refused += 1
         self.state = SessionState.REFUSED
         self.refused_at = self._loop.time()
@@ -288,24 +280,23 @@ class Session:
     def connection_lost(self, lost: list[Any], reason: str) -> None:
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         self._blockade.remove(self.connection)
+        self._reachability.ended(self.connection, lost=not self._closing_because)
         channels = self._all_channels()
         self._channels, self._single_use = {}, {}
         self.starved = False
         for publish in waiting_of(channels):
             publish.wait_in(self._waiting)
+        greeted = False
         if self.connection is not None:
+            greeted = self.connection.amqp.greeted
             self._counters.received += self.connection.received
             self._counters.sent += self.connection.sent
+        if greeted and not was_open:
+            self._reachability.answered()
         if was_open:
             self._counters.lost(self._closing_because or reason)
             self.statistics.connections_closed += 1
-            logger.log(
-                logging.INFO if self.state is SessionState.CLOSING else logging.WARNING,
-                "connection of %r to virtual host %r ended: %s",
-                self.username,
-                self.virtual_host,
-                reason,
-            )
+            self._log(f"connection ended: {self._closing_because or reason}")
         self.load -= len(lost)
         if was_open:
             self.connection = None
@@ -319,7 +310,7 @@ class Session:
             self._end()
         else:
             said, self._said = self._said, ""
-            self._not_connected(said or reason)
+            self._not_connected(said or reason, answered=greeted)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
 
@@ -442,12 +433,6 @@ class Session:
         """Close the channels, then the connection; ``wait_closed`` tells when it is done."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:
-            logger.info(
-                "closing the connection of %r to virtual host %r: %s",
-                self.username,
-                self.virtual_host,
-                reason,
-            )
             self.state = SessionState.CLOSING
             self._closing_because = reason
             for number, channel in list(connection.channels.items()):
@@ -484,9 +469,7 @@ class Session:
             if self.connection is not None:
                 self.connection.abort("the broker did not say goodbye in time")
 
-
-def _without_address(error: OSError) -> str:
-    """What went wrong, in words for a client who need not know where the broker is."""
-    if isinstance(error, socket.gaierror):
-        return "the broker's host name cannot be resolved"
-    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
+    def _log(self, text: str) -> None:
+        self._reachability.logins.say(
+            "%r, virtual host %r: %s", self.username, self.virtual_host, text
+        )

@@ -93,10 +93,17 @@ class ExchangeCounts:
 class BrokerStatus(enum.Enum):
     """How publishes stand with the broker, in one word."""
 
-    UNUSED = "unused"  # nobody has published for a while, so there is no connection
+    UNUSED = "unused"  # no connection, and nobody has looked for a while
+    REACHABLE = "reachable"  # no connection, and the broker answers
     CONNECTED = "connected"
     BLOCKED = "blocked"  # connected, and the broker takes no publishes
     UNREACHABLE = "unreachable"  # connections are asked for, and none can be had
+    REFUSED = "refused"  # no connection, and the broker does not take the probe's login
+
+    @property
+    def takes_publishes(self) -> bool:
+        """As far as is known."""
+        return self in (BrokerStatus.UNUSED, BrokerStatus.REACHABLE, BrokerStatus.CONNECTED)
 
 
 class BrokerState(msgspec.Struct, frozen=True):

@@ -1,8 +1,11 @@
 """The access log: one line for every so many requests, each with what finds it again."""
 
 import logging
+from collections.abc import Mapping
 
 logger = logging.getLogger("statelessd.access")
+
+_NONE: Mapping[str, int] = {}
 
 
 class AccessLog:
@@ -32,9 +35,13 @@ class AccessLog:
         virtual_host: str = "",
         exchange: str = "",
         user: str = "",
+        counts: Mapping[str, int] = _NONE,
     ) -> None:
-        """One request. ``path`` is empty where ``virtual_host`` and ``exchange`` tell it."""
-        fields = {
+        """One request. ``path`` is empty where ``virtual_host`` and ``exchange`` tell it.
+
+        ``counts``: how a batch's messages went.
+        """
+        fields: dict[str, object] = {
             "request_id": request_id.decode(),
             "method": method,
             "path": path,
@@ -43,6 +50,7 @@ class AccessLog:
             "user": user,
             "status": status,
             "outcome": outcome,
+            **counts,
             "seconds": round(seconds, 6),
         }
         fields = {name: value for name, value in fields.items() if value != ""}

@@ -105,9 +105,11 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
             problem = scope["state"].get("problem", "")
             statistics.answered(scope["method"], status, problem, elapsed, size)
             if gateway.access is not None and gateway.access.due():
+                logged = scope["state"].get("logged", {})
+                outcome = problem or logged.pop("outcome", "")
                 gateway.access.log(
-                    request_id, scope["method"], scope["path"], status, problem, elapsed / 1e9,
-                    **scope["state"].get("logged", {}),
+                    request_id, scope["method"], scope["path"], status, outcome, elapsed / 1e9,
+                    **logged,
                 )  # fmt: skip
 
     return app

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from ..broker.statistics import BrokerStatus
 from ..message import Outcome
 from . import properties, response
 from .batch import Result
@@ -117,8 +118,8 @@ def components() -> dict[str, Schema]:
         "Health": _object({"status": {"type": "string"}}),
         "Readiness": _object(
             {
-                "status": {"type": "string", "enum": ["ready", "draining"]},
-                "broker": _object({"state": {"type": "string"}}),
+                "status": {"type": "string", "enum": ["ready", "not-ready", "draining"]},
+                "broker": _broker(),
             }
         ),
     }
@@ -127,6 +128,11 @@ def components() -> dict[str, Schema]:
 def _describe(schema: Schema, members: dict[str, str]) -> None:
     for name, description in members.items():
         schema["properties"][name]["description"] = description
+
+
+def _broker() -> Schema:
+    states = [status.value for status in BrokerStatus]
+    return _object({"state": {"type": "string", "enum": states}, "reason": {"type": "string"}})
 
 
 def _object(members: dict[str, Schema]) -> Schema:
@@ -155,7 +161,7 @@ def _stats() -> Schema:
                 "additionalProperties": connection,
                 "description": "By virtual host and user, with a colon between.",
             },
-            "broker": _object({"state": {"type": "string"}, "reason": {"type": "string"}}),
+            "broker": _broker(),
             "requests": {"type": "object", "additionalProperties": number},
             "cpu_time": _object({"user": number, "system": number}),
             "memory_usage": {**_COUNT, "description": "KiB, at most so far."},

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from edge import edge_test
 
 from statelessd.broker.statistics import BrokerState, BrokerStatus
@@ -39,4 +40,30 @@ async def test_it_is_not_ready_while_it_drains_though_it_lives(edge):
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["connection"] == "close"
     assert json.loads(answer.body)["status"] == "draining"
+    assert (await edge.ask(get(b"/healthz"))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (BrokerStatus.UNUSED, 200),
+        (BrokerStatus.REACHABLE, 200),
+        (BrokerStatus.CONNECTED, 200),
+        (BrokerStatus.BLOCKED, 503),
+        (BrokerStatus.UNREACHABLE, 503),
+        (BrokerStatus.REFUSED, 503),
+    ],
+)
+@edge_test(ready_needs_broker=True)
+async def test_it_needs_a_broker_that_takes_publishes_where_the_setting_says_so(
+    edge, state, status
+):
+    edge.publisher.broker = BrokerState(state, "why")
+    answer = await edge.ask(get(b"/readyz"))
+    assert answer.status == status
+    assert answer.headers.get("retry-after") == (None if status == 200 else "1")
+    assert json.loads(answer.body) == {
+        "status": "ready" if status == 200 else "not-ready",
+        "broker": {"state": state.value, "reason": "why"},
+    }
     assert (await edge.ask(get(b"/healthz"))).status == 200

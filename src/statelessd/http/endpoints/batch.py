@@ -75,6 +75,8 @@ class BatchPage(Page):
             except asyncio.CancelledError:
                 request.cancel()
                 raise
+            finally:
+                request.tell_log()
         else:
             await super().dispatch()
 
@@ -96,6 +98,14 @@ class _Request:
         """The process ends before the answer is complete."""
         if self._batch is not None:
             self._batch.cut(None)
+
+    def tell_log(self) -> None:
+        """Leave for the access log how it went."""
+        batch = self._batch
+        if batch is not None:
+            is_complete = batch.published == batch.items
+            outcome = Outcome.CONFIRMED.value if is_complete else "incomplete"
+            self._scope["state"]["logged"] |= {"outcome": outcome, "counts": batch.summary()}
 
     async def answer(self) -> None:
         """Publish, and tell. Raises RequestError when nothing was."""

@@ -25,13 +25,18 @@ class Health(Page):
 
 
 class Readiness(Page):
-    """503 while draining. The broker's state is told and changes nothing.
+    """503 while draining. The broker's state is told and changes nothing, unless a setting says so.
 
     A balancer that takes us away for the broker's sake hides the answers that say so.
     """
 
     async def get(self, request: Request) -> Response:
         gateway = gateway_of(request)
-        status = "draining" if gateway.draining else "ready"
-        document = {"status": status, "broker": gateway.publisher.broker_state()}
-        return _answer(503 if gateway.draining else 200, document)
+        if gateway.draining:
+            status, broker = "draining", gateway.publisher.broker_state()
+        else:
+            broker = await gateway.publisher.ask_broker()
+            in_the_way = not broker.state.takes_publishes and gateway.http_server.ready_needs_broker
+            status = "not-ready" if in_the_way else "ready"
+        document = {"status": status, "broker": broker}
+        return _answer(200 if status == "ready" else 503, document)

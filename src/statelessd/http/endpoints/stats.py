@@ -69,8 +69,10 @@ class Stats(Page):
 
     async def get(self, request: Request) -> Response:
         make = of_all if request.query_params.get("scope") == "all" else document
+        gateway = gateway_of(request)
+        await gateway.publisher.ask_broker()
         return Response(
-            msgspec.json.encode(make(gateway_of(request))),
+            msgspec.json.encode(make(gateway)),
             media_type="application/json; charset=UTF-8",
             headers={"cache-control": "no-cache"},
         )

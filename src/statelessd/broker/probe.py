@@ -1,0 +1,134 @@
+"""Asks the broker whether it is there, when somebody wants to know and nobody else does.
+
+With an account it logs in, opens the virtual host and leaves in order. Without
+one it says the protocol header and hears the broker's greeting, which proves
+that an AMQP broker answers. RabbitMQ then logs a warning, "client unexpectedly
+closed TCP connection": it has no way out before a login that it likes better
+(it takes Connection.Close there for an error), and a bare TCP connection, of
+which it logs nothing, would be taken by any proxy before a broker that is gone.
+
+Whether the broker blocks publishers it cannot tell: RabbitMQ says so only to
+who publishes.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from ..amqp import events
+from ..amqp.protocol import Login, Protocol
+from ..config import RabbitMQ
+from .reachability import Reachability, reason_of
+from .refusals import login_refusal
+
+logger = logging.getLogger(__name__)
+
+AGAIN = 1.0  # seconds; a broker that is away is asked so often, which costs it nothing
+
+
+class Probe:
+    """Of one backend. Tells ``reachability`` what it finds."""
+
+    def __init__(
+        self,
+        settings: RabbitMQ,
+        reachability: Reachability,
+        *,
+        client_properties: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        account = settings.probe
+        self._settings = settings
+        self._has_account = bool(account.username)
+        self._login = Login(
+            account.username, account.password, account.virtual_host, client_properties
+        )
+        self._reachability = reachability
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """The broker has been asked, and has not answered yet."""
+        return self._task is not None and not self._task.done()
+
+    async def look(self, patience: float) -> None:
+        """Ask the broker, if what is known is too old; wait ``patience`` seconds for the answer."""
+        if not self.is_under_way and self._is_due():
+            self._task = self._loop.create_task(self._ask())
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=patience)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def _is_due(self) -> bool:
+        interval, reachability = self._settings.probe.interval, self._reachability
+        if not interval or reachability.is_connected:
+            return False
+        patience = min(AGAIN, interval) if reachability.is_away else interval
+        return reachability.age >= patience
+
+    async def _ask(self) -> None:
+        settings, reachability = self._settings, self._reachability
+        amqp = Protocol(self._login)
+        reason = "the broker's host does not answer"
+        try:
+            async with asyncio.timeout(settings.connect_timeout):
+                reader, writer = await _open_socket(settings)
+            reason = "the broker did not complete the login in time"
+            try:
+                async with asyncio.timeout(settings.login_timeout):
+                    reason = await self._converse(amqp, reader, writer)
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+        except TimeoutError:
+            pass  # the reason stands
+        except (OSError, UnicodeError) as error:
+            reason = reason_of(error)
+        except Exception:
+            logger.exception("the probe of the broker failed")
+            return
+        if not reason:
+            reachability.answered(probe=True)
+        elif amqp.greeted:
+            reachability.refused(reason)
+        else:
+            reachability.failed(reason)
+
+    async def _converse(
+        self, amqp: Protocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> str:
+        """What is wrong with the broker or the login; nothing: "". Raises OSError."""
+        login = self._login
+        while not amqp.greeted or self._has_account:  # what comes next would be the login
+            writer.writelines(amqp.data_to_send())
+            data = await reader.read(65536)
+            if not data:
+                return "the broker closed the socket"
+            for event in amqp.receive_data(data):
+                match event:
+                    case events.Opened():
+                        amqp.close()
+                    case events.Closed(opened=True):
+                        return ""
+                    case events.Closed(code, text):
+                        writer.writelines(amqp.data_to_send())  # our Close-Ok
+                        refusal = login_refusal(code, text, login.virtual_host, login.username)
+                        return refusal.detail.rstrip(".")
+                    case events.Failed(error):
+                        return f"the broker broke the protocol: {error}"
+        return ""
+
+
+async def _open_socket(
+    settings: RabbitMQ,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To where the sessions publish. Raises OSError, UnicodeError."""
+    return await asyncio.open_connection(settings.host, settings.port)

@@ -1,0 +1,203 @@
+"""What is known and logged of the broker: a line for each change, not for each who notices."""
+
+import asyncio
+import contextlib
+import logging
+
+import brokerside
+import pytest
+from scenario import O, scenario
+
+from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
+from statelessd.message import Credentials
+
+
+@pytest.fixture
+def lines(caplog):
+    """The lines at ``level`` and above."""
+    caplog.set_level(logging.DEBUG, "statelessd")
+    return lambda level=logging.INFO: [r.getMessage() for r in caplog.records if r.levelno >= level]
+
+
+@pytest.fixture
+def time():
+    """Seconds, in a list of one."""
+    return [0.0]
+
+
+@pytest.fixture
+def reachability(time):
+    return Reachability(clock=lambda: time[0])
+
+
+def state(reachability):
+    return reachability.state.state.value
+
+
+def logins(count):
+    return [Credentials(f"user-{i}", "pw") for i in range(count)]
+
+
+class TestReachability:
+    def test_nobody_knows_what_nobody_has_looked_at_for_a_while(self, reachability, time):
+        assert state(reachability) == "unused"
+        reachability.failed("Connection refused")
+        assert state(reachability) == "unreachable"
+        time[0] = KNOWN_FOR + 1
+        assert state(reachability) == "unused"
+
+    def test_a_connection_tells_as_long_as_it_is_there(self, reachability, time):
+        reachability.opened("a")
+        time[0] = 10 * KNOWN_FOR
+        assert state(reachability) == "connected"
+        reachability.ended("a", lost=False)
+        assert state(reachability) == "reachable"
+
+    def test_a_lost_connection_says_nothing_of_the_broker(self, reachability):
+        reachability.opened("a")
+        reachability.ended("a", lost=True)
+        assert state(reachability) == "unused"
+
+    def test_one_failure_among_connections_is_not_the_brokers(self, reachability, lines):
+        reachability.opened("a")
+        assert reachability.failed("no file descriptors") is False
+        assert state(reachability) == "connected"
+        assert lines() == []
+
+    def test_the_time_away_counts_from_the_loss_of_the_last_connection(
+        self, reachability, time, lines
+    ):
+        reachability.opened("a")
+        time[0] = 100.0
+        reachability.ended("a", lost=True)
+        time[0] = 103.0
+        assert reachability.failed("Connection refused") is True
+        reachability.failed("Connection refused")
+        time[0] = 105.5
+        reachability.answered()
+        reachability.answered()
+        assert lines() == [
+            "the broker cannot be reached: Connection refused",
+            "the broker is reached again, after 5.5 s",
+        ]
+
+    def test_a_refused_probe_stays_refused_whatever_users_logins_find(self, reachability, lines):
+        for _ in range(3):
+            reachability.refused("no such user")
+            reachability.opened("a")
+            reachability.ended("a", lost=False)
+            reachability.answered()
+        assert state(reachability) == "refused"
+        reachability.answered(probe=True)
+        assert state(reachability) == "reachable"
+        assert lines() == [
+            "the broker does not take the probe's login: no such user",
+            "the broker takes the probe's login again",
+        ]
+
+
+def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
+    log = LoginLog(lambda: time[0])
+    for number in range(LINES + 7):
+        log.say("login %d", number)
+    assert len(lines()) == LINES
+    assert len(lines(logging.DEBUG)) == LINES + 7
+    time[0] = WINDOW
+    log.tick()
+    log.tick()
+    assert lines()[LINES:] == ["7 more lines about logins were left out"]
+    log.say("another")
+    assert lines()[-1] == "another"
+
+
+@scenario
+async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, client, lines):
+    publish = client()
+    several = logins(30)
+    for each in several:
+        assert await publish(credentials=each) is O.CONFIRMED
+    await broker.stop()
+    await publish.until(lambda: publish.publisher.broker_state().state.value == "unused")
+    for _ in range(3):
+        pending = [publish.start(timeout=0.1, credentials=each) for each in several]
+        assert {(await p)[0] for p in pending} == {O.BROKER_UNAVAILABLE}
+    assert publish.publisher.broker_state().state.value == "unreachable"
+    await broker.start_again()
+    for each in several:
+        assert await publish(credentials=each) is O.CONFIRMED
+    down, again = lines(logging.WARNING)
+    assert down == "the broker cannot be reached: Connection refused"
+    assert again.startswith("the broker is reached again, after ")
+    assert len(lines()) <= LINES + 2
+
+
+@scenario
+async def test_what_is_no_broker_is_one_warning(broker, client, lines):
+    answered = []
+
+    async def serve(_, writer):
+        answered.append(writer)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        publish = client(port=server.sockets[0].getsockname()[1])
+        pending = [publish.start(timeout=0.5, credentials=each) for each in logins(5)]
+        assert {(await p)[0] for p in pending} == {O.BROKER_UNAVAILABLE}
+    assert len(answered) > 5  # each tried more than once
+    [line] = lines()
+    assert line.startswith("the broker cannot be reached: the broker broke the protocol")
+
+
+REFUSED = brokerside.close(403, "ACCESS_REFUSED - Login was refused")
+LIMIT = brokerside.close(530, "NOT_ALLOWED - Connection refused for user 'x': user connection "
+                              "limit (1) is reached")  # fmt: skip
+
+
+NOTHING = b""
+
+
+@pytest.mark.parametrize("answer", [REFUSED, LIMIT, NOTHING])
+@scenario
+async def test_one_logins_trouble_is_not_the_brokers(broker, client, lines, answer):
+    publish = client(login_timeout=0.1)
+    broker.on_login = lambda peer: peer.send(answer)
+    assert await publish.start(timeout=0.3)
+    await publish.until(lambda: publish.publisher.broker_state().state.value == "reachable")
+    assert lines(logging.WARNING) == []
+    [line] = lines()
+    assert line.startswith("'guest', virtual host 'test': ")
+
+
+@scenario
+async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
+    publish = client(refused_for=60)
+    broker.on_login = lambda peer: peer.send(REFUSED)
+    assert await publish() is O.UNAUTHORIZED
+    for _ in range(100):
+        assert await publish() is O.TOO_MANY_FAILURES
+    assert lines() == ["'guest', virtual host 'test': login refused: unauthorized"]
+
+
+@scenario
+async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, client, lines):
+    publish = client()
+    broker.on_login = lambda peer: peer.send(REFUSED)
+    for number in range(LINES + 10):
+        assert await publish(credentials=Credentials("x", f"pw-{number}")) is O.UNAUTHORIZED
+    assert len(lines()) == LINES
+    assert "pw-" not in "".join(lines(logging.DEBUG))
+
+
+@scenario
+async def test_users_who_push_each_other_out_have_no_line_for_each(broker, client, lines):
+    publish = client(max_connections=1)
+    for each in logins(LINES + 10):
+        await publish.until(lambda: not publish.publisher._pool._leaving)
+        outcome = O.OVERLOADED
+        while outcome is O.OVERLOADED:  # until the one before has gone
+            outcome = await publish(credentials=each)
+        assert outcome is O.CONFIRMED
+    assert len(lines()) == LINES
