@@ -10,7 +10,8 @@ from certificates import Authority
 from cryptography.hazmat.primitives import serialization
 
 from statelessd.config import Tls
-from statelessd.tls import LOOK, Certificate, TlsError, check
+from statelessd.tls.files import LOOK, TlsError
+from statelessd.tls.server import Certificate, check
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ class TestCheck:
         path.unlink()
         with pytest.raises(TlsError) as error:
             check(settings)
-        assert error.value.setting == file
+        assert error.value.setting == f"HTTPServer.tls.{file}"
         assert error.value.reason == f"{path} cannot be read: No such file or directory"
 
     def test_a_file_that_is_no_certificate(self, authority, settings):

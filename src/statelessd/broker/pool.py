@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import RabbitMQ
 from ..message import Credentials
+from ..tls.client import Trust
 from .blockade import Blockade
 from .session import Session, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
@@ -29,12 +30,14 @@ class Pool:
         *,
         client_properties: dict[str, Any],
         blockade: Blockade,
+        trust: Trust | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
         self._settings = settings
         self._client_properties = client_properties
         self._blockade = blockade
+        self._trust = trust
         self.counters = ConnectionCounters()
         self._loop = loop
         self._sessions: dict[tuple[str, bytes], Session] = {}
@@ -62,6 +65,7 @@ class Pool:
             client_properties=self._client_properties,
             statistics=self._statistics_of,
             blockade=self._blockade,
+            trust=self._trust,
             counters=self.counters,
             loop=self._loop,
         )

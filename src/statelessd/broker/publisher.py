@@ -11,6 +11,7 @@ from .. import __version__
 from ..config import Publish as Limits
 from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
+from ..tls.client import Trust
 from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
@@ -25,7 +26,7 @@ GOODBYE = 2.0  # seconds for closing channels and connections
 
 
 class Publisher:
-    """The broker as the HTTP edge sees it. Belongs to one event loop.
+    """The broker as the HTTP edge sees it, over TLS with ``trust``. Belongs to one event loop.
 
     Nothing waits here without a deadline, and nothing without a bound: messages
     and bytes in all, messages for each session, sessions in all.
@@ -36,6 +37,7 @@ class Publisher:
         rabbitmq: RabbitMQ,
         limits: Limits,
         *,
+        trust: Trust | None = None,
         loop: asyncio.AbstractEventLoop,
         backend: str,
     ) -> None:
@@ -50,6 +52,7 @@ class Publisher:
             rabbitmq,
             client_properties=_client_properties(backend),
             blockade=self._blockade,
+            trust=trust,
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit

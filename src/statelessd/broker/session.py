@@ -8,21 +8,22 @@ login. Its trouble is its own: nothing here is shared with another session.
 import asyncio
 import enum
 import logging
-import os
 import random
-import socket
 from collections.abc import Callable
+from ssl import SSLError
 from typing import Any
 
 from ..amqp.protocol import Login
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
+from ..tls.client import Trust
 from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
 from .connection import BrokerConnection
 from .publish import Publish
 from .statistics import ConnectionCounters, SessionStatistics
+from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Session:
         client_properties: dict[str, Any],
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
+        trust: Trust | None,
         counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -73,6 +75,7 @@ class Session:
         self._client_properties = client_properties
         self._statistics_of = statistics
         self._blockade = blockade
+        self._trust = trust
         self._counters = counters
         self._closing_because = ""
         self._loop = loop
@@ -163,7 +166,7 @@ class Session:
         self._attempt = self._loop.create_task(self._open_socket())
 
     async def _open_socket(self) -> None:
-        settings = self._settings
+        settings, trust = self._settings, self._trust
         password = self.credentials.password
         # A long token needs the room that telling the broker about us would take.
         told = self._client_properties if len(password) < LONG_SECRET else {}
@@ -181,30 +184,37 @@ class Session:
         )
         try:
             async with asyncio.timeout(settings.connect_timeout):
-                await self._loop.create_connection(lambda: connection, settings.host, settings.port)
+                await self._loop.create_connection(
+                    lambda: connection,
+                    settings.host,
+                    settings.port,
+                    ssl=None if trust is None else trust.context,
+                    server_hostname=None if trust is None else trust.name_of(settings.host),
+                )
         except TimeoutError:
-            reason = "the broker's host does not answer"
+            reason = "the broker's host does not answer" + (", or not in TLS" if trust else "")
             if connection.has_socket:
                 connection.abort(reason)  # connection_lost follows
             else:
                 self._not_connected(reason)
         except OSError as error:
-            self._not_connected(_without_address(error))
+            self._not_connected(why(error), error)
         except UnicodeError:  # such as a..b
             self._not_connected("the broker's host name is not valid")
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
-    def _not_connected(self, reason: str) -> None:
+    def _not_connected(self, reason: str, error: OSError | None = None) -> None:
         self.connection = None
         self._counters.attempts_failed += 1
         if not self._failures:  # once for each change of state, not for each attempt
             logger.warning(
-                "no connection for %r to virtual host %r: %s",
+                "no connection for %r to virtual host %r: %s%s",
                 self.username,
                 self.virtual_host,
                 reason,
+                f" ({error})" if isinstance(error, SSLError) else "",  # which name, for one
             )
         self._failed(reason)
 
@@ -483,10 +493,3 @@ class Session:
         except TimeoutError:
             if self.connection is not None:
                 self.connection.abort("the broker did not say goodbye in time")
-
-
-def _without_address(error: OSError) -> str:
-    """What went wrong, in words for a client who need not know where the broker is."""
-    if isinstance(error, socket.gaierror):
-        return "the broker's host name cannot be resolved"
-    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
