@@ -13,7 +13,7 @@ from ..config import BrokerTls, Tls
 LOOK = 1.0  # seconds between looks at the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-Stamp = tuple[tuple[int, int, int], ...]
+Stamp = tuple[int, int, int]
 
 
 class TlsError(Exception):
@@ -82,8 +82,8 @@ class Watch:
     """Looks whether any of the files has changed."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._paths = tuple(paths)
-        self._seen = self._taken = self._stamp()
+        self._seen = {path: _stamp_of(path) for path in paths}
+        self._taken = self._seen
         self._look_at = 0.0
 
     def has_news(self, now: float) -> bool:
@@ -95,14 +95,12 @@ class Watch:
         if now < self._look_at:
             return False
         self._look_at = now + LOOK
-        seen, self._seen = self._seen, self._stamp()
+        seen = self._seen
+        self._seen = {path: _stamp_of(path, known) for path, known in seen.items()}
         if self._seen == self._taken or self._seen != seen:
             return False
         self._taken = self._seen
         return True
-
-    def _stamp(self) -> Stamp:
-        return tuple(_stamp_of(path) for path in self._paths)
 
 
 def check_readable(setting: str, path: str) -> None:
@@ -130,9 +128,11 @@ def _no_passphrase() -> bytes:
     raise _PassphraseError
 
 
-def _stamp_of(path: str) -> tuple[int, int, int]:
+def _stamp_of(path: str, known: Stamp = (0, 0, 0)) -> Stamp:
     try:
         found = os.stat(path)  # noqa: PTH116 - often
+    except PermissionError:  # in root's directory, to a backend of another user: nothing is new
+        return known
     except OSError as error:
         return 0, 0, error.errno or 0
     return found.st_mtime_ns, found.st_ino, found.st_size
