@@ -27,7 +27,8 @@ from .http.protocol import GatewayProtocol
 from .http.snapshot import snapshot
 from .http.statistics import RequestStatistics
 from .message import Outcome
-from .tls import Certificate
+from .tls.client import Trust
+from .tls.server import Certificate
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class _Server(uvicorn.Server):
 class Backend:
     """Serves one listener until ``stop``; with a ``certificate`` over TLS.
 
-    ``serves`` is called once it does.
+    With ``trust`` it speaks TLS to the broker.
+    ``serves`` is called once it serves.
     """
 
     def __init__(
@@ -75,14 +77,17 @@ class Backend:
         serves: Callable[[], None] = lambda: None,
         board: Board | None = None,
         loaded_at: float = 0.0,
+        trust: Trust | None = None,
     ) -> None:
         application, http_server = config.application, config.http_server
         self._listeners = sockets
         self._certificate = certificate
+        self._trust = trust
         self._loop = loop
         self.publisher = Publisher(
             application.rabbitmq,
             application.publish,
+            trust=trust,
             loop=loop,
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
@@ -226,6 +231,8 @@ class Backend:
                 logger.exception("looking at the clients' time-outs failed")
             if self._certificate is not None:
                 self._certificate.refresh(self._loop.time())
+            if self._trust is not None:
+                self._trust.refresh(self._loop.time())
             if self._loop.time() >= self._told_at + TELL:
                 self._told_at = self._loop.time()
                 self._tell()
@@ -254,19 +261,22 @@ def run(
     certificate: Certificate | None = None,
     board: Board | None = None,
     loaded_at: float = 0.0,
+    trust: Trust | None = None,
 ) -> int:
     """Serve ``listener`` on sockets that are bound already; the process's exit status.
 
     ``serves`` is called once it does.
-    ``certificate`` was loaded by the parent, which may be allowed to read what we are not.
-    ``loaded_at``: when it read the settings, in seconds of Unix time.
+    ``certificate`` and ``trust`` were loaded by the parent, which may be allowed to read
+    what we are not. ``loaded_at``: when it read the settings, in seconds of Unix time.
     """
     if isinstance(listener, str):
         certificate = None  # who may open a Unix socket is on this machine
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        backend = Backend(config, sockets, listener, loop, certificate, serves, board, loaded_at)
+        backend = Backend(
+            config, sockets, listener, loop, certificate, serves, board, loaded_at, trust
+        )
         await backend.serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -20,7 +20,9 @@ from .descriptors import make_room
 from .handover import ADDRESS_VARIABLE, Handover, Program
 from .listeners import ListenError, activated, bind, close
 from .supervisor import RunBackend, Supervisor
-from .tls import Certificate, TlsError
+from .tls.client import Trust
+from .tls.files import TlsError
+from .tls.server import Certificate
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -175,11 +177,12 @@ def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list
 def _supervise(config: Config, supervisor: Supervisor) -> int:
     broker = config.application.rabbitmq
     logs.logger.info(
-        "statelessd %s on %s; publishing to %s:%d",
+        "statelessd %s on %s; publishing to %s:%d%s",
         __version__,
         _places(config.http_server),
         broker.host,
         broker.port,
+        " over TLS" if broker.tls.enabled else "",
     )
     make_room(config)
     return supervisor.run()
@@ -198,9 +201,12 @@ def _backend(config: Config, board: Board) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
     from .backend import run  # noqa: PLC0415
 
-    tls = config.http_server.tls
+    tls, to_broker = config.http_server.tls, config.application.rabbitmq.tls
     certificate = None if tls.certificate is None else Certificate(tls)
-    return functools.partial(run, certificate=certificate, board=board, loaded_at=time.time())
+    trust = Trust(to_broker) if to_broker.enabled else None
+    return functools.partial(
+        run, certificate=certificate, board=board, loaded_at=time.time(), trust=trust
+    )
 
 
 def _complain(line: str) -> None:

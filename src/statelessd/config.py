@@ -70,15 +70,58 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Probe as {self.username!r} every {self.interval:g} s>"
 
 
+TlsVersion = Literal["1.2", "1.3"]
+AMQPS_PORT = 5671  # IANA's, for AMQP over TLS
+
+
+class BrokerTls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS to the broker, whose certificate and name are always verified."""
+
+    enabled: Annotated[bool, Meta(description="Talk TLS to the broker.")] = False
+    ca: Annotated[
+        str | None,
+        Meta(
+            description="PEM file with the certificates to trust: authorities', or the broker's "
+            "own; else the system's authorities. Changed files are taken up for new connections."
+        ),
+    ] = None
+    certificate: Annotated[
+        str | None,
+        Meta(
+            description="PEM file with a certificate to show to a broker that asks for one, then "
+            "those up to its authority."
+        ),
+    ] = None
+    key: Annotated[
+        str | None,
+        Meta(description="PEM file with its private key; else that is in the certificate's file."),
+    ] = None
+    server_name: Annotated[
+        str | None,
+        Meta(description="Name that the broker's certificate has to be for; else that of host."),
+    ] = None
+    minimum_version: Annotated[
+        TlsVersion, Meta(description="The oldest version of TLS that is spoken.")
+    ] = "1.2"
+
+
 class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     """The broker, and how its connections are kept."""
 
     host: Annotated[str, Meta(min_length=1, description="Name or address of the broker.")] = (
         "localhost"
     )
-    port: Annotated[int, Meta(ge=1, le=65535, description="The broker's AMQP port.")] = 5672
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="The broker's AMQP port, with or without TLS.")
+    ] = 5672
+    tls: BrokerTls = BrokerTls()
     connect_timeout: Annotated[
-        float, Meta(gt=0, le=60, description="Seconds for a TCP connection to the broker.")
+        float,
+        Meta(
+            gt=0,
+            le=60,
+            description="Seconds for a connection to the broker, with the handshake of TLS.",
+        ),
     ] = 5.0
     login_timeout: Annotated[
         float, Meta(gt=0, le=60, description="Seconds for a login, once connected.")
@@ -317,7 +360,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="PEM file with its private key; else that is in the certificate's file."),
     ] = None
     minimum_version: Annotated[
-        Literal["1.2", "1.3"], Meta(description="The oldest version of TLS that is spoken.")
+        TlsVersion, Meta(description="The oldest version of TLS that is spoken.")
     ] = "1.2"
 
 

@@ -8,13 +8,16 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
 
-from .config import SECTIONS, Config, Route
-from .tls import TlsError, check
+from .config import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, Route, Tls
+from .tls.client import SECTION as BROKER_TLS
+from .tls.client import make_context
+from .tls.files import TlsError
+from .tls.server import check
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
@@ -53,6 +56,9 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Application.rabbitmq": frozenset({"username", "password", "virtual_host"}),
 }  # fmt: skip
 TLS_OF_TORNADO = frozenset({"ssl_options", "certfile", "keyfile"})
+
+
+_AnyTls = TypeVar("_AnyTls", Tls, BrokerTls)
 
 
 class ConfigError(Exception):
@@ -98,7 +104,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
 def _absolute(config: Config) -> Config:
     """Relative paths start where the command was started, also after a daemon has moved to /."""
     daemon, paths = config.daemon, config.application.paths
-    server, tls = config.http_server, config.http_server.tls
+    server, rabbitmq = config.http_server, config.application.rabbitmq
     base = Path.cwd() / (paths.base or "")
     replace = msgspec.structs.replace
     return replace(
@@ -112,16 +118,18 @@ def _absolute(config: Config) -> Config:
                 static=paths.static and str(base / paths.static),
                 templates=paths.templates and str(base / paths.templates),
             ),
-        ),
-        http_server=replace(
-            server,
-            tls=replace(
-                tls,
-                certificate=tls.certificate and str(Path.cwd() / tls.certificate),
-                key=tls.key and str(Path.cwd() / tls.key),
+            rabbitmq=replace(
+                rabbitmq, tls=_with_absolute(rabbitmq.tls, "ca", "certificate", "key")
             ),
         ),
+        http_server=replace(server, tls=_with_absolute(server.tls, "certificate", "key")),
     )
+
+
+def _with_absolute(settings: _AnyTls, *files: str) -> _AnyTls:
+    named = {name: path for name in files if (path := getattr(settings, name)) is not None}
+    absolute = {name: str(Path.cwd() / path) for name, path in named.items()}
+    return msgspec.structs.replace(settings, **absolute)
 
 
 def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -207,6 +215,7 @@ class _Reader:
         if logging is not None and not isinstance(logging, dict):
             self._error("Logging", "must be a mapping, as logging.config.dictConfig takes it")
         values["logging"] = logging
+        values["application"] = self._with_port(values["application"])
         self._check_together(values)
         return Config(**values)
 
@@ -287,6 +296,14 @@ class _Reader:
             where, what = _explained(error, variable)
             self.errors.append(f"environment: {where}: {what}")
 
+    def _with_port(self, application: Application) -> Application:
+        """The port that is usual with TLS, where none is set."""
+        rabbitmq = application.rabbitmq
+        if not rabbitmq.tls.enabled or "Application.rabbitmq.port" in self.sources:
+            return application
+        replace = msgspec.structs.replace
+        return replace(application, rabbitmq=replace(rabbitmq, port=AMQPS_PORT))
+
     def _routes(self, given: Any) -> tuple[Route, ...]:
         if given is None:
             return ()
@@ -343,17 +360,29 @@ class _Reader:
                 ipaddress.ip_network(network, strict=False)
             except ValueError as error:
                 self._error(f"HTTPServer.trusted_proxies[{i}]", f"{error}")
-        if server.tls.certificate is not None or server.tls.key is not None:
-            try:
-                check(server.tls)
-            except TlsError as error:
-                self._error(f"HTTPServer.tls.{error.setting}", error.reason)
         probe = values["application"].rabbitmq.probe
         if probe.password and not probe.username:
             self._error("Application.rabbitmq.probe.password", "is of no use without a username")
+        self._check_tls(server.tls, values["application"].rabbitmq.tls)
         for i, origin in enumerate(server.cors.origins):
             if origin != "*" and (wrong := _wrong_with_origin(origin)):
                 self._error(f"HTTPServer.cors.origins[{i}]", f"{origin!r} {wrong}")
+
+    def _check_tls(self, ours: Tls, brokers: BrokerTls) -> None:
+        """The files are read, and read again by whoever uses them."""
+        enabled = f"{BROKER_TLS}.enabled"
+        if enabled not in self.sources and brokers != BrokerTls():
+            # To go on in plain text would be the opposite of what they were given for.
+            self._error(enabled, "is needed, for there are other settings of TLS: true or false")
+        try:
+            check(ours)
+        except TlsError as error:
+            self._error(error.setting, error.reason)
+        try:
+            if brokers.enabled:
+                make_context(brokers)
+        except TlsError as error:
+            self._error(error.setting, error.reason)
 
 
 def _wrong_with_origin(origin: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from .config import SECTIONS, Config, without_secrets
+from .config import AMQPS_PORT, SECTIONS, Config, without_secrets
 from .config_loader import ENVIRONMENT_PREFIX, Loaded, environment_name, leaves
 
 HEADING = """\
@@ -129,6 +129,8 @@ def _table(cls: type[msgspec.Struct], section: str) -> str:
 def _default(path: str, default: Any) -> str:
     if path == "HTTPServer.address":
         return "`127.0.0.1`; all with a file"
+    if path == "Application.rabbitmq.port":
+        return f"`{default}`; `{AMQPS_PORT}` with TLS"
     return "" if default is None else f"`{_inline(default)}`"
 
 

@@ -220,7 +220,6 @@ class TestTLS:
             assert set(asking.told) == {204}
 
     def test_a_key_that_does_not_match_is_told_before_the_start(self, authority, tmp_path, broker):
-        (tmp_path / "other").mkdir()
         Authority(tmp_path / "other").key.replace(authority.key)
         settings = {"HTTPServer": {"tls": authority.settings}}
         gateway = GatewayProcess(tmp_path, broker, settings)

@@ -1,12 +1,20 @@
 """An authority of the tests' own, and certificates that it vouches for."""
 
+import ssl
+
 import trustme
 
 
 class Authority:
-    """``ca``: the file with its certificate, for clients; ``settings``: for ``HTTPServer.tls``."""
+    """Vouches for ``names``.
 
-    def __init__(self, directory):
+    ``ca``: the file with its certificate, for the other side; ``settings``: the
+    files of the certificate and its key, as statelessd takes them.
+    """
+
+    def __init__(self, directory, names=("localhost", "127.0.0.1", "::1")):
+        directory.mkdir(exist_ok=True)
+        self._names = names
         self._authority = trustme.CA()
         self.ca = directory / "ca.pem"
         self.certificate = directory / "certificate.pem"
@@ -18,9 +26,9 @@ class Authority:
     def settings(self):
         return {"certificate": str(self.certificate), "key": str(self.key)}
 
-    def issue(self):
+    def issue(self, **kwargs):
         """A new certificate and key in place of the old ones; the certificate's PEM text."""
-        made = self._authority.issue_cert("localhost", "127.0.0.1", "::1")
+        made = self._authority.issue_cert(*self._names, **kwargs)
         # Replaced as renewing tools do it: one after the other, each at once.
         for target, content in (
             (self.certificate, made.cert_chain_pems[0]),
@@ -30,3 +38,9 @@ class Authority:
             content.write_to_path(str(fresh))
             fresh.replace(target)
         return self.certificate.read_text()
+
+    def server_context(self):
+        """For a server that shows the certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context

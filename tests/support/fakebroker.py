@@ -12,10 +12,12 @@ class FakeBroker:
     """Accepts logins, opens channels, and records what is published.
 
     ``on_publish(peer, channel, tag, body)`` decides what happens to a message; the
-    default acks it. ``on_login(peer)`` may send something else than Tune.
+    default acks it. ``on_login(peer)`` may send something else than Tune. With
+    ``tls``, an SSLContext, it speaks that.
     """
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self._tls = tls
         self.peers = []
         self.published = []  # bodies, in the order in which they came
         self.frame_max = 131072
@@ -32,7 +34,7 @@ class FakeBroker:
         self._server = None
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -10,6 +10,7 @@ from statelessd.amqp import encode
 from statelessd.broker.publisher import Publisher
 from statelessd.config import Publish, RabbitMQ
 from statelessd.message import Credentials, Message, Outcome
+from statelessd.tls.client import Trust
 
 GUEST = Credentials("guest", "secret-word")
 O = Outcome  # noqa: E741 - comparisons read better with it
@@ -48,7 +49,8 @@ def scenario(test):
 class Client:
     def __init__(self, broker, rabbitmq, limits):
         self.loop = asyncio.get_running_loop()
-        self.publisher = Publisher(rabbitmq, limits, loop=self.loop, backend="test:0")
+        trust = Trust(rabbitmq.tls) if rabbitmq.tls.enabled else None
+        self.publisher = Publisher(rabbitmq, limits, trust=trust, loop=self.loop, backend="test:0")
         self.broker = broker
 
     def start(self, body=b"m", *, exchange="e", routing_key="k", timeout=5.0, mandatory=False,

@@ -122,6 +122,30 @@ Logging: 5
         (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "is longer than 107 bytes"),
         ("HTTPServer: {tls: {key: /x}}", "HTTPServer.tls.certificate: is needed"),
         ("HTTPServer: {tls: {minimum_version: '1.1'}}", "minimum_version: Invalid enum value"),
+        (
+            "Application: {rabbitmq: {tls: {ca: /x}}}",
+            "Application.rabbitmq.tls.enabled: is needed, for there are other settings of TLS",
+        ),
+        (
+            "Application: {rabbitmq: {tls: {enabled: true, key: /x}}}",
+            "Application.rabbitmq.tls.certificate: is needed, for there is a key",
+        ),
+        (
+            "Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}}",
+            "rabbitmq.tls.ca: /no/such.pem cannot be read: No such file or directory",
+        ),
+        (
+            "Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}}",
+            "Application.rabbitmq.tls.ca: /dev/null holds no certificate in PEM form",
+        ),
+        (
+            "Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}}",
+            "Application.rabbitmq.tls.server_name: '.x' is no host name",
+        ),
+        (
+            'Application: {rabbitmq: {tls: {enabled: true, server_name: "a\\0"}}}',
+            "Application.rabbitmq.tls.server_name: 'a\\x00' is no host name",
+        ),
         ("HTTPServer: {unix_mode: rw}", "unix_mode: Expected str matching regex"),
         ("HTTPServer: {unix_mode: '0888'}", "unix_mode: Expected str matching regex"),
         ("HTTPServer: {trusted_proxies: [here]}", "trusted_proxies[0]: 'here' does not appear"),
@@ -207,6 +231,34 @@ def test_tls(write, tmp_path):
     [error] = errors(path)
     assert error.startswith(f"{path}: HTTPServer.tls.key: ")
     assert error.endswith("key.pem cannot be read: No such file or directory")
+
+
+def test_tls_to_the_broker(write, tmp_path):
+    authority = Authority(tmp_path)
+    files = "ca: ca.pem, certificate: certificate.pem, key: key.pem"
+    text = f"Application: {{rabbitmq: {{tls: {{enabled: true, {files}}}}}}}"
+    loaded = load(write(text), {})
+    rabbitmq = loaded.config.application.rabbitmq
+    assert (rabbitmq.tls.ca, rabbitmq.tls.key) == (str(authority.ca), str(authority.key))
+    assert rabbitmq.port == 5671
+    assert "port: 5671  # default" in config_report.print_config(loaded)
+    authority.issue()
+    authority.key.write_text("x")
+    [error] = errors(write(text))
+    assert "Application.rabbitmq.tls.key: " in error
+    assert "holds no private key that can be used" in error
+    # Switched off, it waits to be switched on, and needs nothing yet.
+    off = load(write(text.replace("true", "false")), {}).config.application.rabbitmq
+    assert (off.tls.enabled, off.port) == (False, 5672)
+
+
+def test_a_port_that_is_set_is_kept_with_tls(write):
+    path = write("Application: {rabbitmq: {port: 5672, tls: {enabled: true}}}")
+    assert load(path, {}).config.application.rabbitmq.port == 5672
+    given = {"STATELESSD_APPLICATION_RABBITMQ_TLS_ENABLED": "true"}
+    assert load(None, given).config.application.rabbitmq.port == 5671
+    given["STATELESSD_APPLICATION_RABBITMQ_PORT"] = "1"
+    assert load(None, given).config.application.rabbitmq.port == 1
 
 
 def test_settings_of_tornado_are_named_in_a_warning_and_do_no_harm(write):

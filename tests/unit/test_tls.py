@@ -1,7 +1,9 @@
 """The certificate that TLS listeners show, and how it is taken up anew."""
 
+import contextlib
 import itertools
 import logging
+import os
 import ssl
 
 import msgspec
@@ -10,7 +12,8 @@ from certificates import Authority
 from cryptography.hazmat.primitives import serialization
 
 from statelessd.config import Tls
-from statelessd.tls import LOOK, Certificate, TlsError, check
+from statelessd.tls.files import LOOK, TlsError
+from statelessd.tls.server import Certificate, check
 
 
 @pytest.fixture
@@ -110,13 +113,39 @@ def test_a_broken_one_is_told_once_and_the_old_one_stays(
     elif how == "gone":
         path.unlink()
     else:
-        (tmp_path / "other").mkdir()
         getattr(Authority(tmp_path / "other"), file).replace(path)
     looks(certificate, 6)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert "the certificate stays as it was" in caplog.text
     assert serial(certificate) == before
+    new = authority.issue()
+    looks(certificate)
+    assert serial(certificate) == new.split()
+
+
+@contextlib.contextmanager
+def out_of_sight(directory):
+    """As for a backend that is no longer root, of files in a directory of root's."""
+    directory.chmod(0)
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+        directory.chmod(0o700)
+
+
+def test_files_that_the_backends_user_cannot_see_have_not_changed(tmp_path, caplog):
+    directory = tmp_path / "private"
+    authority = Authority(directory)
+    certificate = Certificate(msgspec.convert(authority.settings, Tls))
+    with out_of_sight(directory):
+        with pytest.raises(PermissionError):
+            authority.key.stat()
+        looks(certificate, 6)
+    assert not caplog.records
     new = authority.issue()
     looks(certificate)
     assert serial(certificate) == new.split()
@@ -133,7 +162,7 @@ class TestCheck:
         path.unlink()
         with pytest.raises(TlsError) as error:
             check(settings)
-        assert error.value.setting == file
+        assert error.value.setting == f"HTTPServer.tls.{file}"
         assert error.value.reason == f"{path} cannot be read: No such file or directory"
 
     def test_a_file_that_is_no_certificate(self, authority, settings):
@@ -151,7 +180,6 @@ class TestCheck:
             check(Tls(certificate=str(authority.certificate)))
 
     def test_a_key_of_another_certificate(self, authority, settings, tmp_path):
-        (tmp_path / "other").mkdir()
         Authority(tmp_path / "other").key.replace(authority.key)
         with pytest.raises(TlsError, match="is not that of the certificate") as error:
             check(settings)

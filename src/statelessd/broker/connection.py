@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from ssl import SSLError
 from typing import Any
 from typing import Protocol as Interface
 
@@ -9,6 +10,7 @@ from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from .publish import Publish
+from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +107,8 @@ class BrokerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
-        reason = self._reason or str(exc or "the socket was closed")
+        said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
+        reason = self._reason or said
         self._owner.connection_lost(self.amqp.lost(), reason)
 
     def pause_writing(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import RabbitMQ
 from ..message import Credentials
+from ..tls.client import Trust
 from .blockade import Blockade
 from .reachability import Reachability
 from .session import Session, SessionState
@@ -31,6 +32,7 @@ class Pool:
         client_properties: dict[str, Any],
         blockade: Blockade,
         reachability: Reachability,
+        trust: Trust | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
@@ -38,6 +40,7 @@ class Pool:
         self._client_properties = client_properties
         self._blockade = blockade
         self._reachability = reachability
+        self._trust = trust
         self.counters = ConnectionCounters()
         self._loop = loop
         self._sessions: dict[tuple[str, bytes], Session] = {}
@@ -66,6 +69,7 @@ class Pool:
             statistics=self._statistics_of,
             blockade=self._blockade,
             reachability=self._reachability,
+            trust=self._trust,
             counters=self.counters,
             loop=self._loop,
         )

@@ -19,8 +19,10 @@ from typing import Any
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
 from ..config import RabbitMQ
-from .reachability import Reachability, reason_of
+from ..tls.client import Trust
+from .reachability import Reachability
 from .refusals import login_refusal
+from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,12 @@ class Probe:
         reachability: Reachability,
         *,
         client_properties: dict[str, Any],
+        trust: Trust | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         account = settings.probe
         self._settings = settings
+        self._trust = trust
         self._has_account = bool(account.username)
         self._login = Login(
             account.username, account.password, account.virtual_host, client_properties
@@ -79,7 +83,7 @@ class Probe:
         reason = "the broker's host does not answer"
         try:
             async with asyncio.timeout(settings.connect_timeout):
-                reader, writer = await _open_socket(settings)
+                reader, writer = await self._open_socket()
             reason = "the broker did not complete the login in time"
             try:
                 async with asyncio.timeout(settings.login_timeout):
@@ -91,7 +95,7 @@ class Probe:
         except TimeoutError:
             pass  # the reason stands
         except (OSError, UnicodeError) as error:
-            reason = reason_of(error)
+            reason = why(error)
         except Exception:
             logger.exception("the probe of the broker failed")
             return
@@ -126,9 +130,12 @@ class Probe:
                         return f"the broker broke the protocol: {error}"
         return ""
 
-
-async def _open_socket(
-    settings: RabbitMQ,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """To where the sessions publish. Raises OSError, UnicodeError."""
-    return await asyncio.open_connection(settings.host, settings.port)
+    async def _open_socket(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To where the sessions publish. Raises OSError, UnicodeError."""
+        settings, trust = self._settings, self._trust
+        return await asyncio.open_connection(
+            settings.host,
+            settings.port,
+            ssl=None if trust is None else trust.context,
+            server_hostname=None if trust is None else trust.name_of(settings.host),
+        )

@@ -11,6 +11,7 @@ from .. import __version__
 from ..config import Publish as Limits
 from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
+from ..tls.client import Trust
 from .blockade import Blockade
 from .pool import Pool
 from .probe import Probe
@@ -28,7 +29,7 @@ PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: bala
 
 
 class Publisher:
-    """The broker as the HTTP edge sees it. Belongs to one event loop.
+    """The broker as the HTTP edge sees it, over TLS with ``trust``. Belongs to one event loop.
 
     Nothing waits here without a deadline, and nothing without a bound: messages
     and bytes in all, messages for each session, sessions in all.
@@ -39,6 +40,7 @@ class Publisher:
         rabbitmq: RabbitMQ,
         limits: Limits,
         *,
+        trust: Trust | None = None,
         loop: asyncio.AbstractEventLoop,
         backend: str,
         counted_exchanges: int = 0,
@@ -56,12 +58,14 @@ class Publisher:
             client_properties=_client_properties(f"statelessd {backend}"),
             blockade=self._blockade,
             reachability=self._reachability,
+            trust=trust,
             loop=loop,
         )
         self._probe = Probe(
             rabbitmq,
             self._reachability,
             client_properties=_client_properties(f"statelessd {backend} probe"),
+            trust=trust,
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit

@@ -6,8 +6,6 @@ that notices.
 
 import logging
 import math
-import os
-import socket
 import time
 from collections.abc import Callable
 
@@ -92,13 +90,16 @@ class Reachability:
         self._lost_at = None
         self._find(BrokerState(BrokerStatus.REACHABLE))
 
-    def failed(self, reason: str) -> bool:
-        """An attempt found no broker; whether that holds for all: not if others are connected."""
+    def failed(self, reason: str, logged: str = "") -> bool:
+        """An attempt found no broker; whether that holds for all: not if others are connected.
+
+        ``logged``: the reason with what only the log may tell.
+        """
         if self._open:
             return False
         if not self.is_away:
             self._away_since = self._clock() if self._lost_at is None else self._lost_at
-            logger.warning("the broker cannot be reached: %s", reason)
+            logger.warning("the broker cannot be reached: %s", logged or reason)
         self._find(BrokerState(BrokerStatus.UNREACHABLE, reason))
         return True
 
@@ -138,12 +139,3 @@ class LoginLog:
             if self._lines > LINES:
                 logins_logger.info("%d more lines about logins were left out", self._lines - LINES)
             self._since, self._lines = now, 0
-
-
-def reason_of(error: OSError | UnicodeError) -> str:
-    """Why there is no connection, in words for a client who need not know where the broker is."""
-    if isinstance(error, UnicodeError):  # such as a..b
-        return "the broker's host name is not valid"
-    if isinstance(error, socket.gaierror):
-        return "the broker's host name cannot be resolved"
-    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"

@@ -10,18 +10,21 @@ import enum
 import logging
 import random
 from collections.abc import Callable
+from ssl import SSLError
 from typing import Any
 
 from ..amqp.protocol import Login
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
+from ..tls.client import Trust
 from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
 from .connection import BrokerConnection
 from .publish import Publish
-from .reachability import Reachability, reason_of
+from .reachability import Reachability
 from .statistics import ConnectionCounters, SessionStatistics
+from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Session:
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
         reachability: Reachability,
+        trust: Trust | None,
         counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -74,6 +78,7 @@ class Session:
         self._statistics_of = statistics
         self._blockade = blockade
         self._reachability = reachability
+        self._trust = trust
         self._counters = counters
         self._closing_because = ""
         self._loop = loop
@@ -164,7 +169,7 @@ class Session:
         self._attempt = self._loop.create_task(self._open_socket())
 
     async def _open_socket(self) -> None:
-        settings = self._settings
+        settings, trust = self._settings, self._trust
         password = self.credentials.password
         # A long token needs the room that telling the broker about us would take.
         told = self._client_properties if len(password) < LONG_SECRET else {}
@@ -182,26 +187,36 @@ class Session:
         )
         try:
             async with asyncio.timeout(settings.connect_timeout):
-                await self._loop.create_connection(lambda: connection, settings.host, settings.port)
+                await self._loop.create_connection(
+                    lambda: connection,
+                    settings.host,
+                    settings.port,
+                    ssl=None if trust is None else trust.context,
+                    server_hostname=None if trust is None else trust.name_of(settings.host),
+                )
         except TimeoutError:
-            reason = "the broker's host does not answer"
+            reason = "the broker's host does not answer" + (", or not in TLS" if trust else "")
             if connection.has_socket:
                 connection.abort(reason)  # connection_lost follows
             else:
                 self._not_connected(reason)
         except (OSError, UnicodeError) as error:
-            self._not_connected(reason_of(error))
+            self._not_connected(why(error), error)
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
-    def _not_connected(self, reason: str, *, answered: bool = False) -> None:
+    def _not_connected(
+        self, reason: str, error: Exception | None = None, *, answered: bool = False
+    ) -> None:
         self.connection = None
         self._counters.attempts_failed += 1
+        # OpenSSL's own words: which name, for one.
+        logged = f"{reason} ({error})" if isinstance(error, SSLError) else reason
         # Where it is the broker that is away, one line for all logins says so.
-        is_ours = answered or not self._reachability.failed(reason)
+        is_ours = answered or not self._reachability.failed(reason, logged)
         if is_ours and not self._failures:
-            self._log(f"no connection: {reason}")
+            self._log(f"no connection: {logged}")
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:

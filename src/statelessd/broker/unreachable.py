@@ -1,0 +1,64 @@
+"""Why there is no connection: what the system or OpenSSL says -> words for a client.
+
+A client need not know where the broker is: so no address and no host's name.
+"""
+
+import os
+import socket
+import ssl
+
+EXPIRED, NOT_YET_VALID = 10, 9  # X509_V_ERR_…, of x509_vfy.h
+UNTRUSTED = (2, 18, 19, 20, 21)  # no issuer, or one that nobody vouches for
+OTHER_NAME = (62, 63, 64)  # of a host, a mail address, an IP address
+
+# By OpenSSL's reasons.
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+OTHER_VERSION = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION")
+# What the broker says of the certificate that it was shown: alerts of RFC 8446, section 6.2.
+OURS = (
+    "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED",
+)  # fmt: skip
+
+
+def why(error: OSError | UnicodeError) -> str:
+    """The reason, to stand behind a colon."""
+    if isinstance(error, UnicodeError):  # such as a..b
+        return "the broker's host name is not valid"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _wrong_with_certificate(error.verify_code, error.verify_message)
+    if isinstance(error, ssl.SSLError):
+        return _failed(error.reason or "unknown error")
+    if isinstance(error, socket.gaierror):
+        return "the broker's host name cannot be resolved"
+    if isinstance(error, ConnectionError) and not error.errno:  # the event loops', not the system's
+        return "the broker hung up during the TLS handshake"
+    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
+
+
+def _wrong_with_certificate(code: int, said: str) -> str:
+    if code in OTHER_NAME:
+        return "the broker's certificate is for another name"
+    if code in UNTRUSTED:
+        return "the broker's certificate is from an authority that is not trusted"
+    if code == EXPIRED:
+        return "a certificate of the broker has expired"
+    if code == NOT_YET_VALID:
+        return "a certificate of the broker is not valid yet"
+    return f"the broker's certificate is not accepted: {said}"
+
+
+def _failed(reason: str) -> str:
+    reason = reason.rpartition("_ALERT_")[2]  # "TLSV1_ALERT_UNKNOWN_CA"
+    said = reason.replace("_", " ").lower()
+    if reason == "CERTIFICATE_REQUIRED":
+        return "the broker wants a client certificate, and the gateway has none"
+    if reason == "HANDSHAKE_FAILURE":  # TLS 1.2 has no word of its own for it
+        return "the broker refused the TLS handshake: it may want a client certificate"
+    if reason in OURS:
+        return f"the broker does not accept the gateway's certificate: {said}"
+    if reason in OTHER_VERSION:
+        return "the broker speaks no version of TLS that is allowed here"
+    if reason in NO_TLS:
+        return "the broker does not speak TLS on that port"
+    return f"TLS failed: {said}"

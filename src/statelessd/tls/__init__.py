@@ -1,0 +1,1 @@
+"""TLS on both sides: the listeners' certificate, and whom to trust as the broker."""

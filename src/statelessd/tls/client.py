@@ -1,0 +1,68 @@
+"""How the broker is known over TLS, and we to it; taken up anew when a file changes."""
+
+import logging
+import ssl
+
+from ..config import BrokerTls
+from .files import VERSIONS, KeyPair, TlsError, Watch, check_readable, load_certificates
+
+logger = logging.getLogger(__name__)
+
+SECTION = "Application.rabbitmq.tls"
+
+
+class Trust:
+    """``context`` is for the next connection; another one takes its place when files change.
+
+    Raises TlsError for files that cannot be used.
+    """
+
+    def __init__(self, settings: BrokerTls) -> None:
+        self._settings = settings
+        named = [settings.ca, settings.certificate, settings.key]
+        self._watch = Watch(path for path in named if path is not None)
+        self.context = make_context(settings)
+
+    def name_of(self, host: str) -> str:
+        """Whom the broker on ``host`` has to prove to be; a name is sent to it as well (SNI)."""
+        return self._settings.server_name or host
+
+    def refresh(self, now: float) -> None:
+        """Take up changed files, for connections from now on; called often.
+
+        What cannot be used is told once, and things stay as they were.
+        """
+        if not self._watch.has_news(now):
+            return
+        try:
+            self.context = make_context(self._settings)
+        except TlsError as error:
+            logger.error("%s; TLS to the broker stays as it was", error)  # noqa: TRY400 - all is said
+        else:
+            logger.info("files of %s have changed: using them", SECTION)
+
+
+def make_context(settings: BrokerTls) -> ssl.SSLContext:
+    """Verifies certificate and name, always. Raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[settings.minimum_version]
+    # Who names an intermediate authority, or the broker's own certificate, means it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if settings.ca is None:
+        context.load_default_certs()
+    else:
+        check_readable(f"{SECTION}.ca", settings.ca)
+        load_certificates(context, f"{SECTION}.ca", settings.ca)
+    if pair := KeyPair.of(SECTION, settings):
+        pair.check()
+        pair.load(context)
+    if settings.server_name is not None:
+        _check_name(context, settings.server_name)
+    return context
+
+
+def _check_name(context: ssl.SSLContext, name: str) -> None:
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+    except (ValueError, TypeError):  # UnicodeError is a ValueError
+        raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None

@@ -1,0 +1,74 @@
+"""The certificate of the TLS listeners: loaded once, and taken up anew when its files change."""
+
+import logging
+import ssl
+import weakref
+from typing import Any, Self
+
+from ..config import Tls
+from .files import VERSIONS, KeyPair, TlsError, Watch
+
+logger = logging.getLogger(__name__)
+
+SECTION = "HTTPServer.tls"
+
+
+class _Context(ssl.SSLContext):
+    """Remembers the connections made with it for as long as they live."""
+
+    def __new__(cls, settings: Tls) -> Self:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, settings: Tls) -> None:
+        self.minimum_version = VERSIONS[settings.minimum_version]
+        self.options |= ssl.OP_NO_RENEGOTIATION
+        self.set_alpn_protocols(["http/1.1"])
+        self.made: weakref.WeakSet[ssl.SSLObject] = weakref.WeakSet()
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        made = super().wrap_bio(*args, **kwargs)
+        self.made.add(made)
+        return made
+
+
+class Certificate:
+    """``context`` is what listeners are given; it stays the same when the certificate changes.
+
+    ``settings`` name a certificate. Raises TlsError when the files do not make
+    one and its key.
+    """
+
+    def __init__(self, settings: Tls) -> None:
+        pair = KeyPair.of(SECTION, settings)
+        assert pair is not None  # noqa: S101 - for whom it is made
+        self._pair = pair
+        self._watch = Watch(pair.paths())
+        self.context = _Context(settings)
+        pair.check()
+        pair.load(self.context)
+
+    @property
+    def is_shaking_hands(self) -> bool:
+        """Somebody has connected, and has not come to ask yet."""
+        return any(made.version() is None for made in self.context.made)
+
+    def refresh(self, now: float) -> None:
+        """Take up changed files, for whoever connects from now on; called often.
+
+        What cannot be used is told once, and the old certificate stays.
+        """
+        if not self._watch.has_news(now):
+            return
+        try:
+            self._pair.check()  # apart, for a load that fails half-way changes the context
+            self._pair.load(self.context)
+        except TlsError as error:
+            logger.error("%s; the certificate stays as it was", error)  # noqa: TRY400 - all is said
+        else:
+            logger.info("the certificate %s has changed: using it", self._pair.certificate)
+
+
+def check(settings: Tls) -> None:
+    """Raises TlsError for what does not make a certificate and its key."""
+    if pair := KeyPair.of(SECTION, settings):
+        pair.check()

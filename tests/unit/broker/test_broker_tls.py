@@ -1,0 +1,260 @@
+"""TLS to the broker: whom we trust, what is said of failures, and that messages keep their fate."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import functools
+import inspect
+import itertools
+import logging
+import ssl
+
+import pytest
+import uvloop
+from certificates import Authority
+from fakebroker import FakeBroker
+from scenario import Client, O
+
+from statelessd.broker.unreachable import why
+from statelessd.config import BrokerTls, Publish, RabbitMQ
+from statelessd.tls.client import Trust
+from statelessd.tls.files import LOOK
+
+NOW = dt.datetime.now(dt.UTC)
+DAY = dt.timedelta(days=1)
+NAMES = ("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path, NAMES)
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    return Authority(tmp_path / "stranger", NAMES)
+
+
+def trust(authority, **settings):
+    return Trust(BrokerTls(**{"enabled": True, "ca": str(authority.ca)} | settings))
+
+
+def shake(trust, server_context, host="localhost"):
+    """A handshake in memory, and a byte back; the error that the client gets, or None."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.context.wrap_bio(to_client, to_server, server_hostname=trust.name_of(host))
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(3):
+        try:
+            client.do_handshake()
+            client.read()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            return error
+        with contextlib.suppress(ssl.SSLError):
+            server.do_handshake()
+    return None
+
+
+class TestWhoIsTrusted:
+    @pytest.mark.parametrize("host", NAMES)
+    def test_a_host_of_the_certificate(self, authority, host):
+        assert shake(trust(authority), authority.server_context(), host) is None
+
+    @pytest.mark.parametrize("host", ["rabbit.example", "127.0.0.2"])
+    def test_not_one_of_another_name(self, authority, host):
+        error = shake(trust(authority), authority.server_context(), host)
+        assert why(error) == "the broker's certificate is for another name"
+        named = trust(authority, server_name="localhost")
+        assert shake(named, authority.server_context(), host) is None
+
+    def test_not_one_of_another_authority(self, authority, stranger):
+        error = shake(trust(stranger), authority.server_context())
+        assert why(error) == "the broker's certificate is from an authority that is not trusted"
+        assert shake(trust(stranger, ca=None), authority.server_context()) is not None
+
+    def test_the_brokers_own_certificate_may_be_named(self, authority):
+        own = trust(authority, ca=str(authority.certificate))
+        assert shake(own, authority.server_context()) is None
+        authority.issue()
+        assert shake(own, authority.server_context()) is not None
+
+    @pytest.mark.parametrize(
+        ("validity", "said"),
+        [
+            ({"not_before": NOW - 2 * DAY, "not_after": NOW - DAY}, "has expired"),
+            ({"not_before": NOW + DAY, "not_after": NOW + 2 * DAY}, "is not valid yet"),
+        ],
+    )
+    def test_not_one_of_another_time(self, authority, validity, said):
+        authority.issue(**validity)
+        error = shake(trust(authority), authority.server_context())
+        assert why(error) == f"a certificate of the broker {said}"
+
+    @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+    def test_not_an_older_version(self, authority, version):
+        context = authority.server_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        minimum = version.removeprefix("TLSv").replace("_", ".")
+        error = shake(trust(authority, minimum_version=minimum), context)
+        assert (error is None) == (version == "TLSv1_2")
+        if error is not None:
+            assert why(error) == "the broker speaks no version of TLS that is allowed here"
+
+    def test_the_name_is_sent_and_an_address_is_not(self, authority):
+        context = authority.server_context()
+        seen = []
+        context.sni_callback = lambda _, name, __: seen.append(name)
+        shake(trust(authority), context, "localhost")
+        shake(trust(authority), context, "127.0.0.1")
+        shake(trust(authority, server_name="localhost"), context, "127.0.0.1")
+        assert seen == ["localhost", None, "localhost"]
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_what_the_broker_says_of_our_certificate(self, authority, stranger, version):
+        context = authority.server_context()
+        context.load_verify_locations(authority.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = context.maximum_version = version
+        assert shake(trust(authority, **authority.settings), context) is None
+        assert "client certificate" in why(shake(trust(authority), context))
+        refused = why(shake(trust(authority, **stranger.settings), context))
+        assert refused == "the broker does not accept the gateway's certificate: unknown ca"
+
+
+class TestChangedFiles:
+    seconds = itertools.count(1000)
+
+    def looks(self, trust, times=3):
+        for _ in range(times):
+            trust.refresh(next(self.seconds) * LOOK)
+
+    def test_another_authority_takes_the_place_of_the_old_one(self, authority, stranger, caplog):
+        caplog.set_level(logging.INFO)
+        trusting = trust(authority)
+        self.looks(trusting)
+        assert not caplog.records
+        old = authority.server_context()
+        stranger.ca.replace(authority.ca)
+        self.looks(trusting)
+        assert shake(trusting, stranger.server_context()) is None
+        assert shake(trusting, old) is not None
+        assert caplog.text.count("have changed: using them") == 1
+
+    @pytest.mark.parametrize("file", ["ca", "certificate", "key"])
+    def test_a_broken_file_is_told_once_and_changes_nothing(self, authority, caplog, file):
+        trusting = trust(authority, **authority.settings)
+        context = authority.server_context()
+        getattr(authority, file).write_text("garbage")
+        self.looks(trusting, 6)
+        [record] = caplog.records
+        assert record.levelno == logging.ERROR
+        assert f"Application.rabbitmq.tls.{file}: " in caplog.text
+        assert "TLS to the broker stays as it was" in caplog.text
+        assert shake(trusting, context) is None
+
+
+def on_both_loops(test):
+    """A broker that speaks TLS, and a function that makes publishers."""
+
+    @functools.wraps(test)
+    def run(loop, authority, **fixtures):
+        async def main():
+            async with asyncio.timeout(20), FakeBroker(authority.server_context()) as broker:
+                made = []
+
+                def client(**settings):
+                    tls = BrokerTls(enabled=True, ca=str(authority.ca))
+                    where = {"host": "127.0.0.1", "port": broker.port, "tls": tls}
+                    made.append(Client(broker, RabbitMQ(**where | settings), Publish()))
+                    return made[-1]
+
+                try:
+                    await test(broker, client, **fixtures)
+                finally:
+                    for each in made:
+                        await each.publisher.close()
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(main())
+
+    others = [
+        p for n, p in inspect.signature(test).parameters.items() if n not in ("broker", "client")
+    ]
+    ours = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in ("loop", "authority")]
+    run.__signature__ = inspect.Signature([*others, *ours])
+    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
+    return pytest.mark.parametrize("loop", loops, ids=["asyncio", "uvloop"])(run)
+
+
+@on_both_loops
+async def test_bodies_of_all_sizes_are_confirmed(broker, client):
+    publish = client()
+    bodies = [b"", b"hi", b"x" * 131_072, b"y" * 7_000_001, b"last"]
+    assert [await publish(body) for body in bodies] == [O.CONFIRMED] * 5
+    together = await asyncio.gather(*(publish.start(body) for body in bodies))
+    assert [outcome for outcome, _ in together] == [O.CONFIRMED] * 5
+    assert broker.published == bodies * 2
+
+
+@on_both_loops
+async def test_a_broker_that_stops_reading_is_felt_and_a_cut_loses_no_answer(broker, client):
+    publish = client()
+    assert await publish() is O.CONFIRMED
+    [session] = publish.publisher._pool.sessions()
+    broker.peers[0].reading.clear()
+    await asyncio.sleep(0)
+    pending = [publish.start(b"%04d" % i + b"x" * 100_000, timeout=10) for i in range(500)]
+    await publish.until(lambda: not session.writable)
+    assert session.connection._transport.get_write_buffer_size() < 1_500_000
+    handed_over = [p.publish.handed_over for p in pending]
+    assert 0 < handed_over.count(True) < 300
+    session.connection.abort("the test wants it")
+    outcomes = [(await p)[0] for p in pending]
+    assert outcomes == [O.UNCONFIRMED if was else O.CONFIRMED for was in handed_over]
+    broker.peers[0].cut()
+    numbers = [int(body[:4]) for body in broker.published if len(body) > 4]
+    again = [i for i, was in enumerate(handed_over) if not was]
+    assert numbers[-len(again) :] == again  # and nothing twice
+    assert len(set(numbers)) == len(numbers)
+
+
+@on_both_loops
+async def test_a_handshake_that_does_not_end_is_given_up(broker, client):
+    hung_up = asyncio.Event()
+
+    async def silent(reader, writer):
+        await reader.read()
+        hung_up.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        publish = client(port=server.sockets[0].getsockname()[1], connect_timeout=0.2)
+        outcome, detail = await publish.start(timeout=0.5)
+        assert outcome is O.BROKER_UNAVAILABLE
+        assert "the broker's host does not answer, or not in TLS" in detail
+        await hung_up.wait()
+
+
+@on_both_loops
+async def test_a_broker_that_hangs_up_in_the_handshake(broker, client):
+    async def short(reader, writer):
+        await reader.read(100)
+        writer.close()
+
+    server = await asyncio.start_server(short, "127.0.0.1", 0)
+    async with server:
+        publish = client(port=server.sockets[0].getsockname()[1])
+        outcome, detail = await publish.start(timeout=0.3)
+    assert outcome is O.BROKER_UNAVAILABLE
+    assert "the broker hung up during the TLS handshake" in detail
+
+
+@on_both_loops
+async def test_a_broker_that_refuses_connections_is_said_to_do_so(broker, client):
+    await broker.stop()
+    outcome, detail = await client().start(timeout=0.3)
+    assert outcome is O.BROKER_UNAVAILABLE
+    assert "Connection refused" in detail
