@@ -22,7 +22,7 @@ from ..config import RabbitMQ
 from ..tls.client import Trust
 from .reachability import Reachability
 from .refusals import login_refusal
-from .unreachable import why
+from .unreachable import in_full, why
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Probe:
     async def _ask(self) -> None:
         settings, reachability = self._settings, self._reachability
         amqp = Protocol(self._login)
-        reason = "the broker's host does not answer"
+        reason, logged = "the broker's host does not answer", ""
         try:
             async with asyncio.timeout(settings.connect_timeout):
                 reader, writer = await self._open_socket()
@@ -95,7 +95,7 @@ class Probe:
         except TimeoutError:
             pass  # the reason stands
         except (OSError, UnicodeError) as error:
-            reason = why(error)
+            reason, logged = why(error), in_full(error)
         except Exception:
             logger.exception("the probe of the broker failed")
             return
@@ -104,7 +104,7 @@ class Probe:
         elif amqp.greeted:
             reachability.refused(reason)
         else:
-            reachability.failed(reason)
+            reachability.failed(reason, logged)
 
     async def _converse(
         self, amqp: Protocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -10,7 +10,6 @@ import enum
 import logging
 import random
 from collections.abc import Callable
-from ssl import SSLError
 from typing import Any
 
 from ..amqp.protocol import Login
@@ -24,7 +23,7 @@ from .connection import BrokerConnection
 from .publish import Publish
 from .reachability import Reachability
 from .statistics import ConnectionCounters, SessionStatistics
-from .unreachable import why
+from .unreachable import in_full, why
 
 logger = logging.getLogger(__name__)
 
@@ -201,22 +200,18 @@ class Session:
             else:
                 self._not_connected(reason)
         except (OSError, UnicodeError) as error:
-            self._not_connected(why(error), error)
+            self._not_connected(why(error), in_full(error))
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
-    def _not_connected(
-        self, reason: str, error: Exception | None = None, *, answered: bool = False
-    ) -> None:
+    def _not_connected(self, reason: str, logged: str = "", *, answered: bool = False) -> None:
         self.connection = None
         self._counters.attempts_failed += 1
-        # OpenSSL's own words: which name, for one.
-        logged = f"{reason} ({error})" if isinstance(error, SSLError) else reason
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
         if is_ours and not self._failures:
-            self._log(f"no connection: {logged}")
+            self._log(f"no connection: {logged or reason}")
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:

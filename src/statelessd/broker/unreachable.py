@@ -36,6 +36,11 @@ def why(error: OSError | UnicodeError) -> str:
     return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
 
 
+def in_full(error: OSError | UnicodeError) -> str:
+    """The same for the log, with OpenSSL's own words: which name, for one."""
+    return f"{why(error)} ({error})" if isinstance(error, ssl.SSLError) else why(error)
+
+
 def _wrong_with_certificate(code: int, said: str) -> str:
     if code in OTHER_NAME:
         return "the broker's certificate is for another name"
