@@ -234,6 +234,8 @@ class GatewayProtocol(Answering):
         for name in LISTS:  # RFC 9110 section 5.3
             if name in headers:
                 headers[name] = b", ".join(v for n, v in self.headers if n == name)
+        # A page makes its own mapping of them, in which the last line counts.
+        self.headers = [(n, headers[n] if n in LISTS else v) for n, v in self.headers]
 
     def _check_coding(self, coding: bytes) -> None:
         """We know no coding but chunked, and HTTP/1.0 knows none (RFC 9112 section 6.1)."""
