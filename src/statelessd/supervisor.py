@@ -278,7 +278,7 @@ class Supervisor:
             return
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
-        if complaints := program.complaints():
+        if complaints := program.complaints(self._bound):
             logger.error("the new configuration cannot be used; nothing changes:\n%s", complaints)
             self._notifier.ready()
             return

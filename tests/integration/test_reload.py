@@ -120,6 +120,24 @@ def test_an_address_cannot_change(start_gateway):
     assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
 
 
+def test_a_listener_that_cannot_be_had_changes_nothing(start_gateway, tmp_path):
+    """After its exec the parent could only end, and the backends with it."""
+    gateway = start_gateway()
+    before = gateway.backends()
+    new = tmp_path / "new.sock"
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        taken = somebody.getsockname()[1]
+        change(gateway, HTTPServer={"ports": [gateway.port, f"unix:{new}", taken]})
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "nothing changes" in gateway.text)
+    assert f"cannot listen on port {taken} of 127.0.0.1" in gateway.text
+    assert gateway.backends() == before
+    assert not new.exists()
+    reload(gateway)  # the port is free now
+    assert requests.get(f"{gateway.url_of(taken)}/healthz", timeout=5).ok
+    unix_socket(new).close()
+
+
 def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway = start_gateway(ports=2)
     gone, stays = gateway.ports
@@ -232,7 +250,13 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
         wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
         assert int(pidfile.read_text()) == parent
         assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
-        change(gateway, Application={"publish": {"timeout": "soon"}})
+        change(gateway, Daemon={"pidfile": f"{pidfile}.new", "user": "nobody-at-all"})
+        for complaint in ("Daemon.pidfile cannot change", "Daemon.user: there is no user"):
+            os.kill(parent, signal.SIGHUP)
+            wait_until(lambda text=complaint: text in log.read_text(), 20, what=complaint)
+            change(gateway, Daemon={"pidfile": str(pidfile)})
+        assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
+        change(gateway, Daemon={"user": None}, Application={"publish": {"timeout": "soon"}})
         told = gateway.run("--reload")
         assert (told.returncode, "Application.publish.timeout" in told.stderr) == (2, True)
     finally:
