@@ -25,11 +25,15 @@ RUNNING_VARIABLE = "_STATELESSD_RUNNING"  # for the check before a reload
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none."""
+    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none.
+
+    ``ours``: the file of a Unix socket is, and not that of a service manager.
+    """
 
     listener: Listener
     descriptors: list[int]
     pid: int
+    ours: bool
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -50,7 +54,10 @@ class Handover(msgspec.Struct, frozen=True):
 
     def sockets(self) -> dict[Listener, list[socket.socket]]:
         """The listening sockets, as they were."""
-        return {each.listener: [_adopted(d) for d in each.descriptors] for each in self.served}
+        return {
+            each.listener: [_adopted(d, ours=each.ours) for d in each.descriptors]
+            for each in self.served
+        }
 
     def backends(self) -> dict[Listener, int]:
         """Who serves them."""
@@ -74,12 +81,10 @@ class Running(msgspec.Struct, frozen=True):
         return None if text is None else msgspec.json.decode(text, type=cls)
 
 
-def _adopted(descriptor: int) -> socket.socket:
+def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
     os.set_inheritable(descriptor, False)
     found = socket.socket(fileno=descriptor)
-    if found.family != socket.AF_UNIX:
-        return found
-    return UnixListener.adopted(found)
+    return UnixListener.adopted(found) if ours else found
 
 
 class Program:
@@ -123,7 +128,12 @@ class Program:
     ) -> NoReturn:
         """Start anew in this process. Raises OSError when that cannot be."""
         served = [
-            Served(listener, [each.fileno() for each in sockets], backends.get(listener, 0))
+            Served(
+                listener,
+                [each.fileno() for each in sockets],
+                backends.get(listener, 0),
+                any(isinstance(each, UnixListener) for each in sockets),
+            )
             for listener, sockets in bound.items()
         ]
         for descriptor in (

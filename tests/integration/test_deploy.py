@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from clients import unix_socket
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
@@ -58,6 +59,26 @@ class TestSystemd:
         finally:
             process.terminate()
             assert process.wait(20) == 0
+
+    def test_the_file_of_systemds_socket_stays_also_after_a_reload(self, start_gateway, tmp_path):
+        path = tmp_path / "systemd.sock"
+        gateway = start_gateway(ports=0, unix=[path])
+        assert gateway.stop() == 0
+        command = ["systemd-socket-activate", f"--listen={path}", *_command(gateway)]
+        log = tmp_path / "activated.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(command, stderr=stderr)
+        try:
+            wait_until(path.exists, 20, what="systemd's socket")
+            with unix_socket(path) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert b"alive" in client.makefile("rb").read()
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+        assert path.exists()
 
     def test_the_service_manager_is_told(self, start_gateway, tmp_path, monkeypatch):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

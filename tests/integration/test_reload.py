@@ -179,12 +179,14 @@ def test_a_unix_socket_is_reloaded_without_a_gap(start_gateway, tmp_path):
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise OSError("nobody is there") from error
 
+    change(gateway, HTTPServer={"unix_mode": "0600"})
     with Clients(2, one_request_each(connect)) as clients:
         clients.go_on(50)
         reload(gateway)
         clients.go_on(50)
     assert set(clients.told) == {204}
     assert path.stat().st_ino == inode
+    assert path.stat().st_mode & 0o777 == 0o600
     assert gateway.stop() == 0
     assert not path.exists()
 
