@@ -273,7 +273,8 @@ class Supervisor:
             self._stop()
 
     def _reload(self, program: Program) -> None:
-        if any(child.former for child in self._children):
+        # The program that comes next could not end, nor even reap, those it does not know of.
+        if any(child.former for child in [*self._children, *self._others]):
             logger.warning("SIGHUP: the last reload is not done yet; nothing changes")
             return
         logger.info("SIGHUP: reloading")

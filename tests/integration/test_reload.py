@@ -160,6 +160,23 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway.ports = [stays]
 
 
+def test_a_reload_waits_for_the_backend_of_a_listener_that_went(start_gateway):
+    gateway = start_gateway(ports=2)
+    stays, gone = gateway.ports
+    with socket.create_connection(("127.0.0.1", gone), timeout=20) as client:
+        client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+                       b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
+        change(gateway, HTTPServer={"ports": [stays]})
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: f"former backend on port {stays} ended" in gateway.text, 20)
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the last reload is not done yet" in gateway.text)
+        client.sendall(b" rest")
+        assert b" 204 " in client.recv(1000)
+    wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text, 20)
+    gateway.ports = [stays]
+
+
 def _refuses(port):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
