@@ -232,4 +232,9 @@ def test_behind_a_proxy_everything_goes_through(start_gateway, queue, tmp_path, 
         connection.request("POST", f"/test/{queue.name}", lines, headers)
         answer = connection.getresponse()
         assert json.loads(answer.read().splitlines()[-1])["published"] == 3
+        # A stream is longer than any one body may be.
+        line = json.dumps({"routing_key": "k", "body": "x" * 4_000_000}).encode() + b"\n"
+        headers = {**HEADERS, "Content-Type": "application/x-ndjson"}
+        connection.request("POST", f"/test/{queue.name}", iter([line] * 3), headers)
+        assert json.loads(connection.getresponse().read())["published"] == 3
         connection.close()
