@@ -23,8 +23,8 @@ async function publishOnce(path, message) {
     const retryAfter = response.headers.get("Retry-After");
     const wait = /^\d+$/.test(retryAfter) ? Number(retryAfter) : undefined;
     const isProblem = response.headers.get("Content-Type") === "application/problem+json";
-    const problem = isProblem ? await response.json() : unknown;
-    return { detail: `the status is ${response.status}`, ...problem, wait };
+    const problem = isProblem ? await response.json() : {};
+    return { ...unknown, detail: `the status is ${response.status}`, ...problem, wait };
   } catch (error) {
     return { ...unknown, detail: String(error.cause ?? error) };
   }

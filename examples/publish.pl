@@ -25,12 +25,13 @@ sub publish_once {
     return if $response->{status} == 204;
 
     # No answer, or a proxy's own: then nobody knows whether the message got through.
-    my $problem = {
+    my $document = eval { decode_json($response->{content}) };
+    my $problem  = {
         title     => 'No answer',
         detail    => $response->{status} == 599 ? $response->{content} : $response->{reason},
         outcome   => 'unknown',
         retryable => 1,
-        %{ scalar(eval { decode_json($response->{content}) }) // {} },
+        ref $document eq 'HASH' ? %$document : (),
     };
     my $retry_after = $response->{headers}{'retry-after'} // '';
     $problem->{wait} = $retry_after if $retry_after =~ /^\d+$/;

@@ -39,7 +39,8 @@ function publish(CurlHandle $curl): ?array
         return null;
     }
     // No answer, or a proxy's own: then nobody knows whether the message got through.
-    $problem = (json_decode((string) $answer, true) ?? []) + [
+    $document = json_decode((string) $answer, true);
+    $problem = (is_array($document) ? $document : []) + [
         'title' => 'No answer',
         'detail' => curl_error($curl) ?: "the status is $status",
         'outcome' => 'unknown',

@@ -32,7 +32,8 @@ function publish(string $url, string $auth, array $message): ?array
     }
     $size = curl_getinfo($curl, CURLINFO_HEADER_SIZE);
     // No answer, or a proxy's own: then nobody knows whether the message got through.
-    $problem = (json_decode(substr((string) $answer, $size), true) ?? []) + [
+    $document = json_decode(substr((string) $answer, $size), true);
+    $problem = (is_array($document) ? $document : []) + [
         'title' => 'No answer',
         'detail' => curl_error($curl) ?: "the status is $status",
         'outcome' => 'unknown',

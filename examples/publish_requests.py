@@ -27,7 +27,7 @@ def publish_once(path, message):
         return None
     problem["detail"] = f"the status is {response.status_code}"
     if response.headers.get("Content-Type") == "application/problem+json":
-        problem = response.json()
+        problem |= response.json()
     retry_after = response.headers.get("Retry-After", "")
     return problem, int(retry_after) if retry_after.isdigit() else None
 

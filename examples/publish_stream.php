@@ -31,7 +31,8 @@ function publish(string $url, $context): ?array
         return null;
     }
     // No answer, or a proxy's own: then nobody knows whether the message got through.
-    $problem = (json_decode((string) $answer, true) ?? []) + [
+    $document = json_decode((string) $answer, true);
+    $problem = (is_array($document) ? $document : []) + [
         'title' => 'No answer',
         'detail' => $status,
         'outcome' => 'unknown',

@@ -127,6 +127,7 @@ class Backend:
         self._stopping: asyncio.Task[None] | None = None
         self._has_successor = False
         self._listener = listener
+        self._brief = False  # our logins are too many for the others to be told of
         self._told_at = 0.0
         self.gateway.board = board
         self.gateway.tell = self._tell
@@ -239,10 +240,15 @@ class Backend:
 
     def _tell(self) -> None:
         """Leave our figures where the other backends find them."""
-        if self.gateway.board is None:
+        board = self.gateway.board
+        if board is None:
             return
         try:
-            self.gateway.board.write(self._listener, snapshot(self.gateway))
+            if not board.write(self._listener, snapshot(self.gateway)):
+                if not self._brief:
+                    logger.warning("too many logins: ?scope=all goes without those of this backend")
+                self._brief = True
+                board.write(self._listener, snapshot(self.gateway, logins=False))
         except Exception:  # it is not what we are here for, and once is enough
             logger.exception("telling the other backends failed")
             self.gateway.board = None

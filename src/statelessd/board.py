@@ -69,16 +69,16 @@ class Board:
         os.ftruncate(descriptor, SIZE)
         return cls(descriptor)
 
-    def write(self, listener: Listener, snapshot: Snapshot) -> None:
-        """Replace this process's last one."""
+    def write(self, listener: Listener, snapshot: Snapshot) -> bool:
+        """Replace this process's last one. False: it is too large, and the last one stays."""
         with self._locked(fcntl.LOCK_EX):
             slot, page = self._find(listener)
             if slot < 0:
-                return  # more listeners than anybody has
+                return True  # more listeners than anybody has
             page.living = [each for each in page.living if each.pid != snapshot.pid]
             _fold(page)
             page.living.append(snapshot)
-            self._store(slot, page)
+            return self._store(slot, page)
 
     def pages(self) -> list[Page]:
         """Of each listener that ever had a backend; only the living are among the living."""
@@ -117,15 +117,16 @@ class Board:
         size = int.from_bytes(self._memory[start : start + 4], "big")
         return msgspec.msgpack.decode(self._memory[start + 4 : start + 4 + size], type=Page)
 
-    def _store(self, slot: int, page: Page) -> None:
+    def _store(self, slot: int, page: Page) -> bool:
         base = slot * SLOT
         half = 1 if self._memory[base] != 1 else 2
         data = msgspec.msgpack.encode(page)
         if len(data) > HALF - 4:
-            return  # the last one stays
+            return False
         start = base + 8 + (half - 1) * HALF
         self._memory[start : start + 4 + len(data)] = len(data).to_bytes(4, "big") + data
         self._memory[base] = half
+        return True
 
 
 def _fold(page: Page) -> None:

@@ -17,7 +17,7 @@ from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
 from .daemon import DaemonError, PidFile, check_user, detach, resume
 from .descriptors import make_room
-from .handover import ADDRESS_VARIABLE, Handover, Program
+from .handover import Handover, Program, Running
 from .listeners import ListenError, activated, bind, close
 from .supervisor import RunBackend, Supervisor
 from .tls.client import Trust
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(print_config(loaded), end="")  # noqa: T201 - what was asked for
             return OK
         if options.check_config:
-            return _check(loaded)
+            return _check(loaded, Running.told(), daemon=options.daemon)
         if options.reload:
             return _reload(loaded)
         return _start(loaded, options, handover)
@@ -60,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _check(loaded: Loaded) -> int:
+def _check(loaded: Loaded, running: Running | None, *, daemon: bool) -> int:
     config = loaded.config
-    running = os.environ.get(ADDRESS_VARIABLE, config.http_server.address)
-    if running != config.http_server.address:
-        raise ConfigError(["HTTPServer.address cannot change while it is listened on: restart"])
+    if running is not None:
+        _check_beside(running, config, daemon=daemon)
     for warning in [
         *loaded.warnings,
         *logs.check(config.logging, debug=config.application.debug),
@@ -72,6 +71,20 @@ def _check(loaded: Loaded) -> int:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
+
+
+def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
+    """Whatever would end a program that takes this up: after its exec there is no way back."""
+    errors = []
+    if running.address != config.http_server.address:
+        errors.append("HTTPServer.address cannot change while it is listened on: restart")
+    if daemon and running.pidfile != config.daemon.pidfile:
+        errors.append("Daemon.pidfile cannot change while the daemon runs: restart")
+    if errors:
+        raise ConfigError(errors)
+    if daemon:
+        check_user(config.daemon.user)
+    close(bind(config.http_server, {listener: [] for listener in running.listeners}))
 
 
 def _reload(loaded: Loaded) -> int:
@@ -119,7 +132,7 @@ def _run_in_foreground(config: Config, handover: Handover | None) -> int:
         listeners,
         backend,
         former=None if handover is None else handover.backends(),
-        program=None if in_terminal else Program(config.http_server.address, board.descriptor),
+        program=None if in_terminal else Program(config, board.descriptor),
     )
     return _supervise(config, supervisor)
 
@@ -138,7 +151,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
         user=config.daemon.user,
         private=() if pidfile is None else (held,),
         former=None if handover is None else handover.backends(),
-        program=Program(config.http_server.address, board.descriptor, held),
+        program=Program(config, board.descriptor, held),
     )
     if handover is not None:  # detached long ago
         return resume(lambda: _supervise(config, supervisor), pidfile=pidfile)

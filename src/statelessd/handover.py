@@ -10,26 +10,30 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Self
 
 import msgspec
 
-from .config import Listener
+from .config import Config, Listener
 from .listeners import UnixListener
 
 RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
 VARIABLE = "_STATELESSD_HANDOVER"  # not a setting's prefix: no setting can be called so
-ADDRESS_VARIABLE = "_STATELESSD_ADDRESS"  # HTTPServer.address, for the check before a reload
+RUNNING_VARIABLE = "_STATELESSD_RUNNING"  # for the check before a reload
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none."""
+    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none.
+
+    ``ours``: the file of a Unix socket is, and not that of a service manager.
+    """
 
     listener: Listener
     descriptors: list[int]
     pid: int
+    ours: bool
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -50,19 +54,37 @@ class Handover(msgspec.Struct, frozen=True):
 
     def sockets(self) -> dict[Listener, list[socket.socket]]:
         """The listening sockets, as they were."""
-        return {each.listener: [_adopted(d) for d in each.descriptors] for each in self.served}
+        return {
+            each.listener: [_adopted(d, ours=each.ours) for d in each.descriptors]
+            for each in self.served
+        }
 
     def backends(self) -> dict[Listener, int]:
         """Who serves them."""
         return {each.listener: each.pid for each in self.served if each.pid}
 
 
-def _adopted(descriptor: int) -> socket.socket:
+class Running(msgspec.Struct, frozen=True):
+    """What the program that runs holds on to, and a new configuration has to go with.
+
+    ``pidfile``: its path, where one is held.
+    """
+
+    address: str
+    listeners: list[Listener]
+    pidfile: str | None
+
+    @classmethod
+    def told(cls) -> Self | None:
+        """By the program that wants the configuration checked; None: by nobody."""
+        text = os.environ.get(RUNNING_VARIABLE)
+        return None if text is None else msgspec.json.decode(text, type=cls)
+
+
+def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
     os.set_inheritable(descriptor, False)
     found = socket.socket(fileno=descriptor)
-    if found.family != socket.AF_UNIX:
-        return found
-    return UnixListener.adopted(found)
+    return UnixListener.adopted(found) if ours else found
 
 
 class Program:
@@ -71,23 +93,26 @@ class Program:
     ``board`` and ``pidfile``: descriptors, see Handover.
     """
 
-    def __init__(self, address: str, board: int, pidfile: int = -1) -> None:
+    def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
-        self._address = address
+        self._address = config.http_server.address
         self._board = board
         self._pidfile = pidfile
+        self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
 
-    def complaints(self) -> str:
+    def complaints(self, listeners: Iterable[Listener]) -> str:
         """What the program that is installed now says of the configuration as it is now.
 
-        Empty when it would start.
+        ``listeners``: those that are bound. Empty when it would start.
         """
+        running = Running(self._address, list(listeners), self._pidfile_path)
+        told = msgspec.json.encode(running).decode()
         try:
             done = subprocess.run(  # noqa: S603 - the command that we were started with
                 [*self._arguments, "--check-config"],
                 cwd=self._directory,
-                env={**os.environ, ADDRESS_VARIABLE: self._address},
+                env={**os.environ, RUNNING_VARIABLE: told},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -103,7 +128,12 @@ class Program:
     ) -> NoReturn:
         """Start anew in this process. Raises OSError when that cannot be."""
         served = [
-            Served(listener, [each.fileno() for each in sockets], backends.get(listener, 0))
+            Served(
+                listener,
+                [each.fileno() for each in sockets],
+                backends.get(listener, 0),
+                any(isinstance(each, UnixListener) for each in sockets),
+            )
             for listener, sockets in bound.items()
         ]
         for descriptor in (

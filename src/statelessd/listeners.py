@@ -46,9 +46,14 @@ class UnixListener(socket.socket):
         """Nobody can connect before ``mode`` and ``group`` hold. Raises OSError."""
         self.bind(self._path)
         self._file = _identity(self._path)
-        os.chown(self._path, -1, group)
-        os.chmod(self._path, mode)  # noqa: PTH101 - as the others
+        self.open_to(mode, group)
         self.listen(BACKLOG)
+
+    def open_to(self, mode: int, group: int) -> None:
+        """Who may connect from now on, unless somebody else has put another file there."""
+        if self._file is not None and self._file == _identity(self._path):
+            os.chown(self._path, -1, group)
+            os.chmod(self._path, mode)  # noqa: PTH101 - as the others
 
     @classmethod
     def adopted(cls, found: socket.socket) -> "UnixListener":
@@ -84,6 +89,7 @@ def bind(
         for listener in settings.ports:
             sockets = bound.setdefault(listener, [])
             if there is not None and listener in there:
+                _take_over(listener, settings, there[listener])
                 sockets += there[listener]
             elif isinstance(listener, int):
                 for family, address in _addresses(settings.address, listener):
@@ -185,6 +191,15 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.socket]) -> None:
+    """The settings may have changed since a Unix socket was made."""
+    if isinstance(listener, str):
+        group = _group_id(settings.unix_group, listener.removeprefix("unix:"))
+        for each in sockets:
+            if isinstance(each, UnixListener):
+                each.open_to(int(settings.unix_mode, 8), group)
 
 
 def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:

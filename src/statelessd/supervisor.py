@@ -274,12 +274,13 @@ class Supervisor:
             self._stop()
 
     def _reload(self, program: Program) -> None:
-        if any(child.former for child in self._children):
+        # The program that comes next could not end, nor even reap, those it does not know of.
+        if any(child.former for child in [*self._children, *self._others]):
             logger.warning("SIGHUP: the last reload is not done yet; nothing changes")
             return
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
-        if complaints := program.complaints():
+        if complaints := program.complaints(self._bound):
             logger.error("the new configuration cannot be used; nothing changes:\n%s", complaints)
             self._notifier.ready()
             return

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from clients import Clients
+from clients import Clients, unix_socket
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
@@ -59,6 +59,26 @@ class TestSystemd:
         finally:
             process.terminate()
             assert process.wait(20) == 0
+
+    def test_the_file_of_systemds_socket_stays_also_after_a_reload(self, start_gateway, tmp_path):
+        path = tmp_path / "systemd.sock"
+        gateway = start_gateway(ports=0, unix=[path])
+        assert gateway.stop() == 0
+        command = ["systemd-socket-activate", f"--listen={path}", *_command(gateway)]
+        log = tmp_path / "activated.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(command, stderr=stderr)
+        try:
+            wait_until(path.exists, 20, what="systemd's socket")
+            with unix_socket(path) as client:
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert b"alive" in client.makefile("rb").read()
+            process.send_signal(signal.SIGHUP)
+            wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+        assert path.exists()
 
     def test_the_service_manager_is_told(self, start_gateway, tmp_path, monkeypatch):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -193,4 +213,9 @@ def test_behind_a_proxy_everything_goes_through(start_gateway, queue, tmp_path, 
         connection.request("POST", f"/test/{queue.name}", lines, headers)
         answer = connection.getresponse()
         assert json.loads(answer.read().splitlines()[-1])["published"] == 3
+        # A stream is longer than any one body may be.
+        line = json.dumps({"routing_key": "k", "body": "x" * 4_000_000}).encode() + b"\n"
+        headers = {**HEADERS, "Content-Type": "application/x-ndjson"}
+        connection.request("POST", f"/test/{queue.name}", iter([line] * 3), headers)
+        assert json.loads(connection.getresponse().read())["published"] == 3
         connection.close()

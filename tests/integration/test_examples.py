@@ -127,11 +127,19 @@ def test_it_gives_up(run):
     assert len(server.requests) == TRIES
 
 
-def test_a_proxys_own_answer_leaves_it_unknown(run):
-    page = Answer(502, "text/html", b"<h1>Bad Gateway</h1>\n", retry_after=0)
-    with Flaky(page) as server:
+@pytest.mark.parametrize(
+    ("content_type", "body", "title"),
+    [
+        ("text/html", b"<h1>Bad Gateway</h1>\n", "No answer: "),
+        ("application/json", b'"Bad Gateway"', "No answer: "),
+        ("application/problem+json", b'{"status": 502}', ""),  # of another's kind
+    ],
+    ids=["page", "text", "problem"],
+)
+def test_a_proxys_own_answer_leaves_it_unknown(run, content_type, body, title):
+    with Flaky(Answer(502, content_type, body, retry_after=0)) as server:
         done = run(STATELESSD_URL=server.url)
-    assert done.stdout.startswith("Perhaps published: No answer: "), done.stdout + done.stderr
+    assert done.stdout.startswith(f"Perhaps published: {title}"), done.stdout + done.stderr
     assert done.returncode == 75
     assert len(server.requests) == TRIES
 

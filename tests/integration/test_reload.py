@@ -130,6 +130,24 @@ def test_an_address_cannot_change(start_gateway):
     assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
 
 
+def test_a_listener_that_cannot_be_had_changes_nothing(start_gateway, tmp_path):
+    """After its exec the parent could only end, and the backends with it."""
+    gateway = start_gateway()
+    before = gateway.backends()
+    new = tmp_path / "new.sock"
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        taken = somebody.getsockname()[1]
+        gateway.change(HTTPServer={"ports": [gateway.port, f"unix:{new}", taken]})
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "nothing changes" in gateway.text)
+    assert f"cannot listen on port {taken} of 127.0.0.1" in gateway.text
+    assert gateway.backends() == before
+    assert not new.exists()
+    reload(gateway)  # the port is free now
+    assert requests.get(f"{gateway.url_of(taken)}/healthz", timeout=5).ok
+    unix_socket(new).close()
+
+
 def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway = start_gateway(ports=2)
     gone, stays = gateway.ports
@@ -152,6 +170,23 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway.ports = [stays]
 
 
+def test_a_reload_waits_for_the_backend_of_a_listener_that_went(start_gateway):
+    gateway = start_gateway(ports=2)
+    stays, gone = gateway.ports
+    with socket.create_connection(("127.0.0.1", gone), timeout=20) as client:
+        client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+                       b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
+        gateway.change(HTTPServer={"ports": [stays]})
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: f"former backend on port {stays} ended" in gateway.text, 20)
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the last reload is not done yet" in gateway.text)
+        client.sendall(b" rest")
+        assert b" 204 " in client.recv(1000)
+    wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text, 20)
+    gateway.ports = [stays]
+
+
 def _refuses(port):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -171,12 +206,14 @@ def test_a_unix_socket_is_reloaded_without_a_gap(start_gateway, tmp_path):
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise OSError("nobody is there") from error
 
+    gateway.change(HTTPServer={"unix_mode": "0600"})
     with Clients(2, one_request_each(connect)) as clients:
         clients.go_on(50)
         reload(gateway)
         clients.go_on(50)
     assert set(clients.told) == {204}
     assert path.stat().st_ino == inode
+    assert path.stat().st_mode & 0o777 == 0o600
     assert gateway.stop() == 0
     assert not path.exists()
 
@@ -242,7 +279,13 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
         wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
         assert int(pidfile.read_text()) == parent
         assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
-        gateway.change(Application={"publish": {"timeout": "soon"}})
+        gateway.change(Daemon={"pidfile": f"{pidfile}.new", "user": "nobody-at-all"})
+        for complaint in ("Daemon.pidfile cannot change", "Daemon.user: there is no user"):
+            os.kill(parent, signal.SIGHUP)
+            wait_until(lambda text=complaint: text in log.read_text(), 20, what=complaint)
+            gateway.change(Daemon={"pidfile": str(pidfile)})
+        assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
+        gateway.change(Daemon={"user": None}, Application={"publish": {"timeout": "soon"}})
         told = gateway.run("--reload")
         assert (told.returncode, "Application.publish.timeout" in told.stderr) == (2, True)
     finally:

@@ -113,7 +113,8 @@ def test_scopes_are_permissions(publish, queue, issuer):
 def test_a_token_that_is_expired_or_not_signed_is_a_401(publish, queue, issuer):
     is_problem(publish(issuer.token(seconds=-60)), 401, "unauthorized")
     is_problem(publish(Issuer().token()), 401, "unauthorized")
-    is_problem(publish("nonsense"), 401, "unauthorized")
+    document = is_problem(publish("nonsense"), 401, "unauthorized")
+    assert document["detail"] == "The broker refused the token."
     assert queue.bodies() == []
 
 
@@ -147,6 +148,7 @@ def test_a_long_token_fits_and_a_longer_one_is_a_clear_401(publish, queue, issue
     assert 3000 < len(token) < 3900
     assert publish(token).status_code == 204
     document = is_problem(publish(issuer.token(scopes * 2)), 401, "unauthorized")
+    assert document["detail"].startswith("The token is too long")
     assert "4096" in document["detail"]
     assert queue.bodies() == [b"x"]
 

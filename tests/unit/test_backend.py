@@ -17,6 +17,7 @@ from outcomes import NDJSON, chunked, item, lines
 
 import statelessd
 from statelessd.backend import Backend
+from statelessd.board import HALF, Board
 from statelessd.config import Application, Config, HTTPServer, RabbitMQ
 
 PATIENT = AUTH + FORM + b"Prefer: wait=60\r\n"
@@ -102,6 +103,27 @@ async def test_it_publishes_and_says_when(it, caplog):
     assert all(a.headers["date"].endswith("gmt") for a in answers)
     assert all(a.headers["server"] == "statelessd" for a in answers)
     assert it.broker.published == [b"hi"]
+
+
+@backend_test()
+async def test_too_many_logins_for_the_board_do_not_freeze_its_counters(it, caplog):
+    gateway = it.backend.gateway
+    gateway.board = Board.make()
+    long = {f"v:{n:0250}": {"publishes": 1} for n in range(HALF // 250)}
+    gateway.publisher.connection_statistics = lambda: long
+    client = await it.connect()
+    client.send(post())
+    assert (await client.answer()).status == 204
+
+    def counted():
+        living = [each for page in gateway.board.pages() for each in page.living]
+        return [each.document["stats"]["requests"].get("response.204") for each in living]
+
+    await it.until(lambda: counted() == [1])
+    client.send(post())
+    await client.answer()
+    await it.until(lambda: counted() == [2])
+    assert caplog.text.count("too many logins") == 1
 
 
 @backend_test()

@@ -74,7 +74,7 @@ def test_a_writer_that_is_killed_leaves_the_last_whole_page(monkeypatch):
 
 def test_what_is_too_large_leaves_the_last_one():
     shared = Board.make()
-    shared.write(8000, snapshot(os.getpid(), a=1))
-    shared.write(8000, Snapshot(os.getpid(), {}, {"n": "x" * board.HALF}))
+    assert shared.write(8000, snapshot(os.getpid(), a=1))
+    assert not shared.write(8000, Snapshot(os.getpid(), {}, {"n": "x" * board.HALF}))
     [page] = shared.pages()
     assert page.living[0].counters == {"a": [1]}

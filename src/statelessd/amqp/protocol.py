@@ -283,8 +283,7 @@ class Protocol:
         data = pamqp_frame.marshal(start_ok, 0)
         if len(data) > FRAME_MIN_SIZE:
             raise LoginTooLargeError(
-                f"user name and password make a login of {len(data)} bytes; "
-                f"the broker takes {FRAME_MIN_SIZE}"
+                f"a login of {len(data)} bytes; the broker takes {FRAME_MIN_SIZE}"
             )
         self._out.append(data)
         self.state = ConnectionState.AUTHENTICATING

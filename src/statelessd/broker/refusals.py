@@ -41,12 +41,15 @@ def _explanation(text: str) -> str:
     return rest if dash and name.isupper() else text
 
 
-def login_refusal(code: int, text: str, virtual_host: str, username: str) -> Refusal:
+def login_refusal(
+    code: int, text: str, virtual_host: str, username: str, *, token: bool = False
+) -> Refusal:
     """The broker closed the connection before it was open."""
     said = _explanation(text)
     if code == ACCESS_REFUSED:
         # Its text only says where the broker's log is.
-        return Refusal(Outcome.UNAUTHORIZED, "The broker refused the user name or password.", True)
+        what = "token" if token else "user name or password"
+        return Refusal(Outcome.UNAUTHORIZED, f"The broker refused the {what}.", True)
     if code == NOT_ALLOWED:
         if said == f"vhost {virtual_host} not found" or (
             said.startswith("vhost ") and said.endswith("...")

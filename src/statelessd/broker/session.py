@@ -249,7 +249,9 @@ class Session:
         self.submit_again(waiting)
 
     def connection_refused(self, code: int, text: str) -> None:
-        refusal = refusals.login_refusal(code, text, self.virtual_host, self.username)
+        refusal = refusals.login_refusal(
+            code, text, self.virtual_host, self.username, token=self.credentials.is_token
+        )
         if refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
@@ -263,7 +265,8 @@ class Session:
             self._channel_limit = max(1, len(connection.channels) - 1)
 
     def login_too_large(self, text: str) -> None:
-        self._refuse(Outcome.UNAUTHORIZED, f"The credentials are too long: {text}.")
+        what = "The token is" if self.credentials.is_token else "The credentials are"
+        self._refuse(Outcome.UNAUTHORIZED, f"{what} too long: {text}.")
 
     def _refuse(self, outcome: Outcome, detail: str) -> None:
         self._log(f"login refused: {outcome.value}")

@@ -156,6 +156,8 @@ def _static_files(paths: Paths) -> ASGIApp:
             await answer(scope, receive, send)
             return
         root = scope.get("root_path", "")
-        await files({**scope, "root_path": f"{root}/static"}, receive, send)
+        # The files are small: no parts of them, and none of the answers that go with parts.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await files({**scope, "headers": headers, "root_path": f"{root}/static"}, receive, send)
 
     return static

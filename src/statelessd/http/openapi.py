@@ -296,11 +296,18 @@ def _pages() -> dict[str, Schema]:
         "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}),
         "/docs": _page("docs", "This description, for people", html),
         "/": _page("dashboard", "The figures of /stats as a page", html),
-        "/static/{file}": {
-            "parameters": [_in_path("file", "A file of the pages.")],
-            **_page("static", "What pages load", {"*/*": {}}, {O.NOT_FOUND}),
-        },
+        "/static/{file}": _file(),
     }
+
+
+def _file() -> Schema:
+    page = _page("static", "What pages load", {"*/*": {}}, {O.NOT_FOUND})
+    unchanged = {
+        "description": "What the client has is still right.",
+        "headers": _header_refs("X-Request-ID"),
+    }
+    page["get"]["responses"]["304"] = unchanged
+    return {"parameters": [_in_path("file", "A file of the pages.")], **page}
 
 
 def _scoped(name: str, summary: str, content: Schema) -> Schema:

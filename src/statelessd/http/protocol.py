@@ -231,9 +231,12 @@ class GatewayProtocol(Answering):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             raise bad_request("There must be one Host header.")  # RFC 9112 section 3.2
-        for name in LISTS:  # RFC 9110 section 5.3
-            if name in headers:
-                headers[name] = b", ".join(v for n, v in self.headers if n == name)
+        lists = [name for name in LISTS if name in headers]
+        for name in lists:  # RFC 9110 section 5.3
+            headers[name] = b", ".join(v for n, v in self.headers if n == name)
+        # A page makes its own mapping of them, in which the last line counts.
+        self.headers = [(n, v) for n, v in self.headers if n not in lists]
+        self.headers += [(name, headers[name]) for name in lists]
 
     def _check_coding(self, coding: bytes) -> None:
         """We know no coding but chunked, and HTTP/1.0 knows none (RFC 9112 section 6.1)."""

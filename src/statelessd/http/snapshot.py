@@ -10,8 +10,11 @@ from .gateway import Gateway
 from .metrics import counters_of, families
 
 
-def snapshot(gateway: Gateway) -> Snapshot:
-    """Of this moment."""
+def snapshot(gateway: Gateway, *, logins: bool = True) -> Snapshot:
+    """Of this moment. ``logins``: with the figures of each, of which there is no end."""
     found = families(gateway)
-    told = {"stats": document(gateway), "metrics": msgspec.to_builtins(found)}
+    stats = document(gateway)
+    if not logins:
+        stats["connections"] = {}
+    told = {"stats": stats, "metrics": msgspec.to_builtins(found)}
     return Snapshot(os.getpid(), counters_of(found), told)

@@ -17,7 +17,7 @@ from .errors import RequestError
 
 OPAQUE = "(token)"  # the name where the token does not tell one
 MAX_NAME = 255  # characters
-MAX_TIME = 1e12  # seconds; integers beyond all floats are no date
+MAX_TIME = 1e12  # seconds, before 1970 or after; integers beyond all floats are no date
 
 _TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 
@@ -33,7 +33,7 @@ def credentials(token: bytes) -> Credentials:
         token.decode(),
         name[:MAX_NAME] if isinstance(name, str) else OPAQUE,
         float(expires_at)
-        if isinstance(expires_at, int | float) and expires_at < MAX_TIME
+        if isinstance(expires_at, int | float) and abs(expires_at) < MAX_TIME
         else None,
     )
 

@@ -12,8 +12,8 @@ from statelessd.config import Paths, Route
 from statelessd.http.app import build_router
 
 
-def get(path=b"/", method=b"GET"):
-    return method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+def get(path=b"/", method=b"GET", headers=b""):
+    return method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
 
 
 class Echo:
@@ -168,6 +168,13 @@ class TestFiles:
         answer = await edge.ask(get(path))
         assert (answer.status, answer.problem) == (404, "not-found")
         assert not caplog.records
+
+    @pytest.mark.parametrize("wanted", [b"bytes=0-5", b"bytes=99999-", b"nonsense"])
+    @edge_test()
+    async def test_they_are_served_whole(self, edge, wanted):
+        headers = b"Range: " + wanted + b"\r\n"
+        answer = await edge.ask(get(b"/static/statelessd.css", headers=headers))
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
 
     def test_directories_of_ones_own_come_first_file_by_file(self, tmp_path):
         (tmp_path / "dashboard.html").write_text("mine on port {{ stats.port }}")

@@ -323,6 +323,34 @@ class TestStream:
         assert [result["index"] for result in found[:-1]] == list(range(100_000))
         assert found[-1]["published"] == 100_000
 
+    @pytest.mark.parametrize("preference", [b"", STREAM])
+    @edge_test()
+    async def test_hanging_up_is_no_fault_of_ours_and_gets_no_answer(
+        self, edge, preference, caplog
+    ):
+        client = await edge.connect()
+        start = HEAD + AUTH + NDJSON + preference + b"\r\n"
+        client.send(start + chunked(lines([item(0)]), b'{"routing_key": "k", ', end=False))
+        await edge.until(lambda: edge.publisher.published)
+        client.writer.transport.abort()
+        await edge.until(lambda: not edge.state.connections and not edge.state.tasks)
+        assert len(edge.publisher.published) == 1
+        assert not caplog.records
+        assert "response.408" not in edge.gateway.statistics.document()
+
+    @edge_test()
+    async def test_what_no_item_can_inherit_is_refused_before_the_answer_begins(self, edge):
+        headers = AUTH + NDJSON + STREAM + b"traceparent: \xff\r\n"
+        answer = await edge.ask(post(lines([item(0)]), path=b"/v/e", headers=headers))
+        assert (answer.status, answer.problem) == (400, "bad-request")
+        assert edge.publisher.published == []
+
+    @edge_test()
+    async def test_its_preference_may_be_in_any_of_several_lines(self, edge):
+        headers = AUTH + NDJSON + STREAM + b"Prefer: respond-async\r\n"
+        answer = await edge.ask(post(lines([item(0)]), path=b"/v/e", headers=headers))
+        assert answer.headers["preference-applied"] == "results=stream"
+
     @edge_test()
     async def test_http_1_0_gets_a_summary(self, edge):
         headers = AUTH + NDJSON + STREAM

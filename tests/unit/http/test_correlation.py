@@ -17,6 +17,7 @@ from statelessd.message import Outcome
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TARGET = Target("v", "e", "k")
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 URLENCODED = {b"content-type": b"application/x-www-form-urlencoded"}
 
 
@@ -56,12 +57,21 @@ class TestTrace:
             read({b"baggage": b"\xff"})
         assert error.value.outcome is Outcome.BAD_REQUEST
 
+    @pytest.mark.parametrize(
+        "request_of",
+        [
+            lambda trace: post(headers=AUTH + FORM + trace),
+            lambda trace: post(json.dumps([item(0)]).encode(), b"/v/e", AUTH + JSON + trace),
+            lambda trace: post(headers=AUTH + FORM + UPGRADE + trace),  # the head is read twice
+        ],
+        ids=["single", "batch", "upgrade"],
+    )
     @edge_test()
-    async def test_its_lines_are_one(self, edge):
+    async def test_its_lines_are_one(self, edge, request_of):
         seen = []
         publish = edge.publisher.publish
         edge.publisher.publish = lambda *args: (seen.append(args[2].header), publish(*args))[1]
-        await edge.ask(post(headers=AUTH + FORM + b"Tracestate: a=1\r\nTracestate: b=2\r\n"))
+        await edge.ask(request_of(b"Tracestate: a=1\r\nTracestate: b=2\r\n"))
         assert seen == [header(headers={"tracestate": "a=1, b=2"})]
 
 

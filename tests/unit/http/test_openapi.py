@@ -98,6 +98,16 @@ async def test_every_page_is_described_and_every_description_is_there(edge):
 
 
 @edge_test()
+async def test_a_file_that_has_not_changed_is_described(edge):
+    request = get(b"/static/statelessd.css")
+    tag = (await edge.ask(request)).headers["etag"].encode()
+    again = request.replace(b"\r\n\r\n", b"\r\nIf-None-Match: %b\r\n\r\n" % tag)
+    status = (await edge.ask(again)).status
+    assert status == 304
+    assert str(status) in DOCUMENT["paths"]["/static/{file}"]["get"]["responses"]
+
+
+@edge_test()
 async def test_it_is_served(edge):
     answer = await edge.ask(get(b"/openapi.json"))
     assert answer.headers["content-type"] == "application/json"

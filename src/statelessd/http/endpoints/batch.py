@@ -93,9 +93,10 @@ class _Request:
         self._batch: Batch | None = None
         self._reserved = 0
         self._whole = False  # all items are here, and each is told of
+        self._gone = False  # the client hung up
 
     def cancel(self) -> None:
-        """The process ends before the answer is complete."""
+        """Nobody will read the answer."""
         if self._batch is not None:
             self._batch.cut(None)
 
@@ -141,7 +142,10 @@ class _Request:
     # application/json
 
     async def _answer_whole(self, target: Target, credentials: Credentials) -> None:
-        items = self._parse(await self._read())
+        body = await self._read()
+        if body is None:
+            return
+        items = self._parse(body)
         self._whole = True
         known = InOrder()
         batch = self._begin(target, credentials, known.add)
@@ -158,7 +162,8 @@ class _Request:
         answer = Response(_encode(document), 200 if complete else 207, media_type=JSON)
         await answer(self._scope, self._receive, self._send)
 
-    async def _read(self) -> bytes:
+    async def _read(self) -> bytes | None:
+        """The body; None: the client is gone."""
         limit = self._gateway.http_server.max_body_bytes
         length = self._headers.get(b"content-length", b"0")
         too_large = RequestError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
@@ -172,7 +177,7 @@ class _Request:
             if not self._gateway.publisher.reserve(len(piece)):
                 raise RequestError(Outcome.OVERLOADED, "Too many bodies arrive at once here.")
             self._reserved += len(piece)
-        return bytes(body)
+        return None if self._gone else bytes(body)
 
     def _parse(self, body: bytes) -> list[msgspec.Raw]:
         try:
@@ -196,21 +201,24 @@ class _Request:
     # application/x-ndjson
 
     async def _answer_stream(self, target: Target, credentials: Credentials) -> None:
+        given = inherited(self._headers, self._gateway.defaults)  # or a 400, before anything else
         prefer = self._headers.get(b"prefer", b"").lower()
         # Without chunks (HTTP/1.0) the end of a stream cannot be told from a lost connection.
         if _STREAM.search(prefer) and self._scope["http_version"] != "1.0":
-            await self._answer_as_it_goes(target, credentials)
+            await self._answer_as_it_goes(target, credentials, given)
             return
         failures = Failures()
         batch = self._begin(target, credentials, failures.add)
-        await self._publish_lines(batch, target)
+        await self._publish_lines(batch, target, given)
         await batch.settle()
         if not batch.gone:
             document = {**batch.summary(), **failures.members(), **self._end(batch)}
             answer = Response(_encode(document), media_type=JSON)
             await answer(self._scope, self._receive, self._send)
 
-    async def _answer_as_it_goes(self, target: Target, credentials: Credentials) -> None:
+    async def _answer_as_it_goes(
+        self, target: Target, credentials: Credentials, given: Inherited | None
+    ) -> None:
         known = InOrder()
         batch = self._begin(target, credentials, known.add, keep=True)
         headers = [
@@ -224,7 +232,7 @@ class _Request:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_results(batch, known))
             try:
-                await self._publish_lines(batch, target)
+                await self._publish_lines(batch, target, given)
                 await batch.settle()
             finally:
                 known.finish()
@@ -240,10 +248,8 @@ class _Request:
             await self._send({"type": "http.response.body", "body": lines, "more_body": True})
             batch.free(len(slots))
 
-    async def _publish_lines(self, batch: Batch, target: Target) -> None:
-        gateway = self._gateway
-        given = inherited(self._headers, gateway.defaults)
-        lines = Lines(LINE_FACTOR * gateway.http_server.max_body_bytes + LINE_EXTRA)
+    async def _publish_lines(self, batch: Batch, target: Target, given: Inherited | None) -> None:
+        lines = Lines(LINE_FACTOR * self._gateway.http_server.max_body_bytes + LINE_EXTRA)
         async for piece in self._pieces():
             for number, line in enumerate(lines.feed(piece), 1):
                 await self._publish(batch, line, target, given)
@@ -251,7 +257,7 @@ class _Request:
                     await asyncio.sleep(0)
             if batch.gone:
                 return
-        if batch.cut_short is None:  # else the last line may not be whole
+        if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
             for line in lines.end():
                 await self._publish(batch, line, target, given)
 
@@ -317,9 +323,9 @@ class _Request:
         while more:
             message: Mapping[str, Any] = await self._receive()
             if message["type"] == "http.disconnect":
-                if self._batch is not None:
-                    self._batch.cut(None)
-                raise RequestError(Outcome.REQUEST_TIMEOUT, "The client is gone.")
+                self._gone = True  # and nobody is there to be told anything
+                self.cancel()
+                return
             if message["body"]:
                 yield message["body"]
             more = message["more_body"]
