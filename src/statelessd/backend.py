@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import msgspec
 import uvicorn
@@ -60,12 +61,23 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Backend:
-    """Serves one listener until ``stop``; with a ``certificate`` over TLS.
+@dataclass(frozen=True)
+class Inheritance:
+    """What the parent has made for its backends, which may be allowed less than it is.
 
-    With ``trust`` it speaks TLS to the broker.
-    ``serves`` is called once it serves.
+    ``certificate``: that of TLS on TCP ports; ``trust``: for TLS to the broker.
+    ``board``: where all backends leave their figures. ``loaded_at``: when the
+    settings were read, in seconds of Unix time.
     """
+
+    certificate: Certificate | None = None
+    trust: Trust | None = None
+    board: Board | None = None
+    loaded_at: float = 0.0
+
+
+class Backend:
+    """Serves one listener until ``stop``. ``serves`` is called once it does."""
 
     def __init__(
         self,
@@ -73,21 +85,20 @@ class Backend:
         sockets: list[socket.socket],
         listener: Listener,
         loop: asyncio.AbstractEventLoop,
-        certificate: Certificate | None = None,
+        inheritance: Inheritance = Inheritance(),
         serves: Callable[[], None] = lambda: None,
-        board: Board | None = None,
-        loaded_at: float = 0.0,
-        trust: Trust | None = None,
     ) -> None:
         application, http_server = config.application, config.http_server
+        # Who may open a Unix socket is on this machine.
+        certificate = None if isinstance(listener, str) else inheritance.certificate
         self._listeners = sockets
         self._certificate = certificate
-        self._trust = trust
+        self._trust = inheritance.trust
         self._loop = loop
         self.publisher = Publisher(
             application.rabbitmq,
             application.publish,
-            trust=trust,
+            trust=inheritance.trust,
             loop=loop,
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
@@ -129,10 +140,10 @@ class Backend:
         self._listener = listener
         self._brief = False  # our logins are too many for the others to be told of
         self._told_at = 0.0
-        self.gateway.board = board
+        self.gateway.board = inheritance.board
         self.gateway.tell = self._tell
         self.gateway.config_hash = _digest(config)
-        self.gateway.config_loaded_at = loaded_at
+        self.gateway.config_loaded_at = inheritance.loaded_at
 
     @property
     def connections(self) -> set[GatewayProtocol]:
@@ -260,30 +271,20 @@ def _digest(config: Config) -> str:
 
 
 def run(
+    inheritance: Inheritance,
     config: Config,
     sockets: list[socket.socket],
     listener: Listener,
     serves: Callable[[], None],
-    certificate: Certificate | None = None,
-    board: Board | None = None,
-    loaded_at: float = 0.0,
-    trust: Trust | None = None,
 ) -> int:
     """Serve ``listener`` on sockets that are bound already; the process's exit status.
 
     ``serves`` is called once it does.
-    ``certificate`` and ``trust`` were loaded by the parent, which may be allowed to read
-    what we are not. ``loaded_at``: when it read the settings, in seconds of Unix time.
     """
-    if isinstance(listener, str):
-        certificate = None  # who may open a Unix socket is on this machine
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        backend = Backend(
-            config, sockets, listener, loop, certificate, serves, board, loaded_at, trust
-        )
-        await backend.serve()
+        await Backend(config, sockets, listener, loop, inheritance, serves).serve()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -212,14 +212,16 @@ def _places(settings: HTTPServer) -> str:
 
 def _backend(config: Config, board: Board) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
-    from .backend import run  # noqa: PLC0415
+    from .backend import Inheritance, run  # noqa: PLC0415
 
     tls, to_broker = config.http_server.tls, config.application.rabbitmq.tls
-    certificate = None if tls.certificate is None else Certificate(tls)
-    trust = Trust(to_broker) if to_broker.enabled else None
-    return functools.partial(
-        run, certificate=certificate, board=board, loaded_at=time.time(), trust=trust
+    inheritance = Inheritance(
+        certificate=None if tls.certificate is None else Certificate(tls),
+        trust=Trust(to_broker) if to_broker.enabled else None,
+        board=board,
+        loaded_at=time.time(),
     )
+    return functools.partial(run, inheritance)
 
 
 def _complain(line: str) -> None:
