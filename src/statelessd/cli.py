@@ -17,6 +17,7 @@ from .config_report import print_config
 from .daemon import DaemonError, PidFile, check_user, detach, resume
 from .descriptors import make_room
 from .handover import ADDRESS_VARIABLE, Handover, Program
+from .hosts import hosts_of
 from .listeners import ListenError, activated, bind, close
 from .supervisor import RunBackend, Supervisor
 from .tls import Certificate, TlsError
@@ -168,13 +169,11 @@ def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list
 
 
 def _supervise(config: Config, supervisor: Supervisor) -> int:
-    broker = config.application.rabbitmq
     logs.logger.info(
-        "statelessd %s on %s; publishing to %s:%d",
+        "statelessd %s on %s; publishing to %s",
         __version__,
         _places(config.http_server),
-        broker.host,
-        broker.port,
+        ", ".join(map(str, hosts_of(config.application.rabbitmq))),
     )
     make_room(config)
     return supervisor.run()

@@ -46,8 +46,16 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
         "localhost"
     )
     port: Annotated[int, Meta(ge=1, le=65535, description="The broker's AMQP port.")] = 5672
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Nodes of a cluster, instead of host: `name`, `name:port`, "
+            "`192.0.2.1:port` or `[::1]:port`; a name may have several addresses."
+        ),
+    ] = ()
     connect_timeout: Annotated[
-        float, Meta(gt=0, le=60, description="Seconds for a TCP connection to the broker.")
+        float,
+        Meta(gt=0, le=60, description="Seconds for a TCP connection to any node of the broker."),
     ] = 5.0
     login_timeout: Annotated[
         float, Meta(gt=0, le=60, description="Seconds for a login, once connected.")

@@ -10,8 +10,10 @@ import time
 from typing import Any
 
 from ..config import RabbitMQ
+from ..hosts import hosts_of
 from ..message import Credentials
 from .blockade import Blockade
+from .nodes import Nodes
 from .session import Session, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
@@ -32,6 +34,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
+        self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
         self._client_properties = client_properties
         self._blockade = blockade
@@ -59,6 +62,7 @@ class Pool:
             virtual_host,
             credentials,
             self._settings,
+            nodes=self.nodes,
             client_properties=self._client_properties,
             statistics=self._statistics_of,
             blockade=self._blockade,

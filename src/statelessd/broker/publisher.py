@@ -15,7 +15,7 @@ from .blockade import Blockade
 from .pool import Pool
 from .publish import WAITING, Callback, Publish, Tally
 from .session import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus
+from .statistics import BrokerMetrics, BrokerState, BrokerStatus, NodeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +148,7 @@ class Publisher:
         waiting = sum(publish.state is WAITING for publish in tally.active)
         live = [s.connection for s in sessions if s.connection is not None]
         per_login = pool.statistics.values()
+        to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
         return BrokerMetrics(
             outcomes={
                 Outcome.CONFIRMED.value: tally.confirmed,
@@ -160,6 +161,7 @@ class Publisher:
             bytes=tally.size,
             refusals=dict(self.refusals),
             connections=sum(s.state is SessionState.OPEN for s in sessions),
+            nodes=[NodeMetrics(str(n.host), to_node[n], n.up) for n in pool.nodes],
             connections_opened=sum(each.connections_opened for each in per_login),
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,

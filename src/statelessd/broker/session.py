@@ -2,31 +2,30 @@
 
 A session connects when a message waits for it, again and again with growing
 pauses, until the messages' deadlines have passed or the broker refuses the
-login. Its trouble is its own: nothing here is shared with another session.
+login. Its trouble is its own: what sessions share is which nodes can be reached.
 """
 
 import asyncio
 import enum
 import logging
-import os
 import random
-import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..amqp.protocol import Login
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
 from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
-from .connection import BrokerConnection
+from .connection import BrokerConnection, login_of
+from .dial import NotConnectedError
+from .dialer import Dialer
+from .nodes import Nodes
 from .publish import Publish
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
-LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 
 
@@ -52,6 +51,7 @@ class Session:
         credentials: Credentials,
         settings: RabbitMQ,
         *,
+        nodes: Nodes,
         client_properties: dict[str, Any],
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
@@ -70,6 +70,7 @@ class Session:
         self.starved = False  # a channel waits for room
         self.credentials = credentials
         self._settings = settings
+        self.dialer = Dialer(nodes, loop)
         self._client_properties = client_properties
         self._statistics_of = statistics
         self._blockade = blockade
@@ -164,41 +165,32 @@ class Session:
 
     async def _open_socket(self) -> None:
         settings = self._settings
-        password = self.credentials.password
-        # A long token needs the room that telling the broker about us would take.
-        told = self._client_properties if len(password) < LONG_SECRET else {}
-        login = Login(
-            self.credentials.username,
-            password,
-            self.virtual_host,
-            {**told},
-            frame_max=settings.frame_max,
-            channel_max=settings.channels_per_connection,
-            heartbeat=settings.heartbeat,
-        )
-        self.connection = connection = BrokerConnection(
-            login, self, self._loop, settings.login_timeout
-        )
+        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
         try:
-            async with asyncio.timeout(settings.connect_timeout):
-                await self._loop.create_connection(lambda: connection, settings.host, settings.port)
-        except TimeoutError:
-            reason = "the broker's host does not answer"
-            if connection.has_socket:
-                connection.abort(reason)  # connection_lost follows
-            else:
-                self._not_connected(reason)
-        except OSError as error:
-            self._not_connected(_without_address(error))
-        except UnicodeError:  # such as a..b
-            self._not_connected("the broker's host name is not valid")
+            connected = await self.dialer.connect(settings.connect_timeout)
+            self.connection = connection = BrokerConnection(
+                login,
+                self,
+                self._loop,
+                settings.login_timeout,
+                self.dialer.patience(settings.login_timeout),
+            )
+            await self._loop.create_connection(lambda: connection, sock=connected)
+        except NotConnectedError as error:
+            self._not_connected(str(error))
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
     def _not_connected(self, reason: str) -> None:
         self.connection = None
+        self.dialer.left()
         self._counters.attempts_failed += 1
+        self.failure = reason
+        ending = self.state in (SessionState.CLOSING, SessionState.ENDED)
+        if self.dialer.has_another and not ending:
+            self._connect()  # to another node, at once
+            return
         if not self._failures:  # once for each change of state, not for each attempt
             logger.warning(
                 "no connection for %r to virtual host %r: %s",
@@ -233,6 +225,7 @@ class Session:
     def connection_opened(self) -> None:
         self.state = SessionState.OPEN
         self.failure = ""
+        self.dialer.opened()
         self._useful = self.progressed = False
         self._progress_at = self.used_at = self.verified_at = self._loop.time()
         self.statistics = self._statistics_of(self.virtual_host, self.username)
@@ -243,12 +236,14 @@ class Session:
 
     def connection_refused(self, code: int, text: str) -> None:
         refusal = refusals.login_refusal(code, text, self.virtual_host, self.username)
+        self.dialer.said(code, text)
         if refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
             self._said = refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
+        self.dialer.said(code, text)
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -296,6 +291,7 @@ class Session:
         if self.connection is not None:
             self._counters.received += self.connection.received
             self._counters.sent += self.connection.sent
+            self.dialer.left(silent=not self.connection.received)
         if was_open:
             self._counters.lost(self._closing_because or reason)
             self.statistics.connections_closed += 1
@@ -427,14 +423,20 @@ class Session:
         if self.progressed or not self.load or self._blockade.active:
             self.progressed, self._progress_at = False, now
         elif now - self._progress_at > settings.stalled_timeout:
-            connection.abort(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
+            self._stalled(
+                connection, f"the broker confirmed nothing for {settings.stalled_timeout:g} s"
+            )
         if any(
             c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
             for c in self._all_channels()
         ):
-            connection.abort("the broker did not open a channel in time")
+            self._stalled(connection, "the broker did not open a channel in time")
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
+
+    def _stalled(self, connection: BrokerConnection, reason: str) -> None:
+        self.dialer.stalled(reason)
+        connection.abort(reason)
 
     # The end
 
@@ -472,6 +474,7 @@ class Session:
             self._attempt.cancel()
         if self.connection is not None:
             self.connection.abort("the session was closed")
+        self.dialer.left()
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -483,10 +486,3 @@ class Session:
         except TimeoutError:
             if self.connection is not None:
                 self.connection.abort("the broker did not say goodbye in time")
-
-
-def _without_address(error: OSError) -> str:
-    """What went wrong, in words for a client who need not know where the broker is."""
-    if isinstance(error, socket.gaierror):
-        return "the broker's host name cannot be resolved"
-    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
