@@ -1,12 +1,11 @@
 """One session's way to a node: looks for one, and tells what it proved to be like."""
 
 import asyncio
-import socket
+from collections.abc import Callable
 
 from . import refusals
-from .dial import Round
+from .dial import NotConnectedError, Round, without_address
 from .nodes import Address, Node, Nodes
-
 
 SHORT_PATIENCE = 1.0  # seconds
 
@@ -30,13 +29,18 @@ class Dialer:
         """Some node was not tried yet, since the last connection or the last pause."""
         return self._round is not None and not self._round.is_over
 
-    async def connect(self, timeout: float) -> socket.socket:  # noqa: ASYNC109 - shared out among the nodes
-        """A socket that is connected to the next node that answers. Raises NotConnectedError."""
+    async def connect(self, make: Callable[[], asyncio.Protocol], timeout: float) -> None:  # noqa: ASYNC109 - shared out among the nodes
+        """Connect what ``make`` returns to the next node that answers. Raises NotConnectedError."""
         if not self.has_another:
             self._round = Round(self._nodes, self._loop)
         assert self._round is not None  # noqa: S101 - made above
         self._address, connected = await self._round.connect(timeout)
-        return connected
+        try:
+            await self._loop.create_connection(make, sock=connected)
+        except OSError as error:
+            reason = without_address(error)
+            self._address.is_down(self._loop.time(), reason)
+            raise NotConnectedError(reason) from error
 
     def patience(self, timeout: float) -> float:
         """Seconds for the node's first word: fewer than ``timeout`` while there is another."""

@@ -27,6 +27,7 @@ from .statistics import ConnectionCounters, SessionStatistics
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
+NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
 class SessionState(enum.Enum):
@@ -164,31 +165,29 @@ class Session:
         self._attempt = self._loop.create_task(self._open_socket())
 
     async def _open_socket(self) -> None:
-        settings = self._settings
-        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
         try:
-            connected = await self.dialer.connect(settings.connect_timeout)
-            self.connection = connection = BrokerConnection(
-                login,
-                self,
-                self._loop,
-                settings.login_timeout,
-                self.dialer.patience(settings.login_timeout),
-            )
-            await self._loop.create_connection(lambda: connection, sock=connected)
+            await self.dialer.connect(self._new_connection, self._settings.connect_timeout)
         except NotConnectedError as error:
             self._not_connected(str(error))
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
+    def _new_connection(self) -> BrokerConnection:
+        settings = self._settings
+        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
+        patience = self.dialer.patience(settings.login_timeout)
+        self.connection = BrokerConnection(
+            login, self, self._loop, settings.login_timeout, patience
+        )
+        return self.connection
+
     def _not_connected(self, reason: str) -> None:
         self.connection = None
         self.dialer.left()
         self._counters.attempts_failed += 1
         self.failure = reason
-        ending = self.state in (SessionState.CLOSING, SessionState.ENDED)
-        if self.dialer.has_another and not ending:
+        if self.dialer.has_another and self.state is SessionState.CONNECTING:
             self._connect()  # to another node, at once
             return
         if not self._failures:  # once for each change of state, not for each attempt
@@ -423,20 +422,32 @@ class Session:
         if self.progressed or not self.load or self._blockade.active:
             self.progressed, self._progress_at = False, now
         elif now - self._progress_at > settings.stalled_timeout:
-            self._stalled(
-                connection, f"the broker confirmed nothing for {settings.stalled_timeout:g} s"
-            )
+            self._stalled(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
         if any(
             c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
             for c in self._all_channels()
         ):
-            self._stalled(connection, "the broker did not open a channel in time")
+            self._stalled("the broker did not open a channel in time")
+        for channel in list(self._channels.values()):
+            if channel.nacked and now - channel.opened_at > NACKS:
+                self._renew(channel)
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
 
-    def _stalled(self, connection: BrokerConnection, reason: str) -> None:
+    def _renew(self, channel: ExchangeChannel) -> None:
+        """Let a fresh channel take over, and the old one settle what it has.
+
+        A channel of RabbitMQ 3.10 that began while a quorum queue had no leader
+        goes on asking the one that is gone, and nacks, until it is back.
+        """
+        self.drop(channel)
+        self._single_use[channel] = None
+        self.submit_again(channel.retire())
+
+    def _stalled(self, reason: str) -> None:
         self.dialer.stalled(reason)
-        connection.abort(reason)
+        if self.connection is not None:
+            self.connection.abort(reason)
 
     # The end
 
