@@ -27,10 +27,10 @@ def up(publish):
     return {node.name: node.up for node in publish.publisher.metrics().nodes}
 
 
-async def fresh(publish, count, timeout=5.0):
+async def fresh(publish, count, seconds=5.0):
     """So many logins, each a connection of its own."""
     return [
-        await publish(credentials=Credentials(f"user-{i}", "x"), timeout=timeout)
+        await publish(credentials=Credentials(f"user-{i}", "x"), timeout=seconds)
         for i in range(count)
     ]
 
@@ -134,7 +134,7 @@ async def test_a_node_that_accepts_and_says_nothing_does_not_use_up_the_deadline
     async with FakeBroker() as other:
         other.accept = False
         publish = client(hosts=hosts(broker, other))
-        assert await fresh(publish, 3, timeout=3) == [O.CONFIRMED] * 3
+        assert await fresh(publish, 3, seconds=3) == [O.CONFIRMED] * 3
         assert other.peers
         assert up(publish)[hosts(other)[0]] is False
         await publish.publisher.close()
