@@ -6,7 +6,7 @@ import time
 
 from cluster_world import QUEUE, ClusterWorld
 from leader import LeaderWatch
-from silence import confirmed_at, longest
+from silence import confirmed_at, longest, spans_led, without_leader
 from tasks import Task
 from traffic import Traffic
 from verdict import judge
@@ -116,12 +116,12 @@ def play(directory, seed, *, clients=12, say=print):
         answers = [answer for traffic in backends for answer in traffic.answers]
         verdict = judge(answers, world.found())
         times = [confirmed_at(traffic.answers) for traffic in backends]
-        led_from = watch.led_from()
+        led = spans_led(watch.changes, stopped)
         for fault in faults:
-            fault.leaderless = watch.without_leader(fault.begun, fault.ended)
             span = fault.begun, fault.ended
+            fault.leaderless = without_leader(*span, led)
             fault.silent = tuple(longest(each, *span) for each in times)
-            fault.of_these = tuple(longest(each, *span, led_from) for each in times)
+            fault.of_these = tuple(longest(each, *span, led) for each in times)
         silent = longest(confirmed_at(answers), started + 1, stopped)
         return Run(seed, verdict, faults, silent, world.gateway.text)
 

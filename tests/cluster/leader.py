@@ -1,29 +1,14 @@
 """Who leads the queue, and since when: told by an Erlang node beside the broker's."""
 
-import dataclasses
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+from silence import Change
 from waiting import wait_until
 
 SOURCE = Path(__file__).with_suffix(".erl")
-WORKS = {"leader", "follower"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """``leader``: a node's name, or None; ``states``: of each node's member of the queue."""
-
-    at: float  # seconds since the run's begin
-    leader: str | None
-    states: tuple[str, ...]
-
-    @property
-    def whole(self):
-        """There is a leader, and all the others follow it."""
-        return self.leader is not None and set(self.states) <= WORKS
 
 
 class LeaderWatch:
@@ -66,21 +51,3 @@ class LeaderWatch:
 
     def wait_until_whole(self, seconds=60):
         wait_until(lambda: self.now.whole, seconds, what="a leader whom all the others follow")
-
-    def led_from(self):
-        """The times at which the queue got a leader, or another one."""
-        times, last = [], None
-        for change in self.changes:
-            if change.leader is not None and change.leader != last:
-                times.append(change.at)
-            last = change.leader
-        return times
-
-    def without_leader(self, begun, ended):
-        """For how many seconds of that time there was none."""
-        total = 0.0
-        spans = zip(self.changes, [*self.changes[1:], Change(ended, None, ())], strict=True)
-        for change, following in spans:
-            if change.leader is None:
-                total += max(0.0, min(following.at, ended) - max(change.at, begun))
-        return total
