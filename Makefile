@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults soak fuzz lint format docs bench bench-batch bench-storm image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak fuzz lint format docs bench bench-batch bench-storm image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
 	@$(BIN)/python tests/faults/run.py $(FAULTS)
+
+test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traffic, and count (CLUSTER=options)
+	@$(BIN)/python tests/cluster/run.py $(CLUSTER)
 
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib

@@ -18,6 +18,7 @@ from .config_report import print_config
 from .daemon import DaemonError, PidFile, check_user, detach, resume
 from .descriptors import make_room
 from .handover import Handover, Program, Running
+from .hosts import hosts_of
 from .listeners import ListenError, activated, bind, close
 from .supervisor import RunBackend, Supervisor
 from .tls.client import Trust
@@ -190,11 +191,10 @@ def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list
 def _supervise(config: Config, supervisor: Supervisor) -> int:
     broker = config.application.rabbitmq
     logs.logger.info(
-        "statelessd %s on %s; publishing to %s:%d%s",
+        "statelessd %s on %s; publishing to %s%s",
         __version__,
         _places(config.http_server),
-        broker.host,
-        broker.port,
+        ", ".join(map(str, hosts_of(broker))),
         " over TLS" if broker.tls.enabled else "",
     )
     make_room(config)

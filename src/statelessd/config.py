@@ -114,13 +114,21 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[
         int, Meta(ge=1, le=65535, description="The broker's AMQP port, with or without TLS.")
     ] = 5672
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Nodes of a cluster, instead of host: `name`, `name:port`, "
+            "`192.0.2.1:port` or `[::1]:port`; a name may have several addresses."
+        ),
+    ] = ()
     tls: BrokerTls = BrokerTls()
     connect_timeout: Annotated[
         float,
         Meta(
             gt=0,
             le=60,
-            description="Seconds for a connection to the broker, with the handshake of TLS.",
+            description="Seconds for a connection to any node of the broker, with the handshake "
+            "of TLS.",
         ),
     ] = 5.0
     login_timeout: Annotated[

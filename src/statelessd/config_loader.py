@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import yaml
 
-from .config import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, Route, Tls
+from .config import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, RabbitMQ, Route, Tls
+from .hosts import Host, parse
 from .tls.client import SECTION as BROKER_TLS
 from .tls.client import make_context
 from .tls.files import TlsError
@@ -22,6 +23,9 @@ from .tls.server import check
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
 )
+# Of a list: brackets around it may have others in them, but not end before it does.
+ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
+IPV6 = re.compile(r"\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 ENVIRONMENT_PREFIX = "STATELESSD_"
@@ -223,6 +227,13 @@ class _Reader:
         place = ": ".join(part for part in (self._file, path) if part)
         self.errors.append(f"{place}: {what}" if place else what)
 
+    def _error_of(self, path: str, element: str, what: str) -> None:
+        """As ``_error``, of a setting that may have come from the environment."""
+        if path in self.overrides:
+            self.errors.append(f"environment: {environment_name(path)}{element}: {what}")
+        else:
+            self._error(path + element, what)
+
     def _section(self, cls: type[msgspec.Struct], given: Any, path: str) -> Any:
         """``given``: what the file has under ``path``; None where it has nothing."""
         if given is None:
@@ -355,6 +366,7 @@ class _Reader:
             path = str(listener).removeprefix("unix:")
             if len(os.fsencode(path)) > UNIX_PATH_BYTES:
                 self._error("HTTPServer.ports", f"{path} is longer than {UNIX_PATH_BYTES} bytes")
+        self._check_hosts(values["application"].rabbitmq)
         for i, network in enumerate(server.trusted_proxies):
             try:
                 ipaddress.ip_network(network, strict=False)
@@ -384,6 +396,21 @@ class _Reader:
         except TlsError as error:
             self._error(error.setting, error.reason)
 
+    def _check_hosts(self, broker: RabbitMQ) -> None:
+        path = "Application.rabbitmq.hosts"
+        known: set[Host] = set()
+        for i, text in enumerate(broker.hosts):
+            try:
+                host = parse(text, broker.port)
+            except ValueError as error:
+                self._error_of(path, f"[{i}]", f"{error}")
+                continue
+            if host in known:
+                self._error_of(path, "", f"has {host} more than once")
+            known.add(host)
+        if broker.hosts and "Application.rabbitmq.host" in self.sources:
+            self.warnings.append(f"Application.rabbitmq.host has no effect: {path} rules.")
+
 
 def _wrong_with_origin(origin: str) -> str | None:
     """Origins are compared as browsers send them: anything else would never match."""
@@ -398,7 +425,7 @@ def _wrong_with_origin(origin: str) -> str | None:
 def _listed(text: str) -> list[str]:
     """``8000, 8001``, or as ``--print-config`` shows it: ``[8000, 8001]``."""
     bare = text.strip()
-    if bare.startswith("[") and bare.endswith("]"):
+    if ENCLOSED.fullmatch(bare) and not IPV6.fullmatch(bare):
         bare = bare[1:-1]
     return [part for each in bare.split(",") if (part := each.strip(" '\""))]
 

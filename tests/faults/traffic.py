@@ -137,14 +137,18 @@ def good_task(message_id, rng):
 
 
 class Client(threading.Thread):
-    """Publishes until told to stop, with a pause after each request that was not a 204."""
+    """Publishes until told to stop, with a pause after each request that was not a 204.
 
-    def __init__(self, traffic, name, kind, make_task):
+    ``pause``: seconds after each that was.
+    """
+
+    def __init__(self, traffic, name, kind, make_task, pause):
         super().__init__(name=name)
         self.error = None
         self._traffic = traffic
         self._kind = kind
         self._make_task = make_task
+        self._pause = pause
         self._stopping = threading.Event()
 
     def run(self):
@@ -163,6 +167,8 @@ class Client(threading.Thread):
                     self._traffic.told(each)
                 if any(each.outcome != CONFIRMED for each in told):
                     self._stopping.wait(rng.uniform(0, 0.05))
+                elif self._pause:
+                    self._stopping.wait(self._pause)
 
     def _publish(self, client, task, rng):
         """The answers: one, or those of a batch of what fits one with the task."""
@@ -194,6 +200,11 @@ class Traffic:
             kind = kinds[i] if i < len(kinds) else HttpClient
             self._add(f"{kind.__name__}-{i}", kind, good_task)
 
+    def steady(self, make_task, clients, pause):
+        """Clients that keep their connections, and ``pause`` for some seconds after each 204."""
+        for i in range(clients):
+            self._add(f"steady-{i}", HttpClient, make_task, pause)
+
     def storm(self, make_task, clients=4):
         """Clients of one more kind; stop them with ``stop``."""
         self._storms += 1
@@ -217,8 +228,8 @@ class Traffic:
             Answer(answer.message_id, answer.outcome, answer.cause, at, answer.seconds)
         )
 
-    def _add(self, name, kind, make_task):
-        client = Client(self, f"{self._round}-{name}", kind, make_task)
+    def _add(self, name, kind, make_task, pause=0.0):
+        client = Client(self, f"{self._round}-{name}", kind, make_task, pause)
         self._clients.append(client)
         client.start()
         return client

@@ -1,6 +1,5 @@
 """What a run plays in: a broker with its queues, a proxy, and a gateway, all of the run's own."""
 
-import collections
 import json
 import os
 import signal
@@ -8,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pika
+from found import count_ids
 from gateway import GatewayProcess
 from proxy import Proxy
 from waiting import wait_until
@@ -149,15 +149,7 @@ class World:
 
     def found(self):
         """How often each message id is in the queues; they are empty afterwards."""
-        found = collections.Counter()
         channel = self.channel()
-        for queue in (*QUEUES, FULL, VICTIM):
-            channel.basic_qos(prefetch_count=1000)
-            for method, _, body in channel.consume(queue, inactivity_timeout=1.0):
-                if method is None:
-                    break
-                found[body.partition(b" ")[0].decode()] += 1
-                channel.basic_ack(method.delivery_tag)
-            channel.cancel()
+        found = count_ids(channel, (*QUEUES, FULL, VICTIM))
         channel.connection.close()
         return found

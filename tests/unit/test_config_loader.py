@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from statelessd import config_loader, config_report, metrics_report
 from statelessd.config import SECTIONS, Config
 from statelessd.config_loader import ConfigError, environment_name, leaves, load
+from statelessd.hosts import hosts_of
 
 
 @pytest.fixture
@@ -400,3 +401,65 @@ def test_any_document_is_read_or_refused(document):
     reader = config_loader._Reader("file")
     config = reader.config(document)
     assert reader.errors or isinstance(config, Config)
+
+
+HOSTS = "STATELESSD_APPLICATION_RABBITMQ_HOSTS"
+
+
+def hosts(loaded):
+    return [str(host) for host in hosts_of(loaded.config.application.rabbitmq)]
+
+
+def test_the_nodes_of_a_cluster(write):
+    path = write(
+        "Application: {rabbitmq: {port: 5673, hosts: [a, 'b.c:1', 192.0.2.1, '[::1]:2', '[::1]']}}"
+    )
+    expected = ["a:5673", "b.c:1", "192.0.2.1:5673", "[::1]:2", "[::1]:5673"]
+    loaded = load(path, {})
+    assert hosts(loaded) == expected
+    assert loaded.warnings == []
+    assert hosts(load(write("Application: {rabbitmq: {host: '::1'}}"), {})) == ["[::1]:5672"]
+    assert hosts(load(None, {})) == ["localhost:5672"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a, b:1", ["a:5672", "b:1"]),
+        ("[a, b:1]", ["a:5672", "b:1"]),
+        ("[::1]", ["[::1]:5672"]),
+        ("[::1],[::2]", ["[::1]:5672", "[::2]:5672"]),
+        ("[[::1], [::2]:3]", ["[::1]:5672", "[::2]:3"]),
+        ("[::1]:3,[::2]", ["[::1]:3", "[::2]:5672"]),
+        ("", ["localhost:5672"]),
+    ],
+)
+def test_nodes_from_the_environment(text, expected):
+    assert hosts(load(None, {HOSTS: text})) == expected
+
+
+def test_what_is_no_node(write):
+    path = write(
+        "Application: {rabbitmq: {hosts: ['amqp://a', '::1', 'a:0', 'a:b', '', a, 'a:5672']}}"
+    )
+    place = f"{path}: Application.rabbitmq.hosts"
+    assert errors(path) == [
+        f"{place}[0]: 'amqp://a' is a URL; what is wanted is name or name:port",
+        f"{place}[1]: '::1': an IPv6 address is written in brackets, as [::1]:5672",
+        f"{place}[2]: 'a:0': a port is a number from 1 to 65535",
+        f"{place}[3]: 'a:b' is not name, name:port, address:port or [IPv6 address]:port",
+        f"{place}[4]: '' is not name, name:port, address:port or [IPv6 address]:port",
+        f"{place}: has a:5672 more than once",
+    ]
+    assert errors(None, {HOSTS: "a,b:70000"}) == [
+        f"environment: {HOSTS}[1]: 'b:70000': a port is a number from 1 to 65535"
+    ]
+
+
+def test_a_host_beside_hosts_is_told_to_mean_nothing(write):
+    path = write("Application: {rabbitmq: {host: a, hosts: [b]}}")
+    loaded = load(path, {})
+    assert hosts(loaded) == ["b:5672"]
+    assert loaded.warnings == [
+        "Application.rabbitmq.host has no effect: Application.rabbitmq.hosts rules."
+    ]

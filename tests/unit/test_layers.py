@@ -12,6 +12,7 @@ RANKS = [
         "statelessd",
         "statelessd.message",
         "statelessd.config",
+        "statelessd.hosts",
         "statelessd.tls",
         "statelessd.histogram",
     },

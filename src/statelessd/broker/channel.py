@@ -60,6 +60,7 @@ class ExchangeChannel:
         self.opened_at = 0.0  # loop time at which opening began
         self.used_at = 0.0  # loop time, to the second
         self.in_flight = 0
+        self.nacked = False  # something, ever
         self.waiting: dict[Publish, None] = {}
         self._session = session
 
@@ -82,6 +83,13 @@ class ExchangeChannel:
         else:
             publish.wait_in(self.waiting)
             self.pump()
+
+    def retire(self) -> list[Publish]:
+        """Settle what is in flight, and end; what still waits is somebody else's now."""
+        self.single_use = True
+        waiting, self.waiting = list(self.waiting), {}
+        self._release_if_idle()
+        return waiting
 
     def pump(self) -> None:
         """Hand over what may be handed over."""
@@ -137,6 +145,7 @@ class ExchangeChannel:
                 session.statistics.publishes += 1
                 publish.finish(CONFIRMED)
             elif settlement is NACKED:
+                self.nacked = True
                 publish.finish(
                     Outcome.NACKED,
                     "The broker did not take the message: a queue is full and rejects, or failed. "

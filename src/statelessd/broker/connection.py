@@ -9,12 +9,33 @@ from typing import Protocol as Interface
 from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
 from ..amqp.protocol import ConnectionState, Login, Protocol
+from ..config import RabbitMQ
+from ..message import Credentials
 from .publish import Publish
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
+LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 LARGE_WRITE = 256 * 1024  # bytes; from here on a copy costs more than a list of buffers
+
+
+def login_of(
+    virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
+) -> Login:
+    """``told``: what the broker's lists of connections are to show of us."""
+    password = credentials.password
+    # A long token needs the room that telling the broker about us would take.
+    properties = dict(told) if len(password) < LONG_SECRET else {}
+    return Login(
+        credentials.username,
+        password,
+        virtual_host,
+        properties,
+        frame_max=settings.frame_max,
+        channel_max=settings.channels_per_connection,
+        heartbeat=settings.heartbeat,
+    )
 
 
 class Owner(Interface):
@@ -43,17 +64,25 @@ class Channel(Interface):
 class BrokerConnection(asyncio.Protocol):
     """Made for one login; lives until its socket is gone.
 
+    ``login_timeout``: seconds for the login, of which at most ``patience`` may
+    pass before the broker's first word.
     ``channels`` maps channel numbers to whom their events go.
     """
 
     def __init__(
-        self, login: Login, owner: Owner, loop: asyncio.AbstractEventLoop, login_timeout: float
+        self,
+        login: Login,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        login_timeout: float,
+        patience: float,
     ) -> None:
         self.amqp = Protocol(login)
         self.channels: dict[int, Channel] = {}
         self.writable = False
         self._owner = owner
         self._loop = loop
+        self._patience = patience
         self._login_timeout = login_timeout
         self._login_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -80,9 +109,7 @@ class BrokerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # TCP gives a full Transport
         self.writable = True
-        self._login_timer = self._loop.call_later(
-            self._login_timeout, self.abort, "the broker did not complete the login in time"
-        )
+        self._login_timer = self._loop.call_later(self._patience, self._listen)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -221,6 +248,14 @@ class BrokerConnection(asyncio.Protocol):
                 self._flush()  # our Close-Ok
                 if self._transport is not None:
                     self._transport.close()
+
+    def _listen(self) -> None:
+        rest = self._login_timeout - self._patience
+        late = "the broker did not complete the login in time"
+        if self.received and rest > 0:
+            self._login_timer = self._loop.call_later(rest, self.abort, late)
+        else:
+            self.abort(late)
 
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:

@@ -10,9 +10,12 @@ import time
 from typing import Any
 
 from ..config import RabbitMQ
+from ..hosts import hosts_of
 from ..message import Credentials
 from ..tls.client import Trust
 from .blockade import Blockade
+from .dialer import Dialer
+from .nodes import Nodes
 from .reachability import Reachability
 from .session import Session, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
@@ -36,6 +39,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
+        self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
         self._client_properties = client_properties
         self._blockade = blockade
@@ -65,11 +69,11 @@ class Pool:
             virtual_host,
             credentials,
             self._settings,
+            dialer=Dialer(self.nodes, self._trust, self._loop),
             client_properties=self._client_properties,
             statistics=self._statistics_of,
             blockade=self._blockade,
             reachability=self._reachability,
-            trust=self._trust,
             counters=self.counters,
             loop=self._loop,
         )

@@ -19,10 +19,11 @@ from typing import Any
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
 from ..config import RabbitMQ
-from ..tls.client import Trust
+from .dial import NotConnectedError
+from .dialer import Dialer
 from .reachability import Reachability
 from .refusals import login_refusal
-from .unreachable import in_full, why
+from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,12 @@ class Probe:
         reachability: Reachability,
         *,
         client_properties: dict[str, Any],
-        trust: Trust | None,
+        dialer: Dialer,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         account = settings.probe
         self._settings = settings
-        self._trust = trust
+        self._dialer = dialer
         self._has_account = bool(account.username)
         self._login = Login(
             account.username, account.password, account.virtual_host, client_properties
@@ -78,33 +79,50 @@ class Probe:
         return reachability.age >= patience
 
     async def _ask(self) -> None:
-        settings, reachability = self._settings, self._reachability
-        amqp = Protocol(self._login)
-        reason, logged = "the broker's host does not answer", ""
+        """One node after the other, until one answers."""
+        reachability, dialer = self._reachability, self._dialer
         try:
-            async with asyncio.timeout(settings.connect_timeout):
-                reader, writer = await self._open_socket()
-            reason = "the broker did not complete the login in time"
-            try:
-                async with asyncio.timeout(settings.login_timeout):
-                    reason = await self._converse(amqp, reader, writer)
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-        except TimeoutError:
-            pass  # the reason stands
-        except (OSError, UnicodeError) as error:
-            reason, logged = why(error), in_full(error)
+            while True:
+                amqp = Protocol(self._login)
+                try:
+                    reason = logged = await self._visit(amqp)
+                except NotConnectedError as error:
+                    reason, logged = str(error), error.logged
+                if amqp.greeted:
+                    dialer.opened()
+                dialer.left()
+                if not dialer.has_another:
+                    break
         except Exception:
             logger.exception("the probe of the broker failed")
             return
+        finally:
+            dialer.left()
         if not reason:
             reachability.answered(probe=True)
         elif amqp.greeted:
             reachability.refused(reason)
         else:
             reachability.failed(reason, logged)
+
+    async def _visit(self, amqp: Protocol) -> str:
+        """What is wrong with the next node; nothing: "". Raises NotConnectedError."""
+        settings, loop = self._settings, self._loop
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport = await self._dialer.connect(lambda: protocol, settings.connect_timeout)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        try:
+            async with asyncio.timeout(self._dialer.patience(settings.login_timeout)):
+                return await self._converse(amqp, reader, writer)
+        except TimeoutError:
+            return "the broker did not complete the login in time"
+        except OSError as error:
+            return why(error)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _converse(
         self, amqp: Protocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -129,13 +147,3 @@ class Probe:
                     case events.Failed(error):
                         return f"the broker broke the protocol: {error}"
         return ""
-
-    async def _open_socket(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """To where the sessions publish. Raises OSError, UnicodeError."""
-        settings, trust = self._settings, self._trust
-        return await asyncio.open_connection(
-            settings.host,
-            settings.port,
-            ssl=None if trust is None else trust.context,
-            server_hostname=None if trust is None else trust.name_of(settings.host),
-        )

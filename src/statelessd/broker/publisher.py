@@ -13,12 +13,13 @@ from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from .blockade import Blockade
+from .dialer import Dialer
 from .pool import Pool
 from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .session import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts
+from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, NodeMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Publisher:
             rabbitmq,
             self._reachability,
             client_properties=_client_properties(f"statelessd {backend} probe"),
-            trust=trust,
+            dialer=Dialer(self._pool.nodes, trust, loop),
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit
@@ -167,6 +168,7 @@ class Publisher:
         closed = sum(each.channels_closed for each in per_login)
         refused = sum(each.channels_refused for each in per_login)
         lost = sum(each.channels_lost for each in per_login)
+        to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
         return BrokerMetrics(
             outcomes={
                 Outcome.CONFIRMED.value: tally.confirmed,
@@ -185,6 +187,7 @@ class Publisher:
             bytes=tally.size,
             refusals=dict(self.refusals),
             connections=sum(s.state is SessionState.OPEN for s in sessions),
+            nodes=[NodeMetrics(str(n.host), to_node[n], n.up) for n in pool.nodes],
             connections_opened=sum(each.connections_opened for each in per_login),
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,

@@ -16,6 +16,7 @@ ACCESS_REFUSED = 403
 NOT_FOUND = 404
 PRECONDITION_FAILED = 406
 CONTENT_TOO_LARGE = 311
+CONNECTION_FORCED = 320
 NOT_ALLOWED = 530
 
 
@@ -65,6 +66,13 @@ def login_refusal(
     # node that shuts down (320), and whatever else it may be: another try may succeed.
     return Refusal(
         Outcome.BROKER_UNAVAILABLE, f"The broker refused a connection: {code} {said}", False
+    )
+
+
+def is_node_shutdown(code: int, text: str) -> bool:
+    """The node goes away; an operator who closes one connection uses the same code."""
+    return code == CONNECTION_FORCED and _explanation(text).startswith(
+        "broker forced connection closure"
     )
 
 

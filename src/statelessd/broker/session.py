@@ -2,7 +2,7 @@
 
 A session connects when a message waits for it, again and again with growing
 pauses, until the messages' deadlines have passed or the broker refuses the
-login. Its trouble is its own: nothing here is shared with another session.
+login. Its trouble is its own: what sessions share is which nodes can be reached.
 """
 
 import asyncio
@@ -12,23 +12,22 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from ..amqp.protocol import Login
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
-from ..tls.client import Trust
 from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
-from .connection import BrokerConnection
+from .connection import BrokerConnection, login_of
+from .dial import NotConnectedError
+from .dialer import Dialer
 from .publish import Publish
 from .reachability import Reachability
 from .statistics import ConnectionCounters, SessionStatistics
-from .unreachable import in_full, why
 
 logger = logging.getLogger(__name__)
 
-LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
+NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
 class SessionState(enum.Enum):
@@ -53,11 +52,11 @@ class Session:
         credentials: Credentials,
         settings: RabbitMQ,
         *,
+        dialer: Dialer,
         client_properties: dict[str, Any],
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
         reachability: Reachability,
-        trust: Trust | None,
         counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -73,11 +72,11 @@ class Session:
         self.starved = False  # a channel waits for room
         self.credentials = credentials
         self._settings = settings
+        self.dialer = dialer
         self._client_properties = client_properties
         self._statistics_of = statistics
         self._blockade = blockade
         self._reachability = reachability
-        self._trust = trust
         self._counters = counters
         self._closing_because = ""
         self._loop = loop
@@ -168,46 +167,31 @@ class Session:
         self._attempt = self._loop.create_task(self._open_socket())
 
     async def _open_socket(self) -> None:
-        settings, trust = self._settings, self._trust
-        password = self.credentials.password
-        # A long token needs the room that telling the broker about us would take.
-        told = self._client_properties if len(password) < LONG_SECRET else {}
-        login = Login(
-            self.credentials.username,
-            password,
-            self.virtual_host,
-            {**told},
-            frame_max=settings.frame_max,
-            channel_max=settings.channels_per_connection,
-            heartbeat=settings.heartbeat,
-        )
-        self.connection = connection = BrokerConnection(
-            login, self, self._loop, settings.login_timeout
-        )
         try:
-            async with asyncio.timeout(settings.connect_timeout):
-                await self._loop.create_connection(
-                    lambda: connection,
-                    settings.host,
-                    settings.port,
-                    ssl=None if trust is None else trust.context,
-                    server_hostname=None if trust is None else trust.name_of(settings.host),
-                )
-        except TimeoutError:
-            reason = "the broker's host does not answer" + (", or not in TLS" if trust else "")
-            if connection.has_socket:
-                connection.abort(reason)  # connection_lost follows
-            else:
-                self._not_connected(reason)
-        except (OSError, UnicodeError) as error:
-            self._not_connected(why(error), in_full(error))
+            await self.dialer.connect(self._new_connection, self._settings.connect_timeout)
+        except NotConnectedError as error:
+            self._not_connected(str(error), error.logged)
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")
 
+    def _new_connection(self) -> BrokerConnection:
+        settings = self._settings
+        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
+        patience = self.dialer.patience(settings.login_timeout)
+        self.connection = BrokerConnection(
+            login, self, self._loop, settings.login_timeout, patience
+        )
+        return self.connection
+
     def _not_connected(self, reason: str, logged: str = "", *, answered: bool = False) -> None:
         self.connection = None
+        self.dialer.left()
         self._counters.attempts_failed += 1
+        self.failure = reason
+        if self.dialer.has_another and self.state is SessionState.CONNECTING:
+            self._connect()  # to another node, at once
+            return
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
         if is_ours and not self._failures:
@@ -239,6 +223,7 @@ class Session:
     def connection_opened(self) -> None:
         self.state = SessionState.OPEN
         self.failure = ""
+        self.dialer.opened()
         self._useful = self.progressed = False
         self._progress_at = self.used_at = self.verified_at = self._loop.time()
         self.statistics = self._statistics_of(self.virtual_host, self.username)
@@ -252,12 +237,14 @@ class Session:
         refusal = refusals.login_refusal(
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
+        self.dialer.said(code, text)
         if refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
             self._said = refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
+        self.dialer.said(code, text)
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -304,6 +291,7 @@ class Session:
             greeted = self.connection.amqp.greeted
             self._counters.received += self.connection.received
             self._counters.sent += self.connection.sent
+            self.dialer.left(silent=not self.connection.received)
         if greeted and not was_open:
             self._reachability.answered()
         if was_open:
@@ -431,14 +419,32 @@ class Session:
         if self.progressed or not self.load or self._blockade.active:
             self.progressed, self._progress_at = False, now
         elif now - self._progress_at > settings.stalled_timeout:
-            connection.abort(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
+            self._stalled(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
         if any(
             c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
             for c in self._all_channels()
         ):
-            connection.abort("the broker did not open a channel in time")
+            self._stalled("the broker did not open a channel in time")
+        for channel in list(self._channels.values()):
+            if channel.nacked and now - channel.opened_at > NACKS:
+                self._renew(channel)
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
+
+    def _renew(self, channel: ExchangeChannel) -> None:
+        """Let a fresh channel take over, and the old one settle what it has.
+
+        A channel of RabbitMQ 3.10 that began while a quorum queue had no leader
+        goes on asking the one that is gone, and nacks, until it is back.
+        """
+        self.drop(channel)
+        self._single_use[channel] = None
+        self.submit_again(channel.retire())
+
+    def _stalled(self, reason: str) -> None:
+        self.dialer.stalled(reason)
+        if self.connection is not None:
+            self.connection.abort(reason)
 
     # The end
 
@@ -470,6 +476,7 @@ class Session:
             self._attempt.cancel()
         if self.connection is not None:
             self.connection.abort("the session was closed")
+        self.dialer.left()
         if not self._closed.done():
             self._closed.set_result(None)
 

@@ -113,6 +113,14 @@ class BrokerState(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class NodeMetrics(msgspec.Struct, frozen=True):
+    """Of one node that the settings name."""
+
+    name: str
+    connections: int  # open now
+    up: bool  # as far as the last attempt to connect can tell
+
+
 class BrokerMetrics(msgspec.Struct, frozen=True):
     """What the broker's side counts, for ``/metrics``."""
 
@@ -125,6 +133,7 @@ class BrokerMetrics(msgspec.Struct, frozen=True):
     bytes: int  # of both
     refusals: dict[str, int]  # by limit
     connections: int  # open now
+    nodes: list[NodeMetrics]
     connections_opened: int
     connections_closed: dict[str, int]  # by reason
     attempts_failed: int

@@ -21,7 +21,10 @@ OURS = (
 )  # fmt: skip
 
 
-def why(error: OSError | UnicodeError) -> str:
+SILENT = "the broker's host does not answer"
+
+
+def why(error: BaseException | None) -> str:
     """The reason, to stand behind a colon."""
     if isinstance(error, UnicodeError):  # such as a..b
         return "the broker's host name is not valid"
@@ -33,10 +36,12 @@ def why(error: OSError | UnicodeError) -> str:
         return "the broker's host name cannot be resolved"
     if isinstance(error, ConnectionError) and not error.errno:  # the event loops', not the system's
         return "the broker hung up during the TLS handshake"
-    return os.strerror(error.errno) if error.errno else "the broker cannot be reached"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return SILENT if isinstance(error, TimeoutError) else "the broker cannot be reached"
 
 
-def in_full(error: OSError | UnicodeError) -> str:
+def in_full(error: BaseException) -> str:
     """The same for the log, with OpenSSL's own words: which name, for one."""
     return f"{why(error)} ({error})" if isinstance(error, ssl.SSLError) else why(error)
 

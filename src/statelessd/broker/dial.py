@@ -1,0 +1,132 @@
+"""From the order of the nodes to a connected socket."""
+
+import asyncio
+import socket
+
+from .nodes import Address, Node, Nodes
+from .unreachable import SILENT, why
+
+# RFC 8305, section 5: how long an address may be silent until the next one is tried beside it.
+STAGGER = 0.3  # seconds
+
+Attempts = dict[asyncio.Task[socket.socket], Address]
+
+
+class NotConnectedError(Exception):
+    """Nothing that was left could be reached; says why, in words that name no address.
+
+    ``logged``: the same with what only the log may tell.
+    """
+
+    def __init__(self, reason: str, logged: str = "") -> None:
+        super().__init__(reason)
+        self.logged = logged or reason
+
+
+class Round:
+    """Each address of each node once; ``connect`` again goes on where it stopped."""
+
+    def __init__(self, nodes: Nodes, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._nodes = nodes.in_order(loop.time())
+        self._addresses: list[Address] = []
+
+    @property
+    def is_over(self) -> bool:
+        """There is nothing left to try."""
+        return not self._nodes and not self._addresses
+
+    async def connect(self, timeout: float) -> tuple[Address, socket.socket]:  # noqa: ASYNC109 - shared out among the nodes
+        """The first address that answers, within ``timeout`` seconds; the caller ends its use.
+
+        Raises NotConnectedError.
+        """
+        attempts: Attempts = {}
+        until = self._loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(until):
+                winner = await self._race(attempts, until)
+        except TimeoutError:
+            for address in attempts.values():
+                address.is_down(self._loop.time(), SILENT)
+            raise NotConnectedError(SILENT) from None
+        finally:
+            await self._abandon(attempts)
+        return winner
+
+    async def _race(self, attempts: Attempts, until: float) -> tuple[Address, socket.socket]:
+        reason = "no node is left"
+        while True:
+            address, unresolved = await self._next(until)
+            reason = unresolved or reason
+            if address is not None:
+                address.begin(self._loop.time())
+                attempts[self._loop.create_task(self._attempt(address))] = address
+            elif not attempts:
+                raise NotConnectedError(reason)
+            patience = None if self.is_over else STAGGER
+            done, _ = await asyncio.wait(
+                attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if task.exception() is None:
+                    return self._won(attempts, task)
+                failed = attempts.pop(task)
+                failed.end()
+                reason = why(task.exception())
+                failed.is_down(self._loop.time(), reason)
+
+    def _won(
+        self, attempts: Attempts, winner: asyncio.Task[socket.socket]
+    ) -> tuple[Address, socket.socket]:
+        """Those that began before the winner have had their time; the others may be tried yet."""
+        in_time = True
+        for task, address in attempts.items():  # in the order in which they began
+            if task is winner:
+                in_time = False
+            elif in_time:
+                address.is_down(self._loop.time(), SILENT)
+            else:
+                self._addresses.insert(0, address)
+        return attempts.pop(winner), winner.result()
+
+    async def _next(self, until: float) -> tuple[Address | None, str]:
+        """What to try next, if anything; and why a name did not lead to an address."""
+        reason = ""
+        while not self._addresses and self._nodes:
+            share = (until - self._loop.time()) / len(self._nodes)
+            node = self._nodes.pop(0)
+            try:
+                async with asyncio.timeout(share):
+                    resolved = await self._resolve(node)
+            except (OSError, UnicodeError) as error:
+                reason = why(error)
+                node.is_down(self._loop.time(), reason)
+            else:
+                self._addresses = node.addresses(resolved, self._loop.time())
+        return (self._addresses.pop(0) if self._addresses else None), reason
+
+    async def _resolve(self, node: Node) -> list[tuple[int, tuple[object, ...]]]:
+        found = await self._loop.getaddrinfo(
+            node.host.name, node.host.port, type=socket.SOCK_STREAM
+        )
+        return [(family, address) for family, _, _, _, address in found]
+
+    async def _attempt(self, address: Address) -> socket.socket:
+        attempt = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            attempt.setblocking(False)
+            attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.sock_connect(attempt, address.address)
+        except BaseException:
+            attempt.close()
+            raise
+        return attempt
+
+    async def _abandon(self, attempts: Attempts) -> None:
+        for task, address in attempts.items():
+            task.cancel()
+            address.end()
+        for result in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(result, socket.socket):
+                result.close()
