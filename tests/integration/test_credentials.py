@@ -163,7 +163,7 @@ def test_no_password_is_shown_anywhere(start_gateway, broker, user, queue):
         seen.append(Path(f"/proc/{pid}/comm").read_text())
     assert gateway.stop() == 0
     log = gateway.text
-    assert f"login of '{user}' to virtual host 'test' refused" in log
+    assert f"'{user}', virtual host 'test': login refused" in log
     for text in [*seen, log]:
         for secret in SECRETS:
             assert secret not in text

@@ -30,6 +30,8 @@ class FakeBroker:
             brokerside.channel_close_ok(channel)
         )
         self.on_login = None
+        self.on_open = lambda peer: peer.send(brokerside.open_ok())
+        self.on_select = lambda peer, channel: peer.send(brokerside.select_ok(channel))
         self.cut_at = ""  # the name of what must arrive next time for the connection to be cut
         self._server = None
 
@@ -125,7 +127,7 @@ class Peer:
                 else:
                     broker.on_login(self)
             case commands.Connection.Open():
-                self.send(brokerside.open_ok())
+                broker.on_open(self)
             case commands.Connection.Close():
                 self.send(brokerside.close_ok())
             case commands.Channel.Open():
@@ -135,7 +137,7 @@ class Peer:
             case commands.Channel.Close():
                 broker.on_close_channel(self, channel)
             case commands.Confirm.Select():
-                self.send(brokerside.select_ok(channel))
+                broker.on_select(self, channel)
             case commands.Basic.Publish():
                 self._content[channel] = [value, 0, b""]
             case header.ContentHeader():

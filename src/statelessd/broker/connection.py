@@ -17,6 +17,8 @@ from .unreachable import why
 logger = logging.getLogger(__name__)
 
 LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
+CLOSED = ConnectionState.CLOSED
+OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
 LARGE_WRITE = 256 * 1024  # bytes; from here on a copy costs more than a list of buffers
 
 
@@ -115,7 +117,10 @@ class BrokerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = True
         self.received += len(data)
-        for event in self.amqp.receive_data(data):
+        received = self.amqp.receive_data(data)
+        if self.amqp.state is CLOSED:
+            received = self._without_offers(received)
+        for event in received:
             try:
                 # In the order of how often they come: a Settled for each ack.
                 if type(event) is events.Settled:
@@ -127,6 +132,12 @@ class BrokerConnection(asyncio.Protocol):
                 logger.exception("handling an event of the broker failed")
                 self.abort("a fault of this program")
         self.flush_soon()
+
+    def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
+        """The same read tells of the connection's end: what it offers before is gone by now."""
+        self.writable = False
+        self._owner.connection_ending()
+        return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
         self._reason = self._reason or "the broker closed the socket"

@@ -45,6 +45,61 @@ async def test_a_lost_connection_leaves_the_handed_over_unknown_and_sends_the_re
     assert broker.published == [b"first", b"second"]
 
 
+def _goodbye(broker):
+    """The same read tells of the login's end and the connection's."""
+    regular = broker.on_open
+
+    def on_open(peer):
+        broker.on_open = regular
+        peer.send(brokerside.open_ok() + brokerside.close())
+
+    broker.on_open = on_open
+
+
+def _channel_and_goodbye(broker):
+    regular = broker.on_select
+
+    def on_select(peer, channel):
+        broker.on_select = regular
+        peer.send(brokerside.select_ok(channel) + brokerside.close())
+
+    broker.on_select = on_select
+
+
+def _refusal_and_goodbye(broker):
+    regular = broker.on_publish
+
+    def on_publish(peer, channel, tag, body):
+        broker.on_publish = regular
+        broker.published.clear()  # for it is refused
+        peer.send(brokerside.channel_close(channel, 541, "INTERNAL_ERROR") + brokerside.close())
+
+    broker.on_publish = on_publish
+
+
+@pytest.mark.parametrize("once", [_goodbye, _channel_and_goodbye])
+@scenario
+async def test_what_is_offered_together_with_the_end_is_not_used(broker, client, caplog, once):
+    once(broker)
+    publish = client()
+    pending = [publish.start(b"%d" % n) for n in range(3)]
+    assert {(await each)[0] for each in pending} == {O.CONFIRMED}
+    assert broker.published == [b"0", b"1", b"2"]
+    assert len(broker.peers) == 2
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
+
+
+@scenario
+async def test_a_channel_that_closes_with_its_connection(broker, client, caplog):
+    _refusal_and_goodbye(broker)
+    publish = client()
+    pending = [publish.start(b"%d" % n) for n in range(3)]
+    outcomes = [(await each)[0] for each in pending]
+    assert outcomes[1:] == [O.CONFIRMED] * 2
+    assert broker.published == [b"1", b"2"]
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
+
+
 @scenario
 async def test_a_host_name_that_cannot_be(broker, client):
     outcome, detail = await client(host="a..b").start(timeout=0.3)
