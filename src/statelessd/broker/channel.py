@@ -122,7 +122,7 @@ class ExchangeChannel:
         publish.state = HANDED_OVER
         publish.handed_over = True
         publish.handed_over_at = now = perf_counter_ns()
-        publish.tally.waits.observe(now - publish.taken_at)
+        publish.tally.waits.observe(now - publish.waits_since if publish.waits_since else 0)
         self.in_flight += 1
 
     # What the broker says

@@ -65,7 +65,7 @@ class Publish:
 
     __slots__ = (
         "callback", "deadline", "handed_over", "handed_over_at", "message", "queue", "session",
-        "size", "state", "taken_at", "tally", "virtual_host",
+        "size", "state", "tally", "virtual_host", "waits_since",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +83,7 @@ class Publish:
         self.tally = tally
         self.state = WAITING
         self.handed_over = False  # true once a byte of it may have left, and so to the end
-        self.taken_at = perf_counter_ns()
+        self.waits_since = 0  # nanoseconds; 0: it did not have to wait
         self.handed_over_at = 0  # likewise
         self.size = len(message.header) + len(message.body)
         self.queue: dict[Publish, None] | None = None
@@ -93,6 +93,7 @@ class Publish:
         """Queue up behind the others; not handed over (any more)."""
         self.state = WAITING
         self.handed_over = False
+        self.waits_since = self.waits_since or perf_counter_ns()
         self.queue = queue
         queue[self] = None
 
