@@ -65,13 +65,20 @@ def _check(loaded: Loaded, running: Running | None, *, daemon: bool) -> int:
     config = loaded.config
     if running is not None:
         _check_beside(running, config, daemon=daemon)
-    for warning in [
-        *loaded.warnings,
-        *logs.check(config.logging, debug=config.application.debug),
-    ]:
+    for warning in [*loaded.warnings, *_check_logging(config, foreground=not daemon)]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
+
+
+def _check_logging(config: Config, *, foreground: bool) -> list[str]:
+    """Warnings. Raises logs.LoggingError."""
+    return logs.check(
+        config.logging,
+        debug=config.application.debug,
+        foreground=foreground,
+        form=config.application.log,
+    )
 
 
 def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
@@ -86,10 +93,14 @@ def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
     if daemon:
         check_user(config.daemon.user)
     close(bind(config.http_server, {listener: [] for listener in running.listeners}))
+    try:
+        _backend(config, Board.make())
+    except (ImportError, SyntaxError) as error:
+        raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
 
 
 def _reload(loaded: Loaded) -> int:
-    logs.check(loaded.config.logging, debug=loaded.config.application.debug)
+    _check_logging(loaded.config, foreground=False)
     path = loaded.config.daemon.pidfile
     if path is None:
         raise DaemonError("there is no Daemon.pidfile; send SIGHUP to the parent process")

@@ -22,6 +22,7 @@ from .listeners import UnixListener
 RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
 VARIABLE = "_STATELESSD_HANDOVER"  # not a setting's prefix: no setting can be called so
 RUNNING_VARIABLE = "_STATELESSD_RUNNING"  # for the check before a reload
+CHECK = 10.0  # seconds for that check, in which nobody feeds the unit's watchdog of 30 s
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -117,7 +118,7 @@ class Program:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=30,
+                timeout=CHECK,
             )
         except (OSError, subprocess.SubprocessError) as error:
             return str(error)

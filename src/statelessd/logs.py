@@ -96,11 +96,15 @@ def configure(
         logger.warning("%s", warning)
 
 
-def check(section: dict[str, Any] | None, *, debug: bool) -> list[str]:
+def check(
+    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
+) -> list[str]:
     """What ``configure`` would say, without opening a file. Raises LoggingError."""
     warnings: list[str] = []
-    if section is not None:
-        settings = _prepared(copy.deepcopy(section), warnings, debug=debug)
+    if section is None:
+        _ready_made(form, foreground)
+    else:
+        settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
         for name, handler in settings["handlers"].items():
             if "filename" in handler:
                 handler["delay"] = True  # opened with the first record, which will not come

@@ -105,6 +105,7 @@ class Supervisor:
         self._others = [_Child(each, pid) for each, pid in former.items() if each not in bound]
         self._notifier = Notifier()
         self._told_ready = False
+        self._to_reload = False
         self._stop_deadline = 0.0
         self._status = 0
 
@@ -142,6 +143,8 @@ class Supervisor:
             child.look()
             if child.serves and child.former and not child.retire_by:
                 self._retire(child)
+        if self._to_reload and self._program is not None and not self._is_replacing:
+            self._reload(self._program)
         rolling = next((c for c in self._children if c.former), None)
         for child in self._children:
             waits = child.former and child is not rolling
@@ -267,27 +270,35 @@ class Supervisor:
 
     def _handle(self, number: int) -> None:
         if number == signal.SIGHUP and self._program is not None:
-            if not self._stop_deadline:
-                self._reload(self._program)
+            self._to_reload = True
+            if self._is_replacing and not self._stop_deadline:
+                logger.info("SIGHUP: reloading once the last reload lets it")
         elif number != signal.SIGCHLD:
             logger.info("stopping on %s", _signal_name(number))
             self._stop()
 
+    @property
+    def _is_replacing(self) -> bool:
+        """Some listener has two backends, or is gone and has one.
+
+        The program that comes next is told of one for each listener, and could not
+        end, nor even reap, those it does not know of. A former backend whose
+        successor died, or was not started yet, is that one.
+        """
+        return bool(self._others) or any(c.pid and c.former for c in self._children)
+
     def _reload(self, program: Program) -> None:
-        # The program that comes next could not end, nor even reap, those it does not know of.
-        if any(child.former for child in [*self._children, *self._others]):
-            logger.warning("SIGHUP: the last reload is not done yet; nothing changes")
-            return
+        self._to_reload = False
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
         if complaints := program.complaints(self._bound):
             logger.error("the new configuration cannot be used; nothing changes:\n%s", complaints)
-            self._notifier.ready()
-            return
-        try:
-            program.become(self._bound, {c.listener: c.pid for c in self._children})
-        except OSError as error:
-            logger.error("the program cannot be started anew; nothing changes: %s", error)  # noqa: TRY400 - all is said
+        else:
+            try:
+                program.become(self._bound, {c.listener: c.pid or c.former for c in self._children})
+            except OSError as error:
+                logger.error("the program cannot be started anew; nothing changes: %s", error)  # noqa: TRY400 - all is said
+        if self._told_ready:
             self._notifier.ready()
 
     def _stop(self) -> None:

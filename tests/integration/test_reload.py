@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 from clients import Clients, kept_alive, one_request_each, unix_socket
 from gateway import free_ports
@@ -95,10 +96,16 @@ def test_the_new_settings_hold(start_gateway, queue):
     assert queue.get()[0].app_id == "new"
 
 
-def test_an_upgraded_package_is_taken_up(start_gateway, tmp_path, monkeypatch):
-    installed = tmp_path / "installed" / "statelessd"
-    shutil.copytree(Path(statelessd.__file__).parent, installed)
-    monkeypatch.setenv("PYTHONPATH", str(installed.parent))
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A copy of the package, which gateways run and the test may upgrade."""
+    copy = tmp_path / "installed" / "statelessd"
+    shutil.copytree(Path(statelessd.__file__).parent, copy)
+    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
+    return copy
+
+
+def test_an_upgraded_package_is_taken_up(start_gateway, installed):
     gateway = start_gateway()
     parent = gateway.process.pid
     version = installed / "__init__.py"
@@ -107,6 +114,39 @@ def test_an_upgraded_package_is_taken_up(start_gateway, tmp_path, monkeypatch):
     assert 'version="99.0"' in requests.get(f"{gateway.url}/metrics", timeout=5).text
     assert "statelessd 99.0 on" in gateway.text
     assert gateway.process.pid == parent
+
+
+def test_half_an_upgrade_changes_nothing(start_gateway, installed):
+    """What only the backends import would be missed after the exec, when there is no way back."""
+    gateway = start_gateway()
+    before = gateway.backends()
+    (installed / "backend.py").write_text("import a_package_that_is_not_there\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "nothing changes" in gateway.text)
+    assert "cannot start: No module named 'a_package_that_is_not_there'" in gateway.text
+    assert gateway.backends() == before
+    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+
+
+def test_a_reload_whose_backends_do_not_start_can_be_mended_by_another(start_gateway, installed):
+    """The former ones serve until then, however often it is tried."""
+    gateway = start_gateway(ports=2)
+    before = gateway.backends()
+    backend = installed / "backend.py"
+    good = backend.read_text()
+    backend.write_text(
+        good.replace("    with asyncio.Runner", "    return 7\n    with asyncio.Runner")
+    )
+    for attempts in (1, 2):
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda n=attempts: gateway.text.count("SIGHUP: reloading\n") == n)
+        wait_until(lambda n=attempts: gateway.text.count("it is started again") >= 2 * n)
+    for port in gateway.ports:
+        assert requests.get(f"{gateway.url_of(port)}/healthz", timeout=5).ok
+    assert set(before) <= set(gateway.backends())
+    backend.write_text(good)
+    reload(gateway)
+    assert not set(before) & set(gateway.backends())
 
 
 def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(start_gateway):
@@ -170,7 +210,8 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway.ports = [stays]
 
 
-def test_a_reload_waits_for_the_backend_of_a_listener_that_went(start_gateway):
+def test_a_reload_during_another_one_is_not_lost(start_gateway):
+    """It waits for the backend of a listener that went: nobody but this parent could end it."""
     gateway = start_gateway(ports=2)
     stays, gone = gateway.ports
     with socket.create_connection(("127.0.0.1", gone), timeout=20) as client:
@@ -179,12 +220,16 @@ def test_a_reload_waits_for_the_backend_of_a_listener_that_went(start_gateway):
         gateway.change(HTTPServer={"ports": [stays]})
         gateway.process.send_signal(signal.SIGHUP)
         wait_until(lambda: f"former backend on port {stays} ended" in gateway.text, 20)
+        gateway.change(HTTPServer={"max_body_bytes": 1})
         gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "the last reload is not done yet" in gateway.text)
+        wait_until(lambda: "reloading once the last reload lets it" in gateway.text)
+        assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
         client.sendall(b" rest")
         assert b" 204 " in client.recv(1000)
     wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text, 20)
+    wait_until(lambda: gateway.text.count(f"former backend on port {stays} ended") == 2, 20)
     gateway.ports = [stays]
+    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 413
 
 
 def _refuses(port):

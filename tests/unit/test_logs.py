@@ -198,12 +198,13 @@ def test_a_check_writes_nothing(tmp_path):
         "c": {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")},
     }
     loggers = {"statelessd": {"handlers": ["a", "b", "c"]}}
-    [warning] = logs.check(section(handlers=handlers, loggers=loggers), debug=False)
+    checked = section(handlers=handlers, loggers=loggers)
+    [warning] = logs.check(checked, debug=False, foreground=True)
     assert "'c' is left out" in warning
     assert kept.read_text() == "precious"
     assert not missing.exists()
     with pytest.raises(logs.LoggingError):
-        logs.check({"version": 7}, debug=False)
+        logs.check({"version": 7}, debug=False, foreground=True)
 
 
 class TestReadyMade:
@@ -235,6 +236,9 @@ class TestReadyMade:
         monkeypatch.setattr(logs, "SYSLOG_SOCKET", "/nowhere/log")
         with pytest.raises(logs.LoggingError, match="no syslog"):
             logs.configure(None, debug=False, foreground=True, form="syslog")
+        with pytest.raises(logs.LoggingError, match="no syslog"):
+            logs.check(None, debug=False, foreground=True, form="syslog")
+        assert logs.check(None, debug=False, foreground=True) == []
 
     def test_syslog_gets_the_records(self, tmp_path, monkeypatch):
         path = str(tmp_path / "log")
