@@ -22,11 +22,15 @@ from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
+MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
 
 class Pool:
-    """``statistics`` has an entry for each (virtual host, user) whose login once succeeded."""
+    """``statistics`` has an entry for each (virtual host, user) whose login once succeeded.
+
+    Of too many the first that have no session are added to ``forgotten``.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
+        self.forgotten = SessionStatistics()
         self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
         self._client_properties = client_properties
@@ -160,7 +165,13 @@ class Pool:
         return True
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
-        return self.statistics.setdefault((virtual_host, username), SessionStatistics())
+        key = virtual_host, username
+        if key not in self.statistics and len(self.statistics) >= MOST_LOGINS:
+            in_use = {(s.virtual_host, s.username) for s in self.sessions()}
+            unused = [each for each in self.statistics if each not in in_use]
+            for each in unused[: len(self.statistics) - MOST_LOGINS + 1]:
+                self.forgotten.add(self.statistics.pop(each))
+        return self.statistics.setdefault(key, SessionStatistics())
 
 
 def _has_expired(session: Session) -> bool:

@@ -164,7 +164,7 @@ class Publisher:
         counters = pool.counters
         waiting = sum(publish.state is WAITING for publish in tally.active)
         live = [s.connection for s in sessions if s.connection is not None]
-        per_login = pool.statistics.values()
+        per_login = [*pool.statistics.values(), pool.forgotten]
         closed = sum(each.channels_closed for each in per_login)
         refused = sum(each.channels_refused for each in per_login)
         lost = sum(each.channels_lost for each in per_login)

@@ -31,6 +31,11 @@ class SessionStatistics:
         self.channels_lost = 0  # of those: with their connection
         self.publishes = 0  # messages that the broker confirmed
 
+    def add(self, other: "SessionStatistics") -> None:
+        """What another has counted, too."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class ConnectionCounters:
     """Of all connections to the broker that this backend has had."""

@@ -28,6 +28,22 @@ async def test_credentials_that_do_not_fit_a_login_are_unauthorized(broker, clie
 
 
 @scenario
+async def test_of_too_many_logins_the_figures_are_kept_in_sum_only(broker, client, monkeypatch):
+    monkeypatch.setattr("statelessd.broker.pool.MOST_LOGINS", 2)
+    publish = client(max_connections=2)
+    for name in "abcdef":
+        assert await publish(credentials=Credentials(name, "x")) is O.CONFIRMED
+        # The limit of connections closes the one before the last.
+        await publish.until(lambda: len(publish.publisher._pool.sessions()) <= 2)
+    told = list(publish.publisher.connection_statistics())
+    assert told[-2:] == ["test:e", "test:f"]
+    assert len(told) <= 3  # one may have been closing
+    metrics = publish.publisher.metrics()
+    assert (metrics.connections_opened, metrics.channels_opened) == (6, 6)
+    assert metrics.outcomes["confirmed"] == 6
+
+
+@scenario
 async def test_an_idle_connection_is_closed_in_order(broker, client):
     publish = client(idle_timeout=0.5)
     assert await publish() is O.CONFIRMED
