@@ -26,8 +26,12 @@ HALF = (
 SLOT = 8 + 2 * HALF  # which half holds, and both
 SIZE = SLOTS * SLOT
 
-Counters = dict[str, list[float]]
-"""Whatever only grows, by name: one number, or those of a histogram."""
+Counters = dict[str, list[int]]
+"""Whatever only grows, by name: one number, or those of a histogram.
+
+Integers, for their sum is the same in any order: one that is less by a rounding
+error looks to Prometheus as if all had been counted once more.
+"""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -39,7 +43,10 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct):
-    """What a slot holds: those who live, and the sum of what the others had counted."""
+    """What a slot holds: those who live, and the sum of what the others had counted.
+
+    ``living``: in the order in which they came.
+    """
 
     listener: Listener
     living: list[Snapshot]
@@ -75,9 +82,10 @@ class Board:
             slot, page = self._find(listener)
             if slot < 0:
                 return True  # more listeners than anybody has
-            page.living = [each for each in page.living if each.pid != snapshot.pid]
             _fold(page)
-            page.living.append(snapshot)
+            living = {each.pid: each for each in page.living}
+            living[snapshot.pid] = snapshot  # in its old place: the last is who came last
+            page.living = list(living.values())
             return self._store(slot, page)
 
     def pages(self) -> list[Page]:
@@ -142,7 +150,7 @@ def _fold(page: Page) -> None:
 def add(total: Counters, more: Counters) -> None:
     """Name by name."""
     for name, values in more.items():
-        before = total.get(name, [0.0] * len(values))
+        before = total.get(name, [0] * len(values))
         total[name] = [a + b for a, b in zip(before, values, strict=True)]
 
 

@@ -59,6 +59,22 @@ def test_of_two_who_live_one_counts_as_the_past_of_the_other():
         other.communicate()
 
 
+def test_who_came_last_stays_the_last():
+    """A backend that retires goes on telling, beside its successor."""
+    shared = Board.make()
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        for counted, pid in enumerate([other.pid, os.getpid(), other.pid]):
+            shared.write(8000, snapshot(pid, a=counted))
+        [page] = shared.pages()
+        assert [(each.pid, each.counters["a"]) for each in page.living] == [
+            (other.pid, [2]),
+            (os.getpid(), [1]),
+        ]
+    finally:
+        other.communicate()
+
+
 def test_a_writer_that_is_killed_leaves_the_last_whole_page(monkeypatch):
     shared = Board.make()
     shared.write(8000, snapshot(os.getpid(), a=1))

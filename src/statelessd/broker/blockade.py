@@ -17,8 +17,8 @@ class Blockade:
     def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:
         self.active = False
         self.reason = ""
-        self._begun_at = 0.0
-        self._seconds = 0.0  # of those that are over
+        self._begun_at = 0  # nanoseconds, as the next
+        self._blocked_for = 0  # by those that are over
         self._blocked: set[object] = set()
         self._on_begin = on_begin
         self._on_end = on_end
@@ -28,7 +28,7 @@ class Blockade:
         self._blocked.add(connection)
         if not self.active:
             self.active, self.reason = True, reason
-            self._begun_at = time.monotonic()
+            self._begun_at = time.monotonic_ns()
             logger.warning("the broker blocks publishers: %s", reason)
             self._on_begin()
 
@@ -37,12 +37,12 @@ class Blockade:
         self._blocked.discard(connection)
         if self.active and not self._blocked:
             self.active = False
-            self._seconds += time.monotonic() - self._begun_at
+            self._blocked_for += time.monotonic_ns() - self._begun_at
             logger.warning("the broker takes publishes again")
             self._on_end()
 
     @property
-    def seconds(self) -> float:
+    def nanoseconds(self) -> int:
         """For how long publishers have been blocked, in all."""
-        running = time.monotonic() - self._begun_at if self.active else 0.0
-        return self._seconds + running
+        running = time.monotonic_ns() - self._begun_at if self.active else 0
+        return self._blocked_for + running

@@ -199,7 +199,7 @@ class Publisher:
                 "released": closed - refused - lost,
             },
             blocked=self._blockade.active,
-            blocked_seconds=self._blockade.seconds,
+            blocked_nanoseconds=self._blockade.nanoseconds,
             received=counters.received + sum(each.received for each in live),
             sent=counters.sent + sum(each.sent for each in live),
         )

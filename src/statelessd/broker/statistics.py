@@ -146,6 +146,6 @@ class BrokerMetrics(msgspec.Struct, frozen=True):
     channels_opened: int
     channels_closed: dict[str, int]  # by reason
     blocked: bool
-    blocked_seconds: float
+    blocked_nanoseconds: int
     received: int  # bytes
     sent: int  # likewise

@@ -20,15 +20,20 @@ from .response import TABLE
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 PREFIX = "statelessd_"
+NANO = 10**9
 
 
 class Family(msgspec.Struct, frozen=True):
-    """``samples``: labels to value; of a histogram to its counts below each bound, and its sum."""
+    """``samples``: labels to value; of a histogram to its counts below each bound, and its sum.
+
+    ``per``: what values, and the sums of histograms, are divided by when they are shown.
+    """
 
     name: str  # without the prefix and, of a counter, without _total
     kind: str
     help: str
     samples: list[tuple[dict[str, str], Any]]
+    per: int = 1
 
 
 def families(gateway: Gateway) -> list[Family]:
@@ -131,8 +136,9 @@ def _broker(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
                "Channels to the broker that ended, by the reason.",
                _by("reason", dict.fromkeys(CHANNELS_CLOSED, 0) | broker.channels_closed)),
         _gauge("broker_blocked", "1 while the broker takes no publishes.", int(broker.blocked)),
-        _counter("broker_blocked_seconds", "Seconds for which the broker took no publishes.",
-                 broker.blocked_seconds),
+        Family("broker_blocked_seconds", COUNTER,
+               "Seconds for which the broker took no publishes.",
+               [({}, broker.blocked_nanoseconds)], NANO),
         _counter("broker_returns",
                  "Mandatory messages that the broker returned, for no queue took them.",
                  outcomes.get(Outcome.NO_ROUTE.value, 0)),
@@ -213,7 +219,7 @@ CHANNELS_CLOSED = {
 """Why a channel ended."""
 
 
-def _counter(name: str, text: str, value: float) -> Family:
+def _counter(name: str, text: str, value: int) -> Family:
     return Family(name, COUNTER, text, [({}, value)])
 
 
@@ -222,8 +228,8 @@ def _gauge(name: str, text: str, value: float) -> Family:
 
 
 def _histogram(name: str, text: str, histogram: Histogram) -> Family:
-    value = {"counts": histogram.cumulative(), "sum": histogram.sum / 1e9}
-    return Family(name, HISTOGRAM, text, [({}, value)])
+    value = {"counts": histogram.cumulative(), "sum": histogram.sum}
+    return Family(name, HISTOGRAM, text, [({}, value)], NANO)
 
 
 def _by(label: str, values: Mapping[str, float]) -> list[tuple[dict[str, str], Any]]:
@@ -263,11 +269,11 @@ def _key(name: str, labels: dict[str, str]) -> str:
     return msgspec.json.encode([name, sorted(labels.items())]).decode()
 
 
-def _numbers(kind: str, value: Any) -> list[float]:
+def _numbers(kind: str, value: Any) -> list[int]:
     return [value] if kind == COUNTER else [value["sum"], *value["counts"]]
 
 
-def _value(kind: str, numbers: list[float]) -> Any:
+def _value(kind: str, numbers: list[int]) -> Any:
     if kind == COUNTER:
         return numbers[0]
     return {"sum": numbers[0], "counts": numbers[1:]}

@@ -89,9 +89,9 @@ def _metric(those: list[Labelled]) -> Metric:
             values = [all_labels.get(n, "") for n in names]
             if isinstance(metric, HistogramMetricFamily):
                 buckets = list(zip(BUCKETS, value["counts"], strict=True))
-                metric.add_metric(values, buckets, value["sum"])
+                metric.add_metric(values, buckets, value["sum"] / family.per)
             else:
-                metric.add_metric(values, value)  # type: ignore[attr-defined]  # of both kinds left
+                metric.add_metric(values, value / family.per)  # type: ignore[attr-defined]  # of both kinds left
     return metric
 
 
