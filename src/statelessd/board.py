@@ -65,6 +65,8 @@ class Board:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        if os.fstat(descriptor).st_size < SIZE:  # that of the version before an upgrade
+            os.ftruncate(descriptor, SIZE)
         self._memory = mmap.mmap(descriptor, SIZE)
         self._slots: dict[Listener, int] = {}  # where a page was found; it stays there
         self._lock, self._locker = -1, 0  # see _locked
@@ -72,9 +74,7 @@ class Board:
     @classmethod
     def make(cls) -> Self:
         """A new one, empty. Untouched pages of it cost nothing."""
-        descriptor = os.memfd_create("statelessd")
-        os.ftruncate(descriptor, SIZE)
-        return cls(descriptor)
+        return cls(os.memfd_create("statelessd"))
 
     def write(self, listener: Listener, snapshot: Snapshot) -> bool:
         """Replace this process's last one. False: it is too large, and the last one stays."""
@@ -123,7 +123,11 @@ class Board:
             return None
         start = base + 8 + (half - 1) * HALF
         size = int.from_bytes(self._memory[start : start + 4], "big")
-        return msgspec.msgpack.decode(self._memory[start + 4 : start + 4 + size], type=Page)
+        data = self._memory[start + 4 : start + 4 + size]
+        try:
+            return msgspec.msgpack.decode(data, type=Page)
+        except msgspec.MsgspecError:  # of the version before an upgrade, in another form
+            return None
 
     def _store(self, slot: int, page: Page) -> bool:
         base = slot * SLOT

@@ -94,3 +94,14 @@ def test_what_is_too_large_leaves_the_last_one():
     assert not shared.write(8000, Snapshot(os.getpid(), {}, {"n": "x" * board.HALF}))
     [page] = shared.pages()
     assert page.living[0].counters == {"a": [1]}
+
+
+def test_what_another_version_left_is_as_good_as_nothing():
+    descriptor = os.memfd_create("another")
+    os.ftruncate(descriptor, board.SIZE // 2)
+    os.pwrite(descriptor, b"\x01" + bytes(7) + (4).to_bytes(4, "big") + b"\xc1\xff\xff\xff", 0)
+    shared = Board(descriptor)
+    assert shared.pages() == []
+    shared.write(8000, snapshot(os.getpid(), a=1))
+    [page] = shared.pages()
+    assert page.living[0].counters == {"a": [1]}
