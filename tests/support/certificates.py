@@ -12,10 +12,10 @@ class Authority:
     files of the certificate and its key, as statelessd takes them.
     """
 
-    def __init__(self, directory, names=("localhost", "127.0.0.1", "::1")):
+    def __init__(self, directory, names=("localhost", "127.0.0.1", "::1"), authority=None):
         directory.mkdir(exist_ok=True)
         self._names = names
-        self._authority = trustme.CA()
+        self._authority = authority or trustme.CA()
         self.ca = directory / "ca.pem"
         self.certificate = directory / "certificate.pem"
         self.key = directory / "key.pem"
@@ -25,6 +25,10 @@ class Authority:
     @property
     def settings(self):
         return {"certificate": str(self.certificate), "key": str(self.key)}
+
+    def for_others(self, directory, *names):
+        """Of the same authority, for other names."""
+        return Authority(directory, names, self._authority)
 
     def issue(self, **kwargs):
         """A new certificate and key in place of the old ones; the certificate's PEM text."""

@@ -51,7 +51,7 @@ class Round:
                 address.is_down(self._loop.time(), SILENT)
             raise NotConnectedError(SILENT) from None
         finally:
-            await self._abandon(attempts)
+            _abandon(attempts)
         return winner
 
     async def _race(self, attempts: Attempts, until: float) -> tuple[Address, socket.socket]:
@@ -123,10 +123,15 @@ class Round:
             raise
         return attempt
 
-    async def _abandon(self, attempts: Attempts) -> None:
-        for task, address in attempts.items():
-            task.cancel()
-            address.end()
-        for result in await asyncio.gather(*attempts, return_exceptions=True):
-            if isinstance(result, socket.socket):
-                result.close()
+
+def _abandon(attempts: Attempts) -> None:
+    """Without waiting: whoever were cancelled meanwhile would lose the winner."""
+    for task, address in attempts.items():
+        address.end()
+        task.add_done_callback(_discard)
+        task.cancel()
+
+
+def _discard(attempt: asyncio.Task[socket.socket]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()

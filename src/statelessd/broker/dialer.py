@@ -11,6 +11,7 @@ from .nodes import Address, Node, Nodes
 from .unreachable import SILENT, in_full, why
 
 SHORT_PATIENCE = 1.0  # seconds
+GOODBYE = 1.0  # seconds for the node's own, in TLS, before its socket is dropped
 
 
 class Dialer:
@@ -63,6 +64,7 @@ class Dialer:
             sock=connected,
             ssl=None if trust is None else trust.context,
             server_hostname=None if trust is None else trust.name_of(address.node.host.name),
+            ssl_shutdown_timeout=None if trust is None else GOODBYE,
         )
         return transport
 
@@ -96,5 +98,5 @@ class Dialer:
         if address is None:
             return
         if silent:
-            address.is_down(self._loop.time(), "it accepts connections and says nothing")
+            address.is_down(self._loop.time(), "it accepts connections and does not answer")
         address.end()

@@ -84,13 +84,15 @@ class Probe:
         try:
             while True:
                 amqp = Protocol(self._login)
+                silent = False
                 try:
                     reason = logged = await self._visit(amqp)
+                    silent = not amqp.greeted
                 except NotConnectedError as error:
                     reason, logged = str(error), error.logged
                 if amqp.greeted:
                     dialer.opened()
-                dialer.left()
+                dialer.left(silent=silent)
                 if not dialer.has_another:
                     break
         except Exception:
@@ -115,7 +117,11 @@ class Probe:
         try:
             async with asyncio.timeout(self._dialer.patience(settings.login_timeout)):
                 return await self._converse(amqp, reader, writer)
+        except asyncio.CancelledError:
+            transport.abort()  # TLS says goodbye, and would wait for the broker to say it too
+            raise
         except TimeoutError:
+            transport.abort()
             return "the broker did not complete the login in time"
         except OSError as error:
             return why(error)

@@ -152,7 +152,8 @@ class Session:
             return "The broker did not make room for the message in time."
         if self.failure:
             return f"No connection to the broker: {self.failure}."
-        return "The broker did not complete the login in time."
+        made = self.connection is not None and self.connection.has_socket
+        return f"The broker did not {'complete the login' if made else 'let us connect'} in time."
 
     # Connecting
 
@@ -170,7 +171,10 @@ class Session:
         try:
             await self.dialer.connect(self._new_connection, self._settings.connect_timeout)
         except NotConnectedError as error:
-            self._not_connected(str(error), error.logged)
+            if self.connection is not None and self.connection.has_socket:
+                self.connection.abort(str(error))  # made too late; its end tells the rest
+            else:
+                self._not_connected(str(error), error.logged)
         except Exception:  # else the session would wait for ever
             logger.exception("connecting to the broker failed")
             self._not_connected("the connection could not be attempted")

@@ -3,20 +3,17 @@
 import asyncio
 import contextlib
 import datetime as dt
-import functools
-import inspect
 import itertools
 import logging
 import ssl
 
 import pytest
-import uvloop
 from certificates import Authority
-from fakebroker import FakeBroker
-from scenario import Client, O
+from scenario import O
+from tlsscenario import on_both_loops
 
 from statelessd.broker.unreachable import why
-from statelessd.config import BrokerTls, Publish, RabbitMQ
+from statelessd.config import BrokerTls
 from statelessd.tls.client import Trust
 from statelessd.tls.files import LOOK
 
@@ -153,39 +150,6 @@ class TestChangedFiles:
         assert f"Application.rabbitmq.tls.{file}: " in caplog.text
         assert "TLS to the broker stays as it was" in caplog.text
         assert shake(trusting, context) is None
-
-
-def on_both_loops(test):
-    """A broker that speaks TLS, and a function that makes publishers."""
-
-    @functools.wraps(test)
-    def run(loop, authority, **fixtures):
-        async def main():
-            async with asyncio.timeout(20), FakeBroker(authority.server_context()) as broker:
-                made = []
-
-                def client(**settings):
-                    tls = BrokerTls(enabled=True, ca=str(authority.ca))
-                    where = {"host": "127.0.0.1", "port": broker.port, "tls": tls}
-                    made.append(Client(broker, RabbitMQ(**where | settings), Publish()))
-                    return made[-1]
-
-                try:
-                    await test(broker, client, **fixtures)
-                finally:
-                    for each in made:
-                        await each.publisher.close()
-
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(main())
-
-    others = [
-        p for n, p in inspect.signature(test).parameters.items() if n not in ("broker", "client")
-    ]
-    ours = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in ("loop", "authority")]
-    run.__signature__ = inspect.Signature([*others, *ours])
-    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
-    return pytest.mark.parametrize("loop", loops, ids=["asyncio", "uvloop"])(run)
 
 
 @on_both_loops
