@@ -62,7 +62,7 @@ class Probe:
         """Ask the broker, if what is known is too old; wait ``patience`` seconds for the answer."""
         if not self.is_under_way and self._is_due():
             self._task = self._loop.create_task(self._ask())
-        if self._task is not None:
+        if self._task is not None and not self._reachability.is_connected:
             await asyncio.wait({self._task}, timeout=patience)
 
     async def close(self) -> None:

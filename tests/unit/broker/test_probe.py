@@ -56,6 +56,18 @@ async def test_it_is_asked_again_only_after_the_interval(broker, client):
 
 
 @scenario
+async def test_nobody_waits_for_a_probe_when_connections_tell(broker, client):
+    asked = client(login_timeout=5)
+    broker.accept = False
+    assert (await ask(asked))[0] == "unused"  # the probe goes on
+    broker.accept = True
+    assert await asked(b"m") is O.CONFIRMED
+    begun = asked.loop.time()
+    assert await ask(asked) == ("connected", "")
+    assert asked.loop.time() - begun < publisher_module.PATIENCE / 2
+
+
+@scenario
 async def test_many_who_ask_at_once_are_one_probe(broker, client):
     asked = client()
     assert {s for s, _ in await asyncio.gather(*(ask(asked) for _ in range(20)))} == {"reachable"}
