@@ -59,7 +59,7 @@ async def test_it_is_asked_again_only_after_the_interval(broker, client):
 async def test_nobody_waits_for_a_probe_when_connections_tell(broker, client):
     asked = client(login_timeout=5)
     broker.accept = False
-    assert (await ask(asked))[0] == "unused"  # the probe goes on
+    await ask(asked)  # has no answer in time; the probe goes on
     broker.accept = True
     assert await asked(b"m") is O.CONFIRMED
     begun = asked.loop.time()
