@@ -8,7 +8,6 @@ import logging
 import ssl
 
 import pytest
-from certificates import Authority
 from scenario import O
 from tlsscenario import on_both_loops
 
@@ -19,17 +18,6 @@ from statelessd.tls.files import LOOK
 
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
-NAMES = ("localhost", "127.0.0.1")
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return Authority(tmp_path, NAMES)
-
-
-@pytest.fixture
-def stranger(tmp_path):
-    return Authority(tmp_path / "stranger", NAMES)
 
 
 def trust(authority, **settings):
@@ -55,7 +43,7 @@ def shake(trust, server_context, host="localhost"):
 
 
 class TestWhoIsTrusted:
-    @pytest.mark.parametrize("host", NAMES)
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
     def test_a_host_of_the_certificate(self, authority, host):
         assert shake(trust(authority), authority.server_context(), host) is None
 

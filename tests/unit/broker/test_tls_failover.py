@@ -7,7 +7,6 @@ import socket
 import time
 
 import pytest
-from certificates import Authority
 from fakebroker import FakeBroker
 from gateway import free_ports
 from scenario import O
@@ -20,18 +19,6 @@ from statelessd.broker.nodes import Nodes
 from statelessd.config import Probe
 from statelessd.hosts import Host
 from statelessd.message import Credentials
-
-NAMES = ("localhost", "127.0.0.1")
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return Authority(tmp_path, NAMES)
-
-
-@pytest.fixture
-def stranger(tmp_path):
-    return Authority(tmp_path / "stranger", NAMES)
 
 
 @pytest.fixture
