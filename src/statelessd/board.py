@@ -20,9 +20,7 @@ import msgspec
 from .config import Listener
 
 SLOTS = 256
-HALF = (
-    1024 * 1024
-)  # bytes of a snapshot, at most: two thousand logins; untouched pages cost nothing
+HALF = 1024 * 1024  # bytes of a snapshot, at most; untouched pages of it cost nothing
 SLOT = 8 + 2 * HALF  # which half holds, and both
 SIZE = SLOTS * SLOT
 
@@ -164,5 +162,5 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is another user's
     return True

@@ -74,7 +74,7 @@ class Pool:
             virtual_host,
             credentials,
             self._settings,
-            dialer=Dialer(self.nodes, self._trust, self._loop),
+            dialer=self.new_dialer(),
             client_properties=self._client_properties,
             statistics=self._statistics_of,
             blockade=self._blockade,
@@ -82,6 +82,10 @@ class Pool:
             counters=self.counters,
             loop=self._loop,
         )
+
+    def new_dialer(self) -> Dialer:
+        """A way to the nodes, for one connection at a time."""
+        return Dialer(self.nodes, self._trust, self._loop)
 
     def sessions(self) -> list[Session]:
         """All that may still have a connection."""

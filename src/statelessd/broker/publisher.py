@@ -13,7 +13,6 @@ from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from .blockade import Blockade
-from .dialer import Dialer
 from .pool import Pool
 from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
@@ -66,7 +65,7 @@ class Publisher:
             rabbitmq,
             self._reachability,
             client_properties=_client_properties(f"statelessd {backend} probe"),
-            dialer=Dialer(self._pool.nodes, trust, loop),
+            dialer=self._pool.new_dialer(),
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit
