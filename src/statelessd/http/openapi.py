@@ -277,11 +277,13 @@ def _header_refs(*names: str) -> dict[str, Schema]:
 def _pages() -> dict[str, Schema]:
     html = {"text/html": {"schema": {"type": "string"}}}
     readiness = {JSON: {"schema": ref("Readiness")}}
+    restricted = {O.FORBIDDEN, O.NOT_FOUND}  # where HTTPServer.pages says so
     return {
         "/stats": _scoped(
             "stats",
             "Figures of this process, or of all",
             {JSON: {"schema": {"anyOf": [ref("Stats"), ref("AllStats")]}}},
+            restricted,
         ),
         "/metrics": _scoped(
             "metrics",
@@ -290,12 +292,13 @@ def _pages() -> dict[str, Schema]:
                 "text/plain": {"schema": {"type": "string"}},
                 "application/openmetrics-text": {"schema": {"type": "string"}},
             },
+            restricted,
         ),
         "/healthz": _page("healthz", "This process lives", {JSON: {"schema": ref("Health")}}),
         "/readyz": _page("readyz", "This process takes publishes", readiness, not_ready=readiness),
-        "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}),
-        "/docs": _page("docs", "This description, for people", html),
-        "/": _page("dashboard", "The figures of /stats as a page", html),
+        "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}, restricted),
+        "/docs": _page("docs", "This description, for people", html, restricted),
+        "/": _page("dashboard", "The figures of /stats as a page", html, restricted),
         "/static/{file}": _file(),
     }
 
@@ -310,8 +313,8 @@ def _file() -> Schema:
     return {"parameters": [_in_path("file", "A file of the pages.")], **page}
 
 
-def _scoped(name: str, summary: str, content: Schema) -> Schema:
-    page = _page(name, summary, content)
+def _scoped(name: str, summary: str, content: Schema, outcomes: Iterable[Outcome]) -> Schema:
+    page = _page(name, summary, content, outcomes)
     scope = _parameter("scope", "query", {"type": "string", "enum": ["all"]})
     page["get"]["parameters"] = [{**scope, "description": "All backends of this parent."}]
     return page
