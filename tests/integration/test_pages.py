@@ -16,7 +16,9 @@ from gateway import free_ports
 from proxies import nginx
 from waiting import wait_until
 
-RESTRICTED = ["/", "/stats", "/metrics", "/docs", "/openapi.json"]
+RESTRICTED = [
+    "/", "/dashboard.json", "/details.json", "/stats", "/metrics", "/docs", "/openapi.json",
+]  # fmt: skip
 OPEN = ["/healthz", "/readyz", "/static/statelessd.css"]
 CREDENTIALS = {"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="}
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"

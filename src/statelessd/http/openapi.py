@@ -298,9 +298,37 @@ def _pages() -> dict[str, Schema]:
         "/readyz": _page("readyz", "This process takes publishes", readiness, not_ready=readiness),
         "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}, restricted),
         "/docs": _page("docs", "This description, for people", html, restricted),
-        "/": _page("dashboard", "The figures of /stats as a page", html, restricted),
+        "/": _page("dashboard", "The dashboard", html, restricted),
+        "/dashboard.json": _overview(restricted),
+        "/details.json": _page(
+            "details",
+            "Connections and recent errors of all backends",
+            {JSON: {"schema": ref("Details")}},
+            restricted,
+        ),
         "/static/{file}": _file(),
     }
+
+
+def _overview(outcomes: Iterable[Outcome]) -> Schema:
+    page = _page(
+        "overview",
+        "Figures of all backends now, and of the last ten minutes",
+        {JSON: {"schema": ref("Overview")}},
+        outcomes,
+    )
+    second = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
+    page["get"]["parameters"] = [
+        {
+            **_parameter("backend", "query", {"type": "string"}),
+            "description": "Whose series, instead of that of all; a name as in backends.",
+        },
+        {
+            **_parameter("since", "query", second),
+            "description": "Unix time: of the series only the seconds after this one.",
+        },
+    ]
+    return page
 
 
 def _file() -> Schema:
