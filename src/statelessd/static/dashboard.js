@@ -100,7 +100,7 @@ class Dashboard {
     } catch (error) {
       // Refused, too slow, or no JSON: all the same to whoever looks at the page. But a
       // backend that a reload took away is not waited for.
-      if (error instanceof NotFoundError && this.scope.value) {
+      if (error instanceof RefusedError && this.scope.value) {
         this.scope.value = "";
         this.forget();
       }
@@ -200,12 +200,12 @@ class Dashboard {
   }
 }
 
-class NotFoundError extends Error {}
+class RefusedError extends Error {}
 
 /** @param {string} url @returns {Promise<any>} */
 async function get(url) {
   const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-  if (response.status === 404) throw new NotFoundError(url);
+  if (response.status === 400) throw new RefusedError(url);
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   return response.json();
 }

@@ -85,7 +85,7 @@ const CHARTS = {
     lines: ({ published: values }) => [{ name: "published", label: "confirmed", values, look: 10 }],
     format: eachSecond,
     tick: plain,
-    least: 1,
+    least: 4,
   }),
   latency: () => ({
     lines: ({ p50, p99 }) => [
@@ -102,7 +102,7 @@ const CHARTS = {
       lines: (series) => kinds.lines(series),
       format: eachSecond,
       tick: plain,
-      least: 1,
+      least: 4,
       none: "No errors in this time",
     };
   },

@@ -100,9 +100,9 @@ const FAILURE = [
   { text: (it) => it.type, className: "name" },
   { text: (it) => it.outcome, className: "name" },
   { text: (it) => it.detail || NONE, className: "detail" },
-  { text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE, className: "long" },
-  { text: (it) => it.user || NONE, className: "long" },
-  { text: (it) => it.request_id, className: "long code" },
+  { text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE },
+  { text: (it) => it.user || NONE },
+  { text: (it) => it.request_id, className: "code" },
 ];
 
 /** @param {HTMLElement} section */
