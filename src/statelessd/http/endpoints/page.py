@@ -13,8 +13,12 @@ from ..gateway import Gateway
 
 def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str = "") -> Response:
     """The problem document of an outcome, as an ASGI response."""
-    document = response.problem(outcome, detail, request_id=scope["state"]["request_id"])
-    scope["state"]["problem"] = outcome.value
+    state = scope["state"]
+    document = response.problem(outcome, detail, request_id=state["request_id"])
+    state["problem"] = outcome.value
+    gateway: Gateway = state["gateway"]
+    about = state.get("logged", {})
+    gateway.recent_errors.add(outcome, detail, request_id=state["request_id"], **about)
     answer = Response(msgspec.json.encode(document), status_code=document.status)
     for name, value in response.headers(outcome, allow=allow):
         answer.headers[name.decode()] = value.decode()

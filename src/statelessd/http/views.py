@@ -1,0 +1,54 @@
+"""Rendered documents, kept for a moment: fifty open pages cost no more than one."""
+
+import time
+from collections.abc import Callable, Hashable
+
+import msgspec
+
+from .details import details
+from .gateway import Gateway
+from .overview import overview
+
+OVERVIEWS = 1  # seconds, and for the next, for which a document is kept
+DETAILS = 2
+MOST = 64  # documents; more than pages ask for
+
+
+class Kept:
+    """What was made in the current ``seconds`` of ``clock``."""
+
+    def __init__(self, seconds: int, clock: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._made_in = 0
+        self._kept: dict[Hashable, bytes] = {}
+
+    def get(self, key: Hashable, make: Callable[[], object]) -> bytes:
+        """As JSON; made if nobody has asked for it yet."""
+        period = int(self._clock()) // self._seconds
+        if period != self._made_in or len(self._kept) >= MOST:
+            self._kept.clear()
+            self._made_in = period
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = msgspec.json.encode(make())
+        return found
+
+
+class Views:
+    """Of one backend."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._overviews = Kept(OVERVIEWS)
+        self._details = Kept(DETAILS)
+
+    def overview(self, backend: str | None, since: int | None) -> bytes:
+        """``/dashboard.json``."""
+        return self._overviews.get(
+            (backend, since), lambda: overview(self._gateway, backend, since)
+        )
+
+    def details(self) -> bytes:
+        """``/details.json``."""
+        return self._details.get(None, lambda: details(self._gateway))
