@@ -66,7 +66,9 @@ export class Connections {
       this.view.scrollTop = 0;
       this.draw();
     });
+    this.filter.disabled = false;
     for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (section.querySelectorAll("[data-sort]"))) {
+      button.disabled = false;
       button.addEventListener("click", () => this.sortBy(/** @type {keyof Connection} */ (button.dataset.sort)));
     }
     this.markSorted();

@@ -62,6 +62,7 @@ class Dashboard {
     const seen = new Set();
     for (const name of ["#connections", "#errors"]) observer.observe(find(document, name));
 
+    this.scope.disabled = false;
     this.scope.addEventListener("change", () => {
       this.forget();
       this.ask();

@@ -5,6 +5,7 @@
 
 const INTERVALS = 4;
 const ROUND = [1, 2, 2.5, 5, 10];
+const ALONE = 4; // pixels
 const SHRINKS_BELOW = 0.4; // of the axis
 
 /**
@@ -64,25 +65,23 @@ export function timeTicks(start, end, most, offset = 0) {
 
 /**
  * The `d` of an SVG path. Where a second or a value is missing the line is
- * interrupted; a value alone is a line without length, which round caps make a dot.
+ * interrupted; a value alone is a short dash.
  * @param {number[]} times
  * @param {(number | null)[]} values
  * @param {(time: number) => number} x
  * @param {(value: number) => number} y
  */
 export function linePath(times, values, x, y) {
+  const isConnected = (/** @type {number} */ i) =>
+    times[i] - times[i - 1] === 1 && values[i] !== null && values[i - 1] !== null;
   let path = "";
-  let drawing = false;
   for (let i = 0; i < times.length; i++) {
     const value = values[i];
-    if (value === null || value === undefined) {
-      drawing = false;
-      continue;
-    }
-    if (i > 0 && times[i] - times[i - 1] > 1) drawing = false;
-    const place = `${x(times[i]).toFixed(1)} ${y(value).toFixed(1)}`;
-    path += drawing ? `L${place}` : `M${place}h0`;
-    drawing = true;
+    if (value === null) continue;
+    const [left, top] = [x(times[i]), y(value).toFixed(1)];
+    if (isConnected(i)) path += `L${left.toFixed(1)} ${top}`;
+    else if (isConnected(i + 1)) path += `M${left.toFixed(1)} ${top}`;
+    else path += `M${(left - ALONE / 2).toFixed(1)} ${top}h${ALONE}`;
   }
   return path;
 }
