@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 TELL = 1.0  # seconds between the times at which the other backends are told of our figures
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
+JUST_AFTER = 0.002  # seconds; more than event loops round their timers by
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
 LAST_WORD = 0.5  # seconds for answers to what was given up
@@ -236,14 +237,13 @@ class Backend:
 
     async def _sweep(self) -> None:
         while True:
-            # The last of a second comes as it ends: its figures are those of that second.
-            pause = SWEEP - time.time() % SWEEP
+            pause = _until_next_sweep(time.time())
             due = time.perf_counter_ns() + int(pause * 1e9)
             await asyncio.sleep(pause)
             late = max(0, time.perf_counter_ns() - due)
             self.gateway.lag.observe(late)
             self.gateway.recorder.lagged(late)
-            self._use_board(self.gateway.record)
+            self._use_board(self.gateway.look_at_the_second)
             try:
                 self.gateway.sweep(self.connections)
             except Exception:  # the clients' time-outs must outlive it
@@ -277,6 +277,12 @@ class Backend:
         except Exception:  # it is not what we are here for, and once is enough
             logger.exception("telling the other backends failed")
             self.gateway.board = None
+
+
+def _until_next_sweep(now: float) -> float:
+    """One of the sweeps comes right after each second: what it finds is that second's."""
+    pause = SWEEP - (now - JUST_AFTER) % SWEEP
+    return pause if pause > SWEEP / 2 else pause + SWEEP  # a timer may be early by a little
 
 
 def _digest(config: Config) -> str:

@@ -126,7 +126,7 @@ class Board:
             slot = self._slot_of(listener)
             found = [] if slot is None else self._history.newest(slot, second)
         living = [sample for sample in found if _lives(sample.pid)]
-        return max(living, key=lambda sample: sample.started, default=None)  # the first of many
+        return max(living, key=lambda sample: sample.started, default=None)  # of equals the first
 
     def watch(self) -> None:
         """Somebody looks at the figures of all backends."""

@@ -13,11 +13,12 @@ import msgspec
 
 from .histogram import PARTS
 
-WINDOW = 600  # seconds that are kept
+WINDOW = 600  # seconds that are told
+CELLS = WINDOW + 20  # for those that are written while the oldest are still read
 CELL = 3 * 1024  # bytes
-LANE = WINDOW * CELL  # bytes of a listener; untouched pages of it cost nothing
+LANE = CELLS * CELL  # bytes of a listener; untouched pages of it cost nothing
 HEAD = 12  # bytes: the second, and the size of what follows
-LATELY = 3  # seconds; a process that has told nothing in them is not there
+LATELY = 15  # seconds; who has told nothing in them serves nobody
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):
@@ -81,19 +82,16 @@ class History:
 
     def read(self, slot: int, first: int, last: int) -> dict[int, list[Sample]]:
         """All seconds that are known, of these."""
-        seconds = range(max(first, last - WINDOW + 1), last + 1)
+        seconds = range(max(first, last - CELLS + 1), last + 1)
         return {second: found for second in seconds if (found := self._load(slot, second))}
 
     def newest(self, slot: int, second: int) -> list[Sample]:
-        """Those of the last seconds in which there are any, newest first."""
-        for last in range(second, second - WINDOW, -1):
-            if self._load(slot, last):
-                known = self.read(slot, last - LATELY + 1, last)
-                return [sample for samples in reversed(known.values()) for sample in samples]
-        return []
+        """Those of the last seconds, newest first."""
+        known = self.read(slot, second - LATELY + 1, second)
+        return [sample for samples in reversed(known.values()) for sample in samples]
 
     def _start(self, slot: int, second: int) -> int:
-        return self._base + slot * LANE + second % WINDOW * CELL
+        return self._base + slot * LANE + second % CELLS * CELL
 
     def _load(self, slot: int, second: int) -> list[Sample]:
         start = self._start(slot, second)

@@ -75,7 +75,7 @@ def logins(
                 state,
                 since,
                 counted.publishes,
-                counted.rate,
+                round(counted.rate, 2),
                 waiting.get(key, 0),
                 in_flight.get(key, 0),
                 counted.channels_opened - counted.channels_closed,

@@ -1,5 +1,6 @@
 """``/details.json``: connections and recent errors, of all backends of this parent."""
 
+import asyncio
 import heapq
 import os
 import time
@@ -43,11 +44,12 @@ def told_by(gateway: Gateway, most: int = MOST) -> Told:
     return Told(logins, left_out, list(gateway.recent_errors))
 
 
-def details(gateway: Gateway) -> Details:
+async def details(gateway: Gateway) -> Details:
     """Of all backends; of the others a second old."""
     told = told_by(gateway)
     connections, left_out, errors = told.connections, told.left_out, told.errors
     for page in [] if gateway.board is None else gateway.board.pages():
+        await asyncio.sleep(0)  # each may be long
         for pid, other in _others(page):
             errors = errors + other.errors
             # While one replaces another there are two; a login's row is of who came last.

@@ -164,15 +164,18 @@ class Gateway:
         """Those of this moment."""
         return self.recorder.now(self._settings())
 
-    def record(self, second: int | None = None) -> None:
-        """Leave what a second had, which is over, in the history; None: if one is over."""
-        if second is None:
-            second = self.recorder.second_over()
-        if second is None or self.board is None:
-            return
-        self.board.record(self.port, second, self.recorder.finish(self._settings()))
-        if self.board.is_watched:
-            self.publisher.look_at_broker()
+    def record(self, second: int) -> None:
+        """Leave in the history what was counted since the last second that was left there."""
+        if self.board is not None:
+            self.board.record(self.port, second, self.recorder.finish(self._settings()))
+
+    def look_at_the_second(self) -> None:
+        """A few times a second: leave it in the history when it is over."""
+        second = self.recorder.second_over()
+        if second is not None and self.board is not None:
+            self.record(second)
+            if self.board.is_watched:
+                self.publisher.look_at_broker()
 
     def watch(self) -> None:
         """Somebody looks at the figures: all backends keep looking at the broker for a while."""

@@ -1,5 +1,6 @@
 """``/dashboard.json``: the figures of all backends of this parent, and their last ten minutes."""
 
+import asyncio
 import math
 import socket
 import time
@@ -10,11 +11,12 @@ import msgspec
 from .. import __version__
 from ..config import Listener
 from ..histogram import percentile
-from ..history import WINDOW, Sample, together, without_stalls
+from ..history import LATELY, WINDOW, Sample, Second, together, without_stalls
 from .gateway import Gateway
 
 BEHIND = 1.5  # seconds after whose beginning a second is over, and all have told of it
 LATE = 5  # seconds that a page asks for again, as a backend may have told late
+TURN = 60  # seconds of history that are read before others have their turn
 # From the best to the worst: what several backends together are said to be.
 WORSE = ["unused", "reachable", "connected", "refused", "blocked", "unreachable"]
 
@@ -78,7 +80,7 @@ def listeners(gateway: Gateway) -> dict[str, Listener]:
     return {str(each): each for each in (*gateway.http_server.ports, gateway.port)}
 
 
-def overview(
+async def overview(
     gateway: Gateway,
     backend: str | None = None,
     since: int | None = None,
@@ -96,13 +98,13 @@ def overview(
         now,
         WINDOW,
         [_backend(gateway, name, listener, int(now)) for name, listener in known.items()],
-        _series(backend, _history(gateway, wanted, first, int(now)), first, last),
+        _series(backend, await _seconds(gateway, wanted, first, last)),
     )
 
 
-def recent_overview(gateway: Gateway) -> Overview:
+async def recent_overview(gateway: Gateway) -> Overview:
     """With the last seconds only."""
-    return overview(gateway, since=math.floor(time.time() - BEHIND) - LATE)
+    return await overview(gateway, since=math.floor(time.time() - BEHIND) - LATE)
 
 
 def _backend(gateway: Gateway, name: str, listener: Listener, second: int) -> BackendNow:
@@ -134,27 +136,39 @@ def _backend(gateway: Gateway, name: str, listener: Listener, second: int) -> Ba
     )
 
 
-def _history(
-    gateway: Gateway, wanted: list[Listener], first: int, until: int
+async def _seconds(
+    gateway: Gateway, wanted: list[Listener], first: int, last: int
+) -> dict[int, Second]:
+    """Of all wanted together, those that are known, in order."""
+    found: dict[int, Second] = {}
+    for start in range(first, last + 1, TURN):
+        end = min(start + TURN - 1, last)
+        by_second = _read(gateway, wanted, start, end)
+        found |= {second: together(by_second[second]) for second in sorted(by_second)}
+        await asyncio.sleep(0)
+    return found
+
+
+def _read(
+    gateway: Gateway, wanted: list[Listener], first: int, last: int
 ) -> dict[int, list[Sample]]:
-    """Of all wanted together, by seconds."""
     by_second: dict[int, list[Sample]] = {}
     if gateway.board is not None:
         for listener in wanted:
-            for second, samples in without_stalls(gateway.board.history(listener, first, until)):
-                by_second.setdefault(second, []).extend(samples)
+            # Those behind may tell of stalls before.
+            known = gateway.board.history(listener, first, last + LATELY)
+            for second, samples in without_stalls(known):
+                if first <= second <= last:
+                    by_second.setdefault(second, []).extend(samples)
     return by_second
 
 
-def _series(
-    backend: str | None, by_second: dict[int, list[Sample]], first: int, last: int
-) -> Series:
-    times = sorted(second for second in by_second if first <= second <= last)
-    made = [together(by_second[second]) for second in times]
+def _series(backend: str | None, seconds: dict[int, Second]) -> Series:
+    made = list(seconds.values())
     kinds = sorted({kind for each in made for kind, rate in each.errors.items() if rate})
     return Series(
         backend,
-        times,
+        list(seconds),
         [round(each.published, 3) for each in made],
         [_rounded(percentile(each.latency, 0.5)) for each in made],
         [_rounded(percentile(each.latency, 0.99)) for each in made],

@@ -53,7 +53,7 @@ class Recorder:
         self._second = int(wall())
         self._lag = 0.0  # the worst since the last mark
         # Of the last second that is over, for whoever asks within the next.
-        self._cpu, self._worst_lag, self._memory = 0.0, 0.0, _resident()
+        self._cpu, self._worst_lag, self._memory = 0.0, 0.0, resident()
         self._mark = self._new_mark(publisher.load())
 
     def lagged(self, nanoseconds: int) -> None:
@@ -75,7 +75,7 @@ class Recorder:
         elapsed = max(mark.at - last.at, 1e-3)
         self._cpu = (mark.cpu - last.cpu) / elapsed
         self._worst_lag, self._lag = self._lag, 0.0
-        self._memory = _resident()
+        self._memory = resident()
         sample = self._sample(settings, load, mark, elapsed)
         self._mark = mark
         return sample
@@ -128,7 +128,7 @@ class Recorder:
         )
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of memory (proc_pid_statm(5))."""
     return int(_STATM.read_text().split()[1]) * PAGE_SIZE
 

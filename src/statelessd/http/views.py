@@ -1,7 +1,8 @@
 """Rendered documents, kept for a moment: fifty open pages cost no more than one."""
 
+import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 
 import msgspec
 
@@ -21,9 +22,9 @@ class Kept:
         self._seconds = seconds
         self._clock = clock
         self._made_in = 0
-        self._kept: dict[Hashable, bytes] = {}
+        self._kept: dict[Hashable, asyncio.Task[bytes]] = {}
 
-    def get(self, key: Hashable, make: Callable[[], object]) -> bytes:
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[object]]) -> bytes:
         """As JSON; made if nobody has asked for it yet."""
         period = int(self._clock()) // self._seconds
         if period != self._made_in or len(self._kept) >= MOST:
@@ -31,8 +32,12 @@ class Kept:
             self._made_in = period
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = msgspec.json.encode(make())
-        return found
+            found = self._kept[key] = asyncio.create_task(_encoded(make))
+        return await asyncio.shield(found)  # others wait for it, too
+
+
+async def _encoded(make: Callable[[], Awaitable[object]]) -> bytes:
+    return msgspec.json.encode(await make())
 
 
 class Views:
@@ -43,12 +48,12 @@ class Views:
         self._overviews = Kept(OVERVIEWS)
         self._details = Kept(DETAILS)
 
-    def overview(self, backend: str | None, since: int | None) -> bytes:
+    async def overview(self, backend: str | None, since: int | None) -> bytes:
         """``/dashboard.json``."""
-        return self._overviews.get(
+        return await self._overviews.get(
             (backend, since), lambda: overview(self._gateway, backend, since)
         )
 
-    def details(self) -> bytes:
+    async def details(self) -> bytes:
         """``/details.json``."""
-        return self._details.get(None, lambda: details(self._gateway))
+        return await self._details.get(None, lambda: details(self._gateway))

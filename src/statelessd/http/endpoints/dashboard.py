@@ -50,8 +50,8 @@ class Dashboard(Page):
         page = template.render(
             stats=document(gateway),
             version=__version__,
-            now=msgspec.to_builtins(recent_overview(gateway)),
-            details=msgspec.to_builtins(details(gateway)),
+            now=msgspec.to_builtins(await recent_overview(gateway)),
+            details=msgspec.to_builtins(await details(gateway)),
             problems=PROBLEMS,
         )
         headers = {
@@ -82,7 +82,7 @@ class DashboardData(Page):
             )
         gateway.watch()
         views: Views = request.state.views
-        found = views.overview(backend, None if since is None else int(since))
+        found = await views.overview(backend, None if since is None else int(since))
         return Response(found, media_type=JSON, headers=FRESH)
 
 
@@ -92,4 +92,4 @@ class DetailsData(Page):
     async def get(self, request: Request) -> Response:
         gateway_of(request).watch()
         views: Views = request.state.views
-        return Response(views.details(), media_type=JSON, headers=FRESH)
+        return Response(await views.details(), media_type=JSON, headers=FRESH)
