@@ -107,7 +107,7 @@ export class Connections {
     const sign = ascending ? 1 : -1;
     this.found = this.all
       .filter((it) => !wanted || SEARCHED.some((name) => it[name].toLowerCase().includes(wanted)))
-      .sort((a, b) => sign * compare(a[by], b[by]) || compare(key(a), key(b)));
+      .sort((a, b) => sign * compare(a[by], b[by]) || inOrder(a, b));
     const total = `${count(this.all.length)} ${this.all.length === 1 ? "connection" : "connections"}`;
     const shown = wanted ? `${count(this.found.length)} of ${total}` : total;
     write(this.counter, this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not told here` : shown);
@@ -146,6 +146,14 @@ function key(it) {
 /** What may be cut off in its cells. @param {Connection} it */
 function summary(it) {
   return [`${it.virtual_host}, ${it.user}, backend ${it.backend}`, it.last_error].filter(Boolean).join("\n");
+}
+
+/** Always the same for two that are equal in what is sorted by. @param {Connection} a @param {Connection} b */
+function inOrder(a, b) {
+  for (const name of /** @type {const} */ (["virtual_host", "user", "backend"])) {
+    if (a[name] !== b[name]) return a[name] < b[name] ? -1 : 1;
+  }
+  return 0;
 }
 
 /** @param {string | number} a @param {string | number} b */

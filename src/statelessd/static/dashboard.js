@@ -3,7 +3,7 @@
 
 import { Connections } from "./connections.js";
 import { copies, find, write } from "./dom.js";
-import { clock, count } from "./format.js";
+import { clock } from "./format.js";
 import { empty, merge, recentMean, sum } from "./history.js";
 import { OverviewPart } from "./overview.js";
 import { backends, failures, Outcomes } from "./tables.js";
@@ -95,46 +95,44 @@ class Dashboard {
     const began = performance.now();
     const scope = this.scope.value;
     try {
-      await this.askOverview(scope);
+      const answered = await this.askOverview(scope);
       const due = this.detailsSeen ? DETAILS_SEEN : DETAILS_UNSEEN;
-      if (began - this.detailsAt >= due - EVERY / 2) await this.askDetails(began);
-    } catch (error) {
-      // Refused, too slow, or no JSON: all the same to whoever looks at the page. But a
-      // backend that a reload took away is not waited for.
-      if (error instanceof RefusedError && this.scope.value) {
-        this.scope.value = "";
-        this.forget();
-      }
+      if (answered && began - this.detailsAt >= due - EVERY / 2) await this.askDetails(began);
     } finally {
       this.asking = false;
+      const wait = scope === this.scope.value ? EVERY - (performance.now() - began) : 0;
+      if (!document.hidden) this.timer = setTimeout(() => this.ask(), Math.max(0, wait));
     }
-    const wait = scope === this.scope.value ? EVERY - (performance.now() - began) : 0;
-    if (!document.hidden) this.timer = setTimeout(() => this.ask(), Math.max(0, wait));
   }
 
-  /** @param {string} scope */
+  /** @param {string} scope @returns {Promise<boolean>} whether there was an answer */
   async askOverview(scope) {
     const query = new URLSearchParams();
     if (scope) query.set("backend", scope);
     const last = this.series.time.at(-1);
     if (last !== undefined) query.set("since", String(last - OVERLAP));
+    const answer = await get(`/dashboard.json?${query}`);
+    if (answer?.status === 400 && this.scope.value) {
+      this.scope.value = ""; // a reload took this backend away
+      this.forget();
+    }
+    if (!answer?.document) return false;
     /** @type {Overview} */
-    const overview = await get(`/dashboard.json?${query}`);
+    const overview = answer.document;
+    if (last !== undefined && overview.time < last - OVERLAP) this.forget(); // its clock was set back
+    else if (scope === this.scope.value) this.show(overview);
     this.answeredAt = Date.now() / 1000;
     this.expect();
-    if (scope !== this.scope.value) return;
-    if (last !== undefined && overview.time < last - OVERLAP) {
-      this.forget(); // the gateway's clock was set back
-      return;
-    }
-    this.show(overview);
+    return true;
   }
 
   /** @param {number} began */
   async askDetails(began) {
     this.detailsAt = began;
+    const answer = await get("/details.json");
+    if (!answer?.document) return;
     /** @type {Details} */
-    const details = await get("/details.json");
+    const details = answer.document;
     this.connections.show(details);
     this.failures.show(details.errors, details.time);
     this.noFailures.hidden = details.errors.length > 0;
@@ -201,14 +199,19 @@ class Dashboard {
   }
 }
 
-class RefusedError extends Error {}
-
-/** @param {string} url @returns {Promise<any>} */
+/**
+ * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
+ * same to whoever looks at the page.
+ * @param {string} url
+ * @returns {Promise<{status: number, document: any} | null>}
+ */
 async function get(url) {
-  const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-  if (response.status === 400) throw new RefusedError(url);
-  if (!response.ok) throw new Error(`${url}: ${response.status}`);
-  return response.json();
+  try {
+    const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    return { status: response.status, document: response.ok ? await response.json() : null };
+  } catch {
+    return null;
+  }
 }
 
 new Dashboard().visibility();

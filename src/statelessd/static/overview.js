@@ -167,7 +167,7 @@ export class OverviewPart {
       .filter(({ perSecond }) => perSecond > 0)
       .sort((a, b) => b.perSecond - a.perSecond);
     const [first, ...others] = frequent;
-    const more = others.length ? ` and ${others.length} more` : "";
+    const more = others.length ? `, ${others.length} more` : "";
     write(find(document, "#errors-kinds"), first ? first.name + more : "none in the last minute");
     set(find(document, ".figure-errors"), "data-some", String(errors > 0));
   }
