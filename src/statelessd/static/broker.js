@@ -24,9 +24,9 @@ const ORDER = /** @type {BrokerStatus[]} */ (Object.keys(LABELS));
 function meaning(state, why) {
   switch (state) {
     case "blocked":
-      return `The broker takes no messages for now${why}. Publishes are answered 503 (broker-blocked); they are not published.`;
+      return `The broker takes no messages for now${why}. Publishes are answered 503 (broker-blocked), not published.`;
     case "unreachable":
-      return `The broker cannot be reached${why}. Publishes are answered 503 (broker-unavailable) at their deadline; they are not published.`;
+      return `The broker cannot be reached${why}. Publishes are answered 503 (broker-unavailable), not published.`;
     case "refused":
       return `The broker refuses the probe's login${why}. Publishes with credentials of their own may still be taken.`;
     case "connected":

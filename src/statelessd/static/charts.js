@@ -30,7 +30,7 @@ const TOP = 8;
 const RIGHT = 10;
 const REM_LEFT = 4;
 const REM_BOTTOM = 1.6;
-const REM_TIME_LABEL = 5.5;
+const REM_TIME_LABEL = 4;
 const DESCRIBED_EVERY = 10; // seconds
 
 export class Chart {

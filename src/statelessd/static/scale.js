@@ -55,7 +55,7 @@ export function ticks({ top, step }) {
 export function timeTicks(start, end, most, offset = 0) {
   const span = end - start;
   const step =
-    [60, 120, 300, 600, 1800, 3600, 7200, 14_400].find((each) => span / each <= most) ?? 43_200;
+    [60, 120, 180, 300, 600, 1800, 3600, 7200, 14_400].find((each) => span / each <= most) ?? 43_200;
   const found = [];
   for (let at = Math.ceil((start + offset) / step) * step - offset; at <= end; at += step) {
     found.push(at);
