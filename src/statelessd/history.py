@@ -18,7 +18,7 @@ CELLS = WINDOW + 20  # for those that are written while the oldest are still rea
 CELL = 3 * 1024  # bytes
 LANE = CELLS * CELL  # bytes of a listener; untouched pages of it cost nothing
 HEAD = 12  # bytes: the second, and the size of what follows
-LATELY = 15  # seconds; who has told nothing in them serves nobody
+LATELY = 5  # seconds; who has told nothing in them serves nobody
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):

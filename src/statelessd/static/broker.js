@@ -11,8 +11,8 @@ const LABELS = {
   unused: "Broker not used yet",
   reachable: "Broker reachable",
   connected: "Broker connected",
-  blocked: "Broker blocked",
   refused: "Broker refuses the probe",
+  blocked: "Broker blocked",
   unreachable: "Broker unreachable",
 };
 const ORDER = /** @type {BrokerStatus[]} */ (Object.keys(LABELS));

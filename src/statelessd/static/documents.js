@@ -7,7 +7,7 @@
  *
  * @typedef {object} Backend
  * @property {string} backend Its name, as in the label `backend` of /metrics.
- * @property {boolean} up Whether a process serves it; if not, the rest may be missing.
+ * @property {boolean} up Whether a process serves it; if not, the rest is 0 or empty.
  * @property {number} [pid]
  * @property {number} [started] Unix seconds, as all times.
  * @property {number} [loaded]

@@ -71,20 +71,24 @@ const BACKEND = [
     className: "state",
     state: (it) => (!it.up ? "down" : it.draining ? "draining" : "up"),
   },
-  { text: (it) => it.broker?.state ?? NONE, className: "state", state: (it) => it.broker?.state ?? "" },
-  { text: (it) => known(it.pid, String), className: "number" },
-  { text: (it, now) => known(it.started, (started) => duration(now - started)), className: "number" },
-  { text: (it) => known(it.cpu, cores), className: "number" },
-  { text: (it) => known(it.memory, bytes), className: "number" },
-  { text: (it) => known(it.lag, seconds), className: "number" },
-  { text: (it) => known(it.client_connections, count), className: "number" },
-  { text: (it) => known(it.broker_connections, count), className: "number" },
-  { text: (it) => known(it.published, count), className: "number" },
+  {
+    text: (it) => (it.up && it.broker?.state) || NONE,
+    className: "state",
+    state: (it) => (it.up && it.broker?.state) || "",
+  },
+  { text: (it) => known(it, it.pid, String), className: "number" },
+  { text: (it, now) => known(it, it.started, (started) => duration(now - started)), className: "number" },
+  { text: (it) => known(it, it.cpu, cores), className: "number" },
+  { text: (it) => known(it, it.memory, bytes), className: "number" },
+  { text: (it) => known(it, it.lag, seconds), className: "number" },
+  { text: (it) => known(it, it.client_connections, count), className: "number" },
+  { text: (it) => known(it, it.broker_connections, count), className: "number" },
+  { text: (it) => known(it, it.published, count), className: "number" },
 ];
 
-/** @param {number | null | undefined} value @param {(value: number) => string} format */
-function known(value, format) {
-  return value === null || value === undefined ? NONE : format(value);
+/** @param {Backend} it @param {number | null | undefined} value @param {(value: number) => string} format */
+function known(it, value, format) {
+  return !it.up || value === null || value === undefined ? NONE : format(value);
 }
 
 /** @param {HTMLElement} section */
