@@ -149,7 +149,7 @@ def test_a_backend_that_is_not_there_is_not_up(start_gateway):
 def test_the_broker_goes_and_comes_back(start_gateway, own):
     """Also as a backend sees it that nobody publishes through, and whose page nobody has open."""
     gateway = start_gateway({"Application": {"publish": {"timeout": 1}}}, against=own, ports=2)
-    asked, other = gateway.ports
+    asked, _ = gateway.ports
     for port in gateway.ports:
         publish(gateway, 1, port)
 
@@ -158,10 +158,8 @@ def test_the_broker_goes_and_comes_back(start_gateway, own):
 
     wait_until(lambda: states() == {"connected"})
     own.node.stop()
-    stopped = time.monotonic()
-    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "unreachable", 2)
+    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "unreachable", 3)
     wait_until(lambda: states() == {"unreachable"}, 3)
-    assert time.monotonic() - stopped < 5
     assert now(gateway, asked)["broker"]["reason"]
     waits = gateway.publish("/test/test/k", data={"body": "x"})
     assert waits.status_code == 503
@@ -169,7 +167,8 @@ def test_the_broker_goes_and_comes_back(start_gateway, own):
     assert row["state"] in ("waiting", "connecting", "closed", "idle")
     assert row["last_error"]
     own.node.start()
-    wait_until(lambda: states() <= {"reachable", "connected"}, 2, what="all to know of it")
+    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "reachable", 3)
+    wait_until(lambda: states() == {"reachable"}, 3, what="all to know of it")
     publish(gateway, 1, asked)
     wait_until(lambda: [r["reconnects"] for r in rows(gateway) if r["state"] == "connected"] == [1])
     wait_until(lambda: "unreachable" in overview(gateway, asked)["series"]["broker"])

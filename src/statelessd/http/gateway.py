@@ -172,10 +172,10 @@ class Gateway:
     def look_at_the_second(self) -> None:
         """A few times a second: leave it in the history when it is over."""
         second = self.recorder.second_over()
-        if second is not None and self.board is not None:
+        if second is not None:
             self.record(second)
-            if self.board.is_watched:
-                self.publisher.look_at_broker()
+        if self.board is not None and self.board.is_watched:
+            self.publisher.look_at_broker()
 
     def watch(self) -> None:
         """Somebody looks at the figures: all backends keep looking at the broker for a while."""
