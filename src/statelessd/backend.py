@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 TELL = 1.0  # seconds between the times at which the other backends are told of our figures
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
+JUST_AFTER = 0.002  # seconds; more than event loops round their timers by
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
 LAST_WORD = 0.5  # seconds for answers to what was given up
@@ -140,7 +141,7 @@ class Backend:
         self._listener = listener
         self._brief = False  # our logins are too many for the others to be told of
         self._told_at = 0.0
-        self.gateway.board = inheritance.board
+        self.gateway.board = inheritance.board or Board.make()
         self.gateway.tell = self._tell
         self.gateway.config_hash = _digest(config)
         self.gateway.config_loaded_at = inheritance.loaded_at
@@ -160,6 +161,7 @@ class Backend:
         sweeper.cancel()
         await self.publisher.close()  # which answers what is still under way
         self._tell()
+        self._use_board(lambda: self.gateway.record(int(time.time())))
         unanswered = sum(c.has_pending() for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
@@ -168,6 +170,7 @@ class Backend:
 
     def _begin(self) -> None:
         self._tell()  # or it would be missed for the moment
+        self._use_board(lambda: self.gateway.record(int(time.time())))
         self._serves()
 
     def stop(self) -> None:
@@ -234,9 +237,13 @@ class Backend:
 
     async def _sweep(self) -> None:
         while True:
-            due = time.perf_counter_ns() + int(SWEEP * 1e9)
-            await asyncio.sleep(SWEEP)
-            self.gateway.lag.observe(max(0, time.perf_counter_ns() - due))
+            pause = _until_next_sweep(time.time())
+            due = time.perf_counter_ns() + int(pause * 1e9)
+            await asyncio.sleep(pause)
+            late = max(0, time.perf_counter_ns() - due)
+            self.gateway.lag.observe(late)
+            self.gateway.recorder.lagged(late)
+            self._use_board(self.gateway.look_at_the_second)
             try:
                 self.gateway.sweep(self.connections)
             except Exception:  # the clients' time-outs must outlive it
@@ -251,18 +258,31 @@ class Backend:
 
     def _tell(self) -> None:
         """Leave our figures where the other backends find them."""
+        self._use_board(self._write_snapshot)
+
+    def _write_snapshot(self) -> None:
         board = self.gateway.board
-        if board is None:
+        assert board is not None  # noqa: S101 - see _use_board
+        if not board.write(self._listener, snapshot(self.gateway)):
+            if not self._brief:
+                logger.warning("too many logins: ?scope=all goes without those of this backend")
+            self._brief = True
+            board.write(self._listener, snapshot(self.gateway, brief=True))
+
+    def _use_board(self, action: Callable[[], None]) -> None:
+        if self.gateway.board is None:
             return
         try:
-            if not board.write(self._listener, snapshot(self.gateway)):
-                if not self._brief:
-                    logger.warning("too many logins: ?scope=all goes without those of this backend")
-                self._brief = True
-                board.write(self._listener, snapshot(self.gateway, logins=False))
+            action()
         except Exception:  # it is not what we are here for, and once is enough
             logger.exception("telling the other backends failed")
             self.gateway.board = None
+
+
+def _until_next_sweep(now: float) -> float:
+    """One of the sweeps comes right after each second: what it finds is that second's."""
+    pause = SWEEP - (now - JUST_AFTER) % SWEEP
+    return pause if pause > SWEEP / 2 else pause + SWEEP  # a timer may be early by a little
 
 
 def _digest(config: Config) -> str:

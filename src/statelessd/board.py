@@ -6,23 +6,30 @@ died the last snapshot is what is left: whoever comes next folds its counters
 into the slot's past, so that totals never go back. There is a lock, which is
 the file's and so ends with a process that is killed; and a snapshot is written
 beside the last one before it takes its place, so that half of one is never read.
+Behind the slots lies each listener's history, see ``history``.
 """
 
 import fcntl
 import mmap
 import os
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from .config import Listener
+from .history import LANE, History, Sample
 
 SLOTS = 256
 HALF = 1024 * 1024  # bytes of a snapshot, at most; untouched pages of it cost nothing
 SLOT = 8 + 2 * HALF  # which half holds, and both
-SIZE = SLOTS * SLOT
+HISTORY = SLOTS * SLOT  # where it begins
+WATCHED = HISTORY + SLOTS * LANE  # where it says when somebody last looked at all backends
+SIZE = WATCHED + 8
+WATCHING = 10.0  # seconds for which somebody who has looked may be about to look again
 
 Counters = dict[str, list[int]]
 """Whatever only grows, by name: one number, or those of a histogram.
@@ -33,11 +40,11 @@ error looks to Prometheus as if all had been counted once more.
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What one backend had counted. ``document``: everything, as JSON-like data."""
+    """What one backend had counted. ``document``: everything, in MessagePack, by who reads it."""
 
     pid: int
     counters: Counters
-    document: dict[str, Any]
+    document: dict[str, msgspec.Raw]
 
 
 class Page(msgspec.Struct):
@@ -68,6 +75,7 @@ class Board:
         self._memory = mmap.mmap(descriptor, SIZE)
         self._slots: dict[Listener, int] = {}  # where a page was found; it stays there
         self._lock, self._locker = -1, 0  # see _locked
+        self._history = History(self._memory, HISTORY)
 
     @classmethod
     def make(cls) -> Self:
@@ -84,7 +92,10 @@ class Board:
             living = {each.pid: each for each in page.living}
             living[snapshot.pid] = snapshot  # in its old place: the last is who came last
             page.living = list(living.values())
-            return self._store(slot, page)
+            if not self._store(slot, page):
+                return False
+            self._slots[listener] = slot
+            return True
 
     def pages(self) -> list[Page]:
         """Of each listener that ever had a backend; only the living are among the living."""
@@ -93,6 +104,39 @@ class Board:
         for page in pages:
             _fold(page)
         return pages
+
+    def record(self, listener: Listener, second: int, sample: Sample) -> None:
+        """Of a second that is over. A listener has a history once it has a page."""
+        with self._locked(fcntl.LOCK_EX):
+            if (slot := self._slot_of(listener)) is not None:
+                self._history.write(slot, second, sample)
+
+    def history(self, listener: Listener, first: int, last: int) -> dict[int, list[Sample]]:
+        """By seconds, those that are known; of each process that served the listener then."""
+        with self._locked(fcntl.LOCK_SH):
+            slot = self._slot_of(listener)
+            return {} if slot is None else self._history.read(slot, first, last)
+
+    def newest(self, listener: Listener, second: int) -> Sample | None:
+        """The last one of whoever serves the listener; None: nobody does.
+
+        While one replaces another there are two: then of who came last.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            slot = self._slot_of(listener)
+            found = [] if slot is None else self._history.newest(slot, second)
+        living = [sample for sample in found if _lives(sample.pid)]
+        return max(living, key=lambda sample: sample.started, default=None)  # of equals the first
+
+    def watch(self) -> None:
+        """Somebody looks at the figures of all backends."""
+        struct.pack_into("d", self._memory, WATCHED, time.time())
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody does, or did a moment ago."""
+        (watched_at,) = struct.unpack_from("d", self._memory, WATCHED)
+        return bool(abs(time.time() - watched_at) < WATCHING)  # clocks can be set back
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -105,13 +149,20 @@ class Board:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
+    def _slot_of(self, listener: Listener) -> int | None:
+        if listener not in self._slots:
+            self._find(listener)
+        return self._slots.get(listener)
+
     def _find(self, listener: Listener) -> tuple[int, Page]:
         known = self._slots.get(listener)
         for slot in range(SLOTS) if known is None else (known,):
             page = self._load(slot)
-            if page is None or page.listener == listener:
+            if page is not None and page.listener == listener:
                 self._slots[listener] = slot
-                return slot, page or Page(listener, [], {})
+                return slot, page
+            if page is None:
+                return slot, Page(listener, [], {})
         return -1, Page(listener, [], {})
 
     def _load(self, slot: int) -> Page | None:

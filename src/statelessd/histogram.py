@@ -1,8 +1,11 @@
 """Durations, counted: an integer addition or two for each, for it happens on the hot path."""
 
+from collections.abc import Mapping, Sequence
+
 BUCKETS = 65  # for any number of 64 bits: a bound to check would cost more than the counting
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
 LAST = 36  # and the last: 2**36 ns, 69 seconds
+PARTS = 8  # of an octave, where it has parts
 
 
 class Histogram:
@@ -21,12 +24,53 @@ class Histogram:
 
     def cumulative(self) -> list[int]:
         """How many took no longer than each of the bounds that are shown; last: all."""
-        below = sum(self.counts[: FIRST + 1])
+        octaves = self.octaves()
+        below = sum(octaves[: FIRST + 1])
         found = [below]
         for n in range(FIRST + 1, LAST + 1):
-            below += self.counts[n]
+            below += octaves[n]
             found.append(below)
-        return [*found, sum(self.counts)]
+        return [*found, sum(octaves)]
+
+    def octaves(self) -> Sequence[int]:
+        """How many were below each power of two, and not below half of it."""
+        return self.counts
+
+
+class FineHistogram(Histogram):
+    """Octaves in eight parts of one width, for percentiles: ``counts`` has eight for each."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.counts = [0] * (PARTS * (BUCKETS + 1))
+        self.sum = 0  # nanoseconds
+
+    def observe(self, nanoseconds: int) -> None:
+        """One more."""
+        octave = nanoseconds.bit_length()
+        self.counts[(octave << 3) + (nanoseconds << 4 >> octave)] += 1
+        self.sum += nanoseconds
+
+    def octaves(self) -> Sequence[int]:
+        """How many were below each power of two, and not below half of it."""
+        starts = range(PARTS, len(self.counts), PARTS)
+        inner = [sum(self.counts[start : start + PARTS]) for start in starts]
+        return [self.counts[0] + inner[0], *inner[1:]]  # 0 ns is below the first part of the first
+
+
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """Seconds below which ``share`` of those in a FineHistogram's ``counts`` are; of none: None."""
+    rank = share * sum(counts.values())
+    below = 0
+    for index in sorted(counts):
+        count = counts[index]
+        if count and below + count >= rank:
+            octave, part = divmod(index - PARTS, PARTS)
+            width = 2.0**octave / (2 * PARTS)
+            return (PARTS + part + (rank - below) / count) * width / 1e9
+        below += count
+    return None
 
 
 BOUNDS = [2**n / 1e9 for n in range(FIRST, LAST + 1)]

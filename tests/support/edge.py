@@ -8,8 +8,9 @@ import json
 import uvicorn
 from uvicorn.server import ServerState
 
-from statelessd.broker.statistics import BrokerState, BrokerStatus
+from statelessd.broker.statistics import BrokerState, BrokerStatus, Load
 from statelessd.config import HTTPServer, Paths, Publish
+from statelessd.histogram import FineHistogram
 from statelessd.http.app import build_app, build_router
 from statelessd.http.gateway import Gateway
 from statelessd.http.protocol import GatewayProtocol
@@ -43,6 +44,7 @@ class FakePublisher:
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
         self.room = 10**9
+        self.confirms = FineHistogram()
         self.in_flight_per_login = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
@@ -72,6 +74,15 @@ class FakePublisher:
 
     def connection_statistics(self):
         return {}
+
+    def logins(self, backend):
+        return []
+
+    def load(self):
+        return Load(len(self.published), 0, len(self.held), 0, self.confirms)
+
+    def look_at_broker(self):
+        pass
 
     def broker_state(self):
         return self.broker

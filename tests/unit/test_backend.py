@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 
+import msgspec
 import pytest
 import uvloop
 from edge import AUTH, FORM, Client, post
@@ -117,7 +118,8 @@ async def test_too_many_logins_for_the_board_do_not_freeze_its_counters(it, capl
 
     def counted():
         living = [each for page in gateway.board.pages() for each in page.living]
-        return [each.document["stats"]["requests"].get("response.204") for each in living]
+        stats = [msgspec.msgpack.decode(each.document["stats"]) for each in living]
+        return [each["requests"].get("response.204") for each in stats]
 
     await it.until(lambda: counted() == [1])
     client.send(post())

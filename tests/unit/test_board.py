@@ -5,12 +5,21 @@ import signal
 import subprocess
 import sys
 
+import msgspec
+
 from statelessd import board
 from statelessd.board import Board, Snapshot
 
 
+def raw(value):
+    return msgspec.Raw(msgspec.msgpack.encode(value))
+
+
+N = {"n": raw(1)}
+
+
 def snapshot(pid, **counters):
-    return Snapshot(pid, {name: [value] for name, value in counters.items()}, {"n": 1})
+    return Snapshot(pid, {name: [value] for name, value in counters.items()}, N)
 
 
 def gone():
@@ -31,7 +40,7 @@ def test_each_listener_has_its_page():
     shared.write(8000, snapshot(os.getpid(), a=3))
     first, second = Board(shared.descriptor).pages()
     assert (first.listener, first.living[0].counters, first.past) == (8000, {"a": [3]}, {})
-    assert (second.listener, second.living[0].document) == ("unix:/x", {"n": 1})
+    assert (second.listener, bytes(second.living[0].document["n"])) == ("unix:/x", b"\x01")
 
 
 def test_those_who_are_gone_become_the_past_once():
@@ -91,7 +100,7 @@ def test_a_writer_that_is_killed_leaves_the_last_whole_page(monkeypatch):
 def test_what_is_too_large_leaves_the_last_one():
     shared = Board.make()
     assert shared.write(8000, snapshot(os.getpid(), a=1))
-    assert not shared.write(8000, Snapshot(os.getpid(), {}, {"n": "x" * board.HALF}))
+    assert not shared.write(8000, Snapshot(os.getpid(), {}, {"n": raw("x" * board.HALF)}))
     [page] = shared.pages()
     assert page.living[0].counters == {"a": [1]}
 

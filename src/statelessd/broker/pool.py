@@ -17,7 +17,8 @@ from .blockade import Blockade
 from .dialer import Dialer
 from .nodes import Nodes
 from .reachability import Reachability
-from .session import Session, SessionState
+from .session import Session
+from .state import SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Pool:
         self._trust = trust
         self.counters = ConnectionCounters()
         self._loop = loop
+        self._ticked_at = loop.time()
         self._sessions: dict[tuple[str, bytes], Session] = {}
         self._successors: dict[tuple[str, bytes], Session] = {}
         self._leaving: set[Session] = set()
@@ -76,6 +78,7 @@ class Pool:
             self._settings,
             dialer=self.new_dialer(),
             client_properties=self._client_properties,
+            counted=self.statistics.get((virtual_host, credentials.name)),
             statistics=self._statistics_of,
             blockade=self._blockade,
             reachability=self._reachability,
@@ -93,6 +96,9 @@ class Pool:
 
     def tick(self, now: float) -> None:
         """Once a second: let each session look at the time, forget those that ended."""
+        for counted in self.statistics.values():
+            counted.look(now - self._ticked_at)
+        self._ticked_at = now
         for session in self.sessions():
             session.tick(now)
         for key, session in list(self._sessions.items()):

@@ -52,16 +52,27 @@ class Probe:
         self._reachability = reachability
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
+        self._asked_at = 0.0  # loop time
 
     @property
     def is_under_way(self) -> bool:
         """The broker has been asked, and has not answered yet."""
         return self._task is not None and not self._task.done()
 
-    async def look(self, patience: float) -> None:
-        """Ask the broker, if what is known is too old; wait ``patience`` seconds for the answer."""
+    @property
+    def waits_for(self) -> float:
+        """Seconds since the broker was asked; 0: it has answered, or was not."""
+        return self._loop.time() - self._asked_at if self.is_under_way else 0.0
+
+    def start(self) -> None:
+        """Ask the broker, if what is known is too old."""
         if not self.is_under_way and self._is_due():
+            self._asked_at = self._loop.time()
             self._task = self._loop.create_task(self._ask())
+
+    async def look(self, patience: float) -> None:
+        """The same, and wait ``patience`` seconds for the answer."""
+        self.start()
         if self._task is not None and not self._reachability.is_connected:
             await asyncio.wait({self._task}, timeout=patience)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Protocol
 
-from ..histogram import Histogram
+from ..histogram import FineHistogram, Histogram
 from ..message import Message, Outcome
 from .statistics import ExchangeCounts
 
@@ -52,7 +52,7 @@ class Tally:
         self.confirmed = 0
         self.outcomes: Counter[Outcome] = Counter()  # but for the confirmed ones
         self.waits = Histogram()  # from being taken to being handed over
-        self.confirms = Histogram()  # from being handed over to the broker's word
+        self.confirms = FineHistogram()  # from being handed over to the broker's word
         self.exchanges = exchanges  # None: they are not counted one by one
 
 

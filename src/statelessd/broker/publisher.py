@@ -13,18 +13,27 @@ from ..config import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from .blockade import Blockade
+from .logins import Login, logins
 from .pool import Pool
 from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
-from .session import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, NodeMetrics
+from .state import SessionState
+from .statistics import (
+    BrokerMetrics,
+    BrokerState,
+    BrokerStatus,
+    ExchangeCounts,
+    Load,
+    NodeMetrics,
+)
 
 logger = logging.getLogger(__name__)
 
 SWEEP = 0.05  # seconds; a deadline is kept to within this
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
+UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
 
 
@@ -157,6 +166,23 @@ class Publisher:
             for key, counted in self._pool.statistics.items()
         }
 
+    def logins(self, backend: str) -> list[Login]:
+        """The same logins and those that have not succeeded yet, as people look at them."""
+        pool = self._pool
+        return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
+
+    def load(self) -> Load:
+        """What is told each second."""
+        tally, pool = self._tally, self._pool
+        waiting = sum(publish.state is WAITING for publish in tally.active)
+        return Load(
+            sum(each.publishes for each in pool.statistics.values()) + pool.forgotten.publishes,
+            waiting,
+            len(tally.active) - waiting,
+            sum(session.state is SessionState.OPEN for session in pool.sessions()),
+            tally.confirms,
+        )
+
     def metrics(self) -> BrokerMetrics:
         """Everything that is counted, at this moment."""
         tally, pool, sessions = self._tally, self._pool, self._pool.sessions()
@@ -207,14 +233,21 @@ class Publisher:
         """What a publish would find now, as far as is known without asking the broker."""
         if self._blockade.active:
             return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
-        return self._reachability.state
+        state = self._reachability.state
+        if state.state is BrokerStatus.UNUSED and self._probe.waits_for >= PATIENCE:
+            return UNANSWERED
+        return state
+
+    def look_at_broker(self) -> None:
+        """Ask the broker where nobody else does, for whoever wants its state a moment later."""
+        self._probe.start()
 
     async def ask_broker(self) -> BrokerState:
         """The same, after asking the broker where nobody else does."""
         await self._probe.look(PATIENCE)
         state = self.broker_state()
         if state.state is BrokerStatus.UNUSED and self._probe.is_under_way:
-            return BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
+            return UNANSWERED
         return state
 
     def stop(self) -> None:

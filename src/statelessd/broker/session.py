@@ -6,9 +6,9 @@ login. Its trouble is its own: what sessions share is which nodes can be reached
 """
 
 import asyncio
-import enum
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +17,13 @@ from ..message import Credentials, Outcome
 from . import refusals
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, waiting_of
+from .channels import ChannelKeeping
 from .connection import BrokerConnection, login_of
 from .dial import NotConnectedError
 from .dialer import Dialer
 from .publish import Publish
 from .reachability import Reachability
+from .state import SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
@@ -30,20 +32,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
-class SessionState(enum.Enum):
-    """Where a session stands with its connection."""
-
-    IDLE = "idle"  # no connection, and nobody asks for one
-    CONNECTING = "connecting"
-    OPEN = "open"
-    ENDING = "ending"  # it was open, and its socket is about to go
-    PAUSING = "pausing"  # until the next attempt
-    CLOSING = "closing"
-    REFUSED = "refused"  # the broker refused the login, and is not asked again for a while
-    ENDED = "ended"  # make a new one
-
-
-class Session:
+class Session(ChannelKeeping):
     """A (virtual host, user, password). ``load``: messages that wait or are unsettled."""
 
     def __init__(
@@ -54,22 +43,23 @@ class Session:
         *,
         dialer: Dialer,
         client_properties: dict[str, Any],
+        counted: SessionStatistics | None,
         statistics: Callable[[str, str], SessionStatistics],
         blockade: Blockade,
         reachability: Reachability,
         counters: ConnectionCounters,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        super().__init__(settings.channels_per_connection, loop)
         self.virtual_host = virtual_host
         self.username = credentials.name
-        self.state = SessionState.IDLE
-        self.connection: BrokerConnection | None = None
-        self.statistics = SessionStatistics()  # replaced at the first login that succeeds
+        self.since = time.time()  # in this state
+        # Of a login that has not succeeded yet: replaced once it has.
+        self.statistics = SessionStatistics() if counted is None else counted
         self.load = 0
         self.used_at = self.verified_at = loop.time()
         self.refused_at = 0.0
         self.progressed = False  # something was settled since the last tick
-        self.starved = False  # a channel waits for room
         self.credentials = credentials
         self._settings = settings
         self.dialer = dialer
@@ -79,11 +69,7 @@ class Session:
         self._reachability = reachability
         self._counters = counters
         self._closing_because = ""
-        self._loop = loop
         self._waiting: dict[Publish, None] = {}
-        self._channels: dict[str, ExchangeChannel] = {}  # by exchange
-        self._single_use: dict[ExchangeChannel, None] = {}
-        self._channel_limit = settings.channels_per_connection
         self._progress_at = self.used_at
         self._failures = 0  # attempts and connections in a row on which nothing was settled
         self.failure = ""  # why there is no connection, once an attempt has failed
@@ -93,6 +79,9 @@ class Session:
         self._attempt: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
+
+    def _become(self, state: SessionState) -> None:
+        self.state, self.since = state, time.time()
 
     @property
     def writable(self) -> bool:
@@ -163,7 +152,7 @@ class Session:
             self._connect()
 
     def _connect(self) -> None:
-        self.state = SessionState.CONNECTING
+        self._become(SessionState.CONNECTING)
         self._pause = None
         self._attempt = self._loop.create_task(self._open_socket())
 
@@ -192,6 +181,7 @@ class Session:
         self.connection = None
         self.dialer.left()
         self._counters.attempts_failed += 1
+        self.statistics.failed(reason)
         self.failure = reason
         if self.dialer.has_another and self.state is SessionState.CONNECTING:
             self._connect()  # to another node, at once
@@ -208,30 +198,32 @@ class Session:
         if self.state in (SessionState.CLOSING, SessionState.ENDED):
             self._end()
         elif not self._waiting:
-            self.state = SessionState.IDLE
+            self._become(SessionState.IDLE)
         else:
             longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
             # Jitter: sessions that lost one broker together do not come back together.
             pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
-            self.state = SessionState.PAUSING
+            self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
     def _resume(self) -> None:
         if self._waiting:
             self._connect()
         else:
-            self.state = SessionState.IDLE
+            self._become(SessionState.IDLE)
 
     # What the connection tells (broker.connection.Owner)
 
     def connection_opened(self) -> None:
-        self.state = SessionState.OPEN
+        self._become(SessionState.OPEN)
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
         self._progress_at = self.used_at = self.verified_at = self._loop.time()
+        last_error = self.statistics.last_error
         self.statistics = self._statistics_of(self.virtual_host, self.username)
-        self.statistics.connections_opened += 1
+        self.statistics.last_error = max(last_error, self.statistics.last_error)
+        self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
         waiting, self._waiting = list(self._waiting), {}
@@ -262,8 +254,9 @@ class Session:
     def _refuse(self, outcome: Outcome, detail: str) -> None:
         self._log(f"login refused: {outcome.value}")
         self._counters.logins_refused += 1
-        self.state = SessionState.REFUSED
+        self._become(SessionState.REFUSED)
         self.refused_at = self._loop.time()
+        self.statistics.failed(detail)
         self._refusal = outcome, detail
         for publish in list(self._waiting):
             publish.withdraw()
@@ -279,7 +272,7 @@ class Session:
 
     def connection_ending(self) -> None:
         if self.state is SessionState.OPEN:
-            self.state = SessionState.ENDING
+            self._become(SessionState.ENDING)
 
     def connection_lost(self, lost: list[Any], reason: str) -> None:
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
@@ -300,7 +293,7 @@ class Session:
             self._reachability.answered()
         if was_open:
             self._counters.lost(self._closing_because or reason)
-            self.statistics.connections_closed += 1
+            self.statistics.closed("" if self._closing_because else reason)
             self._log(f"connection ended: {self._closing_because or reason}")
         self.load -= len(lost)
         if was_open:
@@ -329,72 +322,8 @@ class Session:
         for channel in self._all_channels():
             channel.pump()
 
-    # Channels
-
-    def _open_channel_for(self, publish: Publish, *, single_use: bool) -> None:
-        exchange = publish.message.exchange
-        channel = ExchangeChannel(self, exchange, single_use=single_use)
-        if single_use:
-            self._single_use[channel] = None
-        else:
-            self._channels[exchange] = channel
-        channel.submit(publish)
-        self._make_room()
-        self._open_channels()
-
-    def _open_channels(self) -> None:
-        """Open what is queued, as far as the connection has room."""
-        connection = self.connection
-        assert connection is not None  # noqa: S101 - the session is open
-        queued = []
-        for channel in self._all_channels():
-            if channel.phase is Phase.QUEUED:
-                if channel.idle:
-                    self.drop(channel)  # whoever wanted it gave up
-                else:
-                    queued.append(channel)
-        for channel in queued:
-            if not self._has_room(connection):
-                break
-            number = connection.amqp.open_channel(connection.channels)
-            connection.channels[number] = channel
-            channel.open(number, self._loop.time())
-            connection.flush_soon()
-        self.starved = any(c.phase is Phase.QUEUED for c in queued)
-
-    def _has_room(self, connection: BrokerConnection) -> bool:
-        return len(connection.channels) < min(self._channel_limit, connection.amqp.channel_max)
-
-    def _make_room(self) -> None:
-        """At the limit of channels the least recently used idle one goes."""
-        connection = self.connection
-        assert connection is not None  # noqa: S101 - the session is open
-        if self._has_room(connection):
-            return
-        idle = [
-            c
-            for c in self._channels.values()
-            if c.idle and c.phase in (Phase.FRESH, Phase.PIPELINED)
-        ]
-        if idle:
-            self.release(min(idle, key=lambda c: c.used_at))
-
-    def release(self, channel: ExchangeChannel) -> None:
-        """Close an idle channel."""
-        if channel.phase is Phase.GONE:
-            return
-        self.drop(channel)
-        # While the session closes, every channel is being closed already.
-        if self.state is SessionState.OPEN and self.connection is not None:
-            channel.phase = Phase.GONE
-            self.connection.amqp.close_channel(channel.number)
-            self.connection.flush_soon()
-
-    def drop(self, channel: ExchangeChannel) -> None:
-        """Give the channel no more messages."""
-        self._single_use.pop(channel, None)
-        if self._channels.get(channel.exchange) is channel:
-            del self._channels[channel.exchange]
+    def _new_channel(self, exchange: str, *, single_use: bool) -> ExchangeChannel:
+        return ExchangeChannel(self, exchange, single_use=single_use)
 
     def channel_ended(self) -> None:
         """A channel's number is free again."""
@@ -402,9 +331,6 @@ class Session:
             self._close_when_empty()
         elif self.starved:
             self._open_channels()
-
-    def _all_channels(self) -> list[ExchangeChannel]:
-        return [*self._channels.values(), *self._single_use]
 
     # Time
 
@@ -435,16 +361,6 @@ class Session:
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
 
-    def _renew(self, channel: ExchangeChannel) -> None:
-        """Let a fresh channel take over, and the old one settle what it has.
-
-        A channel of RabbitMQ 3.10 that began while a quorum queue had no leader
-        goes on asking the one that is gone, and nacks, until it is back.
-        """
-        self.drop(channel)
-        self._single_use[channel] = None
-        self.submit_again(channel.retire())
-
     def _stalled(self, reason: str) -> None:
         self.dialer.stalled(reason)
         if self.connection is not None:
@@ -456,7 +372,7 @@ class Session:
         """Close the channels, then the connection; ``wait_closed`` tells when it is done."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:
-            self.state = SessionState.CLOSING
+            self._become(SessionState.CLOSING)
             self._closing_because = reason
             for number, channel in list(connection.channels.items()):
                 if channel in self._channels.values() or channel in self._single_use:
@@ -473,7 +389,7 @@ class Session:
             connection.flush_soon()
 
     def _end(self) -> None:
-        self.state = SessionState.ENDED
+        self._become(SessionState.ENDED)
         if self._pause is not None:
             self._pause.cancel()
         if self._attempt is not None:

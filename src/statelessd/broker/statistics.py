@@ -1,18 +1,19 @@
 """What has been counted for one (virtual host, user): plain integers on the hot path."""
 
 import enum
+import time
 from collections import Counter
 
 import msgspec
 
-from ..histogram import Histogram
+from ..histogram import FineHistogram, Histogram
 from ..message import Outcome
 
 
 class SessionStatistics:
     """Counts since the start; two passwords of one user add up."""
 
-    __slots__ = (
+    COUNTS = (
         "channels_closed",
         "channels_lost",
         "channels_opened",
@@ -20,7 +21,9 @@ class SessionStatistics:
         "connections_closed",
         "connections_opened",
         "publishes",
+        "reconnects",
     )
+    __slots__ = (*COUNTS, "_lost", "_rated", "ended_at", "last_error", "rate")
 
     def __init__(self) -> None:
         self.connections_opened = 0
@@ -30,10 +33,39 @@ class SessionStatistics:
         self.channels_refused = 0  # of those: by the broker, over a message
         self.channels_lost = 0  # of those: with their connection
         self.publishes = 0  # messages that the broker confirmed
+        self.reconnects = 0  # connections opened after one that was lost
+        self.ended_at = 0.0  # Unix time at which the last connection ended
+        self.last_error = 0.0, ""  # Unix time, and what the broker or the network said
+        self.rate = 0.0  # of publishes, a second
+        self._rated = 0  # publishes at the last look
+        self._lost = False  # the last connection was
+
+    def opened(self) -> None:
+        """A login has succeeded."""
+        self.connections_opened += 1
+        self.reconnects += self._lost
+        self._lost = False
+
+    def closed(self, lost_by: str) -> None:
+        """The connection has ended; ``lost_by``: why, where it was not by our will."""
+        self.connections_closed += 1
+        self.ended_at = time.time()
+        self._lost = bool(lost_by)
+        if lost_by:
+            self.failed(lost_by)
+
+    def failed(self, reason: str) -> None:
+        """There is no connection."""
+        self.last_error = time.time(), reason
+
+    def look(self, seconds: float) -> None:
+        """So long after the last look: how many publishes a second there were."""
+        self.rate = (self.publishes - self._rated) / seconds
+        self._rated = self.publishes
 
     def add(self, other: "SessionStatistics") -> None:
         """What another has counted, too."""
-        for name in self.__slots__:
+        for name in self.COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -124,6 +156,16 @@ class NodeMetrics(msgspec.Struct, frozen=True):
     name: str
     connections: int  # open now
     up: bool  # as far as the last attempt to connect can tell
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What the broker's side has done and holds, for a sample."""
+
+    published: int  # messages confirmed so far, as /stats counts them
+    waiting: int  # messages
+    in_flight: int  # likewise
+    connections: int  # open now
+    confirms: FineHistogram
 
 
 class BrokerMetrics(msgspec.Struct, frozen=True):

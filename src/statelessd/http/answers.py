@@ -64,6 +64,8 @@ class Answering(TurnTaking):
             kind = "" if outcome is CONFIRMED else outcome.value
             status = response.TABLE[outcome].status
             statistics.answered(cycle.method, status, kind, elapsed, len(data))
+            if kind:
+                self._remember(cycle, outcome, detail, request_id)
         self.transport.write(data)
         if gateway.access is not None and gateway.access.due():
             self._log(gateway.access, cycle, outcome, request_id, elapsed / 1e9)
@@ -72,6 +74,20 @@ class Answering(TurnTaking):
         else:
             cycle.keep_alive = False
             self._say_goodbye(not cycle.complete)
+
+    def _remember(
+        self, cycle: PublishCycle, outcome: Outcome, detail: str, request_id: bytes
+    ) -> None:
+        target, credentials = cycle.target, cycle.credentials
+        self.gateway.recent_errors.add(
+            outcome,
+            detail,
+            handed_over=cycle.publish is not None and cycle.publish.handed_over,
+            virtual_host="" if target is None else target.virtual_host,
+            exchange="" if target is None else target.exchange,
+            user="" if credentials is None else credentials.name,
+            request_id=request_id,
+        )
 
     def _log(
         self,

@@ -16,12 +16,14 @@ from ..config_loader import load_class
 from ..message import Outcome
 from .endpoints import Dashboard, Publisher, Stats
 from .endpoints.batch import BatchPage
+from .endpoints.dashboard import DashboardData, DetailsData
 from .endpoints.health import Health, Readiness
 from .endpoints.metrics import Metrics
 from .endpoints.openapi import Docs, OpenAPI
 from .endpoints.page import READING, problem_response
 from .gateway import Gateway
 from .router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
+from .views import Views
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ PAGES: tuple[tuple[str, type], ...] = (
     ("/metrics", Metrics),
     (r"/openapi\.json", OpenAPI),
     ("/docs", Docs),
+    (r"/dashboard\.json", DashboardData),
+    (r"/details\.json", DetailsData),
 )
 
 
@@ -59,7 +63,7 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
 
 def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
     """The application that uvicorn calls; its pages find the gateway in the request's state."""
-    state = {"gateway": gateway, "templates": _templates(paths)}
+    state = {"gateway": gateway, "templates": _templates(paths), "views": Views(gateway)}
     statistics = gateway.statistics
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -88,6 +88,7 @@ class Batch:
         told: Callable[[Slot], None],
         *,
         keep: bool = False,
+        request_id: bytes = b"",
     ) -> None:
         self.items = self.published = self.failed = self.unknown = 0
         self.cut_short: RequestError | None = None  # why no more of the body was taken
@@ -97,6 +98,7 @@ class Batch:
         self._wait = wait  # seconds, for each item
         self._told = told
         self._keep = keep
+        self._request_id = request_id
         # A part of what one login may have in flight: others publish with it too.
         in_flight = gateway.publisher.in_flight_per_login
         self._window = max(1, min(WINDOW, in_flight // 2))
@@ -178,6 +180,19 @@ class Batch:
         """How it went."""
         return {"published": self.published, "failed": self.failed, "unknown": self.unknown}
 
+    def tell_of(self, outcome: Outcome, detail: str, *, handed_over: bool = False) -> None:
+        """Of what went wrong, those who look at the figures."""
+        self._gateway.statistics.errors[outcome.value] += 1
+        self._gateway.recent_errors.add(
+            outcome,
+            detail,
+            handed_over=handed_over,
+            virtual_host=self._target.virtual_host,
+            exchange=self._target.exchange,
+            user=self._credentials.name,
+            request_id=self._request_id,
+        )
+
     def _next(self) -> int:
         self.items += 1
         return self.items - 1
@@ -212,11 +227,13 @@ class Batch:
         row = response.TABLE[slot.outcome]
         if slot.outcome is Outcome.CONFIRMED:
             self.published += 1
-        elif row.unknown or (slot.publish is not None and slot.publish.handed_over
-                             and slot.outcome is Outcome.INTERNAL_ERROR):  # fmt: skip
-            self.unknown += 1
         else:
-            self.failed += 1
+            handed_over = slot.publish is not None and slot.publish.handed_over
+            if row.unknown or (handed_over and slot.outcome is Outcome.INTERNAL_ERROR):
+                self.unknown += 1
+            else:
+                self.failed += 1
+            self.tell_of(slot.outcome, slot.detail, handed_over=handed_over)
         if not self._keep:
             self._taken -= 1
         self._changed.set()

@@ -13,6 +13,7 @@ from ..broker.publisher import Publisher
 from ..config import HTTPServer, Listener
 from ..config import Publish as PublishSettings
 from ..histogram import Histogram
+from ..history import Sample
 from ..message import Credentials, Outcome
 from . import response
 from .access import AccessLog
@@ -20,6 +21,8 @@ from .defaults import defaults_of
 from .errors import RequestError
 from .origins import Origins
 from .peers import UNIX_SOCKET, Headers, Peers
+from .recent import RecentErrors
+from .recorder import Recorder, Settings
 from .request import parse_authorization, wait_seconds
 from .router import Router
 from .statistics import RequestStatistics
@@ -68,6 +71,8 @@ class Gateway:
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.lag = Histogram()  # of the event loop
+        self.recorder = Recorder(publisher, statistics)
+        self.recent_errors = RecentErrors(str(port))
         self.config_hash = ""
         self.config_loaded_at = 0.0  # seconds of Unix time
         self.board: Board | None = None  # where all backends of the parent leave their figures
@@ -154,6 +159,32 @@ class Gateway:
         """What all backends of this parent have counted; without a parent there are none."""
         self.tell()
         return [] if self.board is None else self.board.pages()
+
+    def figures(self) -> Sample:
+        """Those of this moment."""
+        return self.recorder.now(self._settings())
+
+    def record(self, second: int) -> None:
+        """Leave in the history what was counted since the last second that was left there."""
+        if self.board is not None:
+            self.board.record(self.port, second, self.recorder.finish(self._settings()))
+
+    def look_at_the_second(self) -> None:
+        """A few times a second: leave it in the history when it is over."""
+        second = self.recorder.second_over()
+        if second is not None:
+            self.record(second)
+        if self.board is not None and self.board.is_watched:
+            self.publisher.look_at_broker()
+
+    def watch(self) -> None:
+        """Somebody looks at the figures: all backends keep looking at the broker for a while."""
+        if self.board is not None:
+            self.board.watch()
+        self.publisher.look_at_broker()
+
+    def _settings(self) -> Settings:
+        return Settings(self.config_loaded_at, self.draining, self.connections())
 
     def sweep(self, connections: set[Any]) -> None:
         """A few times a second: let each connection look at the time."""

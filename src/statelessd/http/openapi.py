@@ -295,9 +295,35 @@ def _pages() -> dict[str, Schema]:
         "/readyz": _page("readyz", "This process takes publishes", readiness, not_ready=readiness),
         "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}),
         "/docs": _page("docs", "This description, for people", html),
-        "/": _page("dashboard", "The figures of /stats as a page", html),
+        "/": _page("dashboard", "The dashboard", html),
+        "/dashboard.json": _overview(),
+        "/details.json": _page(
+            "details",
+            "Connections and recent errors of all backends",
+            {JSON: {"schema": ref("Details")}},
+        ),
         "/static/{file}": _file(),
     }
+
+
+def _overview() -> Schema:
+    page = _page(
+        "overview",
+        "Figures of all backends now, and of the last ten minutes",
+        {JSON: {"schema": ref("Overview")}},
+    )
+    second = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
+    page["get"]["parameters"] = [
+        {
+            **_parameter("backend", "query", {"type": "string"}),
+            "description": "Whose series, instead of that of all; a name as in backends.",
+        },
+        {
+            **_parameter("since", "query", second),
+            "description": "Unix time: of the series only the seconds after this one.",
+        },
+    ]
+    return page
 
 
 def _file() -> Schema:

@@ -8,7 +8,9 @@ from ..broker.statistics import BrokerStatus
 from ..message import Outcome
 from . import properties, response
 from .batch import Result
+from .details import Details
 from .items import Item
+from .overview import Overview
 
 Schema = dict[str, Any]
 
@@ -73,7 +75,8 @@ def form() -> Schema:
 def components() -> dict[str, Schema]:
     """All named schemas."""
     _, found = msgspec.json.schema_components(
-        [Item, Result, response.Problem], ref_template="#/components/schemas/{name}"
+        [Item, Result, response.Problem, Overview, Details],
+        ref_template="#/components/schemas/{name}",
     )
     problem = found["Problem"]
     problem["properties"]["type"]["enum"] = [

@@ -1,20 +1,31 @@
-"""What one backend leaves for the others: its document of ``/stats``, and its metrics."""
+"""What one backend leaves for the others: its document of ``/stats``, its metrics, its details."""
 
 import os
 
 import msgspec
 
 from ..board import Snapshot
+from .details import MOST, MOST_BRIEFLY, told_by
 from .endpoints.stats import document
 from .gateway import Gateway
 from .metrics import counters_of, families
 
+_encode = msgspec.msgpack.Encoder().encode
 
-def snapshot(gateway: Gateway, *, logins: bool = True) -> Snapshot:
-    """Of this moment. ``logins``: with the figures of each, of which there is no end."""
+
+def snapshot(gateway: Gateway, *, brief: bool = False) -> Snapshot:
+    """Of this moment. ``brief``: without most of the logins, of which there is no end."""
     found = families(gateway)
     stats = document(gateway)
-    if not logins:
+    if brief:
         stats["connections"] = {}
-    told = {"stats": stats, "metrics": msgspec.to_builtins(found)}
-    return Snapshot(os.getpid(), counters_of(found), told)
+    told = {
+        "stats": stats,
+        "metrics": found,
+        "details": told_by(gateway, MOST_BRIEFLY if brief else MOST),
+    }
+    return Snapshot(
+        os.getpid(),
+        counters_of(found),
+        {name: msgspec.Raw(_encode(part)) for name, part in told.items()},
+    )

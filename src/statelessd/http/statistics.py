@@ -15,14 +15,15 @@ class RequestStatistics:
     """Plain counters, for the hot path."""
 
     __slots__ = (
-        "accepted", "answers", "confirmed", "durations", "methods", "received", "refused_clients",
-        "sent",
+        "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",
+        "refused_clients", "sent",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.methods: Counter[str] = Counter()
         self.confirmed = 0  # publishes answered with 204, which are most of all
         self.answers: Counter[Answered] = Counter()  # the others
+        self.errors: Counter[str] = Counter()  # answers and items of batches, by problem
         self.durations = Histogram()  # from the request to its answer
         self.accepted = 0  # client connections
         self.refused_clients = 0  # above the limit of connections
@@ -44,6 +45,8 @@ class RequestStatistics:
         self.answers[method if method in METHODS else OTHER, status, problem] += 1
         self.sent += size
         self.durations.observe(nanoseconds)
+        if problem:
+            self.errors[problem] += 1
 
     def all_answers(self) -> dict[Answered, int]:
         """The confirmed publishes among them."""

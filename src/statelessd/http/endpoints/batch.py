@@ -266,6 +266,7 @@ class _Request:
         if batch.cut_short is None:
             return {}
         error = batch.cut_short
+        batch.tell_of(error.outcome, error.detail)
         request_id = self._scope["state"]["request_id"]
         return {"error": response.problem(error.outcome, error.detail, request_id=request_id)}
 
@@ -280,7 +281,10 @@ class _Request:
         keep: bool = False,
     ) -> Batch:
         wait = self._gateway.wait(self._headers)
-        self._batch = Batch(self._gateway, target, credentials, wait, told, keep=keep)
+        request_id = self._scope["state"]["request_id"]
+        self._batch = Batch(
+            self._gateway, target, credentials, wait, told, keep=keep, request_id=request_id
+        )
         # The connection tells through this when it ends, or when the body does before its time.
         self._scope["state"]["cut"] = self._batch.cut
         return self._batch

@@ -52,7 +52,7 @@ def _of_all(gateway: Gateway, pages: Iterable[BackendPage]) -> Iterator[Labelled
         past = page.past_with(page.living[:-1])  # while one replaces another there are two
         found = nothing
         if page.living:
-            found = msgspec.convert(page.living[-1].document["metrics"], list[Family])
+            found = msgspec.msgpack.decode(page.living[-1].document["metrics"], type=list[Family])
         for family in found:
             yield label, with_past(family, past)
         if page.listener in gateway.http_server.ports:  # a reload may have removed it

@@ -10,11 +10,17 @@ from ...message import Outcome
 from .. import response
 from ..gateway import Gateway
 
+ABOUT = ("virtual_host", "exchange", "user")
+
 
 def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str = "") -> Response:
     """The problem document of an outcome, as an ASGI response."""
-    document = response.problem(outcome, detail, request_id=scope["state"]["request_id"])
-    scope["state"]["problem"] = outcome.value
+    state = scope["state"]
+    document = response.problem(outcome, detail, request_id=state["request_id"])
+    state["problem"] = outcome.value
+    gateway: Gateway = state["gateway"]
+    about = {name: value for name, value in state.get("logged", {}).items() if name in ABOUT}
+    gateway.recent_errors.add(outcome, detail, request_id=state["request_id"], **about)
     answer = Response(msgspec.json.encode(document), status_code=document.status)
     for name, value in response.headers(outcome, allow=allow):
         answer.headers[name.decode()] = value.decode()

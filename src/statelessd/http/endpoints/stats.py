@@ -42,7 +42,7 @@ SUMMED = ("connections", "requests", "cpu_time", "memory_usage")
 def of_all(gateway: Gateway) -> dict[str, Any]:
     """The documents of all backends of this parent, those of the others a second old, and a sum."""
     others = [
-        snapshot.document["stats"]
+        msgspec.msgpack.decode(snapshot.document["stats"])
         for page in gateway.pages()
         for snapshot in page.living
         if snapshot.pid != os.getpid()

@@ -1,0 +1,90 @@
+"""Each login as people look at it: where it stands, since when, and what it has done."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from .publish import WAITING, Publish
+from .session import Session
+from .state import SessionState
+from .statistics import SessionStatistics
+
+CONNECTED = "connected"
+
+# A login may have several sessions, as its password was changed or one replaces
+# another: it stands where the first of these stands.
+STATES = {
+    SessionState.OPEN: CONNECTED,
+    SessionState.CONNECTING: "connecting",
+    SessionState.PAUSING: "waiting",
+    SessionState.CLOSING: "closing",
+    SessionState.ENDING: "closing",
+    SessionState.REFUSED: "refused",
+    SessionState.IDLE: "idle",
+    SessionState.ENDED: "closed",
+}
+ORDER = list(STATES)
+
+
+class Login(msgspec.Struct):
+    """A virtual host and a user; ``publishes`` and ``queue_size`` as in ``/stats``."""
+
+    backend: str
+    virtual_host: str
+    user: str
+    state: str
+    since: float  # Unix time at which that state began
+    publishes: int
+    rate: float  # of publishes, a second
+    queue_size: int  # messages that wait, as the next that are handed over
+    in_flight: int
+    channels: int  # open now
+    reconnects: int  # after a connection that was lost
+    last_error: str
+
+
+def logins(
+    backend: str,
+    statistics: dict[tuple[str, str], SessionStatistics],
+    sessions: Iterable[Session],
+    active: Iterable[Publish],
+) -> list[Login]:
+    """All that have a session, or figures from earlier."""
+    by_login: dict[tuple[str, str], list[Session]] = {key: [] for key in statistics}
+    for session in sessions:
+        by_login.setdefault((session.virtual_host, session.username), []).append(session)
+    waiting: dict[tuple[str, str], int] = {}
+    in_flight: dict[tuple[str, str], int] = {}
+    for publish in active:
+        if publish.session is not None:
+            key = publish.session.virtual_host, publish.session.username
+            counts = waiting if publish.state is WAITING else in_flight
+            counts[key] = counts.get(key, 0) + 1
+    found = []
+    for key, those in by_login.items():
+        counted = statistics.get(key) or those[0].statistics
+        state, since = "closed", counted.ended_at
+        if those:
+            leading = min(those, key=_standing)
+            state, since = STATES[leading.state], leading.since
+        errors = [counted.last_error, *(session.statistics.last_error for session in those)]
+        found.append(
+            Login(
+                backend,
+                *key,
+                state,
+                since,
+                counted.publishes,
+                round(counted.rate, 2),
+                waiting.get(key, 0),
+                in_flight.get(key, 0),
+                counted.channels_opened - counted.channels_closed,
+                counted.reconnects,
+                max(errors)[1],
+            )
+        )
+    return found
+
+
+def _standing(session: Session) -> tuple[int, float]:
+    return ORDER.index(session.state), session.since
