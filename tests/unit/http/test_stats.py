@@ -1,4 +1,4 @@
-"""``/stats`` and the dashboard: the figures of the original."""
+"""``/stats``: the figures of the original."""
 
 import json
 import time
@@ -95,23 +95,3 @@ async def test_garbage_counts_as_an_answer_and_as_no_method(edge):
     counted = edge.gateway.statistics.document()
     assert counted["response.400"] == 1
     assert not [name for name in counted if name.startswith("method.")]
-
-
-@edge_test()
-async def test_the_dashboard_shows_the_figures_and_escapes_names(edge):
-    edge.publisher.connection_statistics = lambda: {
-        "<script>:www": {
-            "connections": {"opened": 4711, "closed": 0},
-            "channels": {"opened": 1, "closed": 0},
-            "connected": True,
-            "publishes": 815,
-            "queue_size": 0,
-        }
-    }
-    answer = await edge.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    page = answer.body.decode()
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "&lt;script&gt;:www" in page
-    assert "<script>" not in page
-    assert "4711" in page
-    assert "815" in page

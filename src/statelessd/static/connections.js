@@ -1,0 +1,162 @@
+// @ts-check
+/** The table of connections: sorted, filtered, and only the rows that can be seen. */
+
+import { find, set, write } from "./dom.js";
+import { count, moment, rate } from "./format.js";
+import { Rows } from "./tables.js";
+
+/** @typedef {import("./documents.js").Connection} Connection */
+/** @typedef {import("./documents.js").Details} Details */
+
+/** @type {import("./tables.js").Column<Connection>[]} */
+const CONNECTION = [
+  { text: (it) => it.virtual_host, header: true },
+  { text: (it) => it.user },
+  { text: (it) => it.backend },
+  { text: (it) => it.state, className: "state", state: (it) => it.state },
+  { text: (it, now) => moment(it.since, now) },
+  { text: (it) => count(it.publishes), className: "number" },
+  { text: (it) => rate(it.rate), className: "number" },
+  { text: (it) => count(it.in_flight), className: "number" },
+  { text: (it) => count(it.queue_size), className: "number" },
+  { text: (it) => count(it.channels), className: "number" },
+  { text: (it) => count(it.reconnects), className: "number" },
+  { text: (it) => it.last_error },
+];
+const SEARCHED = /** @type {const} */ (["virtual_host", "user", "state", "backend", "last_error"]);
+const SPARE = 8; // rows above and below what is to be seen
+const COLLATOR = new Intl.Collator("en", { numeric: true });
+
+export class Connections {
+  /** @param {HTMLElement} section */
+  constructor(section) {
+    this.view = find(section, ".scroll");
+    this.table = /** @type {HTMLTableElement} */ (find(section, "table"));
+    const [above, rows, below] = this.table.tBodies;
+    this.above = above;
+    this.below = below;
+    this.rows = new Rows(rows, CONNECTION, (/** @type {Connection} */ it) => ({ "data-key": key(it), title: summary(it) }));
+    this.filter = /** @type {HTMLInputElement} */ (find(section, "#filter"));
+    this.counter = find(section, "#connections-count");
+    this.rowHeight = 0;
+    this.sort = { by: /** @type {keyof Connection} */ ("publishes"), ascending: false };
+    /** @type {Connection[]} */
+    this.all = [];
+    /** @type {Connection[]} */
+    this.found = [];
+    this.leftOut = 0;
+    this.now = 0;
+
+    let asked = false;
+    const soon = () => {
+      if (asked) return;
+      asked = true;
+      requestAnimationFrame(() => {
+        asked = false;
+        this.draw();
+      });
+    };
+    this.view.addEventListener("scroll", soon, { passive: true });
+    new ResizeObserver(() => {
+      this.rowHeight = 0;
+      soon();
+    }).observe(this.view);
+    this.filter.addEventListener("input", () => {
+      this.arrange();
+      this.view.scrollTop = 0;
+      this.draw();
+    });
+    this.filter.disabled = false;
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (section.querySelectorAll("[data-sort]"))) {
+      button.disabled = false;
+      button.addEventListener("click", () => this.sortBy(/** @type {keyof Connection} */ (button.dataset.sort)));
+    }
+    this.markSorted();
+  }
+
+  /** @param {Details} details */
+  show({ connections, left_out, time }) {
+    this.all = connections;
+    this.leftOut = left_out;
+    this.now = time;
+    this.arrange();
+    this.draw();
+  }
+
+  /** @param {keyof Connection} by */
+  sortBy(by) {
+    const same = this.sort.by === by;
+    const text = this.all.length > 0 && typeof this.all[0][by] === "string";
+    this.sort = { by, ascending: same ? !this.sort.ascending : text };
+    this.markSorted();
+    this.arrange();
+    this.draw();
+  }
+
+  markSorted() {
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (this.table.querySelectorAll("[data-sort]"))) {
+      const header = /** @type {HTMLElement} */ (button.closest("th"));
+      if (button.dataset.sort !== this.sort.by) header.removeAttribute("aria-sort");
+      else header.setAttribute("aria-sort", this.sort.ascending ? "ascending" : "descending");
+    }
+  }
+
+  arrange() {
+    const wanted = this.filter.value.trim().toLowerCase();
+    const { by, ascending } = this.sort;
+    const sign = ascending ? 1 : -1;
+    this.found = this.all
+      .filter((it) => !wanted || SEARCHED.some((name) => it[name].toLowerCase().includes(wanted)))
+      .sort((a, b) => sign * compare(a[by], b[by]) || inOrder(a, b));
+    const total = `${count(this.all.length)} ${this.all.length === 1 ? "connection" : "connections"}`;
+    const shown = wanted ? `${count(this.found.length)} of ${total}` : total;
+    write(this.counter, this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not told here` : shown);
+  }
+
+  draw() {
+    if (!this.rowHeight) {
+      this.rows.show(this.found.slice(0, 1), this.now);
+      this.rowHeight = this.rows.body.rows[0]?.getBoundingClientRect().height || 0;
+      if (!this.rowHeight) return this.space(0, 0);
+    }
+    const seen = Math.ceil(this.view.clientHeight / this.rowHeight) + 2 * SPARE;
+    const top = Math.floor(this.view.scrollTop / this.rowHeight) - SPARE;
+    const first = Math.max(0, Math.min(top, this.found.length - seen));
+    const window = this.found.slice(first, first + seen);
+    this.rows.show(window, this.now);
+    this.space(first, this.found.length - first - window.length);
+    set(this.table, "aria-rowcount", String(this.found.length + 1));
+    window.forEach((_, i) => set(this.rows.body.rows[i], "aria-rowindex", String(first + i + 2)));
+  }
+
+  /** @param {number} above @param {number} below how many rows are not there */
+  space(above, below) {
+    for (const [body, rows] of /** @type {const} */ ([[this.above, above], [this.below, below]])) {
+      body.hidden = rows === 0;
+      body.rows[0].style.height = `${rows * this.rowHeight}px`;
+    }
+  }
+}
+
+/** @param {Connection} it */
+function key(it) {
+  return `${it.backend} ${it.virtual_host}:${it.user}`;
+}
+
+/** What may be cut off in its cells. @param {Connection} it */
+function summary(it) {
+  return [`${it.virtual_host}, ${it.user}, backend ${it.backend}`, it.last_error].filter(Boolean).join("\n");
+}
+
+/** Always the same for two that are equal in what is sorted by. @param {Connection} a @param {Connection} b */
+function inOrder(a, b) {
+  for (const name of /** @type {const} */ (["virtual_host", "user", "backend"])) {
+    if (a[name] !== b[name]) return a[name] < b[name] ? -1 : 1;
+  }
+  return 0;
+}
+
+/** @param {string | number} a @param {string | number} b */
+function compare(a, b) {
+  return typeof a === "number" && typeof b === "number" ? a - b : COLLATOR.compare(String(a), String(b));
+}

@@ -1,0 +1,217 @@
+// @ts-check
+/** Asks the gateway once a second, and shows what it says. */
+
+import { Connections } from "./connections.js";
+import { copies, find, write } from "./dom.js";
+import { clock } from "./format.js";
+import { empty, merge, recentMean, sum } from "./history.js";
+import { OverviewPart } from "./overview.js";
+import { backends, failures, Outcomes } from "./tables.js";
+import { tryIt } from "./tryit.js";
+
+/** @typedef {import("./documents.js").Backend} Backend */
+/** @typedef {import("./documents.js").Details} Details */
+/** @typedef {import("./documents.js").Overview} Overview */
+
+const EVERY = 1_000; // milliseconds
+const PATIENCE = 2_500;
+const LOST_AFTER = 3_000;
+const OVERLAP = 5; // seconds asked for again: a backend may have told its own late
+const DETAILS_SEEN = 2_000; // while a table of them is on the screen
+const DETAILS_UNSEEN = 5_000;
+const RECENT = 60; // seconds
+
+class Dashboard {
+  constructor() {
+    this.scope = /** @type {HTMLSelectElement} */ (find(document, "#scope"));
+    this.status = find(document, "#status");
+    this.nothing = find(document, "#nothing");
+    this.title = document.title;
+    this.overview = new OverviewPart();
+    this.connections = new Connections(find(document, "#connections"));
+    this.outcomes = new Outcomes(find(document, "#outcomes"));
+    this.backends = backends(find(document, "#backends"));
+    const errors = find(document, "#errors");
+    this.failures = failures(errors);
+    this.noFailures = find(errors, ".none");
+    this.failuresTable = find(errors, ".scroll");
+    tryIt(find(document, "#try-it"));
+    for (const slot of document.querySelectorAll(".origin")) write(slot, location.origin);
+    const copyFirst = /** @type {HTMLButtonElement} */ (find(document, "#copy-first"));
+    copyFirst.hidden = false;
+    copies(copyFirst, find(document, "#first-line"));
+
+    this.series = empty();
+    this.answeredAt = Date.now() / 1000;
+    this.detailsAt = -Infinity;
+    this.detailsSeen = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.lostTimer = undefined;
+    this.asking = false;
+
+    const observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (isIntersecting) seen.add(target);
+        else seen.delete(target);
+      }
+      this.detailsSeen = seen.size > 0;
+    });
+    /** @type {Set<Element>} */
+    const seen = new Set();
+    for (const name of ["#connections", "#errors"]) observer.observe(find(document, name));
+
+    this.scope.disabled = false;
+    this.scope.addEventListener("change", () => {
+      this.forget();
+      this.ask();
+    });
+    document.addEventListener("visibilitychange", () => this.visibility());
+    // A page that the browser had put aside goes on from where it was.
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.visibility());
+  }
+
+  /** Nothing is asked for a page that nobody sees. */
+  visibility() {
+    clearTimeout(this.timer);
+    clearTimeout(this.lostTimer);
+    if (document.hidden) return;
+    this.expect();
+    this.ask();
+  }
+
+  /** An answer, or else it is lost. */
+  expect() {
+    clearTimeout(this.lostTimer);
+    this.lostTimer = setTimeout(() => this.lose(), LOST_AFTER);
+  }
+
+  /** One request at a time, and the next a second after the beginning of this one. */
+  async ask() {
+    if (this.asking) return;
+    this.asking = true;
+    clearTimeout(this.timer);
+    const began = performance.now();
+    const scope = this.scope.value;
+    try {
+      const answered = await this.askOverview(scope);
+      const due = this.detailsSeen ? DETAILS_SEEN : DETAILS_UNSEEN;
+      if (answered && began - this.detailsAt >= due - EVERY / 2) await this.askDetails(began);
+    } finally {
+      this.asking = false;
+      const wait = scope === this.scope.value ? EVERY - (performance.now() - began) : 0;
+      if (!document.hidden) this.timer = setTimeout(() => this.ask(), Math.max(0, wait));
+    }
+  }
+
+  /** @param {string} scope @returns {Promise<boolean>} whether there was an answer */
+  async askOverview(scope) {
+    const query = new URLSearchParams();
+    if (scope) query.set("backend", scope);
+    const last = this.series.time.at(-1);
+    if (last !== undefined) query.set("since", String(last - OVERLAP));
+    const answer = await get(`/dashboard.json?${query}`);
+    if (answer?.status === 400 && this.scope.value) {
+      this.scope.value = ""; // a reload took this backend away
+      this.forget();
+    }
+    if (!answer?.document) return false;
+    /** @type {Overview} */
+    const overview = answer.document;
+    if (last !== undefined && overview.time < last - OVERLAP) this.forget(); // its clock was set back
+    else if (scope === this.scope.value) this.show(overview);
+    this.answeredAt = Date.now() / 1000;
+    this.expect();
+    return true;
+  }
+
+  /** @param {number} began */
+  async askDetails(began) {
+    this.detailsAt = began;
+    const answer = await get("/details.json");
+    if (!answer?.document) return;
+    /** @type {Details} */
+    const details = answer.document;
+    this.connections.show(details);
+    this.failures.show(details.errors, details.time);
+    this.noFailures.hidden = details.errors.length > 0;
+    this.failuresTable.hidden = details.errors.length === 0;
+  }
+
+  /** @param {Overview} overview */
+  show(overview) {
+    this.series = merge(this.series, overview.series, Math.floor(overview.time) - overview.window);
+    this.offer(overview.backends);
+    const shown = overview.backends.filter(({ backend }) => [backend, ""].includes(this.scope.value));
+    const verdict = this.overview.show(overview, this.series, shown);
+    this.backends.show(overview.backends, overview.time);
+
+    /** @type {Record<string, number>} */
+    const counts = {};
+    for (const { errors = {} } of shown) {
+      for (const [kind, more] of Object.entries(errors)) counts[kind] = (counts[kind] ?? 0) + more;
+    }
+    const rates = Object.entries(this.series.errors).map(([kind, column]) => [
+      kind,
+      recentMean(this.series, column, RECENT),
+    ]);
+    this.outcomes.show(counts, Object.fromEntries(rates));
+
+    this.nothing.hidden = sum(overview.backends.map(({ published = 0 }) => published)) > 0;
+    document.body.dataset.state = "live";
+    document.body.dataset.trouble = String(verdict.trouble);
+    write(this.status, verdict.sentence);
+    this.entitle(verdict.trouble ? verdict.label : "");
+  }
+
+  /** The choice of backends, as they are now. @param {Backend[]} all */
+  offer(all) {
+    const wanted = ["", ...all.map(({ backend }) => backend)];
+    const offered = Array.from(this.scope.options, ({ value }) => value);
+    if (wanted.join("\n") === offered.join("\n")) return;
+    const chosen = this.scope.value;
+    const options = wanted.map((name) => new Option(name ? `Backend ${name}` : "All backends", name));
+    this.scope.replaceChildren(...options);
+    this.scope.value = wanted.includes(chosen) ? chosen : "";
+    if (this.scope.value !== chosen) this.forget();
+  }
+
+  /** The history of another scope, or of another clock. */
+  forget() {
+    this.series = empty();
+    this.overview.reset();
+  }
+
+  lose() {
+    document.body.dataset.state = "lost";
+    write(
+      this.status,
+      `This page has had no answer from the gateway since ${clock(this.answeredAt)}. It shows the figures of then, and keeps trying.`,
+    );
+    this.entitle("No answer");
+  }
+
+  /** @param {string} trouble */
+  entitle(trouble) {
+    const title = trouble ? `${trouble}: ${this.title}` : this.title;
+    if (document.title !== title) document.title = title;
+  }
+}
+
+/**
+ * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
+ * same to whoever looks at the page.
+ * @param {string} url
+ * @returns {Promise<{status: number, document: any} | null>}
+ */
+async function get(url) {
+  try {
+    const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    return { status: response.status, document: response.ok ? await response.json() : null };
+  } catch {
+    return null;
+  }
+}
+
+new Dashboard().visibility();

@@ -1,0 +1,45 @@
+// @ts-check
+/** The document, changed only where that makes a difference. */
+
+/** @param {ParentNode} parent @param {string} selector @returns {HTMLElement} */
+export function find(parent, selector) {
+  const found = parent.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+/** @param {Element} target @param {string} name @param {string} value */
+export function set(target, name, value) {
+  if (target.getAttribute(name) !== value) target.setAttribute(name, value);
+}
+
+/** @param {Node} node @param {string} text */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Copies a text that is to be seen when a button is pressed, and says so on it for a moment.
+ * @param {HTMLButtonElement} button
+ * @param {HTMLElement} source
+ */
+export function copies(button, source) {
+  const name = button.textContent ?? "";
+  button.addEventListener("click", async () => {
+    button.style.minWidth = `${button.offsetWidth}px`;
+    write(button, (await copy(source)) ? "Copied" : "Selected");
+    setTimeout(() => write(button, name), 1500);
+  });
+}
+
+/** @param {HTMLElement} source @returns {Promise<boolean>} */
+async function copy(source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent ?? "");
+    return true;
+  } catch {
+    // Browsers have a clipboard for scripts with TLS and on localhost only.
+    getSelection()?.selectAllChildren(source);
+    return document.execCommand("copy");
+  }
+}

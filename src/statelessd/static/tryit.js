@@ -1,0 +1,194 @@
+// @ts-check
+/** The form that publishes one message. The password leaves its field only for the request. */
+
+import { authorization, form, path, refusal, WRITERS } from "./code.js";
+import { copies, find, write } from "./dom.js";
+import { seconds } from "./format.js";
+
+/** @typedef {import("./code.js").Language} Language */
+/** @typedef {import("./code.js").Publish} Publish */
+
+const PROPERTIES = [
+  "content_type", "delivery_mode", "priority", "expiration", "message_id", "correlation_id",
+  "type", "app_id", "reply_to", "headers",
+];
+const PATH = ["virtual_host", "exchange", "routing_key"];
+const TOLD = ["content-type", "x-request-id", "retry-after", "allow", "amqp-message-id"];
+const PATIENCE = 65_000; // milliseconds; the gateway answers within a minute at the most
+
+/** @param {HTMLElement} section */
+export function tryIt(section) {
+  const fields = /** @type {HTMLFormElement} */ (find(section, "form"));
+  const submit = /** @type {HTMLButtonElement} */ (find(fields, "[type=submit]"));
+  const code = find(section, "#code");
+  const answer = find(section, "#answer");
+  /** @type {Language} */
+  let language = "curl";
+  const buttons = Array.from(
+    /** @type {NodeListOf<HTMLButtonElement>} */ (section.querySelectorAll("[data-copy]")),
+  );
+
+  const value = (/** @type {string} */ name) => {
+    const field = fields.elements.namedItem(name);
+    if (field instanceof HTMLInputElement && field.type === "checkbox") return field.checked ? "true" : "";
+    // What is no text in UTF-8 cannot be sent: half of a surrogate pair becomes U+FFFD.
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(
+      new TextEncoder().encode(/** @type {HTMLInputElement} */ (field).value),
+    );
+  };
+
+  /** @returns {Publish} */
+  const publish = () => ({
+    virtualHost: value("virtual_host"),
+    exchange: value("exchange"),
+    routingKey: value("routing_key"),
+    username: value("username"),
+    fields: [
+      ["body", value("body")],
+      ...[...PROPERTIES, "mandatory"]
+        .map((name) => /** @type {[string, string]} */ ([name, value(name)]))
+        .filter(([, text]) => text !== ""),
+    ],
+  });
+
+  const writeCode = () => write(code, WRITERS[language](publish(), location.origin));
+
+  const check = () => {
+    for (const name of PATH) at(fields, name).setCustomValidity(refusal(value(name)));
+    const colon = value("username").includes(":");
+    at(fields, "username").setCustomValidity(colon ? "A user name in Basic credentials has no colon." : "");
+    at(fields, "headers").setCustomValidity(headersProblem(value("headers")));
+  };
+
+  fields.addEventListener("input", () => {
+    check();
+    writeCode();
+  });
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      language = /** @type {Language} */ (button.dataset.copy);
+      for (const each of buttons) each.setAttribute("aria-pressed", String(each === button));
+      writeCode();
+    });
+    copies(button, code);
+  }
+  // A field in there that has to be corrected could not be shown otherwise.
+  const more = /** @type {HTMLDetailsElement} */ (find(fields, "details"));
+  more.addEventListener("invalid", () => (more.open = true), { capture: true });
+  fields.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const password = at(fields, "password").value;
+    submit.disabled = true;
+    write(find(answer, ".line"), "Sending …");
+    show(answer, await send(publish(), password));
+    submit.disabled = false;
+  });
+  find(fields, "fieldset").removeAttribute("disabled");
+  writeCode();
+}
+
+/** @param {HTMLFormElement} fields @param {string} name */
+function at(fields, name) {
+  return /** @type {HTMLInputElement} */ (fields.elements.namedItem(name));
+}
+
+/** @param {string} text */
+function headersProblem(text) {
+  if (!text) return "";
+  try {
+    const parsed = JSON.parse(text);
+    if (parsed && typeof parsed === "object" && !Array.isArray(parsed)) return "";
+  } catch {
+    // Said below.
+  }
+  return 'The headers have to be a JSON object, such as {"source": "shop"}.';
+}
+
+/** @typedef {{line: string, headers: string, document: string, meaning: string, kind: string}} Answer */
+
+/** @param {Publish} publish @param {string} password @returns {Promise<Answer>} */
+async function send(publish, password) {
+  const started = performance.now();
+  try {
+    const response = await fetch(path(publish), {
+      method: "POST",
+      body: form(publish),
+      headers: {
+        authorization: authorization(publish.username, password),
+        "content-type": "application/x-www-form-urlencoded",
+      },
+      credentials: "omit", // so that a 401 makes the browser ask nobody
+      cache: "no-store",
+      redirect: "error",
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    const document = await response.text();
+    const took = seconds((performance.now() - started) / 1000);
+    return {
+      line: `${response.status} ${response.statusText}`.trim() + `, after ${took}`,
+      headers: TOLD.filter((name) => response.headers.has(name))
+        .map((name) => `${name}: ${response.headers.get(name)}`)
+        .join("\n"),
+      document,
+      ...explain(response.status, document, publish),
+    };
+  } catch (error) {
+    return {
+      line: "No answer",
+      headers: "",
+      document: "",
+      meaning: `The connection to the gateway failed (${error instanceof Error ? error.message : error}). Nobody here knows whether the message was published: there is one copy of it or none.`,
+      kind: "unknown",
+    };
+  }
+}
+
+/**
+ * What an answer means for the message.
+ * @param {number} status
+ * @param {string} document
+ * @param {Publish} publish
+ * @returns {{meaning: string, kind: string}}
+ */
+function explain(status, document, publish) {
+  if (status === 204) {
+    const mandatory = publish.fields.some(([name]) => name === "mandatory");
+    const queue = mandatory
+      ? "At least one queue took it."
+      : "Whether a queue took it was not asked: tick “mandatory” to be told.";
+    return {
+      kind: "published",
+      meaning: `Published. The broker has taken responsibility for exactly one copy of the message. ${queue}`,
+    };
+  }
+  /** @type {{outcome?: string, retryable?: boolean}} */
+  let problem = {};
+  try {
+    problem = JSON.parse(document) ?? {};
+  } catch {
+    // Not the gateway's own answer.
+  }
+  const again = problem.retryable
+    ? "The same request may succeed later."
+    : "The same request will be refused again until something is changed.";
+  if (problem.outcome === "not-published") {
+    return { kind: "refused", meaning: `Not published: there is no copy of the message. ${again}` };
+  }
+  return {
+    kind: "unknown",
+    meaning:
+      "Perhaps published: there is one copy of the message or none. Sending it again can make a second one.",
+  };
+}
+
+/** @param {HTMLElement} root @param {Answer} answer */
+function show(root, answer) {
+  root.dataset.kind = answer.kind;
+  write(find(root, ".line"), answer.line);
+  write(find(root, ".meaning"), answer.meaning);
+  const [headers, document] = [find(root, ".headers"), find(root, ".document")];
+  write(headers, answer.headers);
+  headers.hidden = !answer.headers;
+  write(document, answer.document);
+  document.hidden = !answer.document;
+}
