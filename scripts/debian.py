@@ -19,6 +19,7 @@ EVIDENCE = {
     "wget": "wget",
     "jq": "jq",
     "nodejs": "node",
+    "npm": "npm",
     "perl": "json_pp",  # the program perl alone comes without perl's modules, as perl-base
     "nginx": "/usr/sbin/nginx",
     "haproxy": "/usr/sbin/haproxy",
@@ -41,6 +42,7 @@ FOR_TESTS = [
     "prometheus",
     "slowhttptest",
     "chromium",
+    "npm",
 ]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
