@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs bench bench-batch bench-storm image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs bench bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AM
 bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
 	@$(BIN)/python scripts/debian.py rabbitmq-server
 	@$(BIN)/python bench/storm.py $(BENCH)
+
+bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
+	@$(BIN)/python scripts/debian.py rabbitmq-server chromium
+	@$(BIN)/python bench/open_pages.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py
