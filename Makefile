@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs bench bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ format: $(READY) ## Format the code
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
 	@$(BIN)/python -m statelessd.config_report
 	@$(BIN)/python -m statelessd.metrics_report
+
+screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traffic (a quarter of an hour)
+	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
+	@$(BIN)/python tests/page/screenshots.py
 
 bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk

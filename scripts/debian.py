@@ -27,6 +27,8 @@ EVIDENCE = {
     "prometheus": "promtool",
     "slowhttptest": "slowhttptest",
     "chromium": "chromium",
+    "pngquant": "pngquant",
+    "fonts-inter": "/usr/share/fonts/opentype/inter",
     "wrk": "wrk",
     "podman": "podman",
     "runc": "/usr/sbin/runc",
