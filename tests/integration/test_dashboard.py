@@ -1,4 +1,4 @@
-"""The dashboard's documents of real backends: they agree with /stats, and outlive what they show."""
+"""The documents of real backends: they agree with /stats, and outlive what they show."""
 
 import os
 import signal

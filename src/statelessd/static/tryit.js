@@ -71,6 +71,7 @@ export function tryIt(section) {
       writeCode();
     });
     copies(button, code);
+    button.disabled = false;
   }
   // A field in there that has to be corrected could not be shown otherwise.
   const more = /** @type {HTMLDetailsElement} */ (find(fields, "details"));
