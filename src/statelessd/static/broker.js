@@ -24,11 +24,11 @@ const ORDER = /** @type {BrokerStatus[]} */ (Object.keys(LABELS));
 function meaning(state, why) {
   switch (state) {
     case "blocked":
-      return `The broker takes no messages for now${why}. Publishes are answered 503 (broker-blocked), not published.`;
+      return `The broker takes no messages for now${why}. ${answered("broker-blocked")}`;
     case "unreachable":
-      return `The broker cannot be reached${why}. Publishes are answered 503 (broker-unavailable), not published.`;
+      return `The broker cannot be reached${why}. ${answered("broker-unavailable")}`;
     case "refused":
-      return `The broker refuses the probe's login${why}. Publishes with credentials of their own may still be taken.`;
+      return `The broker refuses the probe's login${why}. It may still take those of clients.`;
     case "connected":
       return "The broker takes messages.";
     case "reachable":
@@ -38,7 +38,13 @@ function meaning(state, why) {
   }
 }
 
-/** @typedef {{state: BrokerStatus | "down", label: string, sentence: string, trouble: boolean}} Verdict */
+/**
+ * @typedef {object} Verdict
+ * @property {BrokerStatus | "down"} state
+ * @property {string} label
+ * @property {string} sentence
+ * @property {boolean} trouble Whether somebody should look at it.
+ */
 
 /**
  * The worst state among the backends that run, and a sentence on all of them.
@@ -62,14 +68,27 @@ export function judge(backends) {
   const reason = (affected[0].broker?.reason ?? "").replace(/\.$/, "");
   const trouble = ORDER.indexOf(state) > ORDER.indexOf("connected");
   const sentences = [meaning(state, reason && `: ${reason}`)];
-  if (trouble && affected.length < up.length) sentences[0] = `${named(affected, false)}: ${sentences[0]}`;
+  if (trouble && affected.length < up.length)
+    sentences[0] = `${named(affected, false)}: ${sentences[0]}`;
   if (down.length) sentences.push(`${named(down)} not running.`);
   const draining = up.filter((each) => each.draining);
   if (draining.length) sentences.push(`${named(draining)} shutting down.`);
   if (!trouble && !down.length && !draining.length) {
-    sentences.unshift(up.length === 1 ? "The backend is up." : `All ${count(up.length)} backends are up.`);
+    sentences.unshift(
+      up.length === 1 ? "The backend is up." : `All ${count(up.length)} backends are up.`,
+    );
   }
-  return { state, label: LABELS[state], sentence: sentences.join(" "), trouble: trouble || down.length > 0 };
+  return {
+    state,
+    label: LABELS[state],
+    sentence: sentences.join(" "),
+    trouble: trouble || down.length > 0,
+  };
+}
+
+/** @param {string} type of the problem */
+function answered(type) {
+  return `Publishes are answered 503 (${type}), not published.`;
 }
 
 /** @param {Backend[]} backends @param {boolean} [verb] */

@@ -1,9 +1,11 @@
 // @ts-check
-/** A line chart of the window, in real pixels, and the crosshair that all charts share. */
+/** A line chart of the window, in real pixels. */
 
 import { set, write } from "./dom.js";
 import { clock, minute } from "./format.js";
+import { Readout } from "./readout.js";
 import { axisFor, linePath, nearest, ticks, timeTicks } from "./scale.js";
+import { element, label, pool } from "./svg.js";
 
 /** @typedef {import("./documents.js").Series} Series */
 /** @typedef {import("./scale.js").Axis} Axis */
@@ -25,7 +27,6 @@ import { axisFor, linePath, nearest, ticks, timeTicks } from "./scale.js";
  * @property {string} [none] What it says when there is no line.
  */
 
-const SVG = "http://www.w3.org/2000/svg";
 const TOP = 8;
 const RIGHT = 10;
 const REM_LEFT = 4;
@@ -37,7 +38,7 @@ export class Chart {
   /**
    * @param {HTMLElement} figure
    * @param {Specification} specification
-   * @param {Crosshair} crosshair
+   * @param {import("./crosshair.js").Crosshair} crosshair
    */
   constructor(figure, specification, crosshair) {
     this.specification = specification;
@@ -45,7 +46,9 @@ export class Chart {
     this.svg = /** @type {SVGSVGElement} */ (figure.querySelector("svg"));
     this.cursor = /** @type {HTMLElement} */ (figure.querySelector(".cursor"));
     this.message = /** @type {HTMLElement} */ (figure.querySelector(".message"));
-    this.readout = new Readout(/** @type {HTMLElement} */ (figure.querySelector("[data-crosshair]")));
+    this.readout = new Readout(
+      /** @type {HTMLElement} */ (figure.querySelector("[data-crosshair]")),
+    );
     this.grid = element(this.svg, "g", "grid");
     this.plot = element(this.svg, "g", "lines");
     this.hair = element(this.svg, "path", "hair");
@@ -62,7 +65,9 @@ export class Chart {
     this.height = 0;
     this.rem = 16;
     this.described = -Infinity;
-    new ResizeObserver(() => this.resize()).observe(/** @type {Element} */ (this.svg.parentElement));
+    new ResizeObserver(() => this.resize()).observe(
+      /** @type {Element} */ (this.svg.parentElement),
+    );
     crosshair.join(this);
   }
 
@@ -115,17 +120,30 @@ export class Chart {
   draw() {
     const { series, specification } = this;
     if (!series || this.width === 0) return;
-    const max = Math.max(0, ...this.lines.flatMap(({ values }) => values.map((value) => value ?? 0)));
+    const max = Math.max(
+      0,
+      ...this.lines.flatMap(({ values }) => values.map((value) => value ?? 0)),
+    );
     this.axis = axisFor(this.axis, max, specification.least, specification.whole);
     this.drawGrid(this.axis);
     const paths = pool(this.plot, "path", this.lines.length);
     this.lines.forEach((line, i) => {
       set(paths[i], "data-series", line.name);
       set(paths[i], "class", `trace look-${line.look}`);
-      const d = linePath(series.time, line.drawn ?? line.values, (time) => this.x(time), (value) => this.y(value));
+      const d = linePath(
+        series.time,
+        line.drawn ?? line.values,
+        (time) => this.x(time),
+        (value) => this.y(value),
+      );
       set(paths[i], "d", d);
     });
-    const message = series.time.length === 0 ? "No figures yet" : this.lines.length ? "" : specification.none ?? "";
+    const message =
+      series.time.length === 0
+        ? "No figures yet"
+        : this.lines.length
+          ? ""
+          : (specification.none ?? "");
     write(this.message, message);
   }
 
@@ -136,20 +154,36 @@ export class Chart {
     const most = Math.max(2, Math.floor((right - this.left) / (REM_TIME_LABEL * this.rem)));
     const offset = -60 * new Date(this.end * 1000).getTimezoneOffset();
     const times = timeTicks(this.start, this.end, most, offset);
-    set(pool(this.grid, "path", 1)[0], "d", [
-      ...values.map((value) => `M${this.left} ${Math.round(this.y(value)) + 0.5}H${right}`),
-      ...times.map((time) => `M${this.x(time).toFixed(1)} ${this.bottom}v5`),
-    ].join(""));
+    set(
+      pool(this.grid, "path", 1)[0],
+      "d",
+      [
+        ...values.map((value) => `M${this.left} ${Math.round(this.y(value)) + 0.5}H${right}`),
+        ...times.map((time) => `M${this.x(time).toFixed(1)} ${this.bottom}v5`),
+      ].join(""),
+    );
     const labels = pool(this.grid, "text", values.length + times.length);
     values.forEach((value, i) => {
-      label(labels[i], this.left - 8, this.y(value) + 0.26 * this.rem, "end", this.specification.tick(value, axis));
+      label(
+        labels[i],
+        this.left - 8,
+        this.y(value) + 0.26 * this.rem,
+        "end",
+        this.specification.tick(value, axis),
+      );
     });
     times.forEach((time, i) => {
       const place = this.x(time);
       const half = 1.3 * this.rem;
       // A label that would be cut off is left out; its tick stays.
       const fits = place - half >= this.left - 8 && place + half <= this.width;
-      label(labels[values.length + i], place, this.height - 0.25 * this.rem, "middle", fits ? minute(time) : "");
+      label(
+        labels[values.length + i],
+        place,
+        this.height - 0.25 * this.rem,
+        "middle",
+        fits ? minute(time) : "",
+      );
     });
   }
 
@@ -164,9 +198,12 @@ export class Chart {
     const { series, lines } = this;
     if (!series || this.width === 0) return;
     const index = time === null ? series.time.length - 1 : this.indexAt(time);
-    const valueOf = (/** @type {Line} */ line) => (index < 0 ? null : line.values[index] ?? null);
+    const valueOf = (/** @type {Line} */ line) => (index < 0 ? null : (line.values[index] ?? null));
     const at = time === null ? null : (series.time[index] ?? Math.round(time));
-    this.readout.show(at, lines.map((line) => ({ ...line, text: this.specification.format(valueOf(line)) })));
+    this.readout.show(
+      at,
+      lines.map((line) => ({ ...line, text: this.specification.format(valueOf(line)) })),
+    );
 
     const shown = at === null ? [] : lines.filter((line) => valueOf(line) !== null);
     set(this.hair, "d", at === null ? "" : `M${this.x(at).toFixed(1)} ${TOP}V${this.bottom}`);
@@ -192,141 +229,11 @@ export class Chart {
       if (!known.length) return `${name}: nothing`;
       const { format } = this.specification;
       const [low, high] = [Math.min(...known), Math.max(...known)];
-      return `${name}: ${format(known[known.length - 1])} last, from ${format(low)} to ${format(high)}`;
+      const last = format(known[known.length - 1]);
+      return `${name}: ${last} last, from ${format(low)} to ${format(high)}`;
     });
     const span = `${clock(this.start)} to ${clock(this.end)}`;
     const what = parts.join("; ") || this.specification.none || "no figures";
     set(this.svg, "aria-label", `${this.title}, ${span}. ${what}.`);
   }
-}
-
-/** The line above a chart: a time, and each line's name and value there. */
-class Readout {
-  /** @param {HTMLElement} root */
-  constructor(root) {
-    this.root = root;
-    this.time = child(root, "span", "time");
-    /** @type {{root: HTMLElement, swatch: Element, label: HTMLElement, value: HTMLElement}[]} */
-    this.items = [];
-  }
-
-  /** @param {number | null} at @param {{label: string, look: number, text: string}[]} lines */
-  show(at, lines) {
-    set(this.root, "data-crosshair", at === null ? "" : String(at));
-    write(this.time, at === null ? "now" : clock(at));
-    while (this.items.length > lines.length) this.items.pop()?.root.remove();
-    while (this.items.length < lines.length) this.items.push(this.item());
-    lines.forEach((line, i) => {
-      set(this.items[i].swatch, "class", `trace look-${line.look}`);
-      write(this.items[i].label, line.label);
-      write(this.items[i].value, line.text);
-    });
-  }
-
-  item() {
-    const root = child(this.root, "span", "entry");
-    const swatch = element(root, "svg", "swatch");
-    set(swatch, "viewBox", "0 0 24 8");
-    set(swatch, "aria-hidden", "true");
-    const line = element(swatch, "path", "trace");
-    set(line, "d", "M1 4H23");
-    root.append(" ");
-    const name = child(root, "span", "name");
-    root.append(" ");
-    return { root, swatch: line, label: name, value: child(root, "span", "value") };
-  }
-
-  text() {
-    const values = this.items.map(({ label: { textContent }, value }) => `${textContent} ${value.textContent}`);
-    return `${this.time.textContent}: ${values.join(", ") || "no data"}`;
-  }
-}
-
-/** One instant in all charts, moved by the pointer or with the keys of the focused one. */
-export class Crosshair {
-  constructor() {
-    /** @type {Chart[]} */
-    this.charts = [];
-    /** Where the pointer rests: the charts move on below it. @type {(() => number) | null} */
-    this.pointer = null;
-    /** @type {number | null} */
-    this.time = null;
-  }
-
-  /** @param {Chart} chart */
-  join(chart) {
-    this.charts.push(chart);
-    const { cursor } = chart;
-    cursor.addEventListener("pointermove", (event) => {
-      this.pointer = () => chart.timeAt(event.clientX);
-      this.update();
-    });
-    for (const leave of ["pointerleave", "pointercancel"]) {
-      cursor.addEventListener(leave, () => this.clear());
-    }
-    cursor.addEventListener("blur", () => this.clear());
-    cursor.addEventListener("keydown", (event) => this.key(chart, event));
-  }
-
-  /** @param {Chart} chart @param {KeyboardEvent} event */
-  key(chart, event) {
-    const times = chart.series?.time ?? [];
-    if (!times.length || event.ctrlKey || event.metaKey || event.altKey) return;
-    const last = times[times.length - 1];
-    const now = this.time === null ? times.length : Math.max(0, chart.indexAt(this.time));
-    const step = event.shiftKey ? 10 : 1;
-    /** @type {Record<string, number | null>} */
-    const targets = {
-      ArrowLeft: now - step, ArrowDown: now - step, ArrowRight: now + step, ArrowUp: now + step,
-      PageDown: now - 60, PageUp: now + 60, Home: 0, End: times.length - 1, Escape: null,
-    };
-    if (!(event.key in targets)) return;
-    const target = targets[event.key];
-    event.preventDefault();
-    this.pointer = null;
-    this.time = target === null ? null : (times[Math.min(Math.max(0, target), times.length - 1)] ?? last);
-    this.update();
-  }
-
-  clear() {
-    this.pointer = this.time = null;
-    this.update();
-  }
-
-  /** To be called when the charts have moved. */
-  update() {
-    if (this.pointer) this.time = this.pointer();
-    else if (this.time !== null && this.charts.length) this.time = Math.max(this.time, this.charts[0].start);
-    for (const chart of this.charts) chart.point(this.time);
-  }
-}
-
-/** @param {Element} parent @param {string} name @param {string} [className] */
-function element(parent, name, className) {
-  const made = document.createElementNS(SVG, name);
-  if (className) made.setAttribute("class", className);
-  return parent.appendChild(made);
-}
-
-/** @param {Element} parent @param {string} name @param {string} className */
-function child(parent, name, className) {
-  const made = document.createElement(name);
-  made.className = className;
-  return parent.appendChild(made);
-}
-
-/** So many children of a name, made or removed as needed. @param {Element} parent @param {string} name @param {number} wanted */
-function pool(parent, name, wanted) {
-  const found = Array.from(parent.children).filter(({ tagName }) => tagName === name);
-  while (found.length > wanted) found.pop()?.remove();
-  while (found.length < wanted) found.push(element(parent, name));
-  return found;
-}
-
-/** @param {Element} text @param {number} x @param {number} y @param {string} anchor @param {string} words */
-function label(text, x, y, anchor, words) {
-  set(text, "x", x.toFixed(1));
-  set(text, "y", y.toFixed(1));
-  set(text, "text-anchor", anchor);
-  write(text, words);
 }

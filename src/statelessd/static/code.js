@@ -39,7 +39,9 @@ export function form({ fields }) {
  */
 export function refusal(text) {
   // The URL standard takes them for steps along the path, percent-encoded or not.
-  return text === "." || text === ".." ? "Browsers and curl cannot send “.” or “..” as a part of a path." : "";
+  return text === "." || text === ".."
+    ? "Browsers and curl cannot send “.” or “..” as a part of a path."
+    : "";
 }
 
 /** @typedef {"curl" | "php" | "python"} Language */
@@ -100,7 +102,10 @@ export function php(text) {
   const escaped = text
     .replace(/[\\"$]/g, "\\$&")
     .replaceAll("\n", "\\n")
-    .replace(/[\x00-\x1f\x7f]/g, (each) => `\\x${each.charCodeAt(0).toString(16).padStart(2, "0")}`);
+    .replace(
+      /[\x00-\x1f\x7f]/g,
+      (each) => `\\x${each.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    );
   return `"${escaped}"`;
 }
 

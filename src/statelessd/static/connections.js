@@ -35,7 +35,10 @@ export class Connections {
     const [above, rows, below] = this.table.tBodies;
     this.above = above;
     this.below = below;
-    this.rows = new Rows(rows, CONNECTION, (/** @type {Connection} */ it) => ({ "data-key": key(it), title: summary(it) }));
+    this.rows = new Rows(rows, CONNECTION, (/** @type {Connection} */ it) => ({
+      "data-key": key(it),
+      title: summary(it),
+    }));
     this.filter = /** @type {HTMLInputElement} */ (find(section, "#filter"));
     this.counter = find(section, "#connections-count");
     this.rowHeight = 0;
@@ -67,9 +70,13 @@ export class Connections {
       this.draw();
     });
     this.filter.disabled = false;
-    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (section.querySelectorAll("[data-sort]"))) {
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
+      section.querySelectorAll("[data-sort]")
+    )) {
       button.disabled = false;
-      button.addEventListener("click", () => this.sortBy(/** @type {keyof Connection} */ (button.dataset.sort)));
+      button.addEventListener("click", () =>
+        this.sortBy(/** @type {keyof Connection} */ (button.dataset.sort)),
+      );
     }
     this.markSorted();
   }
@@ -94,7 +101,9 @@ export class Connections {
   }
 
   markSorted() {
-    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (this.table.querySelectorAll("[data-sort]"))) {
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
+      this.table.querySelectorAll("[data-sort]")
+    )) {
       const header = /** @type {HTMLElement} */ (button.closest("th"));
       if (button.dataset.sort !== this.sort.by) header.removeAttribute("aria-sort");
       else header.setAttribute("aria-sort", this.sort.ascending ? "ascending" : "descending");
@@ -110,7 +119,10 @@ export class Connections {
       .sort((a, b) => sign * compare(a[by], b[by]) || inOrder(a, b));
     const total = `${count(this.all.length)} ${this.all.length === 1 ? "connection" : "connections"}`;
     const shown = wanted ? `${count(this.found.length)} of ${total}` : total;
-    write(this.counter, this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not told here` : shown);
+    write(
+      this.counter,
+      this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not told here` : shown,
+    );
   }
 
   draw() {
@@ -131,7 +143,10 @@ export class Connections {
 
   /** @param {number} above @param {number} below how many rows are not there */
   space(above, below) {
-    for (const [body, rows] of /** @type {const} */ ([[this.above, above], [this.below, below]])) {
+    for (const [body, rows] of /** @type {const} */ ([
+      [this.above, above],
+      [this.below, below],
+    ])) {
       body.hidden = rows === 0;
       body.rows[0].style.height = `${rows * this.rowHeight}px`;
     }
@@ -145,10 +160,16 @@ function key(it) {
 
 /** What may be cut off in its cells. @param {Connection} it */
 function summary(it) {
-  return [`${it.virtual_host}, ${it.user}, backend ${it.backend}`, it.last_error].filter(Boolean).join("\n");
+  return [`${it.virtual_host}, ${it.user}, backend ${it.backend}`, it.last_error]
+    .filter(Boolean)
+    .join("\n");
 }
 
-/** Always the same for two that are equal in what is sorted by. @param {Connection} a @param {Connection} b */
+/**
+ * Always the same for two that are equal in what is sorted by.
+ * @param {Connection} a
+ * @param {Connection} b
+ */
 function inOrder(a, b) {
   for (const name of /** @type {const} */ (["virtual_host", "user", "backend"])) {
     if (a[name] !== b[name]) return a[name] < b[name] ? -1 : 1;
@@ -158,5 +179,7 @@ function inOrder(a, b) {
 
 /** @param {string | number} a @param {string | number} b */
 function compare(a, b) {
-  return typeof a === "number" && typeof b === "number" ? a - b : COLLATOR.compare(String(a), String(b));
+  return typeof a === "number" && typeof b === "number"
+    ? a - b
+    : COLLATOR.compare(String(a), String(b));
 }

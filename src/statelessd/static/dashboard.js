@@ -119,7 +119,8 @@ class Dashboard {
     if (!answer?.document) return false;
     /** @type {Overview} */
     const overview = answer.document;
-    if (last !== undefined && overview.time < last - OVERLAP) this.forget(); // its clock was set back
+    if (last !== undefined && overview.time < last - OVERLAP)
+      this.forget(); // its clock was set back
     else if (scope === this.scope.value) this.show(overview);
     this.answeredAt = Date.now() / 1000;
     this.expect();
@@ -143,7 +144,9 @@ class Dashboard {
   show(overview) {
     this.series = merge(this.series, overview.series, Math.floor(overview.time) - overview.window);
     this.offer(overview.backends);
-    const shown = overview.backends.filter(({ backend }) => [backend, ""].includes(this.scope.value));
+    const shown = overview.backends.filter(({ backend }) =>
+      [backend, ""].includes(this.scope.value),
+    );
     const verdict = this.overview.show(overview, this.series, shown);
     this.backends.show(overview.backends, overview.time);
 
@@ -171,7 +174,9 @@ class Dashboard {
     const offered = Array.from(this.scope.options, ({ value }) => value);
     if (wanted.join("\n") === offered.join("\n")) return;
     const chosen = this.scope.value;
-    const options = wanted.map((name) => new Option(name ? `Backend ${name}` : "All backends", name));
+    const options = wanted.map(
+      (name) => new Option(name ? `Backend ${name}` : "All backends", name),
+    );
     this.scope.replaceChildren(...options);
     this.scope.value = wanted.includes(chosen) ? chosen : "";
     if (this.scope.value !== chosen) this.forget();
@@ -187,7 +192,8 @@ class Dashboard {
     document.body.dataset.state = "lost";
     write(
       this.status,
-      `This page has had no answer from the gateway since ${clock(this.answeredAt)}. It shows the figures of then, and keeps trying.`,
+      `This page has had no answer from the gateway since ${clock(this.answeredAt)}. ` +
+        "It shows the figures of then, and keeps trying.",
     );
     this.entitle("No answer");
   }

@@ -18,6 +18,13 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** @param {Element} parent @param {string} name @param {string} className */
+export function child(parent, name, className) {
+  const made = document.createElement(name);
+  made.className = className;
+  return parent.appendChild(made);
+}
+
 /**
  * Copies a text that is to be seen when a button is pressed, and says so on it for a moment.
  * @param {HTMLButtonElement} button

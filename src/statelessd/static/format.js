@@ -66,7 +66,11 @@ export function minute(time) {
   return MINUTE.format(time * 1000);
 }
 
-/** The time of day, with the day if that is another one. @param {number} time @param {number} now */
+/**
+ * The time of day, with the day if that is another one.
+ * @param {number} time
+ * @param {number} now
+ */
 export function moment(time, now) {
   const day = DAY.format(time * 1000);
   return day === DAY.format(now * 1000) ? clock(time) : `${day} ${minute(time)}`;

@@ -6,8 +6,15 @@
 /** @returns {Series} */
 export function empty() {
   return {
-    backend: null, time: [], published: [], p50: [], p99: [], in_flight: [], waiting: [],
-    errors: {}, broker: [],
+    backend: null,
+    time: [],
+    published: [],
+    p50: [],
+    p99: [],
+    in_flight: [],
+    waiting: [],
+    errors: {},
+    broker: [],
   };
 }
 

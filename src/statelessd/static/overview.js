@@ -2,7 +2,8 @@
 /** What is to be seen at a glance: the figures, the charts, the broker. */
 
 import { judge } from "./broker.js";
-import { Chart, Crosshair } from "./charts.js";
+import { Chart } from "./charts.js";
+import { Crosshair } from "./crosshair.js";
 import { find, set, write } from "./dom.js";
 import { count, NONE, rate, seconds, short } from "./format.js";
 import { recentMean, sum } from "./history.js";
@@ -24,7 +25,11 @@ const messages = (value) => (value === null ? NONE : short(value));
 /** @param {number} value */
 const plain = (value) => (Number.isInteger(value) ? short(value) : String(value));
 
-/** The unit is that of the whole axis. @param {number} value @param {import("./scale.js").Axis} axis */
+/**
+ * The unit is that of the whole axis.
+ * @param {number} value
+ * @param {import("./scale.js").Axis} axis
+ */
 function latencyTick(value, { top }) {
   const [factor, unit] = top < 1e-3 ? [1e6, "µs"] : top < 1 ? [1e3, "ms"] : [1, "s"];
   return `${Number((value * factor).toPrecision(6))} ${unit}`;
@@ -74,7 +79,10 @@ function kind(name, values, look) {
   return { name, label: name, values, drawn: withoutRest(values), look };
 }
 
-/** Null where there is nothing before, at and behind a zero: so lines do not lie upon each other. @param {number[]} values */
+/**
+ * Null where a zero stands among zeros: so lines do not lie upon each other.
+ * @param {number[]} values
+ */
 export function withoutRest(values) {
   return values.map((value, i) => (value || values[i - 1] || values[i + 1] ? value : null));
 }
@@ -123,7 +131,9 @@ export class OverviewPart {
     this.crosshair = new Crosshair();
     /** @type {Chart[]} */
     this.charts = [];
-    for (const figure of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".chart"))) {
+    for (const figure of /** @type {NodeListOf<HTMLElement>} */ (
+      document.querySelectorAll(".chart")
+    )) {
       this.charts.push(new Chart(figure, CHARTS[figure.dataset.chart ?? ""](), this.crosshair));
     }
   }
@@ -183,7 +193,11 @@ export class OverviewPart {
   }
 }
 
-/** @param {string} name @param {number | null} exact @param {string} text with its unit behind a space */
+/**
+ * @param {string} name
+ * @param {number | null} exact
+ * @param {string} text with its unit behind a space
+ */
 function figure(name, exact, text) {
   const root = find(document, `[data-figure="${name}"]`);
   set(root, "data-value", exact === null ? "" : String(exact));

@@ -33,7 +33,7 @@ export function niceStep(rough, whole = false) {
  */
 export function axisFor(before, max, least, whole = false) {
   const needed = Math.max(max, least);
-  if (before && needed <= before.top && (needed > before.top * SHRINKS_BELOW)) return before;
+  if (before && needed <= before.top && needed > before.top * SHRINKS_BELOW) return before;
   const step = niceStep(needed / INTERVALS, whole);
   const top = Number((step * Math.ceil(needed / step - 1e-9)).toPrecision(12));
   return before?.top === top ? before : { top, step };
@@ -55,7 +55,8 @@ export function ticks({ top, step }) {
 export function timeTicks(start, end, most, offset = 0) {
   const span = end - start;
   const step =
-    [60, 120, 180, 300, 600, 1800, 3600, 7200, 14_400].find((each) => span / each <= most) ?? 43_200;
+    [60, 120, 180, 300, 600, 1800, 3600, 7200, 14_400].find((each) => span / each <= most) ??
+    43_200;
   const found = [];
   for (let at = Math.ceil((start + offset) / step) * step - offset; at <= end; at += step) {
     found.push(at);

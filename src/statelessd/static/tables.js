@@ -77,7 +77,10 @@ const BACKEND = [
     state: (it) => (it.up && it.broker?.state) || "",
   },
   { text: (it) => known(it, it.pid, String), className: "number" },
-  { text: (it, now) => known(it, it.started, (started) => duration(now - started)), className: "number" },
+  {
+    text: (it, now) => known(it, it.started, (started) => duration(now - started)),
+    className: "number",
+  },
   { text: (it) => known(it, it.cpu, cores), className: "number" },
   { text: (it) => known(it, it.memory, bytes), className: "number" },
   { text: (it) => known(it, it.lag, seconds), className: "number" },
@@ -86,14 +89,20 @@ const BACKEND = [
   { text: (it) => known(it, it.published, count), className: "number" },
 ];
 
-/** @param {Backend} it @param {number | null | undefined} value @param {(value: number) => string} format */
+/**
+ * @param {Backend} it
+ * @param {number | null | undefined} value
+ * @param {(value: number) => string} format
+ */
 function known(it, value, format) {
   return !it.up || value === null || value === undefined ? NONE : format(value);
 }
 
 /** @param {HTMLElement} section */
 export function backends(section) {
-  return new Rows(body(section), BACKEND, (/** @type {Backend} */ it) => ({ "data-backend": it.backend }));
+  return new Rows(body(section), BACKEND, (/** @type {Backend} */ it) => ({
+    "data-backend": it.backend,
+  }));
 }
 
 /** @type {Column<Failure>[]} */
@@ -111,7 +120,9 @@ const FAILURE = [
 
 /** @param {HTMLElement} section */
 export function failures(section) {
-  return new Rows(body(section), FAILURE, (/** @type {Failure} */ it) => ({ "data-request": it.request_id }));
+  return new Rows(body(section), FAILURE, (/** @type {Failure} */ it) => ({
+    "data-request": it.request_id,
+  }));
 }
 
 /** The rows of all problem types: the server wrote them, the counts are filled in. */
@@ -125,7 +136,9 @@ export class Outcomes {
     this.occurred = "?";
     this.section = section;
     this.toggle.hidden = false;
-    this.toggle.addEventListener("click", () => this.expand(section.classList.contains("occurred-only")));
+    this.toggle.addEventListener("click", () =>
+      this.expand(section.classList.contains("occurred-only")),
+    );
     this.expand(false);
   }
 
@@ -133,10 +146,16 @@ export class Outcomes {
   expand(all) {
     this.section.classList.toggle("occurred-only", !all);
     this.toggle.setAttribute("aria-expanded", String(all));
-    write(this.toggle, all ? "Show only what has occurred" : `Show all ${this.rows.length} that can occur`);
+    write(
+      this.toggle,
+      all ? "Show only what has occurred" : `Show all ${this.rows.length} that can occur`,
+    );
   }
 
-  /** @param {Record<string, number>} counts since the start @param {Record<string, number>} rates a second */
+  /**
+   * @param {Record<string, number>} counts since the start
+   * @param {Record<string, number>} rates a second
+   */
   show(counts, rates) {
     for (const row of this.rows) {
       const problem = row.dataset.problem ?? "";

@@ -9,8 +9,16 @@ import { seconds } from "./format.js";
 /** @typedef {import("./code.js").Publish} Publish */
 
 const PROPERTIES = [
-  "content_type", "delivery_mode", "priority", "expiration", "message_id", "correlation_id",
-  "type", "app_id", "reply_to", "headers",
+  "content_type",
+  "delivery_mode",
+  "priority",
+  "expiration",
+  "message_id",
+  "correlation_id",
+  "type",
+  "app_id",
+  "reply_to",
+  "headers",
 ];
 const PATH = ["virtual_host", "exchange", "routing_key"];
 const TOLD = ["content-type", "x-request-id", "retry-after", "allow", "amqp-message-id"];
@@ -30,7 +38,8 @@ export function tryIt(section) {
 
   const value = (/** @type {string} */ name) => {
     const field = fields.elements.namedItem(name);
-    if (field instanceof HTMLInputElement && field.type === "checkbox") return field.checked ? "true" : "";
+    if (field instanceof HTMLInputElement && field.type === "checkbox")
+      return field.checked ? "true" : "";
     // What is no text in UTF-8 cannot be sent: half of a surrogate pair becomes U+FFFD.
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(
       new TextEncoder().encode(/** @type {HTMLInputElement} */ (field).value),
@@ -56,7 +65,9 @@ export function tryIt(section) {
   const check = () => {
     for (const name of PATH) at(fields, name).setCustomValidity(refusal(value(name)));
     const colon = value("username").includes(":");
-    at(fields, "username").setCustomValidity(colon ? "A user name in Basic credentials has no colon." : "");
+    at(fields, "username").setCustomValidity(
+      colon ? "A user name in Basic credentials has no colon." : "",
+    );
     at(fields, "headers").setCustomValidity(headersProblem(value("headers")));
   };
 
@@ -105,7 +116,14 @@ function headersProblem(text) {
   return 'The headers have to be a JSON object, such as {"source": "shop"}.';
 }
 
-/** @typedef {{line: string, headers: string, document: string, meaning: string, kind: string}} Answer */
+/**
+ * @typedef {object} Answer
+ * @property {string} line
+ * @property {string} headers
+ * @property {string} document As it came.
+ * @property {string} meaning
+ * @property {string} kind For the style sheet.
+ */
 
 /** @param {Publish} publish @param {string} password @returns {Promise<Answer>} */
 async function send(publish, password) {
@@ -134,11 +152,12 @@ async function send(publish, password) {
       ...explain(response.status, document, publish),
     };
   } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
     return {
       line: "No answer",
       headers: "",
       document: "",
-      meaning: `The connection to the gateway failed (${error instanceof Error ? error.message : error}). Nobody here knows whether the message was published: there is one copy of it or none.`,
+      meaning: `The gateway gave no answer (${why}). There is one copy of the message or none.`,
       kind: "unknown",
     };
   }
@@ -159,7 +178,7 @@ function explain(status, document, publish) {
       : "Whether a queue took it was not asked: tick “mandatory” to be told.";
     return {
       kind: "published",
-      meaning: `Published. The broker has taken responsibility for exactly one copy of the message. ${queue}`,
+      meaning: `Published. The broker is responsible for exactly one copy of the message. ${queue}`,
     };
   }
   /** @type {{outcome?: string, retryable?: boolean}} */
@@ -178,7 +197,8 @@ function explain(status, document, publish) {
   return {
     kind: "unknown",
     meaning:
-      "Perhaps published: there is one copy of the message or none. Sending it again can make a second one.",
+      "Perhaps published: there is one copy of the message or none. Sending it again can make " +
+      "a second one.",
   };
 }
 

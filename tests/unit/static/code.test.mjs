@@ -3,12 +3,37 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
 import {
-  authorization, form, path, php, python, refusal, shell, WRITERS,
+  authorization,
+  form,
+  path,
+  php,
+  python,
+  refusal,
+  shell,
+  WRITERS,
 } from "../../../src/statelessd/static/code.js";
 
 const NASTY = [
-  "", " ", "plain", "-u", "@file", "it's", 'say "so"', "$HOME `id` $(id) ${x} !!", "back\\slash\\", "\\n", "\\'",
-  "line\nline\r\n\ttab", "naïve ☃ 😀 \u2028", "<?php ?>", "a=b&c=d%41+", "'\\''", "{$x} {${x}}", "\x01\x7f", "#{x} %s {0}",
+  "",
+  " ",
+  "plain",
+  "-u",
+  "@file",
+  "it's",
+  'say "so"',
+  "$HOME `id` $(id) ${x} !!",
+  "back\\slash\\",
+  "\\n",
+  "\\'",
+  "line\nline\r\n\ttab",
+  '\n"and" $x {$y} \\n \\',
+  "naïve ☃ 😀 \u2028",
+  "<?php ?>",
+  "a=b&c=d%41+",
+  "'\\''",
+  "{$x} {${x}}",
+  "\x01\x7f",
+  "#{x} %s {0}",
 ];
 
 /** What a program prints, exactly. */
@@ -38,7 +63,11 @@ test("credentials are in UTF-8, and the password may have colons", () => {
 });
 
 const publish = {
-  virtualHost: "/", exchange: "a/b c", routingKey: "x%2F?#é", username: "it's", fields: [["body", "a&b=c\n"]],
+  virtualHost: "/",
+  exchange: "a/b c",
+  routingKey: "x%2F?#é",
+  username: "it's",
+  fields: [["body", "a&b=c\n"]],
 };
 
 test("each part of the path is one segment", () => {
@@ -57,7 +86,11 @@ test("the form carries every field as it is", () => {
 });
 
 test("the code names the password's variable only", () => {
-  for (const [language, name] of [["curl", '"$PASSWORD"'], ["php", "getenv('PASSWORD')"], ["python", 'os.environ["PASSWORD"]']]) {
+  for (const [language, name] of [
+    ["curl", '"$PASSWORD"'],
+    ["php", "getenv('PASSWORD')"],
+    ["python", 'os.environ["PASSWORD"]'],
+  ]) {
     assert.ok(WRITERS[language](publish, "http://localhost:8000").includes(name), language);
   }
 });

@@ -7,7 +7,14 @@ import { empty, merge, recentMean } from "../../../src/statelessd/static/history
 function series(time, value, errors = {}) {
   const all = time.map(() => value);
   return {
-    backend: null, time, published: all, p50: all, p99: all, in_flight: all, waiting: all, errors,
+    backend: null,
+    time,
+    published: all,
+    p50: all,
+    p99: all,
+    in_flight: all,
+    waiting: all,
+    errors,
     broker: time.map(() => "connected"),
   };
 }
@@ -30,7 +37,10 @@ test("what is older than the window is dropped, over a day as well", () => {
     held = merge(held, series(recent, 1), now - 600);
     assert.ok(held.time.length <= 600);
     assert.ok(held.time[0] >= now - 600);
-    assert.deepEqual(held.time, [...new Set(held.time)].sort((a, b) => a - b));
+    assert.deepEqual(
+      held.time,
+      [...new Set(held.time)].sort((a, b) => a - b),
+    );
   }
 });
 

@@ -5,7 +5,11 @@ import { judge } from "../../../src/statelessd/static/broker.js";
 import { empty } from "../../../src/statelessd/static/history.js";
 import { Kinds, withoutRest } from "../../../src/statelessd/static/overview.js";
 
-const backend = (name, state, reason = "") => ({ backend: name, up: true, broker: { state, reason } });
+const backend = (name, state, reason = "") => ({
+  backend: name,
+  up: true,
+  broker: { state, reason },
+});
 
 test("all is well", () => {
   const verdict = judge([backend("8000", "connected"), backend("8001", "unused")]);
@@ -15,10 +19,16 @@ test("all is well", () => {
 });
 
 test("the worst backend's state is told, with its reason and whose it is", () => {
-  const verdict = judge([backend("8000", "connected"), backend("8001", "blocked", "low on memory")]);
+  const verdict = judge([
+    backend("8000", "connected"),
+    backend("8001", "blocked", "low on memory"),
+  ]);
   assert.equal(verdict.state, "blocked");
   assert.ok(verdict.trouble);
-  assert.match(verdict.sentence, /^Backend 8001: The broker takes no messages for now: low on memory\. .*503 \(broker-blocked\)/);
+  assert.match(
+    verdict.sentence,
+    /^Backend 8001: The broker takes no messages for now: low on memory\. .*503 \(broker-blocked\)/,
+  );
 });
 
 test("backends that do not run are told", () => {
@@ -31,7 +41,9 @@ test("backends that do not run are told", () => {
 test("a kind of errors keeps its look while others come and go", () => {
   const kinds = new Kinds();
   const looks = (errors) =>
-    Object.fromEntries(kinds.lines({ ...empty(), time: [1], errors }).map(({ name, look }) => [name, look]));
+    Object.fromEntries(
+      kinds.lines({ ...empty(), time: [1], errors }).map(({ name, look }) => [name, look]),
+    );
   assert.deepEqual(looks({ nacked: [1] }), { nacked: 0 });
   assert.deepEqual(looks({ nacked: [1], "no-route": [9] }), { nacked: 0, "no-route": 1 });
   assert.deepEqual(looks({ "no-route": [9] }), { "no-route": 1 });
@@ -41,7 +53,10 @@ test("a kind of errors keeps its look while others come and go", () => {
 test("the rarest kinds share a line", () => {
   const errors = { a: [9], b: [8], c: [7], d: [6], e: [2], f: [1] };
   const lines = new Kinds().lines({ ...empty(), time: [1], errors });
-  assert.deepEqual(lines.map(({ name }) => name), ["a", "b", "c", "d", "others"]);
+  assert.deepEqual(
+    lines.map(({ name }) => name),
+    ["a", "b", "c", "d", "others"],
+  );
   assert.deepEqual(lines[4].values, [3]);
 });
 

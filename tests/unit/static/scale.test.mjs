@@ -1,10 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { axisFor, linePath, nearest, niceStep, ticks, timeTicks } from "../../../src/statelessd/static/scale.js";
+import {
+  axisFor,
+  linePath,
+  nearest,
+  niceStep,
+  ticks,
+  timeTicks,
+} from "../../../src/statelessd/static/scale.js";
 
 test("steps are round", () => {
-  for (const [rough, step] of [[0.9, 1], [1, 1], [1.1, 2], [2.1, 2.5], [2.6, 5], [7, 10], [0.0003, 0.0005]]) {
+  for (const [rough, step] of [
+    [0.9, 1],
+    [1, 1],
+    [1.1, 2],
+    [2.1, 2.5],
+    [2.6, 5],
+    [7, 10],
+    [0.0003, 0.0005],
+  ]) {
     assert.equal(niceStep(rough), step);
   }
   assert.equal(niceStep(0.3, true), 1);
@@ -45,7 +60,12 @@ test("ticks of time are round on the clock, and no more than fit", () => {
 });
 
 test("a line is interrupted where there is no second or no value", () => {
-  const path = linePath([1, 2, 5, 6, 7, 8], [1, 2, 3, null, 4, 5], (t) => t * 10, (v) => v);
+  const path = linePath(
+    [1, 2, 5, 6, 7, 8],
+    [1, 2, 3, null, 4, 5],
+    (t) => t * 10,
+    (v) => v,
+  );
   assert.equal(path, "M10.0 1.0L20.0 2.0M48.0 3.0h4M70.0 4.0L80.0 5.0");
   assert.equal(linePath([], [], Number, Number), "");
 });
