@@ -443,6 +443,14 @@ class TestForEveryone:
             assert name in text
         assert overflow(user) == []
 
+    def test_all_that_matters_is_seen_without_scrolling(self, user, gateway):
+        user.size(1366, 657)  # what browsers leave of a small laptop's 768
+        open_page(user, gateway)
+        below = """[...document.querySelectorAll("[data-figure], #status, [data-chart]")].filter(
+            element => element.getBoundingClientRect().bottom > innerHeight
+        ).map(element => element.outerHTML.slice(0, 80))"""
+        assert user.evaluate(below) == []
+
     def test_nothing_sticks_out_at_the_side(self, user, gateway):
         open_page(user, gateway)
         user.wait_for("document.querySelectorAll('#connections tr[data-key]').length > 5")

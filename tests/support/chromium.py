@@ -28,13 +28,14 @@ FLAGS = [
 
 
 class Chromium:
-    """One browser; every ``user()`` of it has caches of their own.
+    """One browser, with these flags besides; every ``user()`` of it has caches of their own.
 
     Every name below ``example`` and ``localhost`` is this machine.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, *flags):
         self._directory = directory
+        self._flags = flags
         self._log = directory / "chromium.log"
 
     def __enter__(self):
@@ -43,7 +44,7 @@ class Chromium:
         data = self._directory / "data"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["chromium", *FLAGS, *own, f"--user-data-dir={data}", "about:blank"],
+                ["chromium", *FLAGS, *self._flags, *own, f"--user-data-dir={data}", "about:blank"],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "HOME": str(self._directory), "TMPDIR": str(self._directory)},
