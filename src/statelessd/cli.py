@@ -19,7 +19,7 @@ from .daemon import DaemonError, PidFile, check_user, detach, resume
 from .descriptors import make_room
 from .handover import Handover, Program, Running
 from .hosts import hosts_of
-from .listeners import ListenError, activated, bind, close
+from .listeners import ListenError, activated, bind, close, name_of
 from .supervisor import RunBackend, Supervisor
 from .tls.client import Trust
 from .tls.files import TlsError
@@ -84,15 +84,19 @@ def _check_logging(config: Config, *, foreground: bool) -> list[str]:
 def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
     """Whatever would end a program that takes this up: after its exec there is no way back."""
     errors = []
-    if running.address != config.http_server.address:
-        errors.append("HTTPServer.address cannot change while it is listened on: restart")
+    server = config.http_server
+    for listener in server.listeners:
+        if running.address_of(listener) not in (None, server.address_of(listener)):
+            section = "HTTPServer.pages" if listener == server.pages.listener else "HTTPServer"
+            where = name_of(listener)
+            errors.append(f"{section}.address cannot change while {where} is listened on: restart")
     if daemon and running.pidfile != config.daemon.pidfile:
         errors.append("Daemon.pidfile cannot change while the daemon runs: restart")
     if errors:
         raise ConfigError(errors)
     if daemon:
         check_user(config.daemon.user)
-    close(bind(config.http_server, {listener: [] for listener in running.listeners}))
+    close(bind(server, {listener: [] for listener in running.listeners}))
     try:
         _backend(config, Board.make())
     except (ImportError, SyntaxError) as error:
@@ -213,12 +217,15 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
 
 
 def _places(settings: HTTPServer) -> str:
-    """``127.0.0.1, port 8000, 8001, unix:/run/statelessd.sock``."""
+    """``127.0.0.1, port 8000, 8001, unix:/run/statelessd.sock; pages on 127.0.0.1, port 9000``."""
     ports = [str(port) for port in settings.ports if isinstance(port, int)]
     places = [str(path) for path in settings.ports if isinstance(path, str)]
     if ports:
         places.insert(0, f"{settings.address or 'all interfaces'}, port {', '.join(ports)}")
-    return ", ".join(places)
+    told, own = ", ".join(places), settings.pages.listener
+    if isinstance(own, int):
+        return f"{told}; pages on {settings.address_of(own) or 'all interfaces'}, port {own}"
+    return told if own is None else f"{told}; pages on {own}"
 
 
 def _backend(config: Config, board: Board) -> RunBackend:

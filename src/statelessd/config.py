@@ -1,15 +1,17 @@
 """Every setting, declared once: its type, default, bounds, and a line of help.
 
-``config_loader`` fills these from the YAML file and the environment;
-``config_report`` prints them and writes docs/configuration.md.
+Those of HTTPServer stand in ``config_http``. ``config_loader`` fills them from the YAML
+file and the environment; ``config_report`` prints them and writes docs/configuration.md.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-KIB, MIB = 1024, 1024 * 1024
+from .config_http import KIB, MIB, Cors, HTTPServer, Listener, Pages, Tls, TlsVersion
+
+__all__ = ["Cors", "HTTPServer", "Listener", "Pages", "Tls"]
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Probe as {self.username!r} every {self.interval:g} s>"
 
 
-TlsVersion = Literal["1.2", "1.3"]
 AMQPS_PORT = 5671  # IANA's, for AMQP over TLS
 
 
@@ -317,132 +318,6 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
-
-
-class Cors(msgspec.Struct, frozen=True, kw_only=True):
-    """Which web pages of other origins may call this one (Fetch standard, section 3.2)."""
-
-    origins: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Origins such as https://app.example.com whose pages may publish and read "
-            "the answers; * for all, without credentials that the browser keeps, and so not with "
-            "a form. Empty: none."
-        ),
-    ] = ()
-    methods: Annotated[
-        tuple[str, ...], Meta(min_length=1, description="Methods that a preflight is granted.")
-    ] = ("GET", "HEAD", "POST")
-    headers: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Request headers that a preflight is granted; * for whatever it asks for."
-        ),
-    ] = ("*",)
-    credentials: Annotated[
-        bool,
-        Meta(description="Let pages of these origins use the credentials that the browser keeps."),
-    ] = False
-    max_age: Annotated[
-        int, Meta(ge=0, le=86_400, description="Seconds for which a preflight's answer is kept.")
-    ] = 600
-
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
-UnixSocket = Annotated[str, Meta(pattern="^unix:/[^\\x00]+$")]
-Listener = Port | UnixSocket
-
-
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """TLS for the TCP ports."""
-
-    certificate: Annotated[
-        str | None,
-        Meta(
-            description="PEM file with the certificate, then those up to its authority. "
-            "With it all TCP ports speak TLS; a changed file is taken up."
-        ),
-    ] = None
-    key: Annotated[
-        str | None,
-        Meta(description="PEM file with its private key; else that is in the certificate's file."),
-    ] = None
-    minimum_version: Annotated[
-        TlsVersion, Meta(description="The oldest version of TLS that is spoken.")
-    ] = "1.2"
-
-
-class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how HTTP is served."""
-
-    ports: Annotated[
-        tuple[Listener, ...],
-        Meta(
-            min_length=1,
-            description="TCP ports, and Unix sockets as `unix:/path`; a backend process for each.",
-        ),
-    ] = (8000,)
-    address: Annotated[
-        str,
-        Meta(
-            description="Address to listen on; empty: all interfaces, which is the default "
-            "with a configuration file."
-        ),
-    ] = "127.0.0.1"
-    unix_mode: Annotated[
-        str,
-        Meta(
-            pattern="^0?[0-7]{3}$",
-            description="Who may connect to the Unix sockets: their mode, in octal and in quotes.",
-        ),
-    ] = "0660"
-    unix_group: Annotated[
-        str | None, Meta(description="Group of the Unix sockets; else the process's own.")
-    ] = None
-    tls: Tls = Tls()
-    no_keep_alive: Annotated[
-        bool, Meta(description="Close each client connection after one request.")
-    ] = False
-    xheaders: Annotated[
-        bool, Meta(description="Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
-    ] = False
-    trusted_proxies: Annotated[
-        tuple[str, ...], Meta(description="Networks whose word on the client's address counts.")
-    ] = ("127.0.0.0/8", "::1/128")
-    max_connections: Annotated[
-        int, Meta(ge=1, description="Client connections of each backend.")
-    ] = 10_000
-    max_body_bytes: Annotated[
-        int, Meta(ge=1, le=512 * MIB, description="Bytes of a request's body, at most.")
-    ] = 10 * MIB
-    max_header_bytes: Annotated[
-        int,
-        Meta(ge=1 * KIB, le=1 * MIB, description="Bytes of a request's line and headers, at most."),
-    ] = 16 * KIB
-    max_header_fields: Annotated[
-        int, Meta(ge=1, le=10_000, description="Header fields of a request, at most.")
-    ] = 100
-    header_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds for a request's headers to arrive.")
-    ] = 10.0
-    body_timeout: Annotated[
-        float,
-        Meta(gt=0, description="Seconds without a byte of the body, or of room for the answer."),
-    ] = 10.0
-    idle_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds for which an idle client connection is kept.")
-    ] = 75.0
-    drain_timeout: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
-    ] = 10.0
-    ready_needs_broker: Annotated[
-        bool,
-        Meta(
-            description="Let /readyz be 503 also while the broker cannot be reached, does not "
-            "take the probe's login, or blocks publishers."
-        ),
-    ] = False
-    cors: Cors = Cors()
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -2,8 +2,6 @@
 
 import difflib
 import importlib
-import ipaddress
-import os
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,25 +12,21 @@ import msgspec
 import yaml
 
 from .config import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, RabbitMQ, Route, Tls
+from .config_checks import wrong_with
 from .hosts import Host, parse
 from .tls.client import SECTION as BROKER_TLS
 from .tls.client import make_context
 from .tls.files import TlsError
 from .tls.server import check
 
-ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
-)
 # Of a list: brackets around it may have others in them, but not end before it does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
 IPV6 = re.compile(r"\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]", re.IGNORECASE | re.ASCII)
-DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 ENVIRONMENT_PREFIX = "STATELESSD_"
 PUBLISHER = "statelessd.Publisher"
 ROUTE_CLASSES = (PUBLISHER, "statelessd.Stats", "statelessd.Dashboard")
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
-UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
 # What the original's frameworks (Tornado, tinman, clihelper) took and what has no
 # meaning here: named in a warning, for such a file has to start.
@@ -296,10 +290,11 @@ class _Reader:
         item = _item_type(hint)
         if item is not None:
             text = _listed(text)
-            if int in map(_bare, typing.get_args(item)):  # beside text, where msgspec converts none
-                text = [int(part) if part.isdecimal() else part for part in text]
+            text = [_number_or_text(part, item) for part in text]
         elif typing.get_args(hint)[0] is bool:
             text = text.lower()
+        else:
+            text = _number_or_text(text, typing.get_args(hint)[0])
         try:
             values[name] = msgspec.convert(text, hint, strict=False)
             self.sources[path] = f"environment ({variable})"
@@ -359,26 +354,13 @@ class _Reader:
 
     def _check_together(self, values: dict[str, Any]) -> None:
         """What one value alone does not show."""
-        server = values["http_server"]
-        for listener in dict.fromkeys(server.ports):
-            if server.ports.count(listener) > 1:
-                self._error("HTTPServer.ports", f"has {listener} more than once")
-            path = str(listener).removeprefix("unix:")
-            if len(os.fsencode(path)) > UNIX_PATH_BYTES:
-                self._error("HTTPServer.ports", f"{path} is longer than {UNIX_PATH_BYTES} bytes")
-        self._check_hosts(values["application"].rabbitmq)
-        for i, network in enumerate(server.trusted_proxies):
-            try:
-                ipaddress.ip_network(network, strict=False)
-            except ValueError as error:
-                self._error(f"HTTPServer.trusted_proxies[{i}]", f"{error}")
-        probe = values["application"].rabbitmq.probe
-        if probe.password and not probe.username:
+        server, rabbitmq = values["http_server"], values["application"].rabbitmq
+        for path, element, what in wrong_with(server):
+            self._error_of(path, element, what)
+        self._check_hosts(rabbitmq)
+        if rabbitmq.probe.password and not rabbitmq.probe.username:
             self._error("Application.rabbitmq.probe.password", "is of no use without a username")
-        self._check_tls(server.tls, values["application"].rabbitmq.tls)
-        for i, origin in enumerate(server.cors.origins):
-            if origin != "*" and (wrong := _wrong_with_origin(origin)):
-                self._error(f"HTTPServer.cors.origins[{i}]", f"{origin!r} {wrong}")
+        self._check_tls(server.tls, rabbitmq.tls)
 
     def _check_tls(self, ours: Tls, brokers: BrokerTls) -> None:
         """The files are read, and read again by whoever uses them."""
@@ -410,16 +392,6 @@ class _Reader:
             known.add(host)
         if broker.hosts and "Application.rabbitmq.host" in self.sources:
             self.warnings.append(f"Application.rabbitmq.host has no effect: {path} rules.")
-
-
-def _wrong_with_origin(origin: str) -> str | None:
-    """Origins are compared as browsers send them: anything else would never match."""
-    found = ORIGIN.fullmatch(origin)
-    if found is None:
-        return "is no origin: a scheme, a host in ASCII, perhaps a port, and no path"
-    if found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
-        return f"has {found[1]}'s own port, which browsers leave out"
-    return None
 
 
 def _listed(text: str) -> list[str]:
@@ -471,8 +443,10 @@ def _item_type(hint: Any) -> Any:
     return typing.get_args(base)[0] if typing.get_origin(base) is tuple else None
 
 
-def _bare(hint: Any) -> Any:
-    return getattr(hint, "__origin__", hint)
+def _number_or_text(text: str, hint: Any) -> int | str:
+    """Where a setting may be either, msgspec takes any text for text."""
+    either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
+    return int(text) if either and text.isdecimal() else text
 
 
 def _optional(hint: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from .config import AMQPS_PORT, SECTIONS, Config, without_secrets
+from .config import AMQPS_PORT, SECTIONS, Config, Listener, without_secrets
 from .config_loader import ENVIRONMENT_PREFIX, Loaded, environment_name, leaves
 
 HEADING = """\
@@ -42,8 +42,8 @@ Routes:
 
 `statelessd.Publisher` takes three groups: virtual host, exchange, routing key.
 Other classes are ASGI applications that are called as `Class(scope, receive,
-send)` and awaited, as Starlette's `HTTPEndpoint` is. Built-in pages such as
-`/static/` come after the routes of the file.
+send)` and awaited, as Starlette's `HTTPEndpoint` is; HTTPServer.pages does not
+restrict them. Built-in pages such as `/static/` come after the routes of the file.
 
 ## Logging
 
@@ -138,6 +138,8 @@ def _allowed(base: Any, meta: msgspec.Meta) -> str:
     words = {bool: "`true` or `false`", int: "integer", float: "number", str: "text"}
     if typing.get_origin(base) is typing.Literal:
         return " or ".join(f"`{value}`" for value in typing.get_args(base))
+    if base == Listener | None:
+        return "integer ≥ 1 ≤ 65535, or text"
     kind = words.get(base) or ("list" if typing.get_origin(base) is tuple else "text")
     bounds = [
         f"{sign} {bound:g}" if bound < 10_000 else f"{sign} {bound}"

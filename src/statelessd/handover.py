@@ -68,18 +68,26 @@ class Handover(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """What the program that runs holds on to, and a new configuration has to go with.
 
-    ``pidfile``: its path, where one is held.
+    ``pidfile``: its path, where one is held. ``addresses``: of the ports that are not
+    at ``address``, by their numbers.
     """
 
     address: str
     listeners: list[Listener]
     pidfile: str | None
+    addresses: dict[str, str] = {}
 
     @classmethod
     def told(cls) -> Self | None:
         """By the program that wants the configuration checked; None: by nobody."""
         text = os.environ.get(RUNNING_VARIABLE)
         return None if text is None else msgspec.json.decode(text, type=cls)
+
+    def address_of(self, listener: Listener) -> str | None:
+        """Where it listens; None: it does not, or has no address."""
+        if isinstance(listener, str) or listener not in self.listeners:
+            return None
+        return self.addresses.get(str(listener), self.address)
 
 
 def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
@@ -97,7 +105,7 @@ class Program:
     def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
-        self._address = config.http_server.address
+        self._http_server = config.http_server
         self._board = board
         self._pidfile = pidfile
         self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
@@ -107,7 +115,13 @@ class Program:
 
         ``listeners``: those that are bound. Empty when it would start.
         """
-        running = Running(self._address, list(listeners), self._pidfile_path)
+        server, own = self._http_server, self._http_server.pages.listener
+        running = Running(
+            server.address,
+            list(listeners),
+            self._pidfile_path,
+            {} if own is None else {str(own): server.address_of(own)},
+        )
         told = msgspec.json.encode(running).decode()
         try:
             done = subprocess.run(  # noqa: S603 - the command that we were started with

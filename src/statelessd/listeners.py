@@ -86,13 +86,13 @@ def bind(
     """
     bound: dict[Listener, list[socket.socket]] = {}
     try:
-        for listener in settings.ports:
+        for listener in settings.listeners:
             sockets = bound.setdefault(listener, [])
             if there is not None and listener in there:
                 _take_over(listener, settings, there[listener])
                 sockets += there[listener]
             elif isinstance(listener, int):
-                for family, address in _addresses(settings.address, listener):
+                for family, address in _addresses(settings.address_of(listener), listener):
                     sockets.append(_listen(family, address))
             else:
                 _listen_at(listener.removeprefix("unix:"), settings, sockets)
@@ -100,7 +100,7 @@ def bind(
         close(bound)
         where = name_of(listener)
         if isinstance(listener, int):
-            where += f" of {settings.address or 'all interfaces'}"
+            where += f" of {settings.address_of(listener) or 'all interfaces'}"
         raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
     except ListenError:
         close(bound)

@@ -142,7 +142,8 @@ class Edge:
         for client in self.clients:
             client.writer.transport.abort()
         self.server.close()
-        await self.until(lambda: not self.state.connections)
+        # A page may still close the file that its client has read to the end.
+        await self.until(lambda: not self.state.connections and not self.state.tasks)
 
     async def connect(self):
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))

@@ -104,7 +104,7 @@ class GatewayProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"statelessd ended:\n{self.log.read_text()}")
         try:
-            return self._get(f"{self.url_of(port)}/stats", 2).ok
+            return self._get(f"{self.url_of(port)}/healthz", 2).ok
         except requests.ConnectionError:
             return False
 

@@ -48,13 +48,17 @@ def _replaced(text, pattern, lines):
 
 
 @contextlib.contextmanager
-def nginx(directory, *servers):
-    """``servers``: ``127.0.0.1:8000`` or ``unix:/path``; its port."""
+def nginx(directory, *servers, location=""):
+    """``servers``: ``127.0.0.1:8000`` or ``unix:/path``; its port.
+
+    ``location``: one more, before the others.
+    """
     [port] = free_ports(1)
     site = (DEPLOY / "nginx.conf").read_text()
     lines = [f"    server {server} max_fails=0;" for server in servers]
     site = _replaced(site, r"^    server \S+ max_fails=0;$", lines)
     site = _replaced(site, r"^    listen 80;$", [f"    listen 127.0.0.1:{port};"])
+    site = _replaced(site, r"^    location / \{$", [location, "    location / {"])
     config = directory / "nginx.conf"
     config.write_text(AROUND.format(directory=directory, site=site))
     command = ["/usr/sbin/nginx", "-c", str(config), "-e", "stderr"]

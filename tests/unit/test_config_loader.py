@@ -221,6 +221,47 @@ def test_unix_sockets_beside_ports(write):
     assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
 
 
+def test_pages(write):
+    text = "HTTPServer: {pages: {networks: [10.0.0.0/8, '::1'], listener: 9000, address: '::1'}}"
+    server = load(write(text), {}).config.http_server
+    assert server.pages.networks == ("10.0.0.0/8", "::1")
+    assert server.listeners == (8000, 9000)
+    assert (server.address_of(8000), server.address_of(9000)) == ("", "::1")
+    given = {"STATELESSD_HTTPSERVER_PAGES_LISTENER": "9000"}
+    assert load(None, given).config.http_server.pages.listener == 9000
+    given = {"STATELESSD_HTTPSERVER_PAGES_LISTENER": "unix:/run/pages.sock"}
+    assert load(None, given).config.http_server.pages.listener == "unix:/run/pages.sock"
+
+
+def test_pages_are_open_and_everywhere_by_default(write):
+    server = load(write("HTTPServer: {ports: [8000, 8001]}"), {}).config.http_server
+    assert server.pages.networks == ()
+    assert server.listeners == (8000, 8001)
+    assert server.has_pages(8000)
+    assert server.has_pages(8001)
+
+
+@pytest.mark.parametrize(
+    ("pages", "error"),
+    [
+        ("{networks: [10.0.0.0/8, 10.0.0.0/33]}", "networks[1]: '10.0.0.0/33' does not appear"),
+        ("{networks: [example.com]}", "networks[0]: 'example.com' does not appear"),
+        ("{networks: 10.0.0.0/8}", "networks: Expected array"),
+        ("{listener: 8000}", "listener: 8000 is one of HTTPServer.ports"),
+        ("{listener: 70000}", "listener: Expected int <= 65535"),
+        ("{listener: nonsense}", "listener: Expected str matching regex"),
+        (f"{{listener: 'unix:/{'x' * 107}'}}", "x is longer than 107 bytes"),
+        ("{address: 127.0.0.1}", "address: is of no use without a port"),
+        ("{listener: 'unix:/x', address: 127.0.0.1}", "address: is of no use without a port"),
+    ],
+)
+def test_pages_that_cannot_be_restricted_so(write, pages, error):
+    path = write(f"HTTPServer: {{pages: {pages}}}")
+    [found] = errors(path)
+    assert found.startswith(f"{path}: HTTPServer.pages.")
+    assert error in found
+
+
 def test_tls(write, tmp_path):
     authority = Authority(tmp_path)
     text = "HTTPServer: {tls: {certificate: certificate.pem, key: key.pem, minimum_version: 1.3}}"

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from gateway import free_ports
 
-from statelessd.config import HTTPServer
+from statelessd.config import HTTPServer, Pages
 from statelessd.listeners import ListenError, bind, close, hold_off, name_of
 
 
@@ -44,6 +44,19 @@ def test_an_empty_address_is_every_interface(bound):
     addresses = {each.getsockname()[0] for each in bound(settings("", port))[port]}
     assert "0.0.0.0" in addresses
     assert addresses <= {"0.0.0.0", "::"}
+
+
+def test_the_pages_port_has_an_address_of_its_own(bound):
+    port, own = free_ports(2)
+    listeners = bound(settings("", port, pages=Pages(listener=own, address="127.0.0.1")))
+    assert [each.getsockname() for each in listeners[own]] == [("127.0.0.1", own)]
+    assert ("0.0.0.0", port) in [each.getsockname() for each in listeners[port]]
+
+
+def test_without_one_it_has_that_of_the_others(bound):
+    port, own = free_ports(2)
+    listeners = bound(settings("127.0.0.1", port, pages=Pages(listener=own)))
+    assert [each.getsockname() for each in listeners[own]] == [("127.0.0.1", own)]
 
 
 def test_a_port_in_use_is_named_and_leaves_nothing_open(bound):

@@ -20,8 +20,9 @@ from .endpoints.dashboard import DashboardData, DetailsData
 from .endpoints.health import Health, Readiness
 from .endpoints.metrics import Metrics
 from .endpoints.openapi import Docs, OpenAPI
-from .endpoints.page import READING, problem_response
+from .endpoints.page import READING, Page, not_found, problem_response
 from .gateway import Gateway
+from .restricted import Restricted
 from .router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
 from .views import Views
 
@@ -42,6 +43,8 @@ PAGES: tuple[tuple[str, type], ...] = (
     (r"/dashboard\.json", DashboardData),
     (r"/details\.json", DetailsData),
 )
+EVERYWHERE = (Health, Readiness, BatchPage)
+"""What HTTPServer.pages is not about; it is about all other pages of ours."""
 
 
 def build_router(routes: Sequence[Route], paths: Paths) -> Router:
@@ -51,14 +54,19 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
     else:
         classes = list(BUILT_IN_ROUTES)
     rules: list[tuple[str, ASGIApp | None]] = [
-        (pattern, None if cls is Publisher else cls) for pattern, cls in classes
+        (pattern, None if cls is Publisher else _placed(cls)) for pattern, cls in (*classes, *PAGES)
     ]
     rules += [
-        *PAGES,
         ("/static/.+", _static_files(paths)),
         (BATCH, BatchPage),
     ]
     return Router(rules)
+
+
+def _placed(cls: type) -> ASGIApp:
+    """Whoever brings a class of their own restricts it as they like."""
+    ours = issubclass(cls, Page) and not issubclass(cls, EVERYWHERE)
+    return Restricted(cls) if ours else cls
 
 
 def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
@@ -90,7 +98,7 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
             await send(message)
 
         scope["state"].update(state, request_id=request_id)
-        page = gateway.router.match(scope["raw_path"]).page or _not_found
+        page = gateway.router.match(scope["raw_path"]).page or not_found
         try:
             await (_preflight if preflight else page)(scope, receive, completing_send)
         except HTTPException as error:  # StaticFiles says it so
@@ -122,11 +130,6 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
 async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
     """A browser asks before it calls; what it is granted is in the headers."""
     await Response(status_code=204)(scope, receive, send)
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
-    await answer(scope, receive, send)
 
 
 def _directories(configured: str | None, packaged: str) -> list[Path]:

@@ -20,7 +20,7 @@ from .access import AccessLog
 from .defaults import defaults_of
 from .errors import RequestError
 from .origins import Origins
-from .peers import UNIX_SOCKET, Headers, Peers
+from .peers import UNIX_SOCKET, Headers, Peers, networks_of
 from .recent import RecentErrors
 from .recorder import Recorder, Settings
 from .request import parse_authorization, wait_seconds
@@ -84,6 +84,7 @@ class Gateway:
         self.peers = Peers(
             xheaders=http_server.xheaders, trusted_proxies=http_server.trusted_proxies
         )
+        self._page_networks = networks_of(http_server.pages.networks)
         self.timeouts: dict[Waiting, float] = {
             Waiting.REQUEST: http_server.idle_timeout,
             Waiting.HEAD: http_server.header_timeout,
@@ -122,13 +123,20 @@ class Gateway:
         """
         if credentials.username != "guest" or self.publish.allow_remote_guest:
             return
-        peer = client[0] if client is not None else ""
-        if isinstance(self.port, str):
-            peer = UNIX_SOCKET
-        if not self.peers.is_loopback(peer, headers):
+        if not self.peers.is_loopback(self._peer(client), headers):
             raise RequestError(
                 Outcome.FORBIDDEN, "The user guest may publish from this machine only."
             )
+
+    def may_see_pages(self, client: tuple[str, int] | None, headers: Headers) -> bool:
+        """Whether HTTPServer.pages.networks has the client, who is as in ``check_guest``."""
+        networks = self._page_networks
+        return not networks or self.peers.is_within(networks, self._peer(client), headers)
+
+    def _peer(self, client: tuple[str, int] | None) -> str:
+        if isinstance(self.port, str):
+            return UNIX_SOCKET
+        return client[0] if client is not None else ""
 
     def wait(self, headers: Mapping[bytes, bytes]) -> float:
         """Seconds for each message of a request, which may ask for less or more."""

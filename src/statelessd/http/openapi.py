@@ -277,11 +277,13 @@ def _header_refs(*names: str) -> dict[str, Schema]:
 def _pages() -> dict[str, Schema]:
     html = {"text/html": {"schema": {"type": "string"}}}
     readiness = {JSON: {"schema": ref("Readiness")}}
+    restricted = {O.FORBIDDEN, O.NOT_FOUND}  # where HTTPServer.pages says so
     return {
         "/stats": _scoped(
             "stats",
             "Figures of this process, or of all",
             {JSON: {"schema": {"anyOf": [ref("Stats"), ref("AllStats")]}}},
+            restricted,
         ),
         "/metrics": _scoped(
             "metrics",
@@ -290,27 +292,30 @@ def _pages() -> dict[str, Schema]:
                 "text/plain": {"schema": {"type": "string"}},
                 "application/openmetrics-text": {"schema": {"type": "string"}},
             },
+            restricted,
         ),
         "/healthz": _page("healthz", "This process lives", {JSON: {"schema": ref("Health")}}),
         "/readyz": _page("readyz", "This process takes publishes", readiness, not_ready=readiness),
-        "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}),
-        "/docs": _page("docs", "This description, for people", html),
-        "/": _page("dashboard", "The dashboard", html),
-        "/dashboard.json": _overview(),
+        "/openapi.json": _page("openapi", "This description", {JSON: {"schema": {}}}, restricted),
+        "/docs": _page("docs", "This description, for people", html, restricted),
+        "/": _page("dashboard", "The dashboard", html, restricted),
+        "/dashboard.json": _overview(restricted),
         "/details.json": _page(
             "details",
             "Connections and recent errors of all backends",
             {JSON: {"schema": ref("Details")}},
+            restricted,
         ),
         "/static/{file}": _file(),
     }
 
 
-def _overview() -> Schema:
+def _overview(outcomes: Iterable[Outcome]) -> Schema:
     page = _page(
         "overview",
         "Figures of all backends now, and of the last ten minutes",
         {JSON: {"schema": ref("Overview")}},
+        outcomes,
     )
     second = {"type": "integer", "minimum": 0, "maximum": 10**12 - 1}
     page["get"]["parameters"] = [
@@ -336,8 +341,8 @@ def _file() -> Schema:
     return {"parameters": [_in_path("file", "A file of the pages.")], **page}
 
 
-def _scoped(name: str, summary: str, content: Schema) -> Schema:
-    page = _page(name, summary, content)
+def _scoped(name: str, summary: str, content: Schema, outcomes: Iterable[Outcome]) -> Schema:
+    page = _page(name, summary, content, outcomes)
     scope = _parameter("scope", "query", {"type": "string", "enum": ["all"]})
     page["get"]["parameters"] = [{**scope, "description": "All backends of this parent."}]
     return page

@@ -77,7 +77,7 @@ class Overview(msgspec.Struct):
 
 def listeners(gateway: Gateway) -> dict[str, Listener]:
     """By name: those of the settings, in their order, and our own."""
-    return {str(each): each for each in (*gateway.http_server.ports, gateway.port)}
+    return {str(each): each for each in (*gateway.http_server.listeners, gateway.port)}
 
 
 async def overview(

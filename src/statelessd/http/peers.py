@@ -17,6 +17,14 @@ No header can say so: what they say counts only where it is an IP address.
 """
 
 
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+def networks_of(texts: Sequence[str]) -> tuple[Network, ...]:
+    """As settings have them; a single address is a network as well."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
 class Peers:
     """``xheaders``: believe ``X-Real-IP`` and ``X-Forwarded-For`` from ``trusted_proxies``.
 
@@ -25,7 +33,7 @@ class Peers:
 
     def __init__(self, *, xheaders: bool, trusted_proxies: tuple[str, ...]) -> None:
         self._xheaders = xheaders
-        self._trusted = tuple(ipaddress.ip_network(n, strict=False) for n in trusted_proxies)
+        self._trusted = networks_of(trusted_proxies)
 
     def client(self, peer: str, headers: Headers) -> str:
         """The client's address; "" where a proxy speaks of one that cannot be read.
@@ -62,13 +70,30 @@ class Peers:
         addresses = [_address(text) for text in found if text != UNIX_SOCKET]
         return all(address is not None and address.is_loopback for address in addresses)
 
-    def _is_trusted(self, text: str) -> bool:
-        if text == UNIX_SOCKET:
-            return True
-        address = _address(text)
-        return address is not None and any(
-            address in network for network in self._trusted if network.version == address.version
+    def is_within(self, networks: Sequence[Network], peer: str, headers: Headers) -> bool:
+        """Whether the client is in one of these networks: only if nothing says otherwise.
+
+        Both headers are asked, as in ``is_loopback``; but where there is one alone, its
+        word does, for the proxy need not be in these networks itself.
+        """
+        found = [self.client(peer, headers)]
+        forwarded = _values(headers, b"x-forwarded-for")
+        if forwarded and self._xheaders and self._is_trusted(peer):
+            found.append(self._forwarded(peer, headers))
+        return all(
+            any(_is_in(networks, each) for each in (LOOPBACK if text == UNIX_SOCKET else (text,)))
+            for text in found
         )
+
+    def _is_trusted(self, text: str) -> bool:
+        return text == UNIX_SOCKET or _is_in(self._trusted, text)
+
+
+def _is_in(networks: Sequence[Network], text: str) -> bool:
+    address = _address(text)
+    return address is not None and any(
+        address in network for network in networks if network.version == address.version
+    )
 
 
 def _address(text: str) -> Address | None:

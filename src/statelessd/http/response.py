@@ -53,9 +53,9 @@ TABLE: dict[Outcome, Row] = {
         "The user may not do this",
         "The broker knows the user and lets it not use the virtual host, not write to the "
         "exchange or topic, or not give another's name as user_id; or the exchange is internal; "
-        "or guest came from another host.",
+        "or guest came from another host. Or it is a page, and for other networks.",
         "Have the permission set (rabbitmqctl set_permissions, set_topic_permissions), or use "
-        "another user.",
+        "another user. HTTPServer.pages.networks says who may see the pages.",
     ),
     Outcome.CROSS_SITE: Row(
         403,

@@ -5,6 +5,7 @@ from statelessd.http.app import build_router
 from statelessd.http.endpoints import Dashboard, Stats
 from statelessd.http.endpoints.batch import BatchPage
 from statelessd.http.request import Target
+from statelessd.http.restricted import Restricted
 from statelessd.http.router import CACHED_PATHS, Router
 
 
@@ -34,14 +35,14 @@ def test_what_matches_nothing(built_in, path):
 
 
 def test_pages(built_in):
-    assert built_in.match(b"/").page is Dashboard
-    assert built_in.match(b"/stats").page is Stats
+    assert built_in.match(b"/").page == Restricted(Dashboard)
+    assert built_in.match(b"/stats").page == Restricted(Stats)
 
 
 def test_two_segments_are_a_batch_or_the_users_own_page(built_in):
     assert built_in.match(b"/v/e").page is BatchPage
     own = build_router([Route("/own/page", "statelessd.Stats")], Paths())
-    assert own.match(b"/own/page").page is Stats
+    assert own.match(b"/own/page").page == Restricted(Stats)
     assert own.match(b"/own/other").page is BatchPage
 
 
@@ -63,7 +64,7 @@ def test_configured_routes_come_in_their_order():
     ]
     router = build_router(routes, Paths())
     assert router.match(b"/stats/v/e/k").target == Target("v", "e", "k")
-    assert router.match(b"/something").page is Stats
+    assert router.match(b"/something").page == Restricted(Stats)
     assert not router.match(b"/v/e/k").publishes
 
 

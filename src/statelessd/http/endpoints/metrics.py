@@ -55,7 +55,7 @@ def _of_all(gateway: Gateway, pages: Iterable[BackendPage]) -> Iterator[Labelled
             found = msgspec.msgpack.decode(page.living[-1].document["metrics"], type=list[Family])
         for family in found:
             yield label, with_past(family, past)
-        if page.listener in gateway.http_server.ports:  # a reload may have removed it
+        if page.listener in gateway.http_server.listeners:  # a reload may have removed it
             yield label, backend_up(bool(page.living))
 
 

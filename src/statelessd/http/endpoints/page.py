@@ -4,7 +4,7 @@ import msgspec
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from ...message import Outcome
 from .. import response
@@ -25,6 +25,12 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
     for name, value in response.headers(outcome, allow=allow):
         answer.headers[name.decode()] = value.decode()
     return answer
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """What answers where nothing is."""
+    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
+    await answer(scope, receive, send)
 
 
 READING = "GET, HEAD, OPTIONS"

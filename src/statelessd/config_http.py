@@ -1,0 +1,177 @@
+"""Every setting of HTTPServer, as the others in ``config``."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+KIB, MIB = 1024, 1024 * 1024
+
+TlsVersion = Literal["1.2", "1.3"]
+
+
+class Cors(msgspec.Struct, frozen=True, kw_only=True):
+    """Which web pages of other origins may call this one (Fetch standard, section 3.2)."""
+
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Origins such as https://app.example.com whose pages may publish and read "
+            "the answers; * for all, without credentials that the browser keeps, and so not with "
+            "a form. Empty: none."
+        ),
+    ] = ()
+    methods: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="Methods that a preflight is granted.")
+    ] = ("GET", "HEAD", "POST")
+    headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Request headers that a preflight is granted; * for whatever it asks for."
+        ),
+    ] = ("*",)
+    credentials: Annotated[
+        bool,
+        Meta(description="Let pages of these origins use the credentials that the browser keeps."),
+    ] = False
+    max_age: Annotated[
+        int, Meta(ge=0, le=86_400, description="Seconds for which a preflight's answer is kept.")
+    ] = 600
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+UnixSocket = Annotated[str, Meta(pattern="^unix:/[^\\x00]+$")]
+Listener = Port | UnixSocket
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS for the TCP ports."""
+
+    certificate: Annotated[
+        str | None,
+        Meta(
+            description="PEM file with the certificate, then those up to its authority. "
+            "With it all TCP ports speak TLS; a changed file is taken up."
+        ),
+    ] = None
+    key: Annotated[
+        str | None,
+        Meta(description="PEM file with its private key; else that is in the certificate's file."),
+    ] = None
+    minimum_version: Annotated[
+        TlsVersion, Meta(description="The oldest version of TLS that is spoken.")
+    ] = "1.2"
+
+
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may read the pages that tell of this gateway, and where."""
+
+    networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks whose clients may read the dashboard, /stats, /metrics, /docs "
+            "and what belongs to them; empty: everybody. The client is the peer, or whom xheaders "
+            "tells of; that of a Unix socket is on loopback."
+        ),
+    ] = ()
+    listener: Annotated[
+        Listener | None,
+        Meta(
+            description="TCP port, or Unix socket as `unix:/path`, beside ports, where alone those "
+            "pages are; else they are everywhere. It has a backend process of its own, which "
+            "publishes as well."
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        Meta(description="Address of that port; else that of HTTPServer; empty: all interfaces."),
+    ] = None
+
+
+class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how HTTP is served."""
+
+    ports: Annotated[
+        tuple[Listener, ...],
+        Meta(
+            min_length=1,
+            description="TCP ports, and Unix sockets as `unix:/path`; a backend process for each.",
+        ),
+    ] = (8000,)
+    address: Annotated[
+        str,
+        Meta(
+            description="Address to listen on; empty: all interfaces, which is the default "
+            "with a configuration file."
+        ),
+    ] = "127.0.0.1"
+    unix_mode: Annotated[
+        str,
+        Meta(
+            pattern="^0?[0-7]{3}$",
+            description="Who may connect to the Unix sockets: their mode, in octal and in quotes.",
+        ),
+    ] = "0660"
+    unix_group: Annotated[
+        str | None, Meta(description="Group of the Unix sockets; else the process's own.")
+    ] = None
+    tls: Tls = Tls()
+    no_keep_alive: Annotated[
+        bool, Meta(description="Close each client connection after one request.")
+    ] = False
+    xheaders: Annotated[
+        bool, Meta(description="Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="Networks whose word on the client's address counts.")
+    ] = ("127.0.0.0/8", "::1/128")
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Client connections of each backend.")
+    ] = 10_000
+    max_body_bytes: Annotated[
+        int, Meta(ge=1, le=512 * MIB, description="Bytes of a request's body, at most.")
+    ] = 10 * MIB
+    max_header_bytes: Annotated[
+        int,
+        Meta(ge=1 * KIB, le=1 * MIB, description="Bytes of a request's line and headers, at most."),
+    ] = 16 * KIB
+    max_header_fields: Annotated[
+        int, Meta(ge=1, le=10_000, description="Header fields of a request, at most.")
+    ] = 100
+    header_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds for a request's headers to arrive.")
+    ] = 10.0
+    body_timeout: Annotated[
+        float,
+        Meta(gt=0, description="Seconds without a byte of the body, or of room for the answer."),
+    ] = 10.0
+    idle_timeout: Annotated[
+        float, Meta(gt=0, description="Seconds for which an idle client connection is kept.")
+    ] = 75.0
+    drain_timeout: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
+    ] = 10.0
+    ready_needs_broker: Annotated[
+        bool,
+        Meta(
+            description="Let /readyz be 503 also while the broker cannot be reached, does not "
+            "take the probe's login, or blocks publishers."
+        ),
+    ] = False
+    cors: Cors = Cors()
+    pages: Pages = Pages()
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All of them; each has a backend."""
+        own = self.pages.listener
+        return self.ports if own is None else (*self.ports, own)
+
+    def address_of(self, port: Listener) -> str:
+        """Where this port listens; empty: on all interfaces."""
+        own = self.pages.address
+        return own if own is not None and port == self.pages.listener else self.address
+
+    def has_pages(self, listener: Listener) -> bool:
+        """Whether the pages that ``pages`` is about are served there."""
+        return self.pages.listener in (None, listener)
