@@ -79,6 +79,7 @@ def main():
         page.size(*LAPTOP)
         page.open(world.gateway.url)
         page.wait_for("document.body.dataset.state === 'live'")
+        page.evaluate("document.documentElement.style.scrollbarGutter = 'auto'")  # it has no bar
         camera.take("idle")
         broker_is = "document.body.dataset.broker === '{}'".format
         with Traffic(world.gateway):
