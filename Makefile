@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak fuzz lint format docs bench bench-batch bench-storm image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,7 @@ run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctr
 
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
+	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## Run the tests that need no broker
@@ -24,6 +25,7 @@ test-unit: $(READY) ## Run the tests that need no broker
 
 test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clients in every language
 	@$(BIN)/python scripts/debian.py --for-tests
+	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
@@ -36,6 +38,10 @@ soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
 	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
 
+soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forwarded, and see that it does not grow
+	@$(BIN)/python scripts/debian.py chromium
+	@$(BIN)/python tests/page/soak.py --hours $(or $(HOURS),12)
+
 fuzz: $(READY) ## Play random bytes against the parsers for MINUTES=1, until one fails
 	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
@@ -43,6 +49,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/javascript.py --check
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
@@ -51,6 +58,10 @@ format: $(READY) ## Format the code
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
 	@$(BIN)/python -m statelessd.config_report
 	@$(BIN)/python -m statelessd.metrics_report
+
+screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traffic (a quarter of an hour)
+	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
+	@$(BIN)/python tests/page/screenshots.py
 
 bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk
@@ -64,6 +75,10 @@ bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AM
 bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
 	@$(BIN)/python scripts/debian.py rabbitmq-server
 	@$(BIN)/python bench/storm.py $(BENCH)
+
+bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
+	@$(BIN)/python scripts/debian.py rabbitmq-server chromium
+	@$(BIN)/python bench/open_pages.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py

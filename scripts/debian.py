@@ -19,6 +19,7 @@ EVIDENCE = {
     "wget": "wget",
     "jq": "jq",
     "nodejs": "node",
+    "npm": "npm",
     "perl": "json_pp",  # the program perl alone comes without perl's modules, as perl-base
     "nginx": "/usr/sbin/nginx",
     "haproxy": "/usr/sbin/haproxy",
@@ -26,6 +27,8 @@ EVIDENCE = {
     "prometheus": "promtool",
     "slowhttptest": "slowhttptest",
     "chromium": "chromium",
+    "pngquant": "pngquant",
+    "fonts-inter": "/usr/share/fonts/opentype/inter",
     "wrk": "wrk",
     "podman": "podman",
     "runc": "/usr/sbin/runc",
@@ -41,6 +44,7 @@ FOR_TESTS = [
     "prometheus",
     "slowhttptest",
     "chromium",
+    "npm",
 ]
 
 POLICY = Path("/usr/sbin/policy-rc.d")

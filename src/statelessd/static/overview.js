@@ -173,9 +173,13 @@ export class OverviewPart {
     figure("published", total("published"), count(total("published")));
 
     const frequent = kinds
-      .map(([name, values]) => ({ name, perSecond: recentMean(series, values, RECENT) }))
+      .map(([name, values]) => ({
+        name,
+        now: values.at(-1) ?? 0,
+        perSecond: recentMean(series, values, RECENT),
+      }))
       .filter(({ perSecond }) => perSecond > 0)
-      .sort((a, b) => b.perSecond - a.perSecond);
+      .sort((a, b) => b.now - a.now || b.perSecond - a.perSecond);
     const [first, ...others] = frequent;
     const more = others.length ? `, ${others.length} more` : "";
     write(find(document, "#errors-kinds"), first ? first.name + more : "none in the last minute");

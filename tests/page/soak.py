@@ -1,0 +1,91 @@
+"""The dashboard's page for half a day, fast-forwarded: ``make soak-dashboard``.
+
+A real page of a real gateway in Chromium, whose clock goes as fast as it can work and
+whose documents come from ``fast_forward.js``. Exits with 1 when the page has grown.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent.parent / "scripts"), str(HERE.parent / "support")]
+
+from chromium import Chromium  # noqa: E402
+from gateway import GatewayProcess, free_ports  # noqa: E402
+
+PERIOD = 150  # seconds, after which fast_forward.js does everything again
+
+
+def nobody():
+    """A broker that is not there: the documents tell of another."""
+    [port] = free_ports(1)
+    return type("Nobody", (), {"host": "127.0.0.1", "amqp_port": port})
+
+
+def weights(page, url, *, seconds, every):
+    """The page's weight after each ``every`` seconds, a multiple of the period."""
+    page.run_first((HERE / "fast_forward.js").read_text())
+    page.open(url)
+    page.evaluate(f"Fast.run({PERIOD - 5})")  # to the end of one, where all is quiet
+    for elapsed in range(every, seconds + 1, every):
+        for _ in range(every // PERIOD):  # an evaluation has 20 real seconds
+            ran = page.evaluate(f"Fast.run({PERIOD})")
+        yield {"second": elapsed} | ran | page.weight()
+
+
+def growth(taken):
+    """Of the heap in bytes for each update, and of nodes, listeners and timers in all.
+
+    From the median of the first third of the weights to that of the last.
+    """
+    third = max(1, len(taken) // 3)
+    early, late = taken[:third], taken[-third:]
+
+    def rise(name):
+        return statistics.median(w[name] for w in late) - statistics.median(w[name] for w in early)
+
+    found = {name: rise(name) for name in ("nodes", "listeners", "timers")}
+    return {"heap": rise("heap") / rise("updates")} | found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, default=12)
+    options = parser.parse_args()
+    taken = []
+    with (
+        tempfile.TemporaryDirectory(prefix="statelessd-dashboard-") as directory,
+        Chromium(Path(directory)) as chromium,
+        chromium.user() as page,
+    ):
+        gateway = GatewayProcess(Path(directory), nobody()).start()
+        try:
+            for weight in weights(page, gateway.url, seconds=options.hours * 3600, every=3600):
+                taken.append(weight)
+                print(
+                    f"hour {weight['second'] / 3600:4.0f}  updates {weight['updates']:6}  "
+                    f"heap {weight['heap'] / 1e6:6.3f} MB  nodes {weight['nodes']:5}  "
+                    f"listeners {weight['listeners']:4}  timers {weight['timers']:3}",
+                    flush=True,
+                )
+        finally:
+            gateway.stop()
+        complaints = page.complaints
+    found = growth(taken)
+    print("growth: " + ", ".join(f"{name} {value:.1f}" for name, value in found.items()))
+    for complaint in complaints:
+        print(f"soak.py: {complaint}", file=sys.stderr)
+    return 1 if complaints or not bounded(found) else 0
+
+
+def bounded(found, heap=10):
+    """Whether it has not grown, but for so many bytes of the heap for each update."""
+    rest = {name: value for name, value in found.items() if name != "heap"}
+    return found["heap"] < heap and not any(value > 0 for value in rest.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
