@@ -2,7 +2,7 @@
 /** Asks the gateway once a second, and shows what it says. */
 
 import { Connections } from "./connections.js";
-import { copies, find, write } from "./dom.js";
+import { copies, find, GATEWAY, write } from "./dom.js";
 import { clock } from "./format.js";
 import { empty, merge, recentMean, sum } from "./history.js";
 import { OverviewPart } from "./overview.js";
@@ -36,7 +36,7 @@ class Dashboard {
     this.noFailures = find(errors, ".none");
     this.failuresTable = find(errors, ".scroll");
     tryIt(find(document, "#try-it"));
-    for (const slot of document.querySelectorAll(".origin")) write(slot, location.origin);
+    for (const slot of document.querySelectorAll(".origin")) write(slot, GATEWAY);
     const copyFirst = /** @type {HTMLButtonElement} */ (find(document, "#copy-first"));
     copyFirst.hidden = false;
     copies(copyFirst, find(document, "#first-line"));
@@ -111,7 +111,7 @@ class Dashboard {
     if (scope) query.set("backend", scope);
     const last = this.series.time.at(-1);
     if (last !== undefined) query.set("since", String(last - OVERLAP));
-    const answer = await get(`/dashboard.json?${query}`);
+    const answer = await get(`dashboard.json?${query}`);
     if (answer?.status === 400 && this.scope.value) {
       this.scope.value = ""; // a reload took this backend away
       this.forget();
@@ -130,7 +130,7 @@ class Dashboard {
   /** @param {number} began */
   async askDetails(began) {
     this.detailsAt = began;
-    const answer = await get("/details.json");
+    const answer = await get("details.json");
     if (!answer?.document) return;
     /** @type {Details} */
     const details = answer.document;
@@ -208,12 +208,15 @@ class Dashboard {
 /**
  * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
  * same to whoever looks at the page.
- * @param {string} url
+ * @param {string} name
  * @returns {Promise<{status: number, document: any} | null>}
  */
-async function get(url) {
+async function get(name) {
   try {
-    const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(`${GATEWAY}/${name}`, {
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE),
+    });
     return { status: response.status, document: response.ok ? await response.json() : null };
   } catch {
     return null;
