@@ -43,6 +43,7 @@ class Dashboard {
 
     this.series = empty();
     this.answeredAt = Date.now() / 1000;
+    this.refusal = ""; // the status of what came in place of figures
     this.detailsAt = -Infinity;
     this.detailsSeen = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -116,6 +117,7 @@ class Dashboard {
       this.scope.value = ""; // a reload took this backend away
       this.forget();
     }
+    this.refusal = answer && !answer.document ? String(answer.status) : "";
     if (!answer?.document) return false;
     /** @type {Overview} */
     const overview = answer.document;
@@ -161,7 +163,9 @@ class Dashboard {
     ]);
     this.outcomes.show(counts, Object.fromEntries(rates));
 
-    this.nothing.hidden = sum(overview.backends.map(({ published = 0 }) => published)) > 0;
+    // A reload begins to count anew, and leaves the history.
+    const published = overview.backends.map(({ published = 0 }) => published);
+    this.nothing.hidden = sum([...published, ...this.series.published]) > 0;
     document.body.dataset.state = "live";
     document.body.dataset.trouble = String(verdict.trouble);
     write(this.status, verdict.sentence);
@@ -190,12 +194,13 @@ class Dashboard {
 
   lose() {
     document.body.dataset.state = "lost";
+    const instead = this.refusal && `, but ${this.refusal}`;
     write(
       this.status,
-      `This page has had no answer from the gateway since ${clock(this.answeredAt)}. ` +
-        "It shows the figures of then, and keeps trying.",
+      `This page has had no ${instead ? "figures" : "answer"} from the gateway since ` +
+        `${clock(this.answeredAt)}${instead}. It shows the figures of then, and keeps trying.`,
     );
-    this.entitle("No answer");
+    this.entitle(instead ? "No figures" : "No answer");
   }
 
   /** @param {string} trouble */
