@@ -201,6 +201,16 @@ def test_below_a_path_of_another_site(gateway, tmp_path):
         }""")
         answered = page.exchange("POST", f"{below}/%2F/amq.default/hello")
         assert answered.status == 204
+        page.open(f"{below}/docs")
+        page.evaluate("history.back()")
+        wait_until(lambda: shown(page) == ["live", ""], what="the page without the password")
+
+
+def shown(page):
+    """The state of the page, and the password in its form."""
+    return page.evaluate("""
+        [document.body.dataset.state, document.querySelector("#try")?.elements.password.value]
+    """)
 
 
 def test_nginx_shows_a_unix_sockets_pages_to_some(start_gateway, tmp_path):

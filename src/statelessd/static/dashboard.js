@@ -15,6 +15,7 @@ import { tryIt } from "./tryit.js";
 
 const EVERY = 1_000; // milliseconds
 const PATIENCE = 2_500;
+const PATIENCE_FOR_MUCH = 15_000; // the whole history, or many connections, over a slow line
 const LOST_AFTER = 3_000;
 const OVERLAP = 5; // seconds asked for again: a backend may have told its own late
 const DETAILS_SEEN = 2_000; // while a table of them is on the screen
@@ -88,7 +89,7 @@ class Dashboard {
     this.lostTimer = setTimeout(() => this.lose(), LOST_AFTER);
   }
 
-  /** One request at a time, and the next a second after the beginning of this one. */
+  /** One at a time, and the next a second after the beginning of this one. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
@@ -98,7 +99,7 @@ class Dashboard {
     try {
       const answered = await this.askOverview(scope);
       const due = this.detailsSeen ? DETAILS_SEEN : DETAILS_UNSEEN;
-      if (answered && began - this.detailsAt >= due - EVERY / 2) await this.askDetails(began);
+      if (answered && began - this.detailsAt >= due - EVERY / 2) this.askDetails(began);
     } finally {
       this.asking = false;
       const wait = scope === this.scope.value ? EVERY - (performance.now() - began) : 0;
@@ -112,7 +113,8 @@ class Dashboard {
     if (scope) query.set("backend", scope);
     const last = this.series.time.at(-1);
     if (last !== undefined) query.set("since", String(last - OVERLAP));
-    const answer = await get(`dashboard.json?${query}`);
+    const patience = last === undefined ? PATIENCE_FOR_MUCH : PATIENCE;
+    const answer = await get(`dashboard.json?${query}`, patience);
     if (answer?.status === 400 && this.scope.value) {
       this.scope.value = ""; // a reload took this backend away
       this.forget();
@@ -129,10 +131,11 @@ class Dashboard {
     return true;
   }
 
-  /** @param {number} began */
+  /** No figures wait for them. @param {number} began */
   async askDetails(began) {
+    this.detailsAt = Infinity;
+    const answer = await get("details.json", PATIENCE_FOR_MUCH);
     this.detailsAt = began;
-    const answer = await get("details.json");
     if (!answer?.document) return;
     /** @type {Details} */
     const details = answer.document;
@@ -213,14 +216,14 @@ class Dashboard {
 /**
  * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
  * same to whoever looks at the page.
- * @param {string} name
+ * @param {string} name @param {number} patience
  * @returns {Promise<{status: number, document: any} | null>}
  */
-async function get(name) {
+async function get(name, patience) {
   try {
     const response = await fetch(`${GATEWAY}/${name}`, {
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(patience),
     });
     return { status: response.status, document: response.ok ? await response.json() : null };
   } catch {

@@ -95,6 +95,8 @@ export function tryIt(section) {
     show(answer, await send(publish(), password));
     submit.disabled = false;
   });
+  // A browser may keep the page for its way back, and whoever goes it is not always the same.
+  window.addEventListener("pagehide", () => (at(fields, "password").value = ""));
   find(fields, "fieldset").removeAttribute("disabled");
   writeCode();
 }
