@@ -87,6 +87,11 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Address of that port; else that of HTTPServer; empty: all interfaces."),
     ] = None
 
+    @property
+    def kept(self) -> bool:
+        """From some, or from some listeners."""
+        return self.networks != () or self.listener is not None
+
 
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how HTTP is served."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from certificates import Authority
+from chromium import Chromium
 from clients import UnixConnection
 from gateway import free_ports
 from proxies import nginx
@@ -171,6 +172,47 @@ def test_behind_nginx_no_header_of_the_client_gets_it_in(start_gateway, tmp_path
             assert ask(gateway.port, "/stats", **{name: "192.0.2.1"}) == 403
 
 
+def documented_location(start):
+    """The one of docs/deployment.md that begins so."""
+    locations = re.findall(r"```nginx\n(.*?)```", DEPLOYMENT.read_text(), re.DOTALL)
+    [found] = [each for each in locations if f"location {start}" in each]
+    return found
+
+
+def test_below_a_path_of_another_site(gateway, tmp_path):
+    """With the location that docs/deployment.md has, in a browser."""
+    location = documented_location("/statelessd/")
+    with (
+        nginx(tmp_path, f"127.0.0.1:{gateway.port}", location=location) as port,
+        Chromium(tmp_path) as browser,
+        browser.user() as page,
+    ):
+        below = f"http://127.0.0.1:{port}/statelessd"
+        page.open(f"{below}/")
+        state = "document.body.dataset.state"
+        wait_until(lambda: page.evaluate(state) == "live", what="the page to be live")
+        links = page.evaluate("Array.from(document.querySelectorAll('a[href], link'), a => a.href)")
+        assert {link for link in links if not link.startswith(f"{below}/")} == set()
+        assert f"{below}/%2F/amq.default/hello" in page.evaluate("code.textContent")
+        page.evaluate("""{
+            const form = document.querySelector("#try");
+            form.elements.password.value = "guest";
+            form.requestSubmit();
+        }""")
+        answered = page.exchange("POST", f"{below}/%2F/amq.default/hello")
+        assert answered.status == 204
+        page.open(f"{below}/docs")
+        page.evaluate("history.back()")
+        wait_until(lambda: shown(page) == ["live", ""], what="the page without the password")
+
+
+def shown(page):
+    """The state of the page, and the password in its form."""
+    return page.evaluate("""
+        [document.body.dataset.state, document.querySelector("#try")?.elements.password.value]
+    """)
+
+
 def test_nginx_shows_a_unix_sockets_pages_to_some(start_gateway, tmp_path):
     """With the location that docs/deployment.md has."""
     own = tmp_path / "pages.sock"
@@ -180,7 +222,7 @@ def test_nginx_shows_a_unix_sockets_pages_to_some(start_gateway, tmp_path):
     assert f"; pages on unix:{own}" in gateway.text
     wait_until(lambda: f"listening on unix:{own}" in gateway.text)
     assert table(own, ask_unix) == OF_THEIR_OWN
-    [location] = re.findall(r"```nginx\n(.*?)```", DEPLOYMENT.read_text(), re.DOTALL)
+    location = documented_location("~")
     location = location.replace("/run/statelessd/pages.sock", str(own))
     location = location.replace("127.0.0.0/8", "127.0.0.8")
     with nginx(tmp_path, f"127.0.0.1:{gateway.port}", location=location) as port:

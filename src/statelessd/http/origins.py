@@ -85,10 +85,13 @@ class Origins:
             f"The request was made by {whose}, which may not publish here. {advice}",
         )
 
-    def answer_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """What lets a page of an allowed origin read an answer."""
+    def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
+        """What lets a page of an allowed origin read an answer.
+
+        Not ``to_any``: only where the settings name the origin, which ``*`` does not.
+        """
         origin = headers.get(b"origin")
-        if origin is None or not self.allows(origin):
+        if origin is None or not self.allows(origin) or (self._any and not to_any):
             # Caches must not hand out what was meant for another origin, or for none.
             return [(b"vary", b"Origin")] if self._allowed and not self._any else []
         return [*self._granted(origin), (b"access-control-expose-headers", EXPOSED)]

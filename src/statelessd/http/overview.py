@@ -1,6 +1,7 @@
 """``/dashboard.json``: the figures of all backends of this parent, and their last ten minutes."""
 
 import asyncio
+import bisect
 import math
 import socket
 import time
@@ -62,6 +63,22 @@ class Series(msgspec.Struct):
     waiting: list[int]
     errors: dict[str, list[float]]
     broker: list[str]
+
+    def after(self, second: int) -> "Series":
+        """Of later seconds only."""
+        at = bisect.bisect_right(self.time, second)
+        errors = {kind: rates[at:] for kind, rates in self.errors.items() if any(rates[at:])}
+        return Series(
+            self.backend,
+            self.time[at:],
+            self.published[at:],
+            self.p50[at:],
+            self.p99[at:],
+            self.in_flight[at:],
+            self.waiting[at:],
+            errors,
+            self.broker[at:],
+        )
 
 
 class Overview(msgspec.Struct):

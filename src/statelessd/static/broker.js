@@ -58,7 +58,7 @@ export function judge(backends) {
     return {
       state: "down",
       label: "No backend runs",
-      sentence: `${named(down)} not running. Its parent starts it again.`,
+      sentence: `${named(down)} not running, or stuck. Its parent starts what has ended.`,
       trouble: true,
     };
   }
@@ -70,7 +70,7 @@ export function judge(backends) {
   const sentences = [meaning(state, reason && `: ${reason}`)];
   if (trouble && affected.length < up.length)
     sentences[0] = `${named(affected, false)}: ${sentences[0]}`;
-  if (down.length) sentences.push(`${named(down)} not running.`);
+  if (down.length) sentences.push(`${named(down)} not running, or stuck.`);
   const draining = up.filter((each) => each.draining);
   if (draining.length) sentences.push(`${named(draining)} shutting down.`);
   if (!trouble && !down.length && !draining.length) {

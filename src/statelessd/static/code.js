@@ -46,19 +46,19 @@ export function refusal(text) {
 
 /** @typedef {"curl" | "php" | "python"} Language */
 
-/** @type {Record<Language, (publish: Publish, origin: string) => string>} */
+/** @type {Record<Language, (publish: Publish, gateway: string) => string>} */
 export const WRITERS = {
-  curl(publish, origin) {
+  curl(publish, gateway) {
     return [
       `curl -i -u ${shell(`${publish.username}:`)}"$PASSWORD"`,
       ...publish.fields.map(([name, value]) => `  --data-urlencode ${shell(`${name}=${value}`)}`),
-      `  ${shell(origin + path(publish))}`,
+      `  ${shell(gateway + path(publish))}`,
     ].join(" \\\n");
   },
 
-  php(publish, origin) {
+  php(publish, gateway) {
     return `<?php
-$curl = curl_init(${php(origin + path(publish))});
+$curl = curl_init(${php(gateway + path(publish))});
 curl_setopt_array($curl, [
     CURLOPT_USERPWD => ${php(`${publish.username}:`)} . getenv('PASSWORD'),
     CURLOPT_POSTFIELDS => http_build_query([
@@ -73,13 +73,13 @@ echo curl_getinfo($curl, CURLINFO_RESPONSE_CODE), "\\n", $answer, "\\n";
 `;
   },
 
-  python(publish, origin) {
+  python(publish, gateway) {
     return `import os
 
 import requests
 
 answer = requests.post(
-    ${python(origin + path(publish))},
+    ${python(gateway + path(publish))},
     auth=(${python(publish.username)}.encode(), os.environ["PASSWORD"].encode()),
     data={
 ${publish.fields.map(([name, value]) => `        ${python(name)}: ${python(value)},`).join("\n")}

@@ -2,7 +2,7 @@
 /** Asks the gateway once a second, and shows what it says. */
 
 import { Connections } from "./connections.js";
-import { copies, find, write } from "./dom.js";
+import { copies, find, GATEWAY, write } from "./dom.js";
 import { clock } from "./format.js";
 import { empty, merge, recentMean, sum } from "./history.js";
 import { OverviewPart } from "./overview.js";
@@ -15,6 +15,7 @@ import { tryIt } from "./tryit.js";
 
 const EVERY = 1_000; // milliseconds
 const PATIENCE = 2_500;
+const PATIENCE_FOR_MUCH = 15_000; // the whole history, or many connections, over a slow line
 const LOST_AFTER = 3_000;
 const OVERLAP = 5; // seconds asked for again: a backend may have told its own late
 const DETAILS_SEEN = 2_000; // while a table of them is on the screen
@@ -36,13 +37,14 @@ class Dashboard {
     this.noFailures = find(errors, ".none");
     this.failuresTable = find(errors, ".scroll");
     tryIt(find(document, "#try-it"));
-    for (const slot of document.querySelectorAll(".origin")) write(slot, location.origin);
+    for (const slot of document.querySelectorAll(".origin")) write(slot, GATEWAY);
     const copyFirst = /** @type {HTMLButtonElement} */ (find(document, "#copy-first"));
     copyFirst.hidden = false;
     copies(copyFirst, find(document, "#first-line"));
 
     this.series = empty();
     this.answeredAt = Date.now() / 1000;
+    this.refusal = ""; // the status of what came in place of figures
     this.detailsAt = -Infinity;
     this.detailsSeen = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -87,7 +89,7 @@ class Dashboard {
     this.lostTimer = setTimeout(() => this.lose(), LOST_AFTER);
   }
 
-  /** One request at a time, and the next a second after the beginning of this one. */
+  /** One at a time, and the next a second after the beginning of this one. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
@@ -97,7 +99,7 @@ class Dashboard {
     try {
       const answered = await this.askOverview(scope);
       const due = this.detailsSeen ? DETAILS_SEEN : DETAILS_UNSEEN;
-      if (answered && began - this.detailsAt >= due - EVERY / 2) await this.askDetails(began);
+      if (answered && began - this.detailsAt >= due - EVERY / 2) this.askDetails(began);
     } finally {
       this.asking = false;
       const wait = scope === this.scope.value ? EVERY - (performance.now() - began) : 0;
@@ -111,11 +113,13 @@ class Dashboard {
     if (scope) query.set("backend", scope);
     const last = this.series.time.at(-1);
     if (last !== undefined) query.set("since", String(last - OVERLAP));
-    const answer = await get(`/dashboard.json?${query}`);
+    const patience = last === undefined ? PATIENCE_FOR_MUCH : PATIENCE;
+    const answer = await get(`dashboard.json?${query}`, patience);
     if (answer?.status === 400 && this.scope.value) {
       this.scope.value = ""; // a reload took this backend away
       this.forget();
     }
+    this.refusal = answer && !answer.document ? String(answer.status) : "";
     if (!answer?.document) return false;
     /** @type {Overview} */
     const overview = answer.document;
@@ -127,10 +131,11 @@ class Dashboard {
     return true;
   }
 
-  /** @param {number} began */
+  /** No figures wait for them. @param {number} began */
   async askDetails(began) {
+    this.detailsAt = Infinity;
+    const answer = await get("details.json", PATIENCE_FOR_MUCH);
     this.detailsAt = began;
-    const answer = await get("/details.json");
     if (!answer?.document) return;
     /** @type {Details} */
     const details = answer.document;
@@ -161,7 +166,9 @@ class Dashboard {
     ]);
     this.outcomes.show(counts, Object.fromEntries(rates));
 
-    this.nothing.hidden = sum(overview.backends.map(({ published = 0 }) => published)) > 0;
+    // A reload begins to count anew, and leaves the history.
+    const published = overview.backends.map(({ published = 0 }) => published);
+    this.nothing.hidden = sum([...published, ...this.series.published]) > 0;
     document.body.dataset.state = "live";
     document.body.dataset.trouble = String(verdict.trouble);
     write(this.status, verdict.sentence);
@@ -190,12 +197,13 @@ class Dashboard {
 
   lose() {
     document.body.dataset.state = "lost";
+    const instead = this.refusal && `, but ${this.refusal}`;
     write(
       this.status,
-      `This page has had no answer from the gateway since ${clock(this.answeredAt)}. ` +
-        "It shows the figures of then, and keeps trying.",
+      `This page has had no ${instead ? "figures" : "answer"} from the gateway since ` +
+        `${clock(this.answeredAt)}${instead}. It shows the figures of then, and keeps trying.`,
     );
-    this.entitle("No answer");
+    this.entitle(instead ? "No figures" : "No answer");
   }
 
   /** @param {string} trouble */
@@ -208,12 +216,15 @@ class Dashboard {
 /**
  * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
  * same to whoever looks at the page.
- * @param {string} url
+ * @param {string} name @param {number} patience
  * @returns {Promise<{status: number, document: any} | null>}
  */
-async function get(url) {
+async function get(name, patience) {
   try {
-    const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(`${GATEWAY}/${name}`, {
+      cache: "no-store",
+      signal: AbortSignal.timeout(patience),
+    });
     return { status: response.status, document: response.ok ? await response.json() : null };
   } catch {
     return null;

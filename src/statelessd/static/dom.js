@@ -1,6 +1,9 @@
 // @ts-check
 /** The document, changed only where that makes a difference. */
 
+/** Where the gateway is, without a slash behind: a proxy may have it below a path of its own. */
+export const GATEWAY = new URL("..", import.meta.url).href.slice(0, -1);
+
 /** @param {ParentNode} parent @param {string} selector @returns {HTMLElement} */
 export function find(parent, selector) {
   const found = parent.querySelector(selector);

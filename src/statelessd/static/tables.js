@@ -167,7 +167,9 @@ export class Outcomes {
     const names = occurred.map(({ dataset }) => dataset.problem).join();
     if (names === this.occurred) return;
     this.occurred = names;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
     this.body.append(...occurred, ...this.rows.filter((row) => !occurred.includes(row)));
+    if (this.body.contains(focused)) focused.focus({ preventScroll: true }); // a move takes it away
     this.none.hidden = occurred.length > 0;
     this.section.classList.toggle("none-occurred", occurred.length === 0);
   }

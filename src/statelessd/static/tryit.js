@@ -2,7 +2,7 @@
 /** The form that publishes one message. The password leaves its field only for the request. */
 
 import { authorization, form, path, refusal, WRITERS } from "./code.js";
-import { copies, find, write } from "./dom.js";
+import { copies, find, GATEWAY, write } from "./dom.js";
 import { seconds } from "./format.js";
 
 /** @typedef {import("./code.js").Language} Language */
@@ -60,7 +60,7 @@ export function tryIt(section) {
     ],
   });
 
-  const writeCode = () => write(code, WRITERS[language](publish(), location.origin));
+  const writeCode = () => write(code, WRITERS[language](publish(), GATEWAY));
 
   const check = () => {
     for (const name of PATH) at(fields, name).setCustomValidity(refusal(value(name)));
@@ -95,6 +95,8 @@ export function tryIt(section) {
     show(answer, await send(publish(), password));
     submit.disabled = false;
   });
+  // A browser may keep the page for its way back, and whoever goes it is not always the same.
+  window.addEventListener("pagehide", () => (at(fields, "password").value = ""));
   find(fields, "fieldset").removeAttribute("disabled");
   writeCode();
 }
@@ -129,7 +131,7 @@ function headersProblem(text) {
 async function send(publish, password) {
   const started = performance.now();
   try {
-    const response = await fetch(path(publish), {
+    const response = await fetch(GATEWAY + path(publish), {
       method: "POST",
       body: form(publish),
       headers: {

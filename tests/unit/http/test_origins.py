@@ -2,11 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON, NDJSON, item, lines
 
-from statelessd.config import Cors
+from statelessd.config import Cors, Pages
 from statelessd.http.errors import RequestError
 from statelessd.http.origins import Origins
 from statelessd.message import Outcome
@@ -271,6 +272,23 @@ class TestAnswers:
         assert "Content-Type" in json.loads(answer.body)["detail"]
         answer = await edge.ask(b"GET /stats HTTP/1.1\r\nHost: x\r\n" + OF_EVIL + b"\r\n")
         assert (answer.status, cors_headers(answer)) == (200, expected)
+
+    @pytest.mark.parametrize("pages", [Pages(networks=("127.0.0.0/8",)), Pages(listener=1)])
+    @edge_test(cors=ANYBODY)
+    async def test_pages_that_are_kept_from_others_are_read_by_no_site_that_is_not_named(
+        self, edge, pages
+    ):
+        edge.gateway.http_server = msgspec.structs.replace(edge.gateway.http_server, pages=pages)
+        for path in (b"/stats", b"/details.json", b"/dashboard.json", b"/"):
+            answer = await edge.ask(b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (path, OF_EVIL))
+            assert (answer.status, cors_headers(answer)) == (200, {})
+        answer = await edge.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + OF_EVIL + b"\r\n")
+        assert cors_headers(answer)["allow-origin"] == "*"
+
+    @edge_test(cors=ALLOWED, pages=Pages(networks=("127.0.0.0/8",)))
+    async def test_one_that_is_named_reads_them(self, edge):
+        answer = await edge.ask(b"GET /stats HTTP/1.1\r\nHost: x\r\n" + OF_APP + b"\r\n")
+        assert (answer.status, cors_headers(answer)) == (200, self.GRANTED)
 
     @edge_test()
     async def test_by_default_nobody_is_told_anything(self, edge):

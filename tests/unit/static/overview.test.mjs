@@ -33,7 +33,7 @@ test("the worst backend's state is told, with its reason and whose it is", () =>
 
 test("backends that do not run are told", () => {
   const down = { backend: "8001", up: false };
-  assert.match(judge([backend("8000", "connected"), down]).sentence, /Backend 8001 is not running/);
+  assert.match(judge([backend("8000", "connected"), down]).sentence, /Backend 8001 is not running, or stuck\./);
   assert.equal(judge([down]).state, "down");
   assert.ok(judge([down]).trouble);
 });

@@ -14,7 +14,7 @@ from ..details import details
 from ..items import JSON
 from ..overview import listeners, recent_overview
 from ..views import Views
-from .page import Page, gateway_of, problem_response
+from .page import Page, gateway_of, problem_response, root_of
 from .stats import document
 
 PACKAGED = Path(__file__).parent.parent.parent / "templates"
@@ -48,6 +48,7 @@ class Dashboard(Page):
         await gateway.publisher.ask_broker()
         template = request.state.templates.get_template("dashboard.html")
         page = template.render(
+            root=root_of(request),
             stats=document(gateway),
             version=__version__,
             now=msgspec.to_builtins(await recent_overview(gateway)),

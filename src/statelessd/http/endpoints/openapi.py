@@ -11,7 +11,7 @@ from ...message import Outcome
 from .. import response
 from ..items import JSON
 from ..openapi import document
-from .page import Page
+from .page import Page, root_of
 
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -38,6 +38,7 @@ class Docs(Page):
 
     async def get(self, request: Request) -> Response:
         page = request.state.templates.get_template("docs.html").render(
+            root=root_of(request),
             api=_described(),
             problems=[
                 (outcome.value, row, response.problem(outcome, ""))

@@ -51,6 +51,12 @@ class Page(HTTPEndpoint):
         )
 
 
+def root_of(request: Request) -> str:
+    """The way to ``/`` from this page, which a proxy may have below a path of its own."""
+    raw_path: bytes = request.scope["raw_path"]
+    return "../" * (raw_path.count(b"/") - 1)
+
+
 def gateway_of(request: Request) -> Gateway:
     """The backend that this page is served by."""
     gateway: Gateway = request.state.gateway
