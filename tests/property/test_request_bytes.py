@@ -101,7 +101,21 @@ def check(conversation):
     return conversation
 
 
+@st.composite
+def repeated(draw):
+    """Requests of one client, most of them with the head of the one before."""
+    path, headers = draw(paths), draw(authorizations) + draw(types) + draw(extras)
+    alike = st.builds(lambda body: post(body, path, headers), bodies)
+    return draw(st.lists(alike | alike | mutated(alike) | requests() | pages, max_size=6))
+
+
 class TestConversations:
+    @given(repeated())
+    def test_a_head_that_repeats_means_the_same_as_one_that_is_read(self, pieces):
+        whole = check(converse(pieces, **SETTINGS))
+        assume(not whole.pages)
+        assert check(converse(octets(b"".join(pieces)), **SETTINGS)) == whole
+
     @given(streams.flatmap(lambda data: mutated(st.just(data))), st.data())
     def test_publishes_are_answered_the_same_however_they_arrive(self, data, draw):
         whole = check(converse([data], **SETTINGS))

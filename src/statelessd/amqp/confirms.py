@@ -77,6 +77,10 @@ class Confirms(Generic[T]):
                 raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
             tags = [t for t in range(self._lowest, last + 1) if t in self._unsettled]
             self._lowest = max(self._lowest, last + 1)
+            if not self._keys:  # as mostly: none is mandatory
+                settlement = Settlement.ACKED if positive else Settlement.NACKED
+                take = self._unsettled.pop
+                return [(take(t), settlement) for t in tags]
             return [self._take(t, positive) for t in tags]
         if tag not in self._unsettled:
             raise ProtocolError(f"a confirm of delivery tag {tag}, which is not outstanding")

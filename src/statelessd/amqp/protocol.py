@@ -102,6 +102,9 @@ class ChannelState(enum.Enum):
     CLOSING = "closing"  # Close sent
 
 
+OPEN, CHANNEL_OPEN = ConnectionState.OPEN, ChannelState.OPEN
+
+
 class _Channel:
     __slots__ = ("confirms", "content", "returned", "size", "state")
 
@@ -121,6 +124,7 @@ class Protocol:
         self.state = ConnectionState.STARTING
         self.greeted = False  # the broker has said Start: there is one, whatever comes of it
         self.frame_max = login.frame_max
+        self.max_header = login.frame_max - encode.CONTENT_HEADER_OVERHEAD
         self.channel_max = login.channel_max
         self.heartbeat = login.heartbeat
         self._login: Login | None = login
@@ -168,10 +172,10 @@ class Protocol:
         ``max_header``. Raises StateError, EncodeError.
         """
         channel = self._channels.get(number)
-        if channel is None or channel.state is not ChannelState.OPEN:
+        if channel is None or channel.state is not CHANNEL_OPEN:
             raise StateError(f"channel {number} is not open")
-        if self.state is not ConnectionState.OPEN:
-            self._require(ConnectionState.OPEN)
+        if self.state is not OPEN:
+            self._require(OPEN)
         method = encode.publish_method(exchange, routing_key, mandatory)
         if len(header) > self.max_header:
             raise StateError("the content header exceeds the negotiated frame_max")
@@ -181,11 +185,6 @@ class Protocol:
         else:
             channel.confirms.publish(entry)
         self._out += encode.publish_frames(number, method, header, body, self.frame_max)
-
-    @property
-    def max_header(self) -> int:
-        """Bytes of encoded properties that fit a frame: a content header is never split."""
-        return self.frame_max - encode.CONTENT_HEADER_OVERHEAD
 
     def unsettled(self, number: int) -> int:
         """How many messages of this channel await the broker's word."""
@@ -296,6 +295,7 @@ class Protocol:
         self.heartbeat = _negotiate(login.heartbeat, method.heartbeat)
         if self.frame_max < FRAME_MIN_SIZE:
             raise ProtocolError(f"the broker tunes frames to {self.frame_max} bytes")
+        self.max_header = self.frame_max - encode.CONTENT_HEADER_OVERHEAD
         self._frames.max_size = self.frame_max
         self._send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, self.heartbeat))
         self._out.append(encode.connection_open(login.virtual_host))

@@ -122,7 +122,10 @@ class ExchangeChannel:
         publish.state = HANDED_OVER
         publish.handed_over = True
         publish.handed_over_at = now = perf_counter_ns()
-        publish.tally.waits.observe(now - publish.waits_since if publish.waits_since else 0)
+        if publish.waits_since:
+            publish.tally.waits.observe(now - publish.waits_since)
+        else:
+            publish.tally.waits.counts[0] += 1
         self.in_flight += 1
 
     # What the broker says

@@ -24,6 +24,7 @@ from .statistics import ConnectionCounters, SessionStatistics
 logger = logging.getLogger(__name__)
 
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
+OPEN = SessionState.OPEN
 LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
 
@@ -62,6 +63,8 @@ class Pool:
         """The session to publish on; None when the limit of connections leaves no room for it."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
+        if session is not None and session.state is OPEN:
+            return session  # as mostly
         if session is not None and session.state not in LEAVING and not self._forgiven(session):
             return session
         if not self._make_room():

@@ -32,6 +32,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
+OPEN = SessionState.OPEN
+
+
 class Session(ChannelKeeping):
     """A (virtual host, user, password). ``load``: messages that wait or are unsettled."""
 
@@ -90,7 +93,7 @@ class Session(ChannelKeeping):
         return (
             connection is not None
             and connection.writable
-            and self.state is SessionState.OPEN
+            and self.state is OPEN
             and not self._blockade.active
         )
 
@@ -102,26 +105,30 @@ class Session(ChannelKeeping):
     def submit(self, publish: Publish) -> None:
         """Take a message that counts for this session already."""
         try:
-            self._submit(publish)
+            if self.state is OPEN:
+                self._submit(publish)
+            else:
+                self._queue(publish)
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
             publish.withdraw()
             publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
     def _submit(self, publish: Publish) -> None:
-        if self.state is SessionState.OPEN:
-            message = publish.message
-            # Of a token's user only the broker knows the name for sure.
-            single_use = message.user_id is not None and (
-                self.credentials.is_token or message.user_id != self.username
-            )
-            channel = None if single_use else self._channels.get(message.exchange)
-            if channel is not None:
-                channel.used_at = self.used_at
-                channel.submit(publish)
-            else:
-                self._open_channel_for(publish, single_use=single_use)
-        elif self.state is SessionState.REFUSED:
+        message = publish.message
+        # Of a token's user only the broker knows the name for sure.
+        single_use = message.user_id is not None and (
+            self.credentials.is_token or message.user_id != self.username
+        )
+        channel = None if single_use else self._channels.get(message.exchange)
+        if channel is not None:
+            channel.used_at = self.used_at
+            channel.submit(publish)
+        else:
+            self._open_channel_for(publish, single_use=single_use)
+
+    def _queue(self, publish: Publish) -> None:
+        if self.state is SessionState.REFUSED:
             publish.withdraw()
             publish.finish(*self._refused_again())
         else:

@@ -8,6 +8,7 @@ from . import response
 from .access import AccessLog
 from .cycle import PublishCycle
 from .errors import RequestError
+from .head import NOWHERE, Head
 from .turns import TurnTaking
 
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
@@ -30,7 +31,8 @@ class Answering(TurnTaking):
         if cycle.response_complete or self.transport.is_closing():
             return
         cycle.response_complete = True
-        gateway.refresh(self.server_state.default_headers)
+        if gateway.date_seen is not self.server_state.default_headers:
+            gateway.refresh(self.server_state.default_headers)
         unread = not cycle.complete and not self._in_step(cycle)
         keep_alive = (
             cycle.keep_alive
@@ -40,7 +42,7 @@ class Answering(TurnTaking):
         )
         statistics = gateway.statistics
         elapsed = perf_counter_ns() - cycle.started_at
-        request_id = cycle.request_id or gateway.request_id(cycle.headers)
+        request_id = cycle.request_id or gateway.request_id(cycle.head.headers)
         if outcome is CONFIRMED and keep_alive and not cycle.extra:
             data = gateway.confirmed + request_id + b"\r\n\r\n"
             statistics.answered_confirmed(elapsed, len(data))
@@ -78,14 +80,14 @@ class Answering(TurnTaking):
     def _remember(
         self, cycle: PublishCycle, outcome: Outcome, detail: str, request_id: bytes
     ) -> None:
-        target, credentials = cycle.target, cycle.credentials
+        target = cycle.head.target
         self.gateway.recent_errors.add(
             outcome,
             detail,
             handed_over=cycle.publish is not None and cycle.publish.handed_over,
-            virtual_host="" if target is None else target.virtual_host,
-            exchange="" if target is None else target.exchange,
-            user="" if credentials is None else credentials.name,
+            virtual_host=target.virtual_host,
+            exchange=target.exchange,
+            user=cycle.head.credentials.name,
             request_id=request_id,
         )
 
@@ -97,17 +99,17 @@ class Answering(TurnTaking):
         request_id: bytes,
         seconds: float,
     ) -> None:
-        target, credentials = cycle.target, cycle.credentials
+        target, credentials = cycle.head.target, cycle.head.credentials
         access.log(
             request_id,
             cycle.method,
-            "" if target is not None else self.url.decode("latin-1").partition("?")[0],
+            "" if target is not NOWHERE else self.url.decode("latin-1").partition("?")[0],
             204 if cycle.options else response.TABLE[outcome].status,
             "options" if cycle.options else outcome.value,
             seconds,
-            virtual_host="" if target is None else target.virtual_host,
-            exchange="" if target is None else target.exchange,
-            user="" if credentials is None else credentials.name,
+            virtual_host=target.virtual_host,
+            exchange=target.exchange,
+            user=credentials.name,
         )
 
     def _in_step(self, cycle: PublishCycle) -> bool:
@@ -170,7 +172,7 @@ class Answering(TurnTaking):
 
     def _refused(self, error: RequestError) -> PublishCycle:
         """Stands for a request that cannot be read; nothing behind it is in step."""
-        refused = PublishCycle(self._answer, None, {}, b"", False)
+        refused = PublishCycle(self._answer, Head({}, keep_alive=False))
         refused.length = -1
         refused.decided = (error.outcome, error.detail)
         return refused

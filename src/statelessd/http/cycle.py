@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from ..broker.publish import Publish
-from ..message import Credentials, Outcome
-from .request import Target
+from ..message import Outcome
+from .head import Head
 
 
 class PublishCycle:
@@ -14,31 +14,20 @@ class PublishCycle:
     """
 
     __slots__ = (
-        "body", "complete", "credentials", "decided", "disconnected", "expects", "extra",
-        "headers", "keep_alive", "length", "message_event", "method", "options", "publish", "query",
-        "request_id", "reserved", "response_complete", "size", "started", "started_at", "target",
-        "without_document", "write",
+        "body", "complete", "decided", "disconnected", "expects", "extra", "head", "keep_alive",
+        "length", "message_event", "method", "options", "publish", "request_id", "reserved",
+        "response_complete", "size", "started", "started_at", "without_document", "write",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        write: Callable[["PublishCycle", Outcome, str], None],
-        target: Target | None,
-        headers: dict[bytes, bytes],
-        query: bytes,
-        keep_alive: bool,
-    ) -> None:
+    def __init__(self, write: Callable[["PublishCycle", Outcome, str], None], head: Head) -> None:
         self.write = write
-        self.target = target
-        self.headers = headers
-        self.query = query
-        self.keep_alive = keep_alive
+        self.head = head
+        self.keep_alive = head.keep_alive
+        self.extra = head.extra
         self.without_document = False  # it was a HEAD request
         self.options = False  # it was an OPTIONS request
         self.method = "POST"
         self.request_id = b""
-        self.extra: list[tuple[bytes, bytes]] = []  # headers of the answer that others lack
-        self.credentials: Credentials | None = None
         self.decided: tuple[Outcome, str] | None = None
         self.publish: Publish | None = None
         self.body: bytes | bytearray = b""
@@ -53,6 +42,11 @@ class PublishCycle:
         self.response_complete = False
         self.disconnected = False
         self.message_event = _NOBODY_WAITS
+
+    @property
+    def is_plain(self) -> bool:
+        """It was read in one go and given to the broker: another with this head would be, too."""
+        return self.started and self.decided is None and not self.expects and not self.reserved
 
     def add(self, piece: bytes) -> None:
         """More of the body. One piece is kept as it is; of many, no object each."""

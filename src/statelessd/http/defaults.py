@@ -74,17 +74,19 @@ class Inherited(msgspec.Struct, frozen=True):
         return stamped
 
 
-def inherited(headers: Mapping[bytes, bytes], defaults: Defaults) -> Inherited | None:
-    """What the request gives to its messages; None where that is nothing, as mostly.
+def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
+    """Whether the request gives its messages anything, which it mostly does not."""
+    return (
+        defaults.stamps
+        or b"traceparent" in headers
+        or b"tracestate" in headers
+        or b"baggage" in headers
+    )
 
-    Raises RequestError.
-    """
-    if (
-        not defaults.stamps
-        and b"traceparent" not in headers
-        and b"tracestate" not in headers
-        and b"baggage" not in headers
-    ):
+
+def inherited(headers: Mapping[bytes, bytes], defaults: Defaults) -> Inherited | None:
+    """What the request gives to its messages; None where that is nothing. Raises RequestError."""
+    if not inherits(headers, defaults):
         return None
     trace = {
         name.decode(): _text(name, headers[name]) for name in TRACE_HEADERS if headers.get(name)

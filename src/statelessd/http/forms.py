@@ -40,12 +40,13 @@ def decode_urlencoded(data: bytes) -> Pairs:
         if field:
             name, _, value = field.partition(b"=")
             if not plain and (b"%" in field or b"+" in field):
-                name, value = _unquote(name), _unquote(value)
+                name, value = decode_value(name), decode_value(value)
             pairs.append((name, value))
     return pairs
 
 
-def _unquote(data: bytes) -> bytes:
+def decode_value(data: bytes) -> bytes:
+    """One value (or name) of such a form."""
     if b"+" in data:
         data = data.replace(b"+", b" ")
     if b"%" not in data:

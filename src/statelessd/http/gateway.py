@@ -96,7 +96,7 @@ class Gateway:
         self._cache_key = os.urandom(32)
         self._id_prefix = os.urandom(6).hex().encode() + b"-"
         self._ids = 0
-        self._date_seen: object = None
+        self.date_seen: object = None
         self.date = b""
         self.confirmed = b""
 
@@ -154,10 +154,9 @@ class Gateway:
 
     def refresh(self, default_headers: list[tuple[bytes, bytes]]) -> None:
         """uvicorn makes a new list of default headers each second: the date has changed."""
-        if default_headers is not self._date_seen:
-            self._date_seen = default_headers
-            self.date = dict(default_headers).get(b"date", b"")
-            self.confirmed = response.confirmed(self.date)
+        self.date_seen = default_headers
+        self.date = dict(default_headers).get(b"date", b"")
+        self.confirmed = response.confirmed(self.date)
 
     def connections(self) -> int:
         """Open client connections, at the last look."""

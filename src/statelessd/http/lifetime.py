@@ -71,6 +71,13 @@ class ClientConnection(HttpToolsProtocol):
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
         return bool(poll.poll(0))
 
+    def _is_between_requests(self) -> bool:
+        """All that came was read and answered."""
+        cycle: Any = self.cycle
+        return not self._in_head and (
+            cycle is None or (cycle.response_complete and not self._is_incomplete(cycle))
+        )
+
     def has_pending(self) -> bool:
         """A request has begun to arrive, or waits for its answer."""
         return self._in_head or (self.cycle is not None and not self.cycle.response_complete)
