@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from . import listeners
+from .allocator import keep_freed_memory
 from .board import Board
 from .broker.publisher import Publisher
 from .config import Config, Listener, without_secrets
@@ -301,6 +302,8 @@ def run(
 
     ``serves`` is called once it does.
     """
+
+    keep_freed_memory()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

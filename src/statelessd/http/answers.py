@@ -21,7 +21,7 @@ class Answering(TurnTaking):
     def _decide(self, cycle: PublishCycle, outcome: Outcome, detail: str) -> None:
         """The answer is known while the request still arrives."""
         cycle.decided = (outcome, detail)
-        cycle.take()
+        cycle.pieces.clear()
         self._release(cycle)
         if cycle.started:
             self._answer(cycle, outcome, detail)

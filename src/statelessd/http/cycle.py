@@ -6,6 +6,8 @@ from ..broker.publish import Publish
 from ..message import Outcome
 from .head import Head
 
+MOST_PIECES = 64  # of a body, until they become one
+
 
 class PublishCycle:
     """One publish request, as uvicorn's pipeline and our callbacks see it.
@@ -14,9 +16,10 @@ class PublishCycle:
     """
 
     __slots__ = (
-        "body", "complete", "decided", "disconnected", "expects", "extra", "head", "keep_alive",
-        "length", "message_event", "method", "options", "publish", "request_id", "reserved",
-        "response_complete", "size", "started", "started_at", "without_document", "write",
+        "complete", "decided", "disconnected", "expects", "extra", "head", "keep_alive",
+        "length", "message_event", "method", "options", "pieces", "publish", "request_id",
+        "reserved", "response_complete", "size", "started", "started_at", "without_document",
+        "write",
     )  # fmt: skip
 
     def __init__(self, write: Callable[["PublishCycle", Outcome, str], None], head: Head) -> None:
@@ -30,7 +33,7 @@ class PublishCycle:
         self.request_id = b""
         self.decided: tuple[Outcome, str] | None = None
         self.publish: Publish | None = None
-        self.body: bytes | bytearray = b""
+        self.pieces: list[bytes | bytearray] = []  # of the body
         self.length = 0  # of the body, as announced; -1: chunked
         self.size = 0  # of the body, so far
         self.reserved = 0  # bytes counted with the publisher while they arrive
@@ -49,18 +52,18 @@ class PublishCycle:
         return self.started and self.decided is None and not self.expects and not self.reserved
 
     def add(self, piece: bytes) -> None:
-        """More of the body. One piece is kept as it is; of many, no object each."""
-        if not self.body:
-            self.body = piece
-        else:
-            if not isinstance(self.body, bytearray):
-                self.body = bytearray(self.body)
-            self.body += piece
+        """More of the body. Of many small pieces, no object each is kept."""
+        pieces = self.pieces
+        pieces.append(piece)
+        if len(pieces) > MOST_PIECES:
+            whole = pieces[0] if isinstance(pieces[0], bytearray) else bytearray(pieces[0])
+            whole += b"".join(pieces[1:])
+            self.pieces = [whole]
 
     def take(self) -> bytes:
         """The body, which is not kept here any longer."""
-        body, self.body = self.body, b""
-        return bytes(body)
+        pieces, self.pieces = self.pieces, []
+        return b"".join(pieces)  # of one piece of bytes it is that piece
 
     def settled(self, outcome: Outcome, detail: str) -> None:
         """The publisher's word."""

@@ -45,6 +45,18 @@ def decode_urlencoded(data: bytes) -> Pairs:
     return pairs
 
 
+def find_body(data: bytes) -> tuple[int, int]:
+    """Where the value of a form's first field ``body`` begins and ends; 0, 0: it is not plain.
+
+    So that a large one need not be copied in order to be found.
+    """
+    start = 5 if data.startswith(b"body=") else data.find(b"&body=") + 6
+    if data[start - 5 : start] != b"body=":
+        return 0, 0
+    end = data.find(b"&", start)
+    return start, end if end >= 0 else len(data)
+
+
 def decode_value(data: bytes) -> bytes:
     """One value (or name) of such a form."""
     if b"+" in data:

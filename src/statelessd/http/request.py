@@ -16,7 +16,7 @@ from ..message import Credentials, FieldValue, Message, Outcome
 from . import properties, tokens
 from .defaults import Defaults, Inherited, inherited, inherits
 from .errors import RequestError, bad_request
-from .forms import Pairs, decode_multipart, decode_urlencoded, decode_value
+from .forms import Pairs, decode_multipart, decode_urlencoded, decode_value, find_body
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -211,11 +211,11 @@ def _read_urlencoded(
     other fields mean is remembered.
     """
     if inherited is None:  # else it differs from one request to the next
-        before, found, rest = (b"&" + data).partition(b"&body=")
-        value, _, after = rest.partition(b"&")
-        if found and len(before) + len(after) + len(query) <= REMEMBERED_SIZE:
-            made = _remembered_options(b"%b&%b" % (before, after), query, defaults)
+        start, end = find_body(data)
+        if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
+            made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
             if made is not None:
+                value = data[start:end]
                 return decode_value(value) if b"%" in value or b"+" in value else value, made
     pairs = decode_urlencoded(data)
     made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, inherited)

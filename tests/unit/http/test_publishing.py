@@ -28,6 +28,15 @@ class TestPublishing:
         assert edge.publisher.reserved == 0
 
     @edge_test()
+    async def test_a_body_in_very_many_pieces(self, edge):
+        body = b"body=" + bytes(range(48, 58)) * 40
+        client = await edge.connect()
+        await client.send_slowly(post(body))
+        assert (await client.answer()).status == 204
+        assert edge.publisher.published == [("v", "e", "k", body[5:])]
+        assert edge.publisher.reserved == 0
+
+    @edge_test()
     async def test_a_chunked_body(self, edge):
         head = b"POST /v/e/k HTTP/1.1\r\nHost: x\r\n" + AUTH + FORM
         body = b"Transfer-Encoding: chunked\r\n\r\n5\r\nbody=\r\n2\r\nhi\r\n0\r\n\r\n"
