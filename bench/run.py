@@ -6,11 +6,13 @@
 import argparse
 import importlib
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -108,18 +110,21 @@ def end_in_order(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def command(given: Sequence[str]) -> str:
+    """As one would give it to make."""
+    target = "bench-full" if "--full" in given else "bench"
+    others = shlex.join(each for each in given if each != "--full")
+    others = re.sub(r" ?--json[ =]\S+", "", others)  # where it was written matters to nobody
+    return f'make {target} BENCH="{others.strip()}"' if others else f"make {target}"
+
+
 def measure_all(options: argparse.Namespace) -> results.Document:
     """The table, then the other scenarios; the document of ``--json``."""
     # Before the first hour of measuring, not after it.
     modules = [importlib.import_module(name) for name in SCENARIOS] if options.full else []
     told = {key: value for key, value in vars(options).items() if key != "json"}
-    command = "make bench-full" if options.full else "make bench"
-    given = shlex.join(argument for argument in sys.argv[1:] if argument != "--full")
-    document = results.new(
-        "full" if options.full else "quick",
-        f'{command} BENCH="{given}"' if given else command,
-        told,
-    )
+    kind = "full" if options.full else "quick"
+    document = results.new(kind, command(sys.argv[1:]), told)
     minutes = singles.expected_seconds(options) / 60 + sum(
         SCENARIOS.values() if options.full else ()
     )

@@ -9,10 +9,14 @@ import contextlib
 import os
 import re
 import resource
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 import contenders
 import debian
@@ -29,6 +33,7 @@ SCENARIO = "singles"
 SMALL = 100  # bytes of the message
 LARGE = 65536
 LARGE_AT = 32  # connections
+LARGE_POINT = "32, 64 KiB"
 ALL = (*NAMES, "management", "pipelined")
 BETWEEN = 1.4  # seconds from one run to the next: until the queue has come to rest, mostly
 
@@ -36,7 +41,7 @@ BETWEEN = 1.4  # seconds from one run to the next: until the queue has come to r
 def points(options: argparse.Namespace) -> list[tuple[str, int, int]]:
     """Name, connections and bytes of each."""
     small = [(f"{count}", count, SMALL) for count in options.connections]
-    return [*small, ("32, 64 KiB", LARGE_AT, LARGE)] if options.large else small
+    return [*small, (LARGE_POINT, LARGE_AT, LARGE)] if options.large else small
 
 
 def expected_seconds(options: argparse.Namespace) -> float:
@@ -105,7 +110,7 @@ def take_turns(
                 cpu = "" if run["gateway_us"] is None else f"gateway {run['gateway_us']:.1f} us, "
                 print(
                     f"{time.monotonic() - begun:4.0f} s of about {expected:.0f}, "
-                    f"round {number} of {options.rounds}, {point[0]} connections, "
+                    f"round {number} of {options.rounds}, connections: {point[0]}; "
                     f"{contender.name}: {run['requests_per_second']:,.0f}/s, {cpu}"
                     f"broker {run['broker_us']:.1f} us",
                     flush=True,
