@@ -22,7 +22,7 @@ from typing import Any
 
 import report
 import results
-from contenders import OURS
+from contenders import OTHERS
 
 TO_DEVIATION = 1.4826
 OF_MEDIAN = 1.2533
@@ -65,7 +65,7 @@ class Change:
     @property
     def regression(self) -> bool:
         """A peer that became slower is no fault of ours."""
-        return self.worse and self.name[2].startswith(OURS)
+        return self.worse and self.name[2] not in OTHERS
 
     def __str__(self) -> str:
         return (
@@ -130,9 +130,7 @@ def control(found: Sequence[Change]) -> Iterator[str]:
     """How the peers moved: if they all did, it was the machine."""
     for figure, name in FIGURES.items():
         ratios = [
-            change.ratio
-            for change in found
-            if change.figure == figure and not change.name[2].startswith(OURS)
+            change.ratio for change in found if change.figure == figure and change.name[2] in OTHERS
         ]
         if ratios:
             yield f"{name} {median(ratios):.2f}"

@@ -15,6 +15,8 @@ RUST = "mq-bridge-basic"
 FASTAPI = "FastAPI + aio-pika"
 MANAGEMENT = "management API"
 CEILING = "pipelined AMQP"
+# In every scenario: a change of theirs is none of our code.
+OTHERS = {RUST, FASTAPI, MANAGEMENT, CEILING, "direct AMQP", "php-amqplib", "php-amqp"}
 
 
 class Contender(Protocol):

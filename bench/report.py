@@ -1,7 +1,7 @@
 """The figures of a run, their medians, the table, and what makes them worthless."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -69,20 +69,6 @@ def point(
         surplus=max(0, found - load.confirmed - load.non_204 - connections),
         found=found,
     )
-
-
-def as_run(scenario: str, name: str, counted: Point, **more: Any) -> Run:
-    """A run as it goes into the results; ``name`` is its point's."""
-    figures = asdict(counted)
-    return {
-        "scenario": scenario,
-        "point": name,
-        "gateway_us": figures.pop("gateway_cpu_us"),
-        "broker_us": figures.pop("broker_cpu_us"),
-        **figures,
-        **more,
-        "faults": [f"{name}, {fault}" for fault in faults([counted])],
-    }
 
 
 def named(run: Run) -> tuple[str, str, str]:

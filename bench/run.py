@@ -9,34 +9,24 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-import debian
 import goals
 import report
 import results
 import singles
-from broker import BrokerError
 from contenders import CEILING
+from stage import FAILURES, end_in_order
 
-FAILURES = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    subprocess.CalledProcessError,
-    BrokerError,
-    debian.MissingPackagesError,
-)
 # What the full benchmark has besides the table: modules with ``measure(options)``, and
 # the minutes that each takes.
-SCENARIOS = {"capacity": 1}
+SCENARIOS = {"ranges": 30, "fronts": 12, "batch": 1, "latency": 2, "php": 2, "capacity": 2}
+SCENARIO_ROUNDS = 3
 
 
 def arguments() -> argparse.Namespace:
@@ -102,14 +92,6 @@ def contenders(text: str) -> list[str]:
     return names
 
 
-def end_in_order(number: int, frame: object) -> NoReturn:
-    """Leave by an exception, so that everything that was started is ended on the way out."""
-    # Once is enough: what ends the processes must not be interrupted itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + number)
-
-
 def command(given: Sequence[str]) -> str:
     """As one would give it to make."""
     target = "bench-full" if "--full" in given else "bench"
@@ -128,11 +110,14 @@ def measure_all(options: argparse.Namespace) -> results.Document:
     minutes = singles.expected_seconds(options) / 60 + sum(
         SCENARIOS.values() if options.full else ()
     )
-    print(f"about {minutes:.0f} minutes", flush=True)
+    print(f"this takes about {minutes:.0f} minutes", flush=True)
     document |= singles.play(options)
     for module in modules:
         print(f"\n{(module.__doc__ or '').splitlines()[0]}", flush=True)
-        document["runs"] += module.measure(options)
+        fewer = argparse.Namespace(
+            **vars(options) | {"rounds": min(SCENARIO_ROUNDS, options.rounds)}
+        )
+        document["runs"] += module.measure(fewer)
     return document
 
 

@@ -25,11 +25,13 @@ import gateways
 import load
 import processes
 import report
+import stage
 from contenders import Contender
 from measured_queue import MeasuredQueue
 from start import NAMES, PEERS, RUN, peer_python, start_broker, start_gateways
 
 SCENARIO = "singles"
+OF_THE_RANGE = ("nginx", "php-cli", "php-curl", "php-amqplib", "php-amqp")  # Debian's
 SMALL = 100  # bytes of the message
 LARGE = 65536
 LARGE_AT = 32  # connections
@@ -78,14 +80,10 @@ class Bench:
         figures = report.point(
             contender.name, connections, counted, gateway_cpu, broker_cpu, resident, found
         )
-        run = report.as_run(
-            scenario,
-            name,
-            figures,
-            body_bytes=size,
-            p999_ms=counted.p999_ms,
-            load_us=load_cpu / max(counted.requests, 1) * 1e6,
-        )
+        run = stage.as_run(scenario, name, figures) | {
+            "body_bytes": size,
+            "load_us": load_cpu / max(counted.requests, 1) * 1e6,
+        }
         return run if pids else run | {"gateway_us": None, "resident_mib": None}
 
 
@@ -145,7 +143,7 @@ def bytes_of_a_message(gateway: gateways.Gateway, contender: Contender) -> dict[
 
 def prepare(options: argparse.Namespace) -> None:
     """Install what is missing, and say so. Raises as ``debian.ensure`` and ``peer_python``."""
-    debian.ensure(["rabbitmq-server", "wrk"])
+    debian.ensure(["rabbitmq-server", "wrk", *(OF_THE_RANGE if options.full else ())])
     for name in PEERS:
         if name in options.only:
             peer_python(name)
