@@ -74,7 +74,7 @@ bench-compare: $(READY) ## Hold the newest result against the reference (A=file 
 
 bench-docs: $(READY) ## Write docs/benchmarks.md and its plots from the reference (RESULT=file)
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
-	@$(BIN)/python bench/docs_page.py $(RESULT)
+	@$(BIN)/python bench/docs.py $(RESULT)
 
 bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AMQP publisher
 	@$(BIN)/python scripts/debian.py rabbitmq-server

@@ -1,6 +1,5 @@
 """The plots of docs/benchmarks.md, as SVG that does not change when the figures do not."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from contenders import OURS
+from docs_page import series
 from report import Run
 
 OURS_COLOURS = ("#1f5fbf", "#9dbde8")  # the gateway's part, the broker's
 THEIR_COLOURS = ("#6b7280", "#c9cdd3")
 LINES = ("#1f5fbf", "#c2570c", "#15803d", "#7c3aed", "#be123c", "#0e7490")
-NUMBER = re.compile(r"([\d,]+)\s*(.*)")
 
 mpl.use("SVG")
 mpl.rcParams.update(
@@ -86,17 +85,6 @@ def lines(file: Path, runs: Sequence[Run], figures: dict[str, str], along: str) 
         axes.grid(axis="y", color="#e5e7eb")
     axes.legend(frameon=False, fontsize=8)
     _save(figure, file)
-
-
-def series(runs: Sequence[Run], key: str) -> dict[str, list[tuple[float, float]]]:
-    """Points ``10 kept at 32`` and ``100 kept at 32`` are the line ``kept at 32``."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    several = len({run["gateway"] for run in runs}) > 1
-    for run in runs:
-        number, rest = NUMBER.fullmatch(run["point"]).groups()
-        name = ", ".join(filter(None, (run["gateway"] if several or not rest else "", rest)))
-        found.setdefault(name, []).append((float(number.replace(",", "")), run[key]))
-    return found
 
 
 def _short(number: float) -> str:

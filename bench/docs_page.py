@@ -1,21 +1,16 @@
-"""Writes docs/benchmarks.md and its plots from a result: ``make bench-docs``."""
+"""The text of docs/benchmarks.md, from a result."""
 
-import argparse
-import sys
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import charts
 import goals
 import needs
 import report
 import results
 import singles
-from contenders import CEILING, MANAGEMENT
+from contenders import CEILING
 
-DOCS = results.ROOT / "docs"
-IMAGES = DOCS / "images"
 WHERE = {
     "1": "1 connection",
     "32": "32 connections",
@@ -64,8 +59,11 @@ SECTIONS = {
 }  # fmt: skip
 
 
+NUMBER = re.compile(r"([\d,]+)\s*(.*)")
+
+
 def page(document: results.Document) -> str:
-    """Without plots, which ``draw`` makes."""
+    """Without the plots that it shows, which ``docs.py`` makes."""
     return "\n".join([*_head(document), *_table(document), *_scenarios(document),
                       *needs.section(document), ""])  # fmt: skip
 
@@ -88,7 +86,7 @@ read it.
 
 
 def _table(document: results.Document) -> Iterator[str]:
-    medians = _of(document, singles.SCENARIO)
+    medians = of(document, singles.SCENARIO)
     yield f"""\
 ## One message for each request
 
@@ -123,7 +121,7 @@ Requests/s in per cent of the pipelined publisher's.
 
 def _scenarios(document: results.Document) -> Iterator[str]:
     for name, section in SECTIONS.items():
-        runs = _of(document, name)
+        runs = of(document, name)
         if not runs:
             continue
         yield (
@@ -141,7 +139,8 @@ def _scenarios(document: results.Document) -> Iterator[str]:
         yield ""
 
 
-def _of(document: results.Document, scenario: str) -> list[report.Run]:
+def of(document: results.Document, scenario: str) -> list[report.Run]:
+    """The medians of a scenario."""
     return [run for run in document["medians"] if run["scenario"] == scenario]
 
 
@@ -153,67 +152,12 @@ def _markdown(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def draw(document: results.Document, directory: Path) -> None:
-    """Every plot that the page shows."""
-    of_point: dict[str, list[report.Run]] = {}
-    for run in _of(document, singles.SCENARIO):
-        of_point.setdefault(run["point"], []).append(run)
-    shown = {point: runs for point, runs in of_point.items() if point != "1"}
-    charts.bars(
-        directory / "bench-cpu.svg",
-        [
-            (WHERE.get(point, point),
-             [(run["gateway"], run["gateway_us"], run["broker_us"])
-              for run in runs if run["gateway"] != MANAGEMENT])
-            for point, runs in shown.items()
-        ],
-    )  # fmt: skip
-    panels: list[charts.Panel] = []
-    for point, runs in shown.items():
-        rates = {run["gateway"]: run["requests_per_second"] for run in runs}
-        if whole := rates.pop(CEILING, None):
-            shares = [(name, 100 * rate / whole, None) for name, rate in rates.items()]
-            panels.append((WHERE.get(point, point), shares))
-    if panels:
-        charts.bars(directory / "bench-rate.svg", panels, unit=" %")
-    for name, section in SECTIONS.items():
-        # What the rate was taken from is no part of the comparison.
-        if runs := [run for run in _of(document, name) if run["point"] != "greatest rate"]:
-            _draw(directory / f"bench-{name}.svg", section, runs)
-
-
-def _draw(file: Path, section: Section, runs: Sequence[report.Run]) -> None:
-    if section.along:
-        charts.lines(file, runs, section.figures, section.along)
-        return
+def series(runs: Sequence[report.Run], key: str) -> dict[str, list[tuple[float, float]]]:
+    """Points ``10 kept at 32`` and ``100 kept at 32`` are the line ``kept at 32``."""
+    found: dict[str, list[tuple[float, float]]] = {}
     several = len({run["gateway"] for run in runs}) > 1
-    one = len({run["point"] for run in runs}) == 1
-    panels: list[charts.Panel] = []
-    for key, title in section.figures.items():
-        rows = []
-        for run in runs:
-            gateway = run["gateway"] if several else ""
-            name = ", ".join(filter(None, (gateway, "" if one else run["point"])))
-            rows.append((name, run.get(key), None))
-        panels.append((title, rows))
-    charts.bars(file, panels, digits=1 if "ms" in panels[0][0] else 0, all_ours=not several)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench/docs_page.py", description=__doc__)
-    parser.add_argument("result", type=Path, nargs="?", default=results.REFERENCE)
-    options = parser.parse_args()
-    try:
-        document = results.read(options.result)
-    except (OSError, ValueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    for old in IMAGES.glob("bench-*.svg"):
-        old.unlink()
-    draw(document, IMAGES)
-    (DOCS / "benchmarks.md").write_text(page(document))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for run in runs:
+        number, rest = NUMBER.fullmatch(run["point"]).groups()
+        name = ", ".join(filter(None, (run["gateway"] if several or not rest else "", rest)))
+        found.setdefault(name, []).append((float(number.replace(",", "")), run[key]))
+    return found

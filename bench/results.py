@@ -3,7 +3,10 @@
 import datetime as dt
 import json
 import os
+import re
+import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,14 @@ def new(kind: str, command: str, options: dict[str, Any]) -> Document:
         "options": options,
         "runs": [],
     }
+
+
+def command(given: Sequence[str]) -> str:
+    """As one would give it to make."""
+    target = "bench-full" if "--full" in given else "bench"
+    others = shlex.join(each for each in given if each != "--full")
+    others = re.sub(r" ?--json[ =]\S+", "", others)  # where it was written matters to nobody
+    return f'make {target} BENCH="{others.strip()}"' if others else f"make {target}"
 
 
 def commit() -> str:

@@ -6,12 +6,9 @@
 import argparse
 import importlib
 import os
-import re
-import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
@@ -92,21 +89,13 @@ def contenders(text: str) -> list[str]:
     return names
 
 
-def command(given: Sequence[str]) -> str:
-    """As one would give it to make."""
-    target = "bench-full" if "--full" in given else "bench"
-    others = shlex.join(each for each in given if each != "--full")
-    others = re.sub(r" ?--json[ =]\S+", "", others)  # where it was written matters to nobody
-    return f'make {target} BENCH="{others.strip()}"' if others else f"make {target}"
-
-
 def measure_all(options: argparse.Namespace) -> results.Document:
     """The table, then the other scenarios; the document of ``--json``."""
     # Before the first hour of measuring, not after it.
     modules = [importlib.import_module(name) for name in SCENARIOS] if options.full else []
     told = {key: value for key, value in vars(options).items() if key != "json"}
     kind = "full" if options.full else "quick"
-    document = results.new(kind, command(sys.argv[1:]), told)
+    document = results.new(kind, results.command(sys.argv[1:]), told)
     minutes = singles.expected_seconds(options) / 60 + sum(
         SCENARIOS.values() if options.full else ()
     )
