@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,10 +63,18 @@ screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traf
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
 	@$(BIN)/python tests/page/screenshots.py
 
-bench: $(READY) ## Measure throughput, latency and CPU for each publish (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server wrk
+bench: $(READY) ## Measure every gateway in turn, in five minutes (BENCH=options)
 	@$(BIN)/python bench/run.py $(BENCH)
-	@$(BIN)/python bench/batch.py
+
+bench-full: $(READY) ## The same for longer, and the whole range of loads: more than an hour (BENCH=options)
+	@$(BIN)/python bench/run.py --full $(BENCH)
+
+bench-compare: $(READY) ## Hold the newest result against the reference (A=file B=file)
+	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
+
+bench-docs: $(READY) ## Write docs/benchmarks.md and its plots from the reference (RESULT=file)
+	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
+	@$(BIN)/python bench/docs.py $(RESULT)
 
 bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AMQP publisher
 	@$(BIN)/python scripts/debian.py rabbitmq-server

@@ -14,18 +14,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import environment
 import gateways
+import load
 import processes
+import report
+import stage
 from measured_queue import EXCHANGE, VIRTUAL_HOST, MeasuredQueue
 from pipelined import MESSAGE, ROUTING_KEY
 from start import start_broker, start_gateways
 
 PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}"
 ITEM = json.dumps({"routing_key": ROUTING_KEY, "body": MESSAGE.decode()}).encode()
+BATCH = 10_000  # messages of one, for the whole range
 LINES = 1000  # of a stream, in one chunk
 
 
@@ -85,6 +89,47 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def ways_of(
+    count: int, client: Client, broker: gateways.Broker, cores: Collection[int] | None
+) -> dict[str, Callable[[], float]]:
+    """What is compared: each publishes ``count`` messages and tells the seconds."""
+    return {
+        "pipelined AMQP": lambda: pipelined(broker.port, count, cores),
+        "NDJSON": lambda: client.publish("application/x-ndjson", as_lines(count), count),
+        "JSON": lambda: client.publish("application/json", as_array(count), count),
+    }
+
+
+def measure(options: argparse.Namespace) -> list[stage.Run]:
+    """The same for the whole range: figures are for each message, times those of a batch."""
+    runs = []
+    with contextlib.ExitStack() as stack:
+        here = stage.Stage(stack, options)
+        gateway = stack.enter_context(here.statelessd())
+        client = Client(gateway.port, here.broker)
+        ways = ways_of(BATCH, client, here.broker, here.cores.gateway)
+        for number in range(here.rounds + 1):
+            for name, publish in ways.items():
+                here.queue.purge()
+                usage = stage.Usage(gateway.pids, here.broker_pids)
+                seconds = publish()
+                gateway_cpu, broker_cpu = usage.since()
+                counted = report.point(
+                    name,
+                    1,
+                    load.Load(seconds, BATCH, 0, seconds * 1000, seconds * 1000, 0, 0, 0, 0),
+                    gateway_cpu if name != "pipelined AMQP" else 0.0,
+                    broker_cpu,
+                    processes.resident_bytes(gateway.pids),
+                    here.queue.settled_count(),
+                )
+                if number:  # the first round warms up
+                    runs.append(stage.as_run("batches", f"{BATCH} messages", counted))
+                    stage.tell(runs[-1])
+        here.queue.purge()
+    return runs
+
+
 def compare(
     options: argparse.Namespace,
     client: Client,
@@ -94,11 +139,7 @@ def compare(
 ) -> dict[str, float]:
     """Messages a second of each way: the median of the rounds."""
     count = options.count
-    ways = {
-        "pipelined AMQP": lambda: pipelined(broker.port, count, cores),
-        "NDJSON": lambda: client.publish("application/x-ndjson", as_lines(count), count),
-        "JSON": lambda: client.publish("application/json", as_array(count), count),
-    }
+    ways = ways_of(count, client, broker, cores)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(options.rounds + 1):
         for name, publish in ways.items():

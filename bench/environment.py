@@ -1,7 +1,6 @@
-"""What a run stands on: the peer's virtual environment, versions, the machine and its cores."""
+"""What a run stands on: the peers' virtual environments, versions, the machine and its cores."""
 
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -12,23 +11,24 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parent / "peers" / "requirements.txt"
+PEERS = Path(__file__).parent / "peers"
 
 
-def peer_python(directory: Path) -> Path:
-    """The interpreter of the peer's virtual environment, which is made when it is missing or old.
+def peer_python(peer: str, directory: Path) -> Path:
+    """The interpreter of a peer's virtual environment, which is made when it is missing or old.
 
     Raises ``subprocess.CalledProcessError`` when pip fails.
     """
+    requirements = PEERS / f"{peer}.txt"
     python = directory / "bin" / "python"
     stamp = directory / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
-    print("installing the peer's packages", flush=True)
+    print(f"installing the packages of peers/{peer}.py", flush=True)
     venv.create(directory, clear=True, with_pip=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], check=True)
+    subprocess.run([*pip, "--no-deps", "-r", str(requirements)], check=True)
     stamp.write_text(wanted)
     return python
 
@@ -38,25 +38,11 @@ def our_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 
-def peer_versions(python: Path) -> dict[str, str]:
-    names = (
-        "fastapi",
-        "starlette",
-        "aio-pika",
-        "aiormq",
-        "pamqp",
-        "uvicorn",
-        "uvloop",
-        "httptools",
-    )
-    program = (
-        "import json, platform, sys; from importlib.metadata import version; "
-        "print(json.dumps({'python': platform.python_version()}"
-        " | {name: version(name) for name in sys.argv[1:]}))"
-    )
-    done = subprocess.run([str(python), "-c", program, *names], capture_output=True, check=True)
-    versions: dict[str, str] = json.loads(done.stdout)
-    return versions
+def peer_versions(peer: str) -> dict[str, str]:
+    """What a peer's environment is made of: its requirements pin all of it."""
+    lines = (PEERS / f"{peer}.txt").read_text().splitlines()
+    pins = (line.partition("==") for line in lines if not line.startswith("#"))
+    return {name: version for name, _, version in pins}
 
 
 def machine() -> dict[str, str | int]:

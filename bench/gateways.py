@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Collection
@@ -17,7 +18,8 @@ import processes
 from measured_queue import EXCHANGE, VIRTUAL_HOST
 
 BENCH = Path(__file__).parent
-PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}/bench.message"
+ROUTING_KEY = "bench.message"
+PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}/{ROUTING_KEY}"
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,23 @@ class Command:
     environment: dict[str, str]
 
 
-def statelessd(python: Path, port: int, broker: Broker, run_directory: Path) -> Command:
-    """One backend of this project, with the defaults of everything but addresses."""
+def statelessd(
+    python: Path,
+    port: int,
+    broker: Broker,
+    run_directory: Path,
+    http: dict[str, Any] | None = None,
+    rabbitmq: dict[str, Any] | None = None,
+) -> Command:
+    """One backend of this project, with the defaults of everything but addresses.
+
+    ``http``, ``rabbitmq``: settings of HTTPServer and Application.rabbitmq that differ.
+    """
     config: dict[str, Any] = {
-        "Application": {"rabbitmq": {"host": "127.0.0.1", "port": broker.port}},
-        "HTTPServer": {"address": "127.0.0.1", "ports": [port]},
+        "Application": {"rabbitmq": {"host": "127.0.0.1", "port": broker.port} | (rabbitmq or {})},
+        "HTTPServer": {"address": "127.0.0.1", "ports": [port]} | (http or {}),
     }
-    file = run_directory / "statelessd.yaml"
+    file = run_directory / f"statelessd-{port}.yaml"
     file.write_text(yaml.safe_dump(config))
     return Command([str(python), "-m", "statelessd", "-c", str(file)], {})
 
@@ -65,20 +77,42 @@ def fastapi(python: Path, port: int, broker: Broker) -> Command:
     )
 
 
-class Gateway:
-    """A running gateway, ended with its descendants by ``stop``."""
+def mq_bridge(python: Path, port: int, broker: Broker) -> Command:
+    """The bridge of ``peers/rust_bridge.py``, which publishes what is posted to ``/publish``."""
+    program = str(BENCH / "peers" / "rust_bridge.py")
+    return Command([str(python), program, str(port), broker.url, EXCHANGE, ROUTING_KEY], {})
 
-    def __init__(self, name: str, log: Path, cores: Collection[int] | None) -> None:
+
+class Gateway:
+    """A running gateway, ended with its descendants by ``stop``.
+
+    ``tls``: what it speaks TLS with, if it does. ``path``: what is posted to;
+    ``success``: the status of its answer when the message is confirmed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        cores: Collection[int] | None,
+        tls: ssl.SSLContext | None = None,
+        *,
+        path: str = PATH,
+        success: int = 204,
+    ) -> None:
         self.name = name
         self.port = free_port()
         self.seconds_to_first_204 = 0.0
         self._log = log
         self._cores = cores
+        self._tls = tls
+        self._path = path
+        self._success = str(success)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}{self._path}"
 
     @property
     def pids(self) -> list[int]:
@@ -98,7 +132,7 @@ class Gateway:
         answer = "nothing"
         while time.monotonic() < begun + patience and self._process.poll() is None:
             answer = self._publish_once(broker)
-            if answer == "204":
+            if answer == self._success:
                 self.seconds_to_first_204 = time.monotonic() - begun
                 return
             time.sleep(0.02)
@@ -128,9 +162,14 @@ class Gateway:
             "Authorization": f"Basic {token}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        address = "127.0.0.1", self.port
+        connection = (
+            http.client.HTTPSConnection(*address, timeout=10, context=self._tls)
+            if self._tls
+            else http.client.HTTPConnection(*address, timeout=10)
+        )
         try:
-            connection.request("POST", PATH, "body=ready", headers)
+            connection.request("POST", self._path, "body=ready", headers)
             return str(connection.getresponse().status)
         except (OSError, http.client.HTTPException) as error:
             return repr(error)

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ BINDING = "bench.#"
 
 
 class MeasuredQueue:
-    """Declares the exchange, a new queue and its binding; then purges and counts.
+    """Declares exchanges, a new queue and its bindings; then purges and counts.
 
     ``queue_type``: ``classic`` or ``quorum``.
 
@@ -23,22 +24,34 @@ class MeasuredQueue:
     """
 
     def __init__(
-        self, port: int, username: str, password: str, queue_type: str = "classic"
+        self,
+        port: int,
+        username: str,
+        password: str,
+        queue_type: str = "classic",
+        *,
+        virtual_host: str = VIRTUAL_HOST,
+        exchanges: Sequence[str] = (EXCHANGE,),
     ) -> None:
+        self._virtual_host = virtual_host
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.server: dict[str, Any] = {}
         """What the broker says of itself: product, version, platform."""
         self._log_in(f"\0{username}\0{password}")
         self._call(1, commands.Channel.Open(), "Channel.OpenOk")
         for declaration in (
-            commands.Exchange.Declare(exchange=EXCHANGE, exchange_type="topic", durable=True),
             commands.Queue.Delete(queue=QUEUE),  # of an earlier run, perhaps of another type
             commands.Queue.Declare(
                 queue=QUEUE, durable=True, arguments={"x-queue-type": queue_type}
             ),
-            commands.Queue.Bind(queue=QUEUE, exchange=EXCHANGE, routing_key=BINDING),
         ):
             self._call(1, declaration, f"{declaration.name}Ok")
+        for exchange in exchanges:
+            for declaration in (
+                commands.Exchange.Declare(exchange=exchange, exchange_type="topic", durable=True),
+                commands.Queue.Bind(queue=QUEUE, exchange=exchange, routing_key=BINDING),
+            ):
+                self._call(1, declaration, f"{declaration.name}Ok")
 
     def _log_in(self, response: str) -> None:
         self._socket.sendall(b"AMQP\x00\x00\x09\x01")
@@ -50,7 +63,7 @@ class MeasuredQueue:
         tune = self._call(0, start_ok, "Connection.Tune")
         # No heartbeats: nobody would send them while a run is on.
         self._send(0, commands.Connection.TuneOk(tune.channel_max, tune.frame_max, 0))
-        self._call(0, commands.Connection.Open(VIRTUAL_HOST), "Connection.OpenOk")
+        self._call(0, commands.Connection.Open(self._virtual_host), "Connection.OpenOk")
 
     def purge(self) -> None:
         self._call(1, commands.Queue.Purge(queue=QUEUE), "Queue.PurgeOk")

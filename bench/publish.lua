@@ -1,25 +1,67 @@
--- wrk's script: one form with a message body of 100 bytes, for ever; every
--- answer's status is looked at, for wrk itself takes any 2xx or 3xx for good.
+-- wrk's script: one form with a message body of 100 bytes, for ever, unless
+-- bench/load.py says otherwise in the environment; every answer's status is
+-- looked at, for wrk itself takes any 2xx or 3xx for good.
 -- The last line it prints is JSON, which bench/load.py reads.
 
 wrk.method = "POST"
 wrk.headers["Authorization"] = os.getenv("BENCH_AUTHORIZATION")
-wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+wrk.headers["Content-Type"] = os.getenv("BENCH_CONTENT_TYPE")
+   or "application/x-www-form-urlencoded"
+wrk.headers["Connection"] = os.getenv("BENCH_CONNECTION")
 wrk.body = "body=" .. string.rep("0123456789", 10) .. "&content-type=text%2Fplain"
 
+local body_file = os.getenv("BENCH_BODY_FILE")
+if body_file then
+   wrk.body = assert(io.open(body_file, "rb")):read("*a")
+end
+
 local threads = {}
+local ports = {} -- of backends: a thread for each
+for port in string.gmatch(os.getenv("BENCH_PORTS") or "", "%d+") do
+   table.insert(ports, port)
+end
 
 function setup(thread)
    table.insert(threads, thread)
+   if #ports > 0 then
+      thread.addr = wrk.lookup(wrk.host, ports[(#threads - 1) % #ports + 1])[1]
+   end
+end
+
+local paths = {} -- that take turns
+for path in string.gmatch(os.getenv("BENCH_PATHS") or "", "%S+") do
+   table.insert(paths, path)
 end
 
 function init(args)
    confirmed = 0
    refused = 0
+   requests = {}
+   for index, path in ipairs(paths) do
+      requests[index] = wrk.format(nil, path)
+   end
+   turn = 0
 end
 
+-- With it wrk asks Lua for each request; without, it sends the same one again.
+if #paths > 0 then
+   function request()
+      turn = turn % #requests + 1
+      return requests[turn]
+   end
+end
+
+local pause = tonumber(os.getenv("BENCH_PAUSE_MS")) or 0
+if pause > 0 then
+   function delay()
+      return math.random(0, 2 * pause) -- else the connections would ask in step
+   end
+end
+
+local success = tonumber(os.getenv("BENCH_SUCCESS")) or 204
+
 function response(status)
-   if status == 204 then
+   if status == success then
       confirmed = confirmed + 1
    else
       refused = refused + 1
@@ -34,9 +76,10 @@ function done(summary, latency, requests)
    end
    local errors = summary.errors
    io.write(string.format(
-      '{"seconds": %.6f, "confirmed": %d, "non_204": %d, "p50_ms": %.4f, "p99_ms": %.4f, '
+      '{"seconds": %.6f, "confirmed": %d, "non_204": %d, "p50_ms": %.4f, "p99_ms": %.4f, "p999_ms": %.4f, '
          .. '"connect_errors": %d, "read_errors": %d, "write_errors": %d, "timeouts": %d}\n',
       summary.duration / 1e6, good, bad,
       latency:percentile(50.0) / 1e3, latency:percentile(99.0) / 1e3,
+      latency:percentile(99.9) / 1e3,
       errors.connect, errors.read, errors.write, errors.timeout))
 end

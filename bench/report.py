@@ -1,18 +1,24 @@
-"""The points of a benchmark: one run's figures, their medians, the table."""
+"""The figures of a run, their medians, the table, and what makes them worthless."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from load import Load
+
+Run = dict[str, Any]
+"""As it is in the results: ``scenario``, ``point`` and ``gateway`` name it, and figures that
+are None were not to be had. Every scenario makes such."""
+
+NAMES = ("scenario", "point", "gateway")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One gateway under one number of connections: one run, or the median of several.
+    """One run of one gateway under one number of connections.
 
-    Times of CPU are microseconds for each answered request. In a median the
-    counts (``confirmed`` to ``found``) are the sums of all its runs.
+    Times of CPU are microseconds for each answered request.
     """
 
     gateway: str
@@ -65,82 +71,80 @@ def point(
     )
 
 
-def medians(points: Sequence[Point]) -> list[Point]:
-    """The median of the runs of each gateway and number of connections, in order of appearance."""
-    groups: dict[tuple[int, str], list[Point]] = {}
-    for run in points:
-        groups.setdefault((run.connections, run.gateway), []).append(run)
-    return [_median(runs) for runs in groups.values()]
+def named(run: Run) -> tuple[str, str, str]:
+    return run["scenario"], run["point"], run["gateway"]
 
 
-def _median(runs: list[Point]) -> Point:
-    return Point(
-        gateway=runs[0].gateway,
-        connections=runs[0].connections,
-        requests_per_second=median(run.requests_per_second for run in runs),
-        p50_ms=median(run.p50_ms for run in runs),
-        p99_ms=median(run.p99_ms for run in runs),
-        gateway_cpu_us=median(run.gateway_cpu_us for run in runs),
-        broker_cpu_us=median(run.broker_cpu_us for run in runs),
-        resident_mib=median(run.resident_mib for run in runs),
-        confirmed=sum(run.confirmed for run in runs),
-        non_204=sum(run.non_204 for run in runs),
-        socket_errors=sum(run.socket_errors for run in runs),
-        lost=sum(run.lost for run in runs),
-        surplus=sum(run.surplus for run in runs),
-        found=sum(run.found for run in runs),
-    )
+def groups(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+    """The rounds of each point and gateway, in order of appearance."""
+    found: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault(named(run), []).append(run)
+    return found
 
 
-HEADINGS = ("conns", "gateway", "requests/s", "p50 ms", "p99 ms", "gateway us", "broker us",
-            "MiB", "204s", "not 204", "in queue", "lost")  # fmt: skip
+# Of these a median would hide a fault.
+COUNTS = frozenset({"confirmed", "non_204", "socket_errors", "lost", "surplus", "found"})
 
 
-def row(run: Point) -> tuple[str, ...]:
+def medians(runs: Sequence[Run]) -> list[Run]:
+    """Of each point and gateway: the medians of its figures, the sums of its counts."""
+    return [_median(rounds) for rounds in groups(runs).values()]
+
+
+def _median(rounds: Sequence[Run]) -> Run:
+    result: Run = dict(rounds[0]) | {"rounds": len(rounds)}
+    for key, value in rounds[0].items():
+        values = [run[key] for run in rounds if run.get(key) is not None]
+        if key in COUNTS:
+            result[key] = sum(values)
+        elif key == "faults":
+            result[key] = [fault for faults in values for fault in faults]
+        elif key not in NAMES and isinstance(value, int | float):
+            result[key] = median(values)
+    return result
+
+
+HEADINGS = ("gateway", "connections", "requests/s", "of pipelined", "p50 ms", "p99 ms",
+            "gateway us", "broker us", "MiB", "lost")  # fmt: skip
+
+
+def row(run: Run, ceiling: Run | None) -> tuple[str, ...]:
+    """The cells of the table; ``ceiling``: the plain pipelined publisher at that point."""
     return (
-        str(run.connections),
-        run.gateway,
-        f"{run.requests_per_second:,.0f}",
-        f"{run.p50_ms:.2f}",
-        f"{run.p99_ms:.2f}",
-        f"{run.gateway_cpu_us:.1f}",
-        f"{run.broker_cpu_us:.1f}",
-        f"{run.resident_mib:.1f}",
-        f"{run.confirmed:,}",
-        f"{run.non_204:,}",
-        f"{run.found:,}",
-        f"{run.lost:,}",
+        run["gateway"],
+        run["point"],
+        figure(run["requests_per_second"], 0),
+        f"{run['requests_per_second'] / ceiling['requests_per_second']:.0%}" if ceiling else "",
+        figure(run["p50_ms"], 2),
+        figure(run["p99_ms"], 2),
+        figure(run["gateway_us"], 1),
+        figure(run["broker_us"], 1),
+        figure(run["resident_mib"], 1),
+        figure(run["lost"], 0),
     )
 
 
-def table(points: Sequence[Point]) -> str:
-    """The points as text, figures to the right."""
-    rows = [HEADINGS, *map(row, points)]
+def figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def rows(medians: Sequence[Run], ceiling: str) -> list[tuple[str, ...]]:
+    """Headings and rows, those of a point together."""
+    of_point = {run["point"]: run for run in medians if run["gateway"] == ceiling}
+    return [HEADINGS, *(row(run, of_point.get(run["point"])) for run in medians)]
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """As text: the first ``left`` columns to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for cells in rows:
-        cells_padded = [
-            cell.ljust(width) if heading == "gateway" else cell.rjust(width)
-            for cell, width, heading in zip(cells, widths, HEADINGS, strict=True)
-        ]
-        lines.append("  ".join(cells_padded).rstrip())
-    return "\n".join(lines)
-
-
-def comparison(points: Sequence[Point], ours: str, peer: str) -> list[str]:
-    """A line for each number of connections: the peer's figures and ours as ratios."""
-    by_name = {(run.connections, run.gateway): run for run in points}
-    lines = []
-    for (connections, name), our in by_name.items():
-        their = by_name.get((connections, peer))
-        if name == ours and their is not None and our.gateway_cpu_us and their.requests_per_second:
-            lines.append(
-                f"at {connections}: {ours} answers "
-                f"{our.requests_per_second / their.requests_per_second:.1f} times the requests/s, "
-                f"{peer} takes {their.gateway_cpu_us / our.gateway_cpu_us:.1f} times the CPU "
-                "for each request"
-            )
-    return lines
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in rows
+    )
 
 
 def faults(points: Sequence[Point]) -> list[str]:
@@ -148,7 +152,7 @@ def faults(points: Sequence[Point]) -> list[str]:
     found = []
     for run in points:
         counts = {
-            "answers other than 204": run.non_204,
+            "answers of no success": run.non_204,
             "socket errors": run.socket_errors,
             "confirmed messages that are not in the queue": run.lost,
             "messages in the queue that nobody asked for": run.surplus,

@@ -1,50 +1,37 @@
-"""The first benchmark: one statelessd backend and a FastAPI + aio-pika gateway, in turn, under wrk.
+"""Every gateway in turn under the same load: ``make bench``, and ``make bench-full``.
 
-``make bench`` runs it; ``bench/README.md`` says how to read what it prints.
+``bench/README.md`` says how to read what is printed.
 """
 
 import argparse
-import contextlib
-import datetime as dt
-import json
+import importlib
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import time
 from pathlib import Path
-from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-import debian
-import environment
-import gateways
-import load
-import processes
+import goals
 import report
-from broker import BrokerError
-from measured_queue import MeasuredQueue
-from start import NAMES, RUN, start_broker, start_gateways
+import results
+import singles
+from contenders import CEILING
+from stage import FAILURES, end_in_order
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
-FAILURES = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    subprocess.CalledProcessError,
-    BrokerError,
-    debian.MissingPackagesError,
-)
+# What the full benchmark has besides the table: modules with ``measure(options)``, and
+# the minutes that each takes.
+SCENARIOS = {"ranges": 30, "fronts": 12, "batch": 1, "latency": 2, "php": 2, "capacity": 2}
+SCENARIO_ROUNDS = 3
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
     add = parser.add_argument
-    add("--seconds", type=positive, default=8, help="length of one run (default: %(default)s)")
-    add("--warm-up", type=positive, default=2, help="seconds before it (default: %(default)s)")
+    add("--full", action="store_true", help="longer runs, and the scenarios of the whole range")
+    add("--seconds", type=positive, help="length of one run (default: 3, or 8 with --full)")
+    add("--warm-up", type=positive, help="seconds before it (default: 1, or 2 with --full)")
     add(
         "--connections",
         type=positives,
@@ -52,13 +39,15 @@ def arguments() -> argparse.Namespace:
         metavar="N,N,...",
         help="keep-alive connections of each point (default: 1,32,256)",
     )
+    add("--no-large", dest="large", action="store_false", help="no point with 64 KiB")
+    add("--rounds", type=positive, help="runs of each point (default: 3, or 5 with --full)")
     add(
-        "--rounds",
-        type=positive,
-        default=3,
-        help="runs of each point; the table has their medians (default: %(default)s)",
+        "--only",
+        type=contenders,
+        default=list(singles.ALL),
+        metavar="NAME,NAME,...",
+        help=f"of {', '.join(singles.ALL)}",
     )
-    add("--only", choices=sorted(NAMES), help="one gateway alone")
     add(
         "--queue-type",
         choices=["classic", "quorum"],
@@ -74,8 +63,12 @@ def arguments() -> argparse.Namespace:
         "(default: %(default)s)",
     )
     add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
-    add("--json", type=Path, metavar="FILE", help="default: bench/results/<date>.json")
-    return parser.parse_args()
+    add("--json", type=Path, metavar="FILE", help="default: bench/results/<kind>-<date>.json")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (8 if options.full else 3)
+    options.warm_up = options.warm_up or (2 if options.full else 1)
+    options.rounds = options.rounds or (5 if options.full else 3)
+    return options
 
 
 def positive(text: str) -> int:
@@ -89,123 +82,42 @@ def positives(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
-def end_in_order(number: int, frame: object) -> NoReturn:
-    """Leave by an exception, so that everything that was started is ended on the way out."""
-    # Once is enough: what ends the processes must not be interrupted itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + number)
+def contenders(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(singles.ALL):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+    return names
 
 
-class Bench:
-    """What a run has in common: the broker, its queue, and how long each point takes."""
-
-    def __init__(
-        self,
-        broker: gateways.Broker,
-        broker_pids: list[int],
-        queue: MeasuredQueue,
-        warm_up: int,
-        seconds: int,
-    ) -> None:
-        self._broker = broker
-        self._broker_pids = broker_pids
-        self._queue = queue
-        self._warm_up = warm_up
-        self._seconds = seconds
-
-    def measure(self, gateway: gateways.Gateway, connections: int) -> report.Point:
-        """Warm up, empty the queue, then publish for the time of a point and count everything."""
-        self._publish(gateway, connections, self._warm_up)
-        self._queue.settled_count()
-        self._queue.purge()
-        pids, broker = gateway.pids, self._broker_pids
-        before = processes.cpu_seconds(pids), processes.cpu_seconds(broker)
-        result = self._publish(gateway, connections, self._seconds)
-        after = processes.cpu_seconds(pids), processes.cpu_seconds(broker)
-        resident = processes.resident_bytes(pids)
-        found = self._queue.settled_count()
-        self._queue.purge()
-        return report.point(
-            gateway.name,
-            connections,
-            result,
-            gateway_cpu=after[0] - before[0],
-            broker_cpu=after[1] - before[1],
-            resident=resident,
-            found=found,
+def measure_all(options: argparse.Namespace) -> results.Document:
+    """The table, then the other scenarios; the document of ``--json``."""
+    # Before the first hour of measuring, not after it.
+    modules = [importlib.import_module(name) for name in SCENARIOS] if options.full else []
+    told = {key: value for key, value in vars(options).items() if key != "json"}
+    kind = "full" if options.full else "quick"
+    document = results.new(kind, results.command(sys.argv[1:]), told)
+    minutes = singles.expected_seconds(options) / 60 + sum(
+        SCENARIOS.values() if options.full else ()
+    )
+    print(f"this takes about {minutes:.0f} minutes", flush=True)
+    document |= singles.play(options)
+    for module in modules:
+        print(f"\n{(module.__doc__ or '').splitlines()[0]}", flush=True)
+        fewer = argparse.Namespace(
+            **vars(options) | {"rounds": min(SCENARIO_ROUNDS, options.rounds)}
         )
-
-    def _publish(self, gateway: gateways.Gateway, connections: int, seconds: int) -> load.Load:
-        broker = self._broker
-        return load.run(gateway.url, connections, seconds, broker.username, broker.password)
-
-
-def take_turns(
-    bench: Bench, running: Sequence[gateways.Gateway], connections: Sequence[int], rounds: int
-) -> Iterator[report.Point]:
-    """Measure every point ``rounds`` times, the gateways in turn, a line of progress for each."""
-    for number in range(1, rounds + 1):
-        for count in connections:
-            for gateway in running:
-                print(f"round {number} of {rounds}, {count:>3} connections", end="", flush=True)
-                run = bench.measure(gateway, count)
-                print(
-                    f", {run.gateway}: {run.requests_per_second:,.0f} requests/s, "
-                    f"{run.gateway_cpu_us:.1f} us of its CPU for each",
-                    flush=True,
-                )
-                yield run
-
-
-def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Start everything, measure everything, end everything; the document of ``--json``."""
-    debian.ensure(["rabbitmq-server", "wrk"])
-    available = sorted(os.sched_getaffinity(0))
-    cores = environment.divide(available, pin=not options.no_pin)
-    names = [options.only] if options.only else list(NAMES)
-    document = {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "machine": environment.machine(),
-        "cores": str(cores),
-        "seconds": options.seconds,
-        "warm_up": options.warm_up,
-        "rounds": options.rounds,
-        "queue_type": options.queue_type,
-        "nodes": options.nodes,
-    }
-    # The broker and wrk inherit this; each gateway is given its own.
-    os.sched_setaffinity(0, cores.others)
-    with contextlib.ExitStack() as stack:
-        broker, pids = start_broker(stack, options.nodes)
-        queue = stack.enter_context(
-            MeasuredQueue(broker.port, broker.username, broker.password, options.queue_type)
-        )
-        running = start_gateways(names, broker, cores, stack)
-        document["versions"] = versions(names, queue)
-        document["first_204_seconds"] = {
-            name: round(gateway.seconds_to_first_204, 3) for name, gateway in running.items()
-        }
-        print(f"{cores}\n", flush=True)
-        bench = Bench(broker, pids, queue, options.warm_up, options.seconds)
-        turns = take_turns(bench, list(running.values()), options.connections, options.rounds)
-        points = list(turns)
-    document["runs"] = [asdict(point) for point in points]
-    document["medians"] = report.medians(points)
+        document["runs"] += module.measure(fewer)
     return document
 
 
-def versions(names: Sequence[str], queue: MeasuredQueue) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "RabbitMQ": queue.server["version"],
-        "Erlang": queue.server["platform"],
-        "wrk": load.version(),
-    }
-    if "statelessd" in names:
-        found["statelessd"] = environment.our_versions()
-    if "peer" in names:
-        found["peer"] = environment.peer_versions(environment.peer_python(RUN / "bench-venv"))
-    return found
+def show(document: results.Document) -> list[str]:
+    """The table, the goals; the faults, if any."""
+    found = document["medians"]
+    table = [run for run in found if run["scenario"] == singles.SCENARIO]
+    print("", report.table(report.rows(table, CEILING)), "", sep="\n")
+    for goal in goals.goals(found):
+        print(goal)
+    return [fault for run in found for fault in run.get("faults", [])]
 
 
 def main() -> int:
@@ -213,20 +125,15 @@ def main() -> int:
     signal.signal(signal.SIGINT, end_in_order)
     signal.signal(signal.SIGTERM, end_in_order)
     try:
+        singles.prepare(options)
+        begun = time.monotonic()
         document = measure_all(options)
     except FAILURES as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    points = document["medians"]
-    print("", report.table(points), "", sep="\n")
-    for line in report.comparison(points, *NAMES.values()):
-        print(line)
-    file = options.json or RESULTS / f"{document['date'].replace(':', '')}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    document["medians"] = [asdict(point) for point in points]
-    file.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written to {file}")
-    faults = report.faults(points)
+    file = results.write(document, options.json)
+    faults = show(document)
+    print(f"\n{time.monotonic() - begun:.0f} s; written to {os.path.relpath(file)}")
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -13,17 +13,38 @@ import processes
 from broker import Broker, BrokerError
 
 RUN = Path(__file__).resolve().parent.parent / ".run"
-NAMES = {"statelessd": "statelessd", "peer": "FastAPI + aio-pika"}
+NAMES = {
+    "statelessd": "statelessd",
+    "mq-bridge": "mq-bridge-basic",
+    "fastapi": "FastAPI + aio-pika",
+}
+
+PEERS = {"mq-bridge": "rust_bridge", "fastapi": "fastapi_aio_pika"}  # in bench/peers
+
+# Without statistics: counting every message would cost the others' runs too.
+MANAGEMENT = """\
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {port}
+management.disable_stats = true
+management_agent.disable_metrics_collector = true
+"""
 
 
-def start_broker(stack: contextlib.ExitStack, nodes: int = 1) -> tuple[gateways.Broker, list[int]]:
+def start_broker(
+    stack: contextlib.ExitStack, nodes: int = 1, *, management_port: int = 0
+) -> tuple[gateways.Broker, list[int]]:
     """A private RabbitMQ, to be ended with ``stack``, and its emulators' process ids.
 
     Of a cluster the first node takes the connections. Always one of its own,
     AMQP_URL or not: another's could be neither pinned nor emptied, and its CPU
     would be spent on others too.
     """
-    rabbitmq = Broker(RUN / "bench" / (f"cluster-{nodes}" if nodes > 1 else "broker"), nodes=nodes)
+    rabbitmq = Broker(
+        RUN / "bench" / (f"cluster-{nodes}" if nodes > 1 else "broker"),
+        nodes=nodes,
+        extra_conf=MANAGEMENT.format(port=management_port) if management_port else "",
+        plugins=("rabbitmq_management",) if management_port else (),
+    )
     if rabbitmq.running:
         raise BrokerError(
             "another benchmark runs, or one was killed; "
@@ -36,6 +57,11 @@ def start_broker(stack: contextlib.ExitStack, nodes: int = 1) -> tuple[gateways.
         processes.named("beam.smp", processes.tree_of(each.pid)) for each in rabbitmq.nodes
     ]
     return gateways.Broker(rabbitmq.amqp_port, "guest", "guest"), emulators
+
+
+def peer_python(name: str) -> Path:
+    """The interpreter for a gateway that is a peer. Raises as ``environment.peer_python``."""
+    return environment.peer_python(PEERS[name], RUN / f"bench-{name}")
 
 
 def start_gateways(
@@ -51,15 +77,15 @@ def start_gateways(
         "statelessd": lambda port: gateways.statelessd(
             Path(sys.executable), port, broker, directory
         ),
-        "peer": lambda port: gateways.fastapi(
-            environment.peer_python(RUN / "bench-venv"), port, broker
-        ),
+        "fastapi": lambda port: gateways.fastapi(peer_python("fastapi"), port, broker),
+        "mq-bridge": lambda port: gateways.mq_bridge(peer_python("mq-bridge"), port, broker),
     }
     running = {}
     for name in names:
-        gateway = gateways.Gateway(NAMES[name], directory / f"{name}.log", cores.gateway)
+        unusual = {"path": "/publish", "success": 202} if name == "mq-bridge" else {}
+        gateway = gateways.Gateway(NAMES[name], directory / f"{name}.log", cores.gateway, **unusual)
         stack.callback(gateway.stop)
         gateway.start(starters[name](gateway.port), broker)
-        print(f"{gateway.name}: first 204 after {gateway.seconds_to_first_204:.2f} s", flush=True)
+        print(f"{gateway.name}: ready after {gateway.seconds_to_first_204:.2f} s", flush=True)
         running[name] = gateway
     return running

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
@@ -115,6 +115,12 @@ async def ask_steadily(
 
 
 def percentile(answers: list[Answer], share: float) -> float:
-    """Seconds that this share of the answers stayed within (nearest rank)."""
-    ordered = sorted(answer.seconds for answer in answers)
+    """Seconds that this share of the answers stayed within."""
+    return nearest_rank(sorted(answer.seconds for answer in answers), share)
+
+
+def nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """What this share of the values, in order, stays within; 0 where there are none."""
+    if not ordered:
+        return 0.0
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]

@@ -21,7 +21,7 @@ import environment
 import gateways
 import steady
 from measured_queue import QUEUE, VIRTUAL_HOST, MeasuredQueue
-from run import start_broker, start_gateways
+from start import start_broker, start_gateways
 
 
 def publish_steadily(port: int, path: str, rate: float, seconds: float) -> list[steady.Answer]:

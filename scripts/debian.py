@@ -15,6 +15,8 @@ EVIDENCE = {
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "php-cli": "php",
     "php-curl": "/usr/share/doc/php-curl",
+    "php-amqplib": "/usr/share/php/PhpAmqpLib",
+    "php-amqp": "/usr/share/doc/php-amqp",
     "curl": "curl",
     "wget": "wget",
     "jq": "jq",

@@ -4,18 +4,27 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
+import ceiling
+import compare
+import docs_page
 import environment
+import goals
 import load
+import needs
 import pipelined
 import processes
 import report
+import results
+import stage
 
 LOAD = load.Load(
     seconds=8.0,
@@ -67,36 +76,166 @@ def test_messages_are_counted_against_the_answers(found: int, lost: int, surplus
     assert len(report.faults([result])) == lost + surplus
 
 
+def run(of: report.Point | None = None, name: str = "32", **figures: Any) -> report.Run:
+    counted = stage.as_run("singles", name, of or point())
+    return counted | {"p999_ms": 9.0, "body_bytes": 100} | figures
+
+
+def document(*runs: report.Run, **more: Any) -> results.Document:
+    return {
+        "kind": "quick",
+        "command": "make bench",
+        "date": "2026-11-26T08:00:00+00:00",
+        "commit": "0123456789ab",
+        "cores": "pinned: the gateway to core 0; broker and wrk to core 1",
+        "machine": {"cores": 2, "cpu": "some", "memory_mib": 2048, "kernel": "Linux 6.1 x86_64"},
+        "versions": {"RabbitMQ": "3.10.8", "statelessd": {"python": "3.11.7"}},
+        "options": {"seconds": 3},
+        "runs": list(runs),
+        "medians": report.medians(runs),
+        **more,
+    }
+
+
 def test_no_run_hides_its_faults_behind_a_median() -> None:
     bad = replace(LOAD, non_204=3, timeouts=1)
-    (median,) = report.medians([point(), point(bad), point()])
-    assert (median.non_204, median.socket_errors) == (3, 1)
-    assert len(report.faults([median])) == 2
+    (median,) = report.medians([run(), run(point(bad)), run()])
+    assert (median["non_204"], median["socket_errors"]) == (3, 1)
+    assert len(median["faults"]) == 2
 
 
-def test_medians_keep_gateways_and_connections_apart() -> None:
-    slow = replace(point(), requests_per_second=1.0)
-    runs = [point(), slow, point(), replace(slow, gateway="peer"), point(connections=1)]
-    medians = {(run.gateway, run.connections): run for run in report.medians(runs)}
-    assert medians["ours", 32].requests_per_second == pytest.approx(10_000)
-    assert medians["ours", 32].confirmed == 240_000
-    assert medians["peer", 32].requests_per_second == pytest.approx(1.0)
+def test_medians_keep_gateways_and_points_apart() -> None:
+    slow = run(requests_per_second=1.0)
+    runs = [run(), slow, run(), slow | {"gateway": "peer"}, run(name="1", gateway_us=None)]
+    medians = {(each["gateway"], each["point"]): each for each in report.medians(runs)}
+    assert medians["ours", "32"]["requests_per_second"] == pytest.approx(10_000)
+    assert medians["ours", "32"]["confirmed"] == 240_000
+    assert medians["ours", "32"]["rounds"] == 3
+    assert medians["peer", "32"]["requests_per_second"] == pytest.approx(1.0)
+    assert medians["ours", "1"]["gateway_us"] is None
     assert len(medians) == 3
 
 
-def test_comparison_is_ours_over_theirs_for_requests_and_theirs_over_ours_for_cpu() -> None:
-    peer = replace(point(), gateway="peer", requests_per_second=2_500.0, gateway_cpu_us=250.0)
-    (line,) = report.comparison([point(), peer, point(connections=1)], "ours", "peer")
-    assert line.startswith("at 32:")
-    assert "4.0 times the requests/s" in line
-    assert "10.0 times the CPU" in line
+def test_table_has_each_rate_beside_the_ceiling_of_its_point() -> None:
+    plain = run(gateway="plain", requests_per_second=20_000.0, gateway_us=None)
+    lines = report.table(report.rows([run(), plain, run(name="256")], "plain")).splitlines()
+    assert len(lines) == 4
+    assert lines[1].split()[:4] == ["ours", "32", "10,000", "50%"]
+    assert lines[3].split()[:4] == ["ours", "256", "10,000", "1.50"]
 
 
-def test_table_has_a_line_for_each_point() -> None:
-    lines = report.table([point(), point(connections=256)]).splitlines()
-    assert len(lines) == 3
-    assert lines[0].split()[:2] == ["conns", "gateway"]
-    assert lines[2].split()[:3] == ["256", "ours", "10,000"]
+def test_goals_are_met_at_their_limits_and_not_beyond() -> None:
+    plain = run(gateway="pipelined AMQP", requests_per_second=10_000.0, broker_us=40.0)
+    ours = run(gateway="statelessd", gateway_us=20.0, requests_per_second=9_500.0, broker_us=40.1)
+    found = {goal.text: goal.met for goal in goals.goals([ours, plain])}
+    assert found == {
+        "CPU of the gateway for a publish at 32 connections": True,
+        "rate beside the pipelined publisher's at 32 connections": True,
+        "CPU of the broker for a publish at 32 connections": False,
+    }
+
+
+def test_cost_is_flat_when_no_number_of_users_is_much_dearer_than_one() -> None:
+    def users(count: int, cost: float) -> report.Run:
+        return run(name=f"{count} kept at 32", gateway_us=cost) | {"scenario": "users"}
+
+    (flat,) = goals.flatness([users(1, 30.0), users(1000, 36.0)])
+    (steep,) = goals.flatness([users(1, 30.0), users(1000, 36.1)])
+    assert (flat.met, steep.met) == (True, False)
+
+
+def spread_over(values: Sequence[float], **more: Any) -> results.Document:
+    return document(*(run(gateway_us=value, **more) for value in values))
+
+
+def test_a_change_beyond_the_spread_of_the_rounds_is_a_regression(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = spread_over([29.0, 30.0, 31.0])
+    assert compare.compare(before, spread_over([39.0, 40.0, 41.0])) == 1
+    assert "gateway us 30.00 -> 40.00, 1.33 times" in capsys.readouterr().out
+    assert compare.compare(before, spread_over([32.0, 33.0, 34.0])) == 0  # a tenth is noise here
+    assert compare.compare(before, spread_over([19.0, 20.0, 21.0])) == 0  # better
+
+
+def test_a_peer_that_became_slower_is_no_regression_of_ours() -> None:
+    before = spread_over([29.0, 30.0, 31.0], gateway="mq-bridge-basic")
+    assert compare.compare(before, spread_over([59.0, 60.0], gateway="mq-bridge-basic")) == 0
+
+
+def test_less_throughput_is_a_regression_and_more_is_not() -> None:
+    fast = document(*(run(requests_per_second=rate) for rate in (9_900.0, 10_000.0, 10_100.0)))
+    slow = document(*(run(requests_per_second=rate) for rate in (7_900.0, 8_000.0, 8_100.0)))
+    assert (compare.compare(fast, slow), compare.compare(slow, fast)) == (1, 0)
+
+
+def test_rounds_that_agree_by_chance_have_the_spread_of_the_others() -> None:
+    def both(values: Sequence[float]) -> results.Document:
+        wide = [run(name=name, gateway_us=us) for name in ("1", "256") for us in (20.0, 30.0, 40.0)]
+        return document(*wide, *(run(gateway_us=value) for value in values))
+
+    assert compare.compare(both([30.0, 30.0, 30.0]), both([36.0, 36.0, 36.0])) == 0
+
+
+def test_other_machines_and_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    other = document(run())
+    other["machine"] = other["machine"] | {"cpu": "another"}
+    other["versions"] = {"RabbitMQ": "4.0.1", "statelessd": {"python": "3.13.1"}, "peer": {}}
+    compare.compare(document(run()), other)
+    printed = capsys.readouterr().out
+    assert "machine cpu differs: some | another" in printed
+    assert "versions RabbitMQ differs: 3.10.8 | 4.0.1" in printed
+    assert "versions statelessd python differs: 3.11.7 | 3.13.1" in printed
+
+
+def test_results_with_nothing_in_common_are_no_success() -> None:
+    assert compare.compare(document(run()), document(run(name="1"))) == 1
+
+
+def test_capacity_leaves_room_on_every_core() -> None:
+    each = needs.needs(100_000, 30.0, 60.0, {"request": 310.0})
+    assert each.gateway_cores == pytest.approx(100_000 * 30 / 1e6 / 0.6)
+    assert (each.backends, each.queues, each.nodes) == (5, 10, 2)
+    assert each.network["request"] == pytest.approx(100_000 * 400 / 1e6)
+    assert needs.needs(1_000, 30.0, 60.0, {}).backends == 2  # one may die
+
+
+def test_page_has_the_figures_of_its_result_and_no_more_sections_than_those() -> None:
+    sizes = {"request": 310.0, "answer": 110.0, "to_broker": 160.0, "from_broker": 2.0}
+    ours = run(gateway="statelessd", gateway_us=30.0, broker_us=60.0)
+    users = run(name="10 kept at 32", gateway="statelessd") | {"scenario": "users"}
+    alone = run(name="1", gateway="statelessd", gateway_us=90.0, broker_us=300.0)
+    slow = run(name="1,000/s", gateway="statelessd", requests_per_second=1_000.0, gateway_us=50.0)
+    slow |= {"scenario": "capacity", "broker_us": 100.0}
+    text = docs_page.page(document(ours, alone, users, slow, bytes=sizes))
+    assert "`make bench` made on 2026-11-26" in text
+    assert "| statelessd | 32 | 10,000 |" in text
+    assert "## Users" in text
+    assert "## PHP" not in text
+    assert "10,000 x 30.0 / 1 M / 0.6 = 0.5" in text
+    assert "| 1,000 | 3.0 to 9.0 % | 5.0 % | 6.0 to 30.0 % | 10.0 % |" in text
+
+
+def test_points_that_differ_in_their_first_number_are_one_line() -> None:
+    runs = [run(name=name, gateway_us=us) for name, us in
+            (("1 at 32", 1.0), ("10 at 32", 2.0), ("1 at 256", 3.0))]  # fmt: skip
+    lines = docs_page.series(runs, "gateway_us")
+    assert lines == {"at 32": [(1.0, 1.0), (10.0, 2.0)], "at 256": [(1.0, 3.0)]}
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    file = results.write(document(run(), run()), tmp_path / "result.json")
+    assert results.read(file)["medians"][0]["rounds"] == 2
+    file.write_text("[]")
+    with pytest.raises(ValueError, match="no result"):
+        results.read(file)
+
+
+def test_command_is_what_one_gives_to_make() -> None:
+    assert results.command([]) == "make bench"
+    given = ["--full", "--rounds", "2", "--json", "/tmp/x.json"]
+    assert results.command(given) == 'make bench-full BENCH="--rounds 2"'
+    assert results.command(["--json=x", "--full"]) == "make bench-full"
 
 
 def test_parent_is_found_behind_a_name_with_parentheses_and_spaces() -> None:
@@ -152,3 +291,10 @@ def test_confirms_count_however_they_come() -> None:
         confirmed.add(tag, multiple=multiple)
         counts.append(confirmed.count)
     assert counts == [0, 2, 2, 5, 5, 7]
+
+
+def test_confirms_take_what_they_are_for_out_of_what_waits() -> None:
+    waiting = {tag: float(tag) for tag in range(1, 7)}
+    assert ceiling.settle(waiting, 3, multiple=False) == [3.0]
+    assert ceiling.settle(waiting, 4, multiple=True) == [1.0, 2.0, 4.0]
+    assert list(waiting) == [5, 6]
