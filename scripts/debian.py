@@ -30,6 +30,7 @@ EVIDENCE = {
     "pngquant": "pngquant",
     "fonts-inter": "/usr/share/fonts/opentype/inter",
     "wrk": "wrk",
+    "valgrind": "valgrind",
     "podman": "podman",
     "runc": "/usr/sbin/runc",
     "debootstrap": "/usr/sbin/debootstrap",
@@ -45,6 +46,7 @@ FOR_TESTS = [
     "slowhttptest",
     "chromium",
     "npm",
+    "valgrind",
 ]
 
 POLICY = Path("/usr/sbin/policy-rc.d")
