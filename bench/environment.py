@@ -15,20 +15,20 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).parent / "peers" / "requirements.txt"
 
 
-def peer_python(directory: Path) -> Path:
-    """The interpreter of the peer's virtual environment, which is made when it is missing or old.
+def peer_python(directory: Path, requirements: Path = REQUIREMENTS) -> Path:
+    """The interpreter of a virtual environment, which is made when it is missing or old.
 
     Raises ``subprocess.CalledProcessError`` when pip fails.
     """
     python = directory / "bin" / "python"
     stamp = directory / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
-    print("installing the peer's packages", flush=True)
+    print(f"installing {requirements.parent.name}/{requirements.name}", flush=True)
     venv.create(directory, clear=True, with_pip=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], check=True)
+    subprocess.run([*pip, "--no-deps", "-r", str(requirements)], check=True)
     stamp.write_text(wanted)
     return python
 

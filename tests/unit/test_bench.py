@@ -16,6 +16,7 @@ import load
 import pipelined
 import processes
 import report
+import stages
 
 LOAD = load.Load(
     seconds=8.0,
@@ -152,3 +153,27 @@ def test_confirms_count_however_they_come() -> None:
         confirmed.add(tag, multiple=multiple)
         counts.append(confirmed.count)
     assert counts == [0, 2, 2, 5, 5, 7]
+
+
+def test_a_sample_belongs_to_the_innermost_frame_that_says_something() -> None:
+    begin = "run (statelessd/backend.py:1);Runner.run (asyncio/runners.py:118);uv_run (core.c:1)"
+    settle = "ExchangeChannel.settled (statelessd/broker/channel.py:1)"
+    answer = "Answering._answer (statelessd/http/answers.py:1)"
+    data = "BrokerConnection.data_received (statelessd/broker/connection.py:1)"
+    flush = "BrokerConnection._flush (statelessd/broker/connection.py:1)"
+    found = stages.stages(
+        [
+            f"{begin};{data};{settle} 2\n",
+            f"{begin};{data};{settle};{answer};Histogram.observe (statelessd/histogram.py:1) 3\n",
+            f"{begin};{data};{settle};{answer};UVStream_write (loop.c:1) 4\n",
+            f"{begin};{data};{settle};{answer};UVStream_write (loop.c:1);write (libc.so.6) 5\n",
+            f"{begin};{flush};UVStream_write (loop.c:1);write (libc.so.6) 6\n",
+        ]
+    )
+    assert found == {
+        "outcome, counters": 2,
+        "answer": 3,
+        "uvloop": 4,
+        "kernel: write to the client": 5,
+        "kernel: write to the broker": 6,
+    }
