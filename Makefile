@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones o
 bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium
 	@$(BIN)/python bench/open_pages.py $(BENCH)
+
+bench-budget: $(READY) ## Measure where each microsecond of a publish goes, for docs/performance.md
+	@$(BIN)/python scripts/debian.py rabbitmq-server wrk valgrind
+	@$(BIN)/python bench/budget.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py

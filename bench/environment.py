@@ -11,21 +11,25 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-PEERS = Path(__file__).parent / "peers"
+BENCH = Path(__file__).parent
 
 
-def peer_python(peer: str, directory: Path) -> Path:
-    """The interpreter of a peer's virtual environment, which is made when it is missing or old.
+def requirements_of(peer: str) -> Path:
+    """The packages of a peer, each with its version."""
+    return BENCH / "peers" / f"{peer}.txt"
+
+
+def python_with(requirements: Path, directory: Path) -> Path:
+    """The interpreter of a virtual environment, which is made when it is missing or old.
 
     Raises ``subprocess.CalledProcessError`` when pip fails.
     """
-    requirements = PEERS / f"{peer}.txt"
     python = directory / "bin" / "python"
     stamp = directory / "installed"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
-    print(f"installing the packages of peers/{peer}.py", flush=True)
+    print(f"installing {requirements.relative_to(BENCH)}", flush=True)
     venv.create(directory, clear=True, with_pip=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
     subprocess.run([*pip, "--no-deps", "-r", str(requirements)], check=True)
@@ -40,7 +44,7 @@ def our_versions() -> dict[str, str]:
 
 def peer_versions(peer: str) -> dict[str, str]:
     """What a peer's environment is made of: its requirements pin all of it."""
-    lines = (PEERS / f"{peer}.txt").read_text().splitlines()
+    lines = requirements_of(peer).read_text().splitlines()
     pins = (line.partition("==") for line in lines if not line.startswith("#"))
     return {name: version for name, _, version in pins}
 

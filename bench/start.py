@@ -60,8 +60,8 @@ def start_broker(
 
 
 def peer_python(name: str) -> Path:
-    """The interpreter for a gateway that is a peer. Raises as ``environment.peer_python``."""
-    return environment.peer_python(PEERS[name], RUN / f"bench-{name}")
+    """The interpreter for a gateway that is a peer. Raises as ``environment.python_with``."""
+    return environment.python_with(environment.requirements_of(PEERS[name]), RUN / f"bench-{name}")
 
 
 def start_gateways(

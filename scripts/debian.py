@@ -32,6 +32,7 @@ EVIDENCE = {
     "pngquant": "pngquant",
     "fonts-inter": "/usr/share/fonts/opentype/inter",
     "wrk": "wrk",
+    "valgrind": "valgrind",
     "podman": "podman",
     "runc": "/usr/sbin/runc",
     "debootstrap": "/usr/sbin/debootstrap",
@@ -47,6 +48,7 @@ FOR_TESTS = [
     "slowhttptest",
     "chromium",
     "npm",
+    "valgrind",
 ]
 
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -8,6 +8,8 @@ import hashlib
 import os
 from typing import TypedDict
 
+import msgspec
+
 FieldValue = None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
 """A value of a message header: what JSON can say, plus bytes (AMQP 0-9-1 section 4.2.5.5)."""
 
@@ -30,7 +32,7 @@ class Properties(TypedDict, total=False):
     app_id: str
 
 
-class Message:
+class Message(msgspec.Struct, eq=False, gc=False):
     """One message as it will be published.
 
     ``header`` is the encoded property list of the content header (flags and
@@ -41,27 +43,13 @@ class Message:
     which the client is told.
     """
 
-    __slots__ = (
-        "body", "exchange", "header", "mandatory", "message_id", "routing_key", "user_id",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        exchange: str,
-        routing_key: str,
-        header: bytes,
-        body: bytes,
-        mandatory: bool = False,
-        user_id: str | None = None,
-        message_id: str | None = None,
-    ) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.header = header
-        self.body = body
-        self.mandatory = mandatory
-        self.user_id = user_id
-        self.message_id = message_id
+    exchange: str
+    routing_key: str
+    header: bytes
+    body: bytes
+    mandatory: bool = False
+    user_id: str | None = None
+    message_id: str | None = None
 
     @property
     def size(self) -> int:

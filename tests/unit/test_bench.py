@@ -25,6 +25,7 @@ import processes
 import report
 import results
 import stage
+import stages
 
 LOAD = load.Load(
     seconds=8.0,
@@ -298,3 +299,27 @@ def test_confirms_take_what_they_are_for_out_of_what_waits() -> None:
     assert ceiling.settle(waiting, 3, multiple=False) == [3.0]
     assert ceiling.settle(waiting, 4, multiple=True) == [1.0, 2.0, 4.0]
     assert list(waiting) == [5, 6]
+
+
+def test_a_sample_belongs_to_the_innermost_frame_that_says_something() -> None:
+    begin = "run (statelessd/backend.py:1);Runner.run (asyncio/runners.py:118);uv_run (core.c:1)"
+    settle = "ExchangeChannel.settled (statelessd/broker/channel.py:1)"
+    answer = "Answering._answer (statelessd/http/answers.py:1)"
+    data = "BrokerConnection.data_received (statelessd/broker/connection.py:1)"
+    flush = "BrokerConnection._flush (statelessd/broker/connection.py:1)"
+    found = stages.stages(
+        [
+            f"{begin};{data};{settle} 2\n",
+            f"{begin};{data};{settle};{answer};Histogram.observe (statelessd/histogram.py:1) 3\n",
+            f"{begin};{data};{settle};{answer};UVStream_write (loop.c:1) 4\n",
+            f"{begin};{data};{settle};{answer};UVStream_write (loop.c:1);write (libc.so.6) 5\n",
+            f"{begin};{flush};UVStream_write (loop.c:1);write (libc.so.6) 6\n",
+        ]
+    )
+    assert found == {
+        "outcome, counters": 2,
+        "answer": 3,
+        "uvloop": 4,
+        "kernel: write to the client": 5,
+        "kernel: write to the broker": 6,
+    }

@@ -7,7 +7,7 @@ exchange names that RabbitMQ takes (not ASCII, longer than 127 bytes).
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -24,7 +24,8 @@ _UNSIGNED_LONG_LONG = Struct(">Q")
 _FLAGS = Struct(">H")
 _FRAME = Struct(">BHI")
 _NEXT_FRAME = Struct(">BBHI")  # the end octet of one frame and the start of the next
-_CONTENT_HEADER = Struct(">BBHIHHQ")
+_HEADER_FRAME = Struct(">BBH")  # the same without a size
+_CONTENT_HEADER = Struct(">IHHQ")  # from the frame's size on
 _OCTETS = tuple(bytes((n,)) for n in range(256))
 _END = _OCTETS[FRAME_END]
 
@@ -176,9 +177,12 @@ def connection_open(virtual_host: str) -> bytes:
 
 # Exchange and routing key repeat from message to message; 512 of them are at most 256 KiB.
 @functools.lru_cache(maxsize=512)
-def publish_method(exchange: str, routing_key: str, mandatory: bool) -> bytes:
-    """The payload of a Basic.Publish frame (section 1.8.3.7). Raises EncodeError."""
-    return b"".join(
+def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
+    """A whole Basic.Publish frame (section 1.8.3.7), and of the next what no message changes.
+
+    Raises EncodeError.
+    """
+    method = b"".join(
         (
             _BASIC_PUBLISH,
             short_string(exchange),
@@ -186,32 +190,31 @@ def publish_method(exchange: str, routing_key: str, mandatory: bool) -> bytes:
             b"\x01" if mandatory else b"\x00",
         )
     )
+    start = _FRAME.pack(1, channel, len(method))
+    return b"".join((start, method, _HEADER_FRAME.pack(FRAME_END, 2, channel)))
 
 
 def publish_frames(
-    channel: int, method: bytes, header: bytes, body: bytes, frame_max: int
-) -> list[bytes | memoryview]:
+    channel: int, start: bytes, header: bytes, body: bytes, frame_max: int
+) -> Sequence[bytes | memoryview]:
     """One message as the frames of section 4.2.6, in pieces to be sent one after the other.
 
-    ``method`` comes from ``publish_method``, ``header`` from ``properties``;
+    ``start`` comes from ``publish_start``, ``header`` from ``properties``;
     ``frame_max`` is the negotiated one, in bytes, overhead included.
     """
     size = len(body)
-    pieces: list[bytes | memoryview] = [
-        _FRAME.pack(1, channel, len(method)),
-        method,
-        _CONTENT_HEADER.pack(FRAME_END, 2, channel, 12 + len(header), 60, 0, size),
-        header,
-    ]
+    content_header = _CONTENT_HEADER.pack(12 + len(header), 60, 0, size)
     room = frame_max - FRAME_OVERHEAD
+    if not size:  # an empty body has no body frame
+        return start, content_header, header, _END
     if size <= room:
-        if size:  # an empty body has no body frame
-            pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, size), body)
-    else:
-        view = memoryview(body)  # slices of it do not copy
-        for start in range(0, size, room):
-            piece = view[start : start + room]
-            pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, len(piece)), piece)
+        next_frame = _NEXT_FRAME.pack(FRAME_END, 3, channel, size)
+        return start, content_header, header, next_frame, body, _END
+    pieces: list[bytes | memoryview] = [start, content_header, header]
+    view = memoryview(body)  # slices of it do not copy
+    for at in range(0, size, room):
+        piece = view[at : at + room]
+        pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, len(piece)), piece)
     pieces.append(_END)
     return pieces
 

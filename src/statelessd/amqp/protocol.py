@@ -176,7 +176,7 @@ class Protocol:
             raise StateError(f"channel {number} is not open")
         if self.state is not OPEN:
             self._require(OPEN)
-        method = encode.publish_method(exchange, routing_key, mandatory)
+        start = encode.publish_start(number, exchange, routing_key, mandatory)
         if len(header) > self.max_header:
             raise StateError("the content header exceeds the negotiated frame_max")
         if mandatory:
@@ -184,7 +184,7 @@ class Protocol:
             channel.confirms.publish(entry, key, encode.without_bcc(header))
         else:
             channel.confirms.publish(entry)
-        self._out += encode.publish_frames(number, method, header, body, self.frame_max)
+        self._out += encode.publish_frames(number, start, header, body, self.frame_max)
 
     def unsettled(self, number: int) -> int:
         """How many messages of this channel await the broker's word."""

@@ -32,6 +32,9 @@ class Phase(enum.Enum):
     GONE = "gone"
 
 
+PIPELINED = Phase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
+
+
 class Owner(Protocol):
     """The session, as its channels see it."""
 
@@ -78,7 +81,7 @@ class ExchangeChannel:
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes."""
         # The plain way, queue and pump, costs a dictionary entry for each message.
-        if self.phase is Phase.PIPELINED and not self.waiting and self._session.writable:
+        if self.phase is PIPELINED and not self.waiting and self._session.writable:
             self._send(publish)
         else:
             publish.wait_in(self.waiting)
@@ -142,7 +145,7 @@ class ExchangeChannel:
         self.in_flight -= count
         session.load -= count
         session.progressed = True
-        self.phase = Phase.PIPELINED
+        self.phase = PIPELINED
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1

@@ -13,6 +13,7 @@ from .turns import TurnTaking
 
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 CONFIRMED = Outcome.CONFIRMED
+SHUTTING_DOWN = Outcome.SHUTTING_DOWN
 
 
 class Answering(TurnTaking):
@@ -38,7 +39,7 @@ class Answering(TurnTaking):
             cycle.keep_alive
             and not unread
             and not (gateway.draining and not self.pipeline)
-            and outcome is not Outcome.SHUTTING_DOWN
+            and outcome is not SHUTTING_DOWN
         )
         statistics = gateway.statistics
         elapsed = perf_counter_ns() - cycle.started_at

@@ -98,12 +98,12 @@ def test_basic_publish_is_byte_for_byte_pamqps(exchange, routing_key, mandatory)
     method = commands.Basic.Publish(routing_key=routing_key, mandatory=mandatory)
     method.exchange = exchange  # past pamqp's validation of names
     method.validate = lambda: None
-    ours = encode.publish_method(exchange, routing_key, mandatory)
-    assert ours == struct.pack(">I", method.index) + method.marshal()
+    ours = encode.publish_start(3, exchange, routing_key, mandatory)
+    assert ours == frame.marshal(method, 3) + b"\x02\x00\x03"  # a header frame's type and channel
 
 
 def test_names_that_pamqp_refuses_are_encoded():
-    assert encode.publish_method("é" * 100, "k", False)[4:].startswith(
+    assert encode.publish_start(3, "é" * 100, "k", False)[11:].startswith(
         b"\x00\x00\xc8" + "é".encode() * 100
     )
 
@@ -113,9 +113,9 @@ def test_names_that_pamqp_refuses_are_encoded():
 def test_a_body_is_split_into_frames_that_pamqp_reads_back(size, frame_max):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
-    method = encode.publish_method("e", "k", False)
+    start = encode.publish_start(7, "e", "k", False)
     properties = encode.properties({"content_type": "text/plain"})
-    data = b"".join(encode.publish_frames(7, method, properties, body, frame_max))
+    data = b"".join(encode.publish_frames(7, start, properties, body, frame_max))
     kinds, got = [], b""
     while data:
         consumed, channel, value = frame.unmarshal(data)

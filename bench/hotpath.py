@@ -1,0 +1,336 @@
+"""The whole way of a publish through our code, in one process and without a socket.
+
+hotpath.py [--scenario NAME ...] [--publishes N]
+
+prints CPU microseconds for each publish. Everything is real but for the two transports: the
+client's end takes answers, the broker's end confirms. What the kernel, uvloop's sockets and
+the broker cost is missing, so the figures compare changes, not gateways.
+"""
+
+import argparse
+import asyncio
+import base64
+import functools
+import gc
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+import uvicorn
+import uvloop
+from pamqp import commands, frame
+from uvicorn.server import ServerState
+
+from statelessd.broker.publisher import Publisher
+from statelessd.config import HTTPServer, Publish, RabbitMQ
+from statelessd.http.gateway import Gateway
+from statelessd.http.protocol import GatewayProtocol
+from statelessd.http.router import BUILT_IN_PUBLISH, Router
+from statelessd.http.statistics import RequestStatistics
+
+BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
+ACK = Struct(">BHIHHQBB")
+FRAME_END = 0xCE
+CHANNEL = 1
+PATIENCE = 10.0  # seconds for the login at the broker in this process
+
+ANSWERS: dict[str, Callable[[], Any]] = {
+    "ProtocolHeader": lambda: commands.Connection.Start(
+        server_properties={"capabilities": {}}, mechanisms="PLAIN", locales="en_US"
+    ),
+    "Connection.StartOk": lambda: commands.Connection.Tune(2047, 131072, 60),
+    "Connection.Open": commands.Connection.OpenOk,
+    "Connection.Close": commands.Connection.CloseOk,
+    "Channel.Open": commands.Channel.OpenOk,
+    "Channel.Close": commands.Channel.CloseOk,
+    "Confirm.Select": commands.Confirm.SelectOk,
+}
+
+
+class Client(asyncio.Transport):
+    """A client's end of its connection: counts its answers of 204."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirmed = 0
+
+    def write(self, data: Any) -> None:
+        if not data.startswith(b"HTTP/1.1 204 "):
+            raise RuntimeError(f"the gateway answered {bytes(data)!r}")
+        self.confirmed += 1
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Broker(asyncio.Transport):
+    """RabbitMQ's end of the one connection to it: opens what it is asked to, and confirms."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any) -> None:
+        super().__init__()
+        self._loop = loop
+        self._protocol = protocol
+        self._tag = 0
+
+    def write(self, data: Any) -> None:
+        if data[7:11] == BASIC_PUBLISH:
+            return
+        while data:
+            size, channel, method = frame.unmarshal(data)
+            data = data[size:]
+            if answer := ANSWERS.get(method.name):
+                said = frame.marshal(answer(), channel)
+                self._loop.call_soon(self._protocol.data_received, said)
+
+    def writelines(self, pieces: Any) -> None:
+        self.write(b"".join(pieces))
+
+    def confirm(self, count: int) -> None:
+        """The next so many messages at once."""
+        self._tag += count
+        ack = ACK.pack(1, CHANNEL, 13, 60, 80, self._tag, count > 1, FRAME_END)
+        self._protocol.data_received(ack)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._loop.call_soon(self._protocol.connection_lost, None)
+
+    abort = close
+
+
+class Loop(uvloop.Loop):
+    """Whatever connects on it is connected to a broker in this process."""
+
+    broker: Broker
+
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        pass
+
+    async def create_connection(self, make: Any, *, sock: Any, **_: Any) -> Any:  # type: ignore[override]
+        sock.close()
+        protocol = make()
+        self.broker = Broker(self, protocol)
+        protocol.connection_made(self.broker)
+        return self.broker, protocol
+
+
+class Scenario(NamedTuple):
+    """``heads``: that many different requests take turns on each connection."""
+
+    window: int  # requests at a time, each on a connection of its own
+    body: bytes
+    content_type: bytes = b"application/x-www-form-urlencoded"
+    heads: int = 1
+
+    def requests(self) -> list[bytes]:
+        """As wrk sends them."""
+        return [
+            b"POST /test/bench/bench.message HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
+            b"Authorization: Basic %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b"
+            % (
+                base64.b64encode(b"guest:guest"),
+                self.content_type,
+                b"X-Request-ID: request-%d\r\n" % number if self.heads > 1 else b"",
+                len(self.body),
+                self.body,
+            )
+            for number in range(self.heads)
+        ]
+
+
+HUNDRED = b"0123456789" * 10
+FORM = b"body=" + HUNDRED + b"&content-type=text%2Fplain"
+SCENARIOS = {
+    "form, 32 at a time": Scenario(32, FORM),
+    "form, 256 at a time": Scenario(256, FORM),
+    "heads that differ": Scenario(32, FORM, heads=7),
+    "raw JSON": Scenario(32, b'{"text": "%b"}' % HUNDRED[:88], b"application/json"),
+    "mandatory": Scenario(32, FORM + b"&mandatory=1"),
+    "64 KiB": Scenario(32, b"body=" + b"0123456789abcdef" * 4096),
+}
+
+
+class HotPath:
+    """One backend without sockets, and the scenario's client connections to it."""
+
+    def __init__(self, scenario: Scenario, loop: Loop) -> None:
+        limits, server = Publish(), HTTPServer()
+        self._loop = loop
+        self._publisher = Publisher(RabbitMQ(), limits, loop=loop, backend="bench")
+        self._gateway = Gateway(
+            server,
+            limits,
+            port=8000,
+            publisher=self._publisher,
+            router=Router([(BUILT_IN_PUBLISH, None)]),
+            statistics=RequestStatistics(),
+            loop=loop,
+        )
+        config = uvicorn.Config(
+            _no_page,
+            http=functools.partial(GatewayProtocol, self._gateway),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        config.load()
+        state = ServerState()
+        state.default_headers = [(b"date", b"Thu, 26 Nov 2026 07:00:00 GMT")]
+        self._clients: list[tuple[Callable[[bytes], None], Client]] = []
+        for _ in range(scenario.window):
+            client = Client()
+            protocol = GatewayProtocol(self._gateway, config, state, {}, loop)
+            protocol.connection_made(client)
+            self._clients.append((protocol.data_received, client))
+        self._requests = scenario.requests()
+        self._published = 0
+
+    async def warm_up(self) -> None:
+        """Log in, open the channel, and let every connection know its head, or that it has none."""
+        receive, _ = self._clients[0]
+        receive(self._requests[0])
+        deadline = time.monotonic() + PATIENCE
+        while not self._gateway.publisher.load().in_flight:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the first message was not sent")
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._loop.broker.confirm(1)
+        self._published = 1
+        # A connection is given up as one that does not repeat after 20 other heads.
+        await self.publish(24 if len(self._requests) > 1 else 3)
+
+    async def publish(self, turns: int) -> None:
+        """``turns`` times one request on each connection, and one confirm for all of them."""
+        window = len(self._clients)
+        for turn in range(turns):
+            request = self._requests[turn % len(self._requests)]
+            for receive, _ in self._clients:
+                receive(request)
+            await asyncio.sleep(0)  # the messages are written
+            self._loop.broker.confirm(window)
+            await asyncio.sleep(0)
+        self._published += turns * window
+
+    async def close(self) -> None:
+        """Raises RuntimeError if a publish was not answered with 204."""
+        confirmed = sum(client.confirmed for _, client in self._clients)
+        if confirmed != self._published:
+            raise RuntimeError(f"{confirmed} of {self._published} publishes were confirmed")
+        await self._publisher.close()
+
+
+async def _no_page(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing but publishes is asked for here")
+
+
+class Reference:
+    """What a publish is made of, done always alike: a measure of the interpreter."""
+
+    __slots__ = ("count", "entries", "size")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.size = 0
+        self.entries: dict[int, tuple[bytes, bytes]] = {}
+
+    def turn(self, data: bytes) -> bytes:
+        """Find, slice, keep, count, join, format, as often as a publish does."""
+        for _ in range(20):
+            self.count += 1
+            self._keep(self.count, data)
+            name, value = self._take(self.count)
+            self.size += len(name) + len(value)
+        return b"%b-%x" % (name, self.count & 255)
+
+    def _keep(self, number: int, data: bytes) -> None:
+        name, _, value = data.partition(b"=")
+        if value.startswith(b"0123") and self.entries.get(number) is None:
+            self.entries[number] = (name, b"".join((value, b"&", name)))
+
+    def _take(self, number: int) -> tuple[bytes, bytes]:
+        return self.entries.pop(number)
+
+
+def mark() -> None:
+    """A call that callgrind is told to divide its count at; does nothing."""
+    os.getppid()
+
+
+def _begin_to_count() -> None:
+    """Until here callgrind did not, which makes the start four times as fast."""
+    command = ["vgdb", f"--pid={os.getpid()}", "instrumentation", "on"]
+    vgdb = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while vgdb.poll() is None:  # valgrind listens while the program runs, and not in a sleep
+        pass
+    if vgdb.returncode:
+        raise RuntimeError("vgdb cannot reach the valgrind that --count has to run under")
+
+
+async def count(names: Sequence[str], publishes: int) -> None:
+    """For callgrind: between each two marks one thing, of which the first is the reference."""
+    _begin_to_count()
+    reference = Reference()
+    for _ in range(50):
+        reference.turn(FORM)
+    mark()
+    for _ in range(publishes // 4):
+        reference.turn(FORM)
+    mark()
+    async for path, scenario in _each(names):
+        gc.collect()
+        mark()
+        await path.publish(publishes // scenario.window)
+        mark()
+
+
+async def measure(names: Sequence[str], publishes: int) -> None:
+    """CPU microseconds for each publish: the best of five."""
+    async for path, scenario in _each(names):
+        turns = max(1, publishes // scenario.window)
+        best = float("inf")
+        for _ in range(5):
+            begun = time.process_time()
+            await path.publish(turns)
+            best = min(best, (time.process_time() - begun) / (turns * scenario.window))
+        name = next(each for each in SCENARIOS if SCENARIOS[each] is scenario)
+        print(f"{name:20} {best * 1e6:7.2f} us")
+
+
+async def _each(names: Sequence[str]) -> Any:
+    loop = asyncio.get_running_loop()
+    for name in names or SCENARIOS:
+        path = HotPath(SCENARIOS[name], loop)  # type: ignore[arg-type]  # it is our Loop
+        await path.warm_up()
+        yield path, SCENARIOS[name]
+        await path.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenario", action="append", default=[], choices=SCENARIOS)
+    parser.add_argument("--publishes", type=int, default=20_000)
+    parser.add_argument("--count", action="store_true", help="what callgrind counts")
+    options = parser.parse_args()
+    run = count if options.count else measure
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(run(options.scenario, options.publishes))
+
+
+if __name__ == "__main__":
+    main()
