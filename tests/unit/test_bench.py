@@ -16,6 +16,8 @@ import load
 import pipelined
 import processes
 import report
+import stage
+import steady
 
 LOAD = load.Load(
     seconds=8.0,
@@ -152,3 +154,29 @@ def test_confirms_count_however_they_come() -> None:
         confirmed.add(tag, multiple=multiple)
         counts.append(confirmed.count)
     assert counts == [0, 2, 2, 5, 5, 7]
+
+
+def test_a_share_of_latencies_is_the_nearest_rank_above() -> None:
+    ordered = [float(number) for number in range(1, 1001)]
+    assert steady.nearest_rank(ordered, 0.5) == 500.0
+    assert steady.nearest_rank(ordered, 0.999) == 999.0
+    assert steady.nearest_rank([7.0], 0.99) == 7.0
+    assert steady.nearest_rank([], 0.5) == 0.0
+
+
+def test_a_run_of_a_scenario_tells_its_faults() -> None:
+    assert stage.as_run("users", "10", point())["faults"] == []
+    run = stage.as_run("users", "10", point(found=79_999))
+    assert run["faults"] == [
+        "users, 10: ours at 32: 1 confirmed messages that are not in the queue"
+    ]
+    assert (run["gateway_us"], run["broker_us"]) == (25.0, 50.0)
+
+
+def test_a_scenarios_table_has_the_median_of_each_point() -> None:
+    runs = [
+        stage.as_run("users", "10", point(replace(LOAD, confirmed=count), found=count))
+        for count in (8_000, 80_000, 16_000)
+    ]
+    [_, line] = stage.table(runs).splitlines()
+    assert line.split()[:4] == ["users", "10", "ours", "2,000"]
