@@ -109,24 +109,23 @@ def _make_users(stage: Stage) -> None:
 
 
 def exchanges(stage: Stage) -> Iterator[Run]:
-    """With the default of channels_per_connection, and with more of them than exchanges."""
+    """With channels for all of them, as is the default; and where there are too few."""
     names = [f"{EXCHANGE}-{number}" for number in range(max(EXCHANGES))]
     queue = stage.new_queue(exchanges=[EXCHANGE, *names])
-    enough = {"channels_per_connection": max(EXCHANGES) + 56}
+    few = {"channels_per_connection": 64}
     with contextlib.ExitStack() as stack:
-        running = [
-            stack.enter_context(stage.statelessd()),
-            stack.enter_context(stage.statelessd("statelessd, 256 channels", rabbitmq=enough)),
-        ]
+        gateway = stack.enter_context(stage.statelessd())
+        starved = stack.enter_context(stage.statelessd("statelessd, 64 channels", rabbitmq=few))
         for _ in range(stage.rounds):
             for count in (32, 256):
                 for number in EXCHANGES:
                     paths = [f"/{VIRTUAL_HOST}/{name}/bench.message" for name in names[:number]]
-                    for gateway in running:
-                        publish = stage.wrk(gateway, count, load.Shape(paths=paths))
+                    asked = [gateway] if number < max(EXCHANGES) else [gateway, starved]
+                    for each in asked:
+                        publish = stage.wrk(each, count, load.Shape(paths=paths))
                         point = f"{number} at {count}"
                         yield stage.measure(
-                            "exchanges", point, gateway, count, publish, queues=[queue]
+                            "exchanges", point, each, count, publish, queues=[queue]
                         )
 
 

@@ -159,4 +159,6 @@ def faults(points: Sequence[Point]) -> list[str]:
         }
         where = f"{run.gateway} at {run.connections}"
         found += [f"{where}: {count} {what}" for what, count in counts.items() if count]
+        if not run.confirmed:
+            found.append(f"{where}: no answer at all")
     return found

@@ -163,9 +163,10 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
             le=65535,
             description="Channels, one for each exchange, of each connection; "
-            "the least recently used idle one goes first.",
+            "the least recently used idle one goes first. More exchanges in turn cost a new "
+            "channel for nearly each message.",
         ),
-    ] = 64
+    ] = 256
     in_flight_per_connection: Annotated[
         int, Meta(ge=1, description="Messages that wait or are unconfirmed, for each connection.")
     ] = 2000

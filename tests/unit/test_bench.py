@@ -26,6 +26,7 @@ import report
 import results
 import stage
 import stages
+import steady
 
 LOAD = load.Load(
     seconds=8.0,
@@ -323,3 +324,29 @@ def test_a_sample_belongs_to_the_innermost_frame_that_says_something() -> None:
         "kernel: write to the client": 5,
         "kernel: write to the broker": 6,
     }
+
+
+def test_a_share_of_latencies_is_the_nearest_rank_above() -> None:
+    ordered = [float(number) for number in range(1, 1001)]
+    assert steady.nearest_rank(ordered, 0.5) == 500.0
+    assert steady.nearest_rank(ordered, 0.999) == 999.0
+    assert steady.nearest_rank([7.0], 0.99) == 7.0
+    assert steady.nearest_rank([], 0.5) == 0.0
+
+
+def test_a_run_of_a_scenario_tells_its_faults() -> None:
+    assert stage.as_run("users", "10", point())["faults"] == []
+    run = stage.as_run("users", "10", point(found=79_999))
+    assert run["faults"] == [
+        "users, 10: ours at 32: 1 confirmed messages that are not in the queue"
+    ]
+    assert (run["gateway_us"], run["broker_us"]) == (25.0, 50.0)
+
+
+def test_a_scenarios_table_has_the_median_of_each_point() -> None:
+    runs = [
+        stage.as_run("users", "10", point(replace(LOAD, confirmed=count), found=count))
+        for count in (8_000, 80_000, 16_000)
+    ]
+    [_, line] = stage.table(runs).splitlines()
+    assert line.split()[:4] == ["users", "10", "ours", "2,000"]

@@ -136,6 +136,11 @@ class Protocol:
 
     # What the driver sends
 
+    @property
+    def has_data_to_send(self) -> bool:
+        """``data_to_send`` would give something."""
+        return bool(self._out)
+
     def data_to_send(self) -> list[bytes | memoryview]:
         """Pieces to be written in this order; they are given out once."""
         pieces, self._out = self._out, []

@@ -131,7 +131,8 @@ class BrokerConnection(asyncio.Protocol):
                 # The other events of this read are other messages' outcomes.
                 logger.exception("handling an event of the broker failed")
                 self.abort("a fault of this program")
-        self.flush_soon()
+        if self.amqp.has_data_to_send:
+            self.flush_soon()
 
     def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
         """The same read tells of the connection's end: what it offers before is gone by now."""

@@ -11,7 +11,9 @@ import socket
 from typing import Any
 
 from uvicorn.config import Config as UvicornConfig
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from ..message import Outcome
@@ -43,6 +45,19 @@ class ClientConnection(HttpToolsProtocol):
         self._discarded = 0  # bytes
         self._goodbye = False
         self._half_closed = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn does it, which makes a socket object for each of the two addresses.
+
+        The loop knows both: five system calls fewer for each client without keep-alive.
+        """
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.server = _address(transport.get_extra_info("sockname"))
+        peer = _address(transport.get_extra_info("peername"))
+        self.client = (peer[0], peer[1]) if peer and peer[1] is not None else None
+        self.scheme = "https" if is_ssl(transport) else "http"
 
     @abc.abstractmethod
     def refuse(self, error: RequestError) -> None:
@@ -184,3 +199,10 @@ class ClientConnection(HttpToolsProtocol):
     @staticmethod
     def _is_incomplete(cycle: Any) -> bool:
         return not cycle.complete if isinstance(cycle, PublishCycle) else bool(cycle.more_body)
+
+
+def _address(info: Any) -> tuple[str, int | None] | None:
+    """Host and port, or a Unix socket's path, as ASGI has them."""
+    if isinstance(info, tuple):
+        return info[0], info[1]
+    return (info, None) if isinstance(info, str) else None

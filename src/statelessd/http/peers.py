@@ -1,5 +1,6 @@
 """Who is at the other end: the peer, or the client that a trusted proxy names."""
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 
@@ -96,6 +97,7 @@ def _is_in(networks: Sequence[Network], text: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1024)  # a client without keep-alive is asked about each time
 def _address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

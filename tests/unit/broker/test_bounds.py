@@ -72,6 +72,15 @@ async def test_the_least_recently_used_idle_channel_makes_room(broker, client):
 
 
 @scenario
+async def test_a_user_of_200_exchanges_keeps_a_channel_for_each(broker, client):
+    publish = client()
+    for _ in range(2):
+        for number in range(200):
+            assert await publish(exchange=f"exchange {number}") is O.CONFIRMED
+    assert publish.statistics["channels"]["opened"] == 200
+
+
+@scenario
 async def test_with_all_channels_busy_the_next_exchange_waits_for_one(broker, client):
     publish = client(channels_per_connection=1)
     broker.on_publish = lambda *_: None
