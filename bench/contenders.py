@@ -40,9 +40,9 @@ class Wrapping:
 
 
 FORM = Wrapping(load.Shape(), "body=", "&content-type=text%2Fplain")
-PLAIN = Wrapping(load.Shape("text/plain", success=202, authorized=False))
+PLAIN = Wrapping(load.Shape("text/plain", authorized=False))
 JSON = Wrapping(
-    load.Shape("application/json", success=200),
+    load.Shape("application/json"),
     '{"properties":{"delivery_mode":2,"content_type":"text/plain"},'
     f'"routing_key":"{gateways.ROUTING_KEY}","payload_encoding":"string","payload":"',
     '"}',

@@ -43,9 +43,8 @@ class Shape:
 
     ``body_file``: the request's body. ``paths`` take turns. ``ports``: a thread for
     each, which has its share of the connections. ``close``: a new connection for
-    each request. ``success``: the status that counts as confirmed. ``authorized``: with
-    Basic credentials. ``pause_ms``: from an answer to that connection's next request,
-    on average.
+    each request. ``authorized``: with Basic credentials. ``pause_ms``: from an
+    answer to that connection's next request, on average.
     """
 
     content_type: str = "application/x-www-form-urlencoded"
@@ -53,7 +52,6 @@ class Shape:
     paths: Sequence[str] = ()
     ports: Sequence[int] = ()
     close: bool = False
-    success: int = 204
     authorized: bool = True
     pause_ms: int = 0
 
@@ -64,7 +62,6 @@ class Shape:
             "BENCH_CONTENT_TYPE": self.content_type,
             "BENCH_PATHS": " ".join(self.paths),
             "BENCH_PORTS": " ".join(map(str, self.ports)),
-            "BENCH_SUCCESS": str(self.success),
             "BENCH_PAUSE_MS": str(self.pause_ms),
         }
         if self.body_file is not None:

@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 CLOSED = ConnectionState.CLOSED
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
-LARGE_WRITE = 256 * 1024  # bytes; from here on a copy costs more than a list of buffers
+LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
+# Bytes, of some forty small messages, for the broker to begin with while more requests are read.
+FULL = 8 * 1024
 
 
 def login_of(
@@ -111,6 +113,8 @@ class BrokerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # TCP gives a full Transport
         self.writable = True
+        # uvloop writes what is more than this at once, and less at the end of its turn.
+        transport.set_write_buffer_limits(high=FULL // 2)  # type: ignore[attr-defined]  # as above
         self._login_timer = self._loop.call_later(self._patience, self._listen)
         self._flush()
 
@@ -175,7 +179,7 @@ class BrokerConnection(asyncio.Protocol):
             message.mandatory,
         )
         self._unflushed += publish.size
-        if self._unflushed < LARGE_WRITE:
+        if self._unflushed < FULL:
             self.flush_soon()
         else:
             self._flush()  # now, so that back-pressure is felt before the next message
