@@ -81,6 +81,9 @@ class Broker(asyncio.Transport):
         self._protocol = protocol
         self._tag = 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is buffered here."""
+
     def write(self, data: Any) -> None:
         if data[7:11] == BASIC_PUBLISH:
             return

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 
 from devtools import DevTools
 from tab import Page
@@ -42,12 +43,14 @@ class Chromium:
         # Its sandbox does not let root in.
         own = ["--no-sandbox"] if os.getuid() == 0 else []
         data = self._directory / "data"
+        # A socket's path in there must not be long, as a test's own directory may be.
+        self._short = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 ["chromium", *FLAGS, *self._flags, *own, f"--user-data-dir={data}", "about:blank"],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(self._directory), "TMPDIR": str(self._directory)},
+                env={**os.environ, "HOME": str(self._directory), "TMPDIR": self._short.name},
                 start_new_session=True,
             )
         try:
@@ -78,6 +81,7 @@ class Chromium:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._short.cleanup()
 
     @contextlib.contextmanager
     def user(self):
