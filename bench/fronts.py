@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import trustme
@@ -20,7 +20,7 @@ import trustme
 import gateways
 import load
 import processes
-from stage import DIRECTORY, Run, Stage, Usage, command, debian
+from stage import DIRECTORY, Run, Scenarios, Stage, Usage, command, debian, play
 
 CONNECTIONS = 32
 BACKENDS = (1, 2, 4)
@@ -164,7 +164,7 @@ def _configuration(directory: Path, front: int, upstream: str, *, keep: bool) ->
     )
 
 
-SCENARIOS: dict[str, Callable[[Stage], Iterator[Run]]] = {
+SCENARIOS: Scenarios = {
     "no-keep-alive": no_keep_alive,
     "backends": backends,
     "tls": tls,
@@ -174,11 +174,8 @@ SCENARIOS: dict[str, Callable[[Stage], Iterator[Run]]] = {
 
 
 def measure(options: argparse.Namespace) -> list[Run]:
-    """``options.scenarios``, where there is such a thing: which of them; else all."""
-    with contextlib.ExitStack() as stack:
-        stage = Stage(stack, options)
-        names = getattr(options, "scenarios", None) or SCENARIOS
-        return [run for name in names for run in SCENARIOS[name](stage)]
+    """As ``stage.play``."""
+    return play(SCENARIOS, options)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import load
 import many_users
 from measured_queue import EXCHANGE, VIRTUAL_HOST
-from stage import DIRECTORY, Run, Stage, command
+from stage import DIRECTORY, Run, Scenarios, Stage, command, play
 
 CONNECTIONS = (1, 8, 32, 128, 512, 1000)
 # Bytes, and the client connections at which they are measured: of the largest so
@@ -129,7 +129,7 @@ def exchanges(stage: Stage) -> Iterator[Run]:
                         )
 
 
-SCENARIOS: dict[str, Callable[[Stage], Iterator[Run]]] = {
+SCENARIOS: Scenarios = {
     "connections": connections,
     "bodies": bodies,
     "users": users,
@@ -138,11 +138,8 @@ SCENARIOS: dict[str, Callable[[Stage], Iterator[Run]]] = {
 
 
 def measure(options: argparse.Namespace) -> list[Run]:
-    """``options.scenarios``, where there is such a thing: which of them; else all."""
-    with contextlib.ExitStack() as stack:
-        stage = Stage(stack, options)
-        names = getattr(options, "scenarios", None) or SCENARIOS
-        return [run for name in names for run in SCENARIOS[name](stage)]
+    """As ``stage.play``."""
+    return play(SCENARIOS, options)
 
 
 if __name__ == "__main__":

@@ -211,6 +211,17 @@ def end_in_order(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+Scenarios = dict[str, Callable[[Stage], Iterator[Run]]]
+
+
+def play(scenarios: Scenarios, options: argparse.Namespace) -> list[Run]:
+    """``options.scenarios``, where there is such a thing: which of them; else all."""
+    with contextlib.ExitStack() as stack:
+        stage = Stage(stack, options)
+        names = getattr(options, "scenarios", None) or scenarios
+        return [run for name in names for run in scenarios[name](stage)]
+
+
 def command(
     program: str,
     description: str,

@@ -493,5 +493,6 @@ def test_the_page_does_not_grow(chromium, start_gateway):
         page.size(*LAPTOP)
         taken = list(weights(page, gateway.url, seconds=450, every=150))
         assert page.complaints == []
-    # Its scripts are still being compiled; a document that is kept would be 5,000 bytes.
-    assert bounded(growth(taken), heap=1000), taken
+    # Its scripts are still being compiled; a document that is kept would be 5,000 bytes. An axis
+    # may have a tick more than at the beginning; a leak has hundreds of nodes.
+    assert bounded(growth(taken), heap=1000, nodes=20), taken

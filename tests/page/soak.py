@@ -36,9 +36,6 @@ def weights(page, url, *, seconds, every):
         yield {"second": elapsed} | ran | page.weight()
 
 
-TICKS = 20  # nodes: an axis has a tick more at one time than at another; a leak has hundreds
-
-
 def growth(taken):
     """Of the heap in bytes for each update, and of nodes, listeners and timers in all.
 
@@ -84,11 +81,11 @@ def main():
     return 1 if complaints or not bounded(found) else 0
 
 
-def bounded(found, heap=10):
-    """Whether it has not grown, but for so many bytes of the heap for each update."""
+def bounded(found, heap=10, nodes=0):
+    """Whether it has not grown, but for so many bytes of the heap for each update, and nodes."""
     return (
         found["heap"] < heap
-        and found["nodes"] <= TICKS
+        and found["nodes"] <= nodes
         and found["listeners"] <= 0
         and found["timers"] <= 0
     )
