@@ -10,12 +10,14 @@ the broker cost is missing, so the figures compare changes, not gateways.
 import argparse
 import asyncio
 import base64
+import enum
 import functools
 import gc
+import itertools
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -70,6 +72,9 @@ class Client(asyncio.Transport):
 
     def resume_reading(self) -> None:
         pass
+
+    def close(self) -> None:
+        """Whoever opened it tells the protocol."""
 
 
 class Broker(asyncio.Transport):
@@ -128,28 +133,41 @@ class Loop(uvloop.Loop):
         return self.broker, protocol
 
 
+class Heads(enum.Enum):
+    """How requests follow on each other."""
+
+    ALIKE = "alike"  # on each connection the same
+    IN_TURN = "in turn"  # on each connection seven, one after the other
+    UNSEEN = "unseen"  # none comes twice
+    CLOSING = "closing"  # the same, each on a connection of its own
+
+
 class Scenario(NamedTuple):
-    """``heads``: that many different requests take turns on each connection."""
+    """What is published, and how."""
 
     window: int  # requests at a time, each on a connection of its own
     body: bytes
     content_type: bytes = b"application/x-www-form-urlencoded"
-    heads: int = 1
+    heads: Heads = Heads.ALIKE
 
-    def requests(self) -> list[bytes]:
-        """As wrk sends them."""
-        return [
-            b"POST /test/bench/bench.message HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
-            b"Authorization: Basic %b\r\nContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b"
-            % (
-                base64.b64encode(b"guest:guest"),
-                self.content_type,
-                b"X-Request-ID: request-%d\r\n" % number if self.heads > 1 else b"",
-                len(self.body),
-                self.body,
-            )
-            for number in range(self.heads)
-        ]
+    def requests(self) -> Iterator[bytes]:
+        """As wrk sends them, without end."""
+        login = base64.b64encode(b"bench:secret")
+        line = b"POST /test/bench/bench.message HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
+        end = b"Authorization: Basic %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+            login, self.content_type, len(self.body), self.body,
+        )  # fmt: skip
+        numbered = (line + b"X-Request-ID: request-%d\r\n" % n + end for n in itertools.count())
+        match self.heads:
+            case Heads.ALIKE:
+                yield from itertools.repeat(line + end)
+            case Heads.IN_TURN:
+                for one in itertools.cycle(list(itertools.islice(numbered, 7))):
+                    yield from itertools.repeat(one, self.window)
+            case Heads.UNSEEN:
+                yield from numbered
+            case Heads.CLOSING:
+                yield from itertools.repeat(line + b"Connection: close\r\n" + end)
 
 
 HUNDRED = b"0123456789" * 10
@@ -157,7 +175,9 @@ FORM = b"body=" + HUNDRED + b"&content-type=text%2Fplain"
 SCENARIOS = {
     "form, 32 at a time": Scenario(32, FORM),
     "form, 256 at a time": Scenario(256, FORM),
-    "heads that differ": Scenario(32, FORM, heads=7),
+    "heads in turn": Scenario(32, FORM, heads=Heads.IN_TURN),
+    "heads never seen": Scenario(32, FORM, heads=Heads.UNSEEN),
+    "a connection for each": Scenario(32, FORM, heads=Heads.CLOSING),
     "raw JSON": Scenario(32, b'{"text": "%b"}' % HUNDRED[:88], b"application/json"),
     "mandatory": Scenario(32, FORM + b"&mandatory=1"),
     "64 KiB": Scenario(32, b"body=" + b"0123456789abcdef" * 4096),
@@ -194,19 +214,19 @@ class HotPath:
         config.load()
         state = ServerState()
         state.default_headers = [(b"date", b"Thu, 26 Nov 2026 07:00:00 GMT")]
-        self._clients: list[tuple[Callable[[bytes], None], Client]] = []
-        for _ in range(scenario.window):
-            client = Client()
-            protocol = GatewayProtocol(self._gateway, config, state, {}, loop)
-            protocol.connection_made(client)
-            self._clients.append((protocol.data_received, client))
+        self._new_protocol = functools.partial(
+            GatewayProtocol, self._gateway, config, state, {}, loop
+        )
+        self._window = scenario.window
+        self._connects = scenario.heads is Heads.CLOSING
+        self._clients: list[tuple[GatewayProtocol, Client]] = []
         self._requests = scenario.requests()
-        self._published = 0
+        self._confirmed = self._published = 0
 
     async def warm_up(self) -> None:
-        """Log in, open the channel, and let every connection know its head, or that it has none."""
-        receive, _ = self._clients[0]
-        receive(self._requests[0])
+        """Log in, open the channel, and let every connection know its heads, or give up on them."""
+        self._connect()
+        self._clients[0][0].data_received(next(self._requests))
         deadline = time.monotonic() + PATIENCE
         while not self._gateway.publisher.load().in_flight:
             if time.monotonic() > deadline:
@@ -216,25 +236,39 @@ class HotPath:
         self._loop.broker.confirm(1)
         self._published = 1
         # A connection is given up as one that does not repeat after 20 other heads.
-        await self.publish(24 if len(self._requests) > 1 else 3)
+        await self.publish(24)
+
+    def _connect(self) -> None:
+        for _ in range(self._window):
+            client = Client()
+            protocol = self._new_protocol()
+            protocol.connection_made(client)
+            self._clients.append((protocol, client))
+
+    def _disconnect(self) -> None:
+        for protocol, client in self._clients:
+            protocol.connection_lost(None)
+            self._confirmed += client.confirmed
+        self._clients.clear()
 
     async def publish(self, turns: int) -> None:
         """``turns`` times one request on each connection, and one confirm for all of them."""
-        window = len(self._clients)
-        for turn in range(turns):
-            request = self._requests[turn % len(self._requests)]
-            for receive, _ in self._clients:
-                receive(request)
+        for _ in range(turns):
+            if self._connects:
+                self._disconnect()
+                self._connect()
+            for protocol, _ in self._clients:
+                protocol.data_received(next(self._requests))
             await asyncio.sleep(0)  # the messages are written
-            self._loop.broker.confirm(window)
+            self._loop.broker.confirm(self._window)
             await asyncio.sleep(0)
-        self._published += turns * window
+        self._published += turns * self._window
 
     async def close(self) -> None:
         """Raises RuntimeError if a publish was not answered with 204."""
-        confirmed = sum(client.confirmed for _, client in self._clients)
-        if confirmed != self._published:
-            raise RuntimeError(f"{confirmed} of {self._published} publishes were confirmed")
+        self._disconnect()
+        if self._confirmed != self._published:
+            raise RuntimeError(f"{self._confirmed} of {self._published} publishes were confirmed")
         await self._publisher.close()
 
 
@@ -312,7 +346,7 @@ async def measure(names: Sequence[str], publishes: int) -> None:
             await path.publish(turns)
             best = min(best, (time.process_time() - begun) / (turns * scenario.window))
         name = next(each for each in SCENARIOS if SCENARIOS[each] is scenario)
-        print(f"{name:20} {best * 1e6:7.2f} us")
+        print(f"{name:22} {best * 1e6:7.2f} us")
 
 
 async def _each(names: Sequence[str]) -> Any:

@@ -19,6 +19,7 @@ from statelessd.http.forms import decode_multipart, decode_urlencoded
 
 TARGET = request.Target("v", "e", "k")
 DEFAULTS = request.Defaults()
+USER = b"Authorization: Basic dTpw\r\n"  # u:p, where AUTH is guest's
 SETTINGS = {"max_body_bytes": 300, "max_header_bytes": 700}
 
 tokens = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=8)
@@ -48,7 +49,7 @@ paths = st.sampled_from(
     [b"/v/e/k", b"/%2f/e/k", b"/v/e/", b"/v/amq.default/k", b"/v/e/k?expire=1", b"/v/e/%zz"]
 )
 authorizations = st.sampled_from(
-    [AUTH, AUTH, AUTH, b"", b"Authorization: Basic !\r\n", b"Authorization: Bearer x\r\n"]
+    [AUTH, AUTH, USER, USER, b"", b"Authorization: Basic !\r\n", b"Authorization: Bearer x\r\n"]
 )
 extras = st.sampled_from(
     [b"", b"Expect: 100-continue\r\n", b"Prefer: wait=3\r\n", b"Connection: close\r\n",
@@ -115,6 +116,11 @@ class TestConversations:
         whole = check(converse(pieces, **SETTINGS))
         assume(not whole.pages)
         assert check(converse(octets(b"".join(pieces)), **SETTINGS)) == whole
+
+    @given(repeated())
+    def test_a_head_that_another_client_sent_means_the_same_as_one_that_is_read(self, pieces):
+        alone = check(converse(pieces, **SETTINGS))
+        assert check(converse(pieces, before=pieces, **SETTINGS)) == alone
 
     @given(streams.flatmap(lambda data: mutated(st.just(data))), st.data())
     def test_publishes_are_answered_the_same_however_they_arrive(self, data, draw):

@@ -50,11 +50,19 @@ class Conversation(NamedTuple):
     ended: bool
 
 
-def converse(pieces, **settings):
-    """Send the pieces, each in a read of its own."""
+def converse(pieces, before=(), **settings):
+    """Send the pieces, each in a read of its own.
+
+    ``before``: those of another connection, which does not count.
+    """
 
     async def main():
         edge = Edge(**settings)
+        await talk(edge, before)
+        edge.publisher.published.clear()
+        return await talk(edge, pieces)
+
+    async def talk(edge, pieces):
         transport = Transport()
         protocol = GatewayProtocol(
             edge.gateway, config=edge.config, server_state=edge.state, app_state={}
@@ -74,7 +82,7 @@ def converse(pieces, **settings):
         protocol.connection_lost(None)
         return Conversation(
             _answers(transport.written),
-            edge.publisher.published,
+            list(edge.publisher.published),
             pages,
             edge.publisher.reserved,
             ended,

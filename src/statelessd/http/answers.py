@@ -44,8 +44,9 @@ class Answering(TurnTaking):
         statistics = gateway.statistics
         elapsed = perf_counter_ns() - cycle.started_at
         request_id = cycle.request_id or gateway.request_id(cycle.head.headers)
-        if outcome is CONFIRMED and keep_alive and not cycle.extra:
-            data = gateway.confirmed + request_id + b"\r\n\r\n"
+        if outcome is CONFIRMED and not cycle.extra:
+            start = gateway.confirmed if keep_alive else gateway.confirmed_last
+            data = start + request_id + b"\r\n\r\n"
             statistics.answered_confirmed(elapsed, len(data))
         elif cycle.options:
             data = response.options(

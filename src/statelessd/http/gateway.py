@@ -19,6 +19,7 @@ from . import response
 from .access import AccessLog
 from .defaults import defaults_of
 from .errors import RequestError
+from .head import KnownHeads
 from .origins import Origins
 from .peers import UNIX_SOCKET, Headers, Peers, networks_of
 from .recent import RecentErrors
@@ -77,6 +78,7 @@ class Gateway:
         self.config_loaded_at = 0.0  # seconds of Unix time
         self.board: Board | None = None  # where all backends of the parent leave their figures
         self.tell: Callable[[], None] = lambda: None  # leaves ours there
+        self.connection_alike: dict[str, Any] | None = None  # the attributes that all begin with
         self._connections: set[Any] = set()
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
@@ -92,13 +94,14 @@ class Gateway:
             Waiting.READER: http_server.body_timeout,
             Waiting.GOODBYE: GOODBYE_SECONDS,
         }
+        self.heads = KnownHeads()
         self._credentials: dict[bytes, Credentials] = {}
         self._cache_key = os.urandom(32)
         self._id_prefix = os.urandom(6).hex().encode() + b"-"
         self._ids = 0
         self.date_seen: object = None
         self.date = b""
-        self.confirmed = b""
+        self.confirmed = self.confirmed_last = b""  # see response.confirmed
 
     def credentials(self, authorization: bytes | None) -> Credentials:
         """Parsed once for each header value, found by its keyed digest. Raises RequestError."""
@@ -156,7 +159,8 @@ class Gateway:
         """uvicorn makes a new list of default headers each second: the date has changed."""
         self.date_seen = default_headers
         self.date = dict(default_headers).get(b"date", b"")
-        self.confirmed = response.confirmed(self.date)
+        self.confirmed = response.confirmed(self.date, keep_alive=True)
+        self.confirmed_last = response.confirmed(self.date, keep_alive=False)
 
     def connections(self) -> int:
         """Open client connections, at the last look."""

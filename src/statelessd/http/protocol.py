@@ -25,6 +25,7 @@ from .cycle import PublishCycle
 from .errors import RequestError, bad_request
 from .gateway import Gateway
 from .head import NOWHERE, Head, Repeat
+from .lifetime import new_parser
 from .request import message_reader
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class GatewayProtocol(Answering):
                 cycle.message_event.set()
                 self._cut(cycle, None)
         self.pipeline.clear()
+        self.cycle = self._active = None  # type: ignore[assignment]  # for they refer to us
 
     def data_received(self, data: bytes) -> None:
         self.gateway.statistics.received += len(data)
@@ -101,8 +103,13 @@ class GatewayProtocol(Answering):
         if self._deaf:
             self._discard(len(data))
             return
-        head = self.headers if self._in_head else None
         between = self._is_between_requests()
+        if between and self._misses < MISSES:
+            repeat = self.gateway.heads.find(data)
+            if repeat is not None and self._repeats(repeat, data):
+                self._repeat = repeat
+                return
+        head = self.headers if self._in_head else None
         self._begun = 0
         self._body_came = False
         try:
@@ -119,13 +126,13 @@ class GatewayProtocol(Answering):
                 self._note_head(data)
 
     def _repeats(self, repeat: Repeat, data: bytes) -> bool:
-        """Whether the read was one publish with the head of the last one; it is under way then.
+        """Whether the read was one publish with a head that is known; it is under way then.
 
-        The hot path. The same bytes on the same connection mean the same, and they
-        were parsed and checked. The parser is between two requests, and stays there.
+        The hot path. The same bytes mean the same, and they were parsed and checked.
+        The parser is between two requests, and stays there.
         """
         last = self.cycle
-        if not last.response_complete or not last.keep_alive or self._deaf:
+        if (last is not None and not (last.response_complete and last.keep_alive)) or self._deaf:
             return False
         body = repeat.body_of(data)
         if body is None or len(body) > self.gateway.http_server.max_body_bytes:
@@ -141,12 +148,19 @@ class GatewayProtocol(Answering):
         return True
 
     def _note_head(self, data: bytes) -> None:
-        """The read began between two requests and ended so: the next may repeat its head."""
+        """The read began between two requests and ended so: another may repeat its head."""
         cycle: Any = self.cycle
-        if self._begun == 1 and isinstance(cycle, PublishCycle) and cycle.is_plain:
-            self._misses += 1
-            if self._misses < MISSES:
-                self._repeat = Repeat.of(cycle.head, data, cycle.size)
+        if self._begun != 1 or not isinstance(cycle, PublishCycle) or not cycle.is_plain:
+            return
+        self._misses += 1
+        if self._misses < MISSES:
+            self._repeat = repeat = Repeat.of(cycle.head, data, cycle.size)
+            if (
+                repeat is not None
+                and cycle.head.credentials.username != "guest"  # who may not come from everywhere
+                and self.parser.get_http_version() == "1.1"
+            ):
+                self.gateway.heads.add(repeat)
 
     def _feed(self, data: bytes | memoryview) -> None:
         while True:
@@ -161,8 +175,7 @@ class GatewayProtocol(Answering):
             # protocol, so the head goes through a new one without the wish.
             data = memoryview(data)[rest:]
             head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn
+            self.parser = new_parser(self)
             self.parser.feed_data(head)
 
     def _bound_line(self, size: int) -> None:
@@ -330,12 +343,14 @@ class GatewayProtocol(Answering):
 
     def _check_guest(self, credentials: Credentials) -> None:
         if not self._guest_may or self.gateway.http_server.xheaders:
+            self.look_up_addresses()
             self.gateway.check_guest(credentials, self.client, self.headers)
             self._guest_may = True
 
     def _begin_page(self) -> None:
         """Give the request to uvicorn: build its scope, which a publish does not need."""
         url, headers = self.url, self.headers
+        self.look_up_addresses()
         super().on_message_begin()
         self.url = url
         self.headers.extend(headers)

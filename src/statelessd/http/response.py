@@ -250,9 +250,11 @@ def headers(
     return fields
 
 
-def confirmed(date: bytes) -> bytes:
-    """The answer to a publish on a kept connection, up to the value of its X-Request-ID."""
-    return b"HTTP/1.1 204 No Content\r\ndate: %b\r\nserver: statelessd\r\nx-request-id: " % date
+def confirmed(date: bytes, *, keep_alive: bool) -> bytes:
+    """The usual answer to a publish, up to the value of its X-Request-ID."""
+    close = b"" if keep_alive else b"connection: close\r\n"
+    start = b"HTTP/1.1 204 No Content\r\ndate: %b\r\nserver: statelessd\r\n%bx-request-id: "
+    return start % (date, close)
 
 
 def render(

@@ -4,7 +4,8 @@ import pytest
 from edge import AUTH, FORM, edge_test, post
 
 from statelessd.config import Publish
-from statelessd.http.head import Head, Repeat
+from statelessd.http import head
+from statelessd.http.head import Head, KnownHeads, Repeat
 
 HEAD = Head({b"authorization": b"Basic secret"}, keep_alive=True)
 
@@ -57,6 +58,65 @@ class TestRepeat:
     def test_it_shows_no_password(self):
         assert "secret" not in repr(HEAD)
         assert "Z3Vlc3Q6" not in repr(repeat_of(post(), 7))
+
+
+class TestKnownHeads:
+    def test_a_head_is_found_whatever_the_length_of_the_body(self):
+        heads = KnownHeads()
+        repeat = repeat_of(post(), 7)
+        heads.add(repeat)
+        assert heads.find(post(b"body=longer")) is repeat
+        assert heads.find(post(path=b"/v/e/other")) is None
+
+    @pytest.mark.parametrize("spelling", [b"content-length: ", b"CONTENT-LENGTH: "])
+    def test_however_its_length_is_spelt(self, spelling):
+        heads = KnownHeads()
+        request = post().replace(b"Content-Length: ", spelling)
+        heads.add(repeat_of(request, 7))
+        assert heads.find(request).body_of(request) == b"body=hi"
+
+    @pytest.mark.parametrize("first", [b"X-Strength: 1\r\n", b"Content-Length: 7\r\n"])
+    def test_of_heads_that_begin_alike_each_is_found(self, first):
+        start = b"POST /v/e/k HTTP/1.1\r\nHost: x\r\n" + first
+        rest = b"Content-Length: 7\r\n" if first.startswith(b"X") else b""
+        requests = [
+            start + b"Authorization: Basic %b\r\n" % user + rest + b"\r\nbody=hi"
+            for user in (b"YTph", b"Yjpi")
+        ]
+        heads = KnownHeads()
+        for request in requests:
+            heads.add(repeat_of(request, 7))
+        for request in requests:
+            assert heads.find(request).body_of(request) == b"body=hi"
+
+    @pytest.mark.parametrize("data", [b"", b"x", post()[:50], b"Content-Length: ", b"\r\n\r\n"])
+    def test_of_what_is_no_whole_head_none_is_found(self, data):
+        heads = KnownHeads()
+        heads.add(repeat_of(post(), 7))
+        found = heads.find(data)
+        assert found is None or found.body_of(data) is None
+
+    def test_the_oldest_is_forgotten(self):
+        heads = KnownHeads()
+        requests = [post(path=b"/v/e/%d" % n) for n in range(head.KNOWN_HEADS + 1)]
+        for request in requests:
+            heads.add(repeat_of(request, 7))
+        assert heads.find(requests[0]) is None
+        assert heads.find(requests[1]) is not None
+        assert heads.find(requests[-1]) is not None
+
+    def test_one_that_is_sent_again_takes_no_second_place(self):
+        heads = KnownHeads()
+        requests = [post(path=b"/v/e/%d" % n) for n in range(head.KNOWN_HEADS)]
+        for request in (*requests, requests[-1]):
+            heads.add(repeat_of(request, 7))
+        assert heads.find(requests[0]) is not None
+
+    def test_a_large_one_is_not_kept(self):
+        heads = KnownHeads()
+        request = post(headers=AUTH + FORM + b"X: %b\r\n" % (b"x" * head.KNOWN_SIZE))
+        heads.add(repeat_of(request, 7))
+        assert heads.find(request) is None
 
 
 def repeats(edge):
@@ -137,3 +197,67 @@ class TestConversation:
             client.send(post(path=b"/v/e/%d" % number))
             assert (await client.answer()).status == 204
         assert not repeats(edge)
+
+
+USER = b"Authorization: Basic dTpw\r\n"  # u:p; guest is a case of its own
+
+
+class TestOtherConnections:
+    @edge_test()
+    async def test_a_new_connection_repeats_the_head_of_another(self, edge):
+        for body in (b"one", b"two", b"longer"):
+            client = await edge.connect()
+            client.send(post(b"body=" + body, headers=USER + FORM))
+            assert (await client.answer()).status == 204
+        assert [body for *_, body in edge.publisher.published] == [b"one", b"two", b"longer"]
+        heard = [c._body_came for c in edge.state.connections]  # by the parser
+        assert sorted(heard) == [False, False, True]
+
+    @edge_test()
+    async def test_it_is_closed_where_the_head_asks_for_that(self, edge):
+        request = post(headers=USER + FORM + b"Connection: close\r\n")
+        for _ in range(3):
+            client = await edge.connect()
+            client.send(request)
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (204, "close")
+            assert await client.at_end()
+
+    @edge_test()
+    async def test_another_password_is_another_login(self, edge):
+        for login, password in ((b"dTpw", "p"), (b"dTpw", "p"), (b"dTpx", "q"), (b"dTpw", "p")):
+            client = await edge.connect()
+            client.send(post(headers=b"Authorization: Basic %b\r\n" % login + FORM))
+            assert (await client.answer()).status == 204
+            assert edge.publisher.credentials[-1].password == password
+
+    @edge_test()
+    async def test_guest_is_asked_each_time_where_it_comes_from(self, edge):
+        assert (await edge.ask(post())).status == 204
+        client = await edge.connect()
+        await edge.until(lambda: len(edge.state.connections) == 2)
+        for connection in edge.state.connections:
+            if connection.cycle is None:
+                connection.server, connection.client = ("192.0.2.1", 80), ("192.0.2.2", 1)
+        client.send(post())
+        assert (await client.answer()).status == 403
+        assert len(edge.publisher.published) == 1
+
+    @edge_test()
+    async def test_heads_in_turn_on_one_connection_are_all_known(self, edge):
+        client = await edge.connect()
+        requests = [post(path=b"/v/e/%d" % n, headers=USER + FORM) for n in range(5)]
+        for request in requests * 10:
+            client.send(request)
+            assert (await client.answer()).status == 204
+            assert repeats(edge)
+        [connection] = edge.state.connections
+        assert connection._misses == 0
+
+    @edge_test()
+    async def test_http_1_0_is_read_each_time(self, edge):
+        for _ in range(2):
+            client = await edge.connect()
+            client.send(post(headers=USER + FORM, version=b"1.0"))
+            assert (await client.answer()).status == 204
+            assert await client.at_end()

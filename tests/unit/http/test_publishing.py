@@ -237,7 +237,7 @@ class TestGuest:
         client = await edge.connect()
         await edge.until(lambda: edge.state.connections)
         [connection] = edge.state.connections
-        connection.client = None  # as when it was reset before it was accepted
+        connection.server = ("127.0.0.1", 1)  # looked up already, as when it was reset
         client.send(post())
         assert (await client.answer()).status == 403
         assert not edge.publisher.published
