@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from contenders import OURS
-from docs_page import series
+from docs_page import Panel, series
 from report import Run
 
 OURS_COLOURS = ("#1f5fbf", "#9dbde8")  # the gateway's part, the broker's
@@ -28,9 +28,6 @@ mpl.rcParams.update(
         "savefig.facecolor": "white",
     }
 )
-
-Panel = tuple[str, Sequence[tuple[str, float | None, float | None]]]
-"""A title, and bars: name, the value, and what is stacked on it."""
 
 
 def bars(

@@ -264,6 +264,16 @@ def test_page_has_the_figures_of_its_result_and_no_more_sections_than_those() ->
     assert "| 1,000 | 3.0 to 9.0 % | 5.0 % | 6.0 to 30.0 % | 10.0 % |" in text
 
 
+def test_page_shows_no_plot_that_its_result_has_nothing_for(tmp_path: Path) -> None:
+    alone = docs_page.page(document(run(name="1")), tmp_path / "mine.json")
+    assert "![" not in alone
+    assert "from `mine.json`" in alone
+    single = docs_page.page(document(run()))
+    assert "bench-cpu.svg" in single
+    assert "bench-rate.svg" not in single  # there is no pipelined publisher
+    assert "from [bench/results/reference.json](../bench/results/reference.json)" in single
+
+
 def test_points_that_differ_in_their_first_number_are_one_line() -> None:
     runs = [run(name=name, gateway_us=us) for name, us in
             (("1 at 32", 1.0), ("10 at 32", 2.0), ("1 at 256", 3.0))]  # fmt: skip
