@@ -174,10 +174,6 @@ def remarks(a: results.Document, b: results.Document) -> Iterator[str]:
             yield f"only {letter} has {len(alone)} of its points"
 
 
-def faults(document: results.Document) -> list[str]:
-    return [fault for run in document["runs"] for fault in run.get("faults", [])]
-
-
 def compare(a: results.Document, b: results.Document) -> int:
     """Print everything; the exit status."""
     for letter, document in (("A", a), ("B", b)):
@@ -191,7 +187,7 @@ def compare(a: results.Document, b: results.Document) -> int:
     print("", "B / A", table(found), "", sep="\n")
     if moved := ", ".join(control(found)):
         print(f"the peers, whose code is the same, moved by (median): {moved}")
-    worthless = faults(a) + faults(b)
+    worthless = report.faults_of([*a["runs"], *b["runs"]])
     for fault in worthless:
         print(f"a run with a fault, whose figures mean nothing: {fault}")
     if any(isinf(change.noise) for change in found):

@@ -55,7 +55,9 @@ SECTIONS = {
     "nginx": Section("Through nginx", "With the project's nginx.conf, and without its kept "
                      "connections to the gateway.", BEHIND),
     "unix": Section("Through nginx and a Unix socket", "The same.", BEHIND),
-    "batches": Section("Batches", "Beside a plain pipelined publisher.", WAY),
+    "batches": Section("Batches", "Beside a plain pipelined publisher. CPU is for each message, "
+                       "p50 and p99 are those of a whole batch.",
+                       WAY | {"requests_per_second": "messages/s"}),
     "latency": Section("Latency at half of the greatest rate", "At a constant rate; the time of "
                        "a request counts from when it was due.", TAIL),
     "php": Section("PHP", "Pages that publish one message each.", PAGES),
@@ -124,6 +126,10 @@ RabbitMQ {versions["RabbitMQ"]}. {document["cores"].capitalize()}.
 [bench/README.md](../bench/README.md) says how it is measured, how to run it, and how to
 read it.
 """
+    if faults := report.faults_of(document["runs"]):
+        yield "**Runs with faults, whose figures mean nothing:**\n"
+        yield from (f"- {fault}" for fault in faults)
+        yield ""
 
 
 def _table(document: results.Document) -> Iterator[str]:

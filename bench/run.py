@@ -117,7 +117,7 @@ def show(document: results.Document) -> list[str]:
     print("", report.table(report.rows(table, CEILING)), "", sep="\n")
     for goal in goals.goals(found):
         print(goal)
-    return [fault for run in found for fault in run.get("faults", [])]
+    return report.faults_of(found)
 
 
 def main() -> int:

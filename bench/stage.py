@@ -244,7 +244,7 @@ def command(
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print("", table(runs), f"({time.monotonic() - begun:.0f} s)", sep="\n")
-    faults = [fault for run in runs for fault in run["faults"]]
+    faults = report.faults_of(runs)
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)
     return 1 if faults else 0

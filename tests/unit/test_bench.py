@@ -145,6 +145,7 @@ def test_cost_is_flat_when_no_number_of_users_is_much_dearer_than_one() -> None:
     (flat,) = goals.flatness([users(1, 30.0), users(1000, 36.0)])
     (steep,) = goals.flatness([users(1, 30.0), users(1000, 36.1)])
     assert (flat.met, steep.met) == (True, False)
+    assert goals.flatness([users(1000, 36.0)]) == []  # there is nothing that it is as dear as
 
 
 def spread_over(values: Sequence[float], **more: Any) -> results.Document:
@@ -264,11 +265,14 @@ def test_page_has_the_figures_of_its_result_and_no_more_sections_than_those() ->
     assert "| 1,000 | 3.0 to 9.0 % | 5.0 % | 6.0 to 30.0 % | 10.0 % |" in text
 
 
-def test_page_shows_no_plot_that_its_result_has_nothing_for(tmp_path: Path) -> None:
+def test_page_shows_what_its_result_has_and_its_faults(tmp_path: Path) -> None:
     alone = docs_page.page(document(run(name="1")), tmp_path / "mine.json")
     assert "![" not in alone
     assert "from `mine.json`" in alone
+    bad = run(point(found=79_999))
+    assert f"- {bad['faults'][0]}\n" in docs_page.page(document(run(), bad))
     single = docs_page.page(document(run()))
+    assert "faults" not in single
     assert "bench-cpu.svg" in single
     assert "bench-rate.svg" not in single  # there is no pipelined publisher
     assert "from [bench/results/reference.json](../bench/results/reference.json)" in single
