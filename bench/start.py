@@ -1,9 +1,11 @@
 """What a benchmark runs against: a broker of its own, and gateways, ended with the benchmark."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
@@ -28,6 +30,18 @@ management.tcp.port = {port}
 management.disable_stats = true
 management_agent.disable_metrics_collector = true
 """
+
+
+def end_in_order() -> None:
+    """From now on Ctrl-C and SIGTERM are an exception: what was started is ended on the way out."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
 
 
 def start_broker(
