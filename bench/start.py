@@ -62,7 +62,7 @@ def start_broker(
     if rabbitmq.running:
         raise BrokerError(
             "another benchmark runs, or one was killed; "
-            f"then: scripts/broker.py stop --run-dir {rabbitmq.run_dir}"
+            f"then: .venv/bin/python scripts/broker.py stop --run-dir {rabbitmq.run_dir}"
         )
     print("starting RabbitMQ", flush=True)
     stack.callback(rabbitmq.stop)
