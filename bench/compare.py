@@ -187,9 +187,9 @@ def compare(a: results.Document, b: results.Document) -> int:
     print("", "B / A", table(found), "", sep="\n")
     if moved := ", ".join(control(found)):
         print(f"the peers, whose code is the same, moved by (median): {moved}")
-    worthless = report.faults_of([*a["runs"], *b["runs"]])
+    worthless = results.faults(a) + results.faults(b)
     for fault in worthless:
-        print(f"a run with a fault, whose figures mean nothing: {fault}")
+        print(f"its figures mean nothing: {fault}")
     if any(isinf(change.noise) for change in found):
         print(
             f"A or B has fewer than {ROUNDS} rounds: the noise is not known, so nothing is judged"

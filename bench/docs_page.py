@@ -126,8 +126,8 @@ RabbitMQ {versions["RabbitMQ"]}. {document["cores"].capitalize()}.
 [bench/README.md](../bench/README.md) says how it is measured, how to run it, and how to
 read it.
 """
-    if faults := report.faults_of(document["runs"]):
-        yield "**Runs with faults, whose figures mean nothing:**\n"
+    if faults := results.faults(document):
+        yield "**Faults, which make figures mean nothing:**\n"
         yield from (f"- {fault}" for fault in faults)
         yield ""
 

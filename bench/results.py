@@ -78,6 +78,11 @@ def read(file: Path) -> Document:
     return document
 
 
+def faults(document: Document) -> list[str]:
+    """What failed, and of the runs what makes them worthless."""
+    return [*document.get("failures", []), *report.faults_of(document["runs"])]
+
+
 def newest() -> Path:
     """The last one that was measured here. Raises FileNotFoundError."""
     found = [file for file in RESULTS.glob("*.json") if file != REFERENCE]

@@ -131,7 +131,7 @@ def show(document: results.Document) -> list[str]:
     print("", report.table(report.rows(table, CEILING)), "", sep="\n")
     for goal in goals.goals(found):
         print(goal)
-    return [*document["failures"], *report.faults_of(found)]
+    return results.faults(document)
 
 
 def main() -> int:

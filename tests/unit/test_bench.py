@@ -269,10 +269,11 @@ def test_page_shows_what_its_result_has_and_its_faults(tmp_path: Path) -> None:
     alone = docs_page.page(document(run(name="1")), tmp_path / "mine.json")
     assert "![" not in alone
     assert "from `mine.json`" in alone
+    assert "- php failed" in docs_page.page(document(run(), failures=["php failed: no php"]))
     bad = run(point(found=79_999))
     assert f"- {bad['faults'][0]}\n" in docs_page.page(document(run(), bad))
     single = docs_page.page(document(run()))
-    assert "faults" not in single
+    assert "Faults" not in single
     assert "bench-cpu.svg" in single
     assert "bench-rate.svg" not in single  # there is no pipelined publisher
     assert "from [bench/results/reference.json](../bench/results/reference.json)" in single
