@@ -25,7 +25,7 @@ import report
 import stage
 from measured_queue import EXCHANGE, VIRTUAL_HOST, MeasuredQueue
 from pipelined import MESSAGE, ROUTING_KEY
-from start import start_broker, start_gateways
+from start import end_in_order, start_broker, start_gateways
 
 PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}"
 ITEM = json.dumps({"routing_key": ROUTING_KEY, "body": MESSAGE.decode()}).encode()
@@ -171,6 +171,7 @@ def stream(
 
 def main() -> int:
     options = arguments()
+    end_in_order()
     machine = environment.machine()
     cores = environment.divide(sorted(os.sched_getaffinity(0)), pin=True)
     os.sched_setaffinity(0, cores.others)

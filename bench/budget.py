@@ -21,7 +21,7 @@ import instructions
 import load
 import stages
 from measured_queue import MeasuredQueue
-from start import RUN, start_broker, start_gateways
+from start import RUN, end_in_order, start_broker, start_gateways
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -112,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench/budget.py", description=__doc__)
     parser.add_argument("--seconds", type=int, default=8, help="of each of the two runs")
     options = parser.parse_args()
+    end_in_order()
     begun = time.monotonic()
     machine, versions = environment.machine(), environment.our_versions()
     user, system, samples, rate = measure(options.seconds)

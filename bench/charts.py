@@ -8,11 +8,12 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from contenders import OURS
-from docs_page import series
+from docs_page import Panel, series
 from report import Run
 
 OURS_COLOURS = ("#1f5fbf", "#9dbde8")  # the gateway's part, the broker's
 THEIR_COLOURS = ("#6b7280", "#c9cdd3")
+WIDE = 50.0  # ratio of figures above which the smaller would all lie on the axis
 LINES = ("#1f5fbf", "#c2570c", "#15803d", "#7c3aed", "#be123c", "#0e7490")
 
 mpl.use("SVG")
@@ -28,9 +29,6 @@ mpl.rcParams.update(
         "savefig.facecolor": "white",
     }
 )
-
-Panel = tuple[str, Sequence[tuple[str, float | None, float | None]]]
-"""A title, and bars: name, the value, and what is stacked on it."""
 
 
 def bars(
@@ -79,7 +77,11 @@ def lines(file: Path, runs: Sequence[Run], figures: dict[str, str], along: str) 
             places, values = zip(*((steps.index(x), y) for x, y in line), strict=True)
             axes.plot(places, values, marker="o", markersize=4, color=colour, label=name)
         axes.set_xticks(range(len(steps)), [_short(step) for step in steps])
-        axes.set_ylim(0, 1.15 * max(y for line in found.values() for _, y in line))
+        every = [y for line in found.values() for _, y in line]
+        if max(every) > WIDE * min(every) > 0:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.15 * max(every))
         axes.set_title(title, loc="left")
         axes.set_xlabel(along)
         axes.grid(axis="y", color="#e5e7eb")

@@ -1,7 +1,9 @@
 """Writes docs/benchmarks.md and its plots from a result: ``make bench-docs``."""
 
 import argparse
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +11,6 @@ import charts
 import docs_page
 import report
 import results
-import singles
-from contenders import CEILING, MANAGEMENT
 from docs_page import of
 
 DOCS = results.ROOT / "docs"
@@ -19,26 +19,9 @@ IMAGES = DOCS / "images"
 
 def draw(document: results.Document, directory: Path) -> None:
     """Every plot that the page shows."""
-    of_point: dict[str, list[report.Run]] = {}
-    for run in of(document, singles.SCENARIO):
-        of_point.setdefault(run["point"], []).append(run)
-    shown = {point: runs for point, runs in of_point.items() if point != "1"}
-    charts.bars(
-        directory / "bench-cpu.svg",
-        [
-            (docs_page.WHERE.get(point, point),
-             [(run["gateway"], run["gateway_us"], run["broker_us"])
-              for run in runs if run["gateway"] != MANAGEMENT])
-            for point, runs in shown.items()
-        ],
-    )  # fmt: skip
-    panels: list[charts.Panel] = []
-    for point, runs in shown.items():
-        rates = {run["gateway"]: run["requests_per_second"] for run in runs}
-        if whole := rates.pop(CEILING, None):
-            shares = [(name, 100 * rate / whole, None) for name, rate in rates.items()]
-            panels.append((docs_page.WHERE.get(point, point), shares))
-    if panels:
+    if panels := docs_page.cpu_panels(document):
+        charts.bars(directory / "bench-cpu.svg", panels)
+    if panels := docs_page.rate_panels(document):
         charts.bars(directory / "bench-rate.svg", panels, unit=" %")
     for name, section in docs_page.SECTIONS.items():
         # What the rate was taken from is no part of the comparison.
@@ -52,7 +35,7 @@ def _draw(file: Path, section: docs_page.Section, runs: Sequence[report.Run]) ->
         return
     several = len({run["gateway"] for run in runs}) > 1
     one = len({run["point"] for run in runs}) == 1
-    panels: list[charts.Panel] = []
+    panels: list[docs_page.Panel] = []
     for key, title in section.figures.items():
         rows = []
         for run in runs:
@@ -72,10 +55,14 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    for old in IMAGES.glob("bench-*.svg"):
-        old.unlink()
-    draw(document, IMAGES)
-    (DOCS / "benchmarks.md").write_text(docs_page.page(document))
+    with tempfile.TemporaryDirectory() as directory:
+        draw(document, Path(directory))
+        text = docs_page.page(document, options.result)
+        # Not before all of it is there.
+        for old in IMAGES.glob("bench-*.svg"):
+            old.unlink()
+        shutil.copytree(directory, IMAGES, dirs_exist_ok=True)
+    (DOCS / "benchmarks.md").write_text(text)
     return 0
 
 

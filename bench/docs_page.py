@@ -1,15 +1,17 @@
 """The text of docs/benchmarks.md, from a result."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import goals
 import needs
 import report
 import results
 import singles
-from contenders import CEILING
+from contenders import CEILING, MANAGEMENT
 
 WHERE = {
     "1": "1 connection",
@@ -53,7 +55,9 @@ SECTIONS = {
     "nginx": Section("Through nginx", "With the project's nginx.conf, and without its kept "
                      "connections to the gateway.", BEHIND),
     "unix": Section("Through nginx and a Unix socket", "The same.", BEHIND),
-    "batches": Section("Batches", "Beside a plain pipelined publisher.", WAY),
+    "batches": Section("Batches", "Beside a plain pipelined publisher. CPU is for each message, "
+                       "p50 and p99 are those of a whole batch.",
+                       WAY | {"requests_per_second": "messages/s"}),
     "latency": Section("Latency at half of the greatest rate", "At a constant rate; the time of "
                        "a request counts from when it was due.", TAIL),
     "php": Section("PHP", "Pages that publish one message each.", PAGES),
@@ -63,18 +67,56 @@ SECTIONS = {
 NUMBER = re.compile(r"([\d,]+)\s*(.*)")
 
 
-def page(document: results.Document) -> str:
-    """Without the plots that it shows, which ``docs.py`` makes."""
-    return "\n".join([*_head(document), *_table(document), *_scenarios(document),
+Panel = tuple[str, Sequence[tuple[str, float | None, float | None]]]
+"""Of a plot: a title, and bars: name, the value, and what is stacked on it."""
+
+
+def page(document: results.Document, file: Path = results.REFERENCE) -> str:
+    """Of the result in ``file``; without the plots that it shows, which ``docs.py`` makes."""
+    return "\n".join([*_head(document, file), *_table(document), *_scenarios(document),
                       *needs.section(document), ""])  # fmt: skip
 
 
-def _head(document: results.Document) -> Iterator[str]:
+def _shown(document: results.Document) -> dict[str, list[report.Run]]:
+    """The points of single publishes that are in the plots: at 1 all are far beyond the others."""
+    found: dict[str, list[report.Run]] = {}
+    for run in of(document, singles.SCENARIO):
+        if run["point"] != "1":
+            found.setdefault(run["point"], []).append(run)
+    return found
+
+
+def cpu_panels(document: results.Document) -> list[Panel]:
+    """Of each point, the gateway's CPU and RabbitMQ's."""
+    panels = []
+    for point, runs in _shown(document).items():
+        bars = [(run["gateway"], run["gateway_us"], run["broker_us"])
+                for run in runs if run["gateway"] != MANAGEMENT]  # fmt: skip
+        if bars:
+            panels.append((WHERE.get(point, point), bars))
+    return panels
+
+
+def rate_panels(document: results.Document) -> list[Panel]:
+    """Of each point, the rates in per cent of the pipelined publisher's."""
+    panels: list[Panel] = []
+    for point, runs in _shown(document).items():
+        rates = {run["gateway"]: run["requests_per_second"] for run in runs}
+        if (whole := rates.pop(CEILING, None)) and rates:
+            shares = [(name, 100 * rate / whole, None) for name, rate in rates.items()]
+            panels.append((WHERE.get(point, point), shares))
+    return panels
+
+
+def _head(document: results.Document, file: Path) -> Iterator[str]:
     machine, versions = document["machine"], document["versions"]
+    path = Path(os.path.relpath(file, results.ROOT))
+    kept = ".." not in path.parts
+    source = f"[{path}](../{path})" if kept else f"`{file.name}`"
     yield f"""\
 # Benchmarks
 
-Written by `make bench-docs` from [bench/results/reference.json](../bench/results/reference.json),
+Written by `make bench-docs` from {source},
 which `{document["command"]}` made on {document["date"][:10]}, at commit
 {document["commit"]}: {machine["cores"]} cores ({machine["cpu"]}), \
 {machine["memory_mib"] / 1024:.0f} GiB, {machine["kernel"].rpartition(" ")[0]}, \
@@ -84,10 +126,16 @@ RabbitMQ {versions["RabbitMQ"]}. {document["cores"].capitalize()}.
 [bench/README.md](../bench/README.md) says how it is measured, how to run it, and how to
 read it.
 """
+    if faults := results.faults(document):
+        yield "**Faults, which make figures mean nothing:**\n"
+        yield from (f"- {fault}" for fault in faults)
+        yield ""
 
 
 def _table(document: results.Document) -> Iterator[str]:
     medians = of(document, singles.SCENARIO)
+    if not medians:
+        return
     yield f"""\
 ## One message for each request
 
@@ -98,13 +146,15 @@ queue. Every gateway waits for RabbitMQ's confirm. Medians of \
 others have connections: the most that this RabbitMQ takes. The management API is a part
 of RabbitMQ, whose CPU is all of it. `mq-bridge-basic` takes plain bodies, without
 credentials.
-
+"""
+    if cpu_panels(document):
+        yield """\
 ![CPU for each request](images/bench-cpu.svg)
 
 CPU for each request in us: the gateway's, and RabbitMQ's in the lighter colour. The
 management API is so far beyond the others that it is in the table only.
 """
-    if any(run["gateway"] == CEILING for run in medians):
+    if rate_panels(document):
         yield """\
 ![rate beside the pipelined publisher's](images/bench-rate.svg)
 

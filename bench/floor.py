@@ -5,9 +5,12 @@ No gateway on uvloop can cost less; ``docs/performance.md`` takes it off what ou
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
+import socket
 import sys
+import time
 from pathlib import Path
 
 import uvloop
@@ -45,6 +48,16 @@ def serve(port: int, cores: set[int]) -> None:
         runner.run(main())
 
 
+def wait_for(port: int, server: multiprocessing.Process, patience: float = 10.0) -> None:
+    """Until it listens. Raises RuntimeError when it has ended, or does not in time."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and server.is_alive():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"the server does not listen on port {port}")
+
+
 def main() -> None:
     debian.ensure(["wrk"])
     cores = environment.divide(sorted(os.sched_getaffinity(0)), pin=True)
@@ -53,6 +66,7 @@ def main() -> None:
     server = multiprocessing.Process(target=serve, args=(port, pinned), daemon=True)
     server.start()
     os.sched_setaffinity(0, cores.others)
+    wait_for(port, server)
     url = f"http://127.0.0.1:{port}{gateways.PATH}"
     for connections in (32, 256):
         load.run(url, connections, 1, "guest", "guest")

@@ -75,6 +75,8 @@ def flatness(medians: Sequence[Run]) -> list[Goal]:
             if run["scenario"] == scenario:
                 series.setdefault((run["gateway"], run["connections"]), []).append(run)
         for (gateway, connections), runs in series.items():
+            if len(runs) == 1:  # is beside nothing
+                continue
             costs = [run["gateway_us"] for run in runs]
             where = f"{gateway} at {connections} connections"
             text = f"CPU for a publish, the dearest point of {scenario} over the first, {where}"

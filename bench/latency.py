@@ -34,9 +34,10 @@ def measure(options: argparse.Namespace) -> list[Run]:
                     gateway,
                     0,
                     lambda seconds, way=way, port=port: constant.run(way, port, rate, seconds),
+                    name=name,
                 )
+                run |= {"rate": rate}
                 # Beside AMQP itself the gateway is idle.
-                run |= {"gateway": name, "rate": rate}
                 runs.append(run | ({"gateway_us": 0.0} if way == "amqp" else {}))
         return runs
 

@@ -27,7 +27,7 @@ import gateways
 import processes
 import steady
 from measured_queue import VIRTUAL_HOST, MeasuredQueue
-from start import RUN, Broker, start_broker, start_gateways
+from start import RUN, Broker, end_in_order, start_broker, start_gateways
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
@@ -175,6 +175,7 @@ def make_users(broker: Broker, directory: Path) -> None:
 
 def main() -> int:
     options = arguments()
+    end_in_order()
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker, _ = start_broker(stack)

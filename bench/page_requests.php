@@ -1,11 +1,12 @@
 <?php
-// php page_requests.php WAY BEGIN END AMQP_PORT URL
+// php page_requests.php WAY SECONDS AMQP_PORT URL
 //
-// One PHP process, from BEGIN to END (Unix time): page request after page request, each of which
-// publishes one message, waits for its confirm, and leaves nothing open. Prints a JSON object:
-// the milliseconds of each, and how many failed.
+// One PHP process: says that it is ready, waits for a line on its standard input, and then serves
+// page request after page request for SECONDS, each of which publishes one message, waits for its
+// confirm, and leaves nothing open. Prints a JSON object: the milliseconds of each, and how many
+// failed.
 
-[, $way, $begin, $end, $port, $url] = $argv;
+[, $way, $seconds, $port, $url] = $argv;
 const MESSAGE = '0123456789012345678901234567890123456789'
     . '012345678901234567890123456789012345678901234567890123456789';
 
@@ -77,8 +78,12 @@ if ($way === 'php_amqplib') {
 $publish = "with_$way";
 $times = [];
 $failed = 0;
-time_sleep_until((float) $begin);
-while (microtime(true) < (float) $end) {
+echo "ready\n";
+if (fgets(STDIN) === false) {
+    exit(1); // whoever started it has ended
+}
+$end = microtime(true) + (float) $seconds;
+while (microtime(true) < $end) {
     $before = hrtime(true);
     try {
         $published = $publish((int) $port, $url);

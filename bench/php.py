@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gateways
 import load
@@ -24,7 +24,6 @@ from steady import nearest_rank
 PROCESSES = 16
 WAYS = {"curl": "statelessd", "php_amqplib": "php-amqplib", "php_amqp": "php-amqp"}
 PAGES = Path(__file__).with_name("page_requests.php")
-START = 1.0  # seconds for PHP to start, which is not measured
 CHURN = "[{_, Made, _, _, _, _, _, _}] = ets:lookup(connection_churn_metrics, node()), Made."
 
 
@@ -32,18 +31,27 @@ class Pages:
     """The PHP processes of one run, on all cores: the sixteen of a web server."""
 
     def __init__(self, way: str, seconds: float, amqp_port: int, url: str, cores: Any) -> None:
-        self.begin = time.time() + START
-        self.end = self.begin + seconds
-        arguments = map(str, (PAGES, way, self.begin, self.end, amqp_port, url))
-        line = ["php", *arguments]
+        line = ["php", *map(str, (PAGES, way, seconds, amqp_port, url))]
+        pipe = subprocess.PIPE
         ours = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores)
         try:
             self._running = [
-                subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
+                subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True) for _ in range(PROCESSES)
             ]
         finally:
             os.sched_setaffinity(0, ours)
+
+    def wait_until_ready(self) -> None:
+        """PHP's start is not measured. Raises ``RuntimeError`` if one does not."""
+        for process in self._running:
+            if _pipe(process.stdout).readline() != "ready\n":
+                raise RuntimeError("php did not start")
+
+    def begin(self) -> None:
+        for process in self._running:
+            _pipe(process.stdin).write("\n")
+            _pipe(process.stdin).flush()
 
     def results(self) -> list[dict[str, Any]]:
         """What each has printed, when all have ended. Raises ``RuntimeError`` if one failed."""
@@ -59,6 +67,11 @@ class Pages:
         for process in self._running:
             process.kill()
             process.wait()
+
+
+def _pipe(of: IO[str] | None) -> IO[str]:
+    assert of is not None  # all are told to be pipes
+    return of
 
 
 def measure(options: argparse.Namespace) -> list[Run]:
@@ -109,10 +122,12 @@ def _publish(
     the CPU of the gateway and of the broker."""
     pages = Pages(way, seconds, stage.broker.port, gateway.url, stage.available)
     try:
-        time.sleep(max(0.0, pages.begin - time.time()))
+        pages.wait_until_ready()
         usage = Usage(gateway.pids, stage.broker_pids)
+        begun = time.perf_counter()
+        pages.begin()
         results = pages.results()
-        taken = time.time() - pages.begin
+        taken = time.perf_counter() - begun
         spent = usage.since()
     finally:
         pages.kill()

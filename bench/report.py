@@ -162,3 +162,8 @@ def faults(points: Sequence[Point]) -> list[str]:
         if not run.confirmed:
             found.append(f"{where}: no answer at all")
     return found
+
+
+def faults_of(runs: Sequence[Run]) -> list[str]:
+    """Those that the runs tell of themselves."""
+    return [fault for run in runs for fault in run.get("faults", [])]

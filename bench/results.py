@@ -18,6 +18,7 @@ RESULTS = ROOT / "bench" / "results"
 REFERENCE = RESULTS / "reference.json"
 
 Document = dict[str, Any]
+PARTS = {"command", "commit", "date", "machine", "medians", "options", "runs", "versions"}
 
 
 def new(kind: str, command: str, options: dict[str, Any]) -> Document:
@@ -68,10 +69,18 @@ def write(document: Document, file: Path | None = None) -> Path:
 
 def read(file: Path) -> Document:
     """Raises OSError, and ValueError when it holds something else."""
-    document = json.loads(file.read_text())
-    if not isinstance(document, dict) or "medians" not in document:
+    try:
+        document = json.loads(file.read_text())
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not document.keys() >= PARTS:
         raise ValueError(f"{file} is no result of make bench")
     return document
+
+
+def faults(document: Document) -> list[str]:
+    """What failed, and of the runs what makes them worthless."""
+    return [*document.get("failures", []), *report.faults_of(document["runs"])]
 
 
 def newest() -> Path:

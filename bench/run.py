@@ -6,7 +6,6 @@
 import argparse
 import importlib
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -18,12 +17,14 @@ import report
 import results
 import singles
 from contenders import CEILING
-from stage import FAILURES, end_in_order
+from stage import FAILURES, positive
+from start import end_in_order
 
 # What the full benchmark has besides the table: modules with ``measure(options)``, and
-# the minutes that each takes.
+# the minutes that each takes with runs of so many seconds and so many rounds.
 SCENARIOS = {"ranges": 30, "fronts": 12, "batch": 1, "latency": 2, "php": 2, "capacity": 2}
-SCENARIO_ROUNDS = 3
+SCENARIO_SECONDS, SCENARIO_ROUNDS = 8, 3
+AROUND = 4  # seconds around each run
 
 
 def arguments() -> argparse.Namespace:
@@ -63,7 +64,7 @@ def arguments() -> argparse.Namespace:
         "(default: %(default)s)",
     )
     add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
-    add("--json", type=Path, metavar="FILE", help="default: bench/results/<kind>-<date>.json")
+    add("--json", type=writable, metavar="FILE", help="default: bench/results/<kind>-<date>.json")
     options = parser.parse_args()
     options.seconds = options.seconds or (8 if options.full else 3)
     options.warm_up = options.warm_up or (2 if options.full else 1)
@@ -71,15 +72,22 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def writable(text: str) -> Path:
+    """To be told before it is measured, not after it."""
+    file = Path(text)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = not file.exists()
+        file.open("a").close()
+        if new:
+            file.unlink()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return file
 
 
 def positives(text: str) -> list[int]:
-    return [positive(part) for part in text.split(",")]
+    return list(dict.fromkeys(positive(part) for part in text.split(",")))
 
 
 def contenders(text: str) -> list[str]:
@@ -90,23 +98,29 @@ def contenders(text: str) -> list[str]:
 
 
 def measure_all(options: argparse.Namespace) -> results.Document:
-    """The table, then the other scenarios; the document of ``--json``."""
+    """The table, then the other scenarios; the document of ``--json``.
+
+    A scenario that fails is among ``failures``, and the others' hour is not lost.
+    """
     # Before the first hour of measuring, not after it.
     modules = [importlib.import_module(name) for name in SCENARIOS] if options.full else []
     told = {key: value for key, value in vars(options).items() if key != "json"}
     kind = "full" if options.full else "quick"
     document = results.new(kind, results.command(sys.argv[1:]), told)
-    minutes = singles.expected_seconds(options) / 60 + sum(
-        SCENARIOS.values() if options.full else ()
-    )
+    minutes = singles.expected_seconds(options) / 60
+    fewer = argparse.Namespace(**vars(options) | {"rounds": min(SCENARIO_ROUNDS, options.rounds)})
+    if options.full:
+        each = (options.seconds + AROUND) / (SCENARIO_SECONDS + AROUND)
+        minutes += sum(SCENARIOS.values()) * each * fewer.rounds / SCENARIO_ROUNDS
     print(f"this takes about {minutes:.0f} minutes", flush=True)
-    document |= singles.play(options)
+    document |= singles.play(options) | {"failures": []}
     for module in modules:
         print(f"\n{(module.__doc__ or '').splitlines()[0]}", flush=True)
-        fewer = argparse.Namespace(
-            **vars(options) | {"rounds": min(SCENARIO_ROUNDS, options.rounds)}
-        )
-        document["runs"] += module.measure(fewer)
+        try:
+            document["runs"] += module.measure(fewer)
+        except FAILURES as error:
+            print(f"bench: {error}", file=sys.stderr, flush=True)
+            document["failures"].append(f"{module.__name__} failed: {error}")
     return document
 
 
@@ -117,13 +131,12 @@ def show(document: results.Document) -> list[str]:
     print("", report.table(report.rows(table, CEILING)), "", sep="\n")
     for goal in goals.goals(found):
         print(goal)
-    return [fault for run in found for fault in run.get("faults", [])]
+    return results.faults(document)
 
 
 def main() -> int:
     options = arguments()
-    signal.signal(signal.SIGINT, end_in_order)
-    signal.signal(signal.SIGTERM, end_in_order)
+    end_in_order()
     try:
         singles.prepare(options)
         begun = time.monotonic()

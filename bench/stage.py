@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import signal
 import ssl
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
@@ -24,7 +23,7 @@ import processes
 import report
 from broker import Broker, BrokerError
 from measured_queue import MeasuredQueue
-from start import RUN, start_broker
+from start import RUN, end_in_order, start_broker
 
 Run = report.Run
 Publish = Callable[[float], load.Load]  # for so many seconds
@@ -50,7 +49,7 @@ class Stage:
     def __init__(self, stack: contextlib.ExitStack, options: argparse.Namespace) -> None:
         debian.ensure(["rabbitmq-server", "wrk"])
         self.available = sorted(os.sched_getaffinity(0))
-        self.cores = environment.divide(self.available, pin=True)
+        self.cores = environment.divide(self.available, pin=not options.no_pin)
         self.seconds: float = options.seconds
         self.rounds: int = options.rounds
         self.stack = stack
@@ -116,8 +115,12 @@ class Stage:
         *,
         queues: Sequence[MeasuredQueue] = (),
         warm_up: float = 1,
+        name: str = "",
     ) -> Run:
-        """Warm up, empty the queues, publish, and count everything; prints a line."""
+        """Warm up, empty the queues, publish, and count everything; prints a line.
+
+        ``name``: who publishes, if not the gateway.
+        """
         queues = queues or [self.queue]
         if warm_up:
             publish(warm_up)
@@ -128,7 +131,7 @@ class Stage:
         resident = processes.resident_bytes(gateway.pids)
         found = _emptied(queues)
         counted = report.point(
-            gateway.name, connections, result, gateway_cpu, broker_cpu, resident, found
+            name or gateway.name, connections, result, gateway_cpu, broker_cpu, resident, found
         )
         run = as_run(scenario, point, counted) | {"p999_ms": result.p999_ms}
         tell(run)
@@ -204,11 +207,11 @@ def table(runs: Sequence[Run]) -> str:
     return report.table(rows, left=3)
 
 
-def end_in_order(number: int, frame: object) -> NoReturn:
-    """Leave by an exception, so that everything that was started is ended on the way out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + number)
+def positive(text: str) -> int:
+    """Of an option: wrk, for one, knows whole seconds only."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 Scenarios = dict[str, Callable[[Stage], Iterator[Run]]]
@@ -232,11 +235,12 @@ def command(
     parser = argparse.ArgumentParser(prog=program, description=description)
     if scenarios:
         parser.add_argument("scenarios", nargs="*", choices=[*scenarios, []], default=[])
-    parser.add_argument("--seconds", type=float, default=8, help="of a run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each point (default: 3)")
+    add = parser.add_argument
+    add("--seconds", type=positive, default=8, help="of a run (default: %(default)s)")
+    add("--rounds", type=positive, default=3, help="of each point (default: %(default)s)")
+    add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, end_in_order)
-    signal.signal(signal.SIGTERM, end_in_order)
+    end_in_order()
     begun = time.monotonic()
     try:
         runs = measure(options)
@@ -244,7 +248,7 @@ def command(
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print("", table(runs), f"({time.monotonic() - begun:.0f} s)", sep="\n")
-    faults = [fault for run in runs for fault in run["faults"]]
+    faults = report.faults_of(runs)
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)
     return 1 if faults else 0

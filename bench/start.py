@@ -1,9 +1,11 @@
 """What a benchmark runs against: a broker of its own, and gateways, ended with the benchmark."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
@@ -30,6 +32,18 @@ management_agent.disable_metrics_collector = true
 """
 
 
+def end_in_order() -> None:
+    """From now on Ctrl-C and SIGTERM are an exception: what was started is ended on the way out."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+
+
 def start_broker(
     stack: contextlib.ExitStack, nodes: int = 1, *, management_port: int = 0
 ) -> tuple[gateways.Broker, list[int]]:
@@ -48,7 +62,7 @@ def start_broker(
     if rabbitmq.running:
         raise BrokerError(
             "another benchmark runs, or one was killed; "
-            f"then: scripts/broker.py stop --run-dir {rabbitmq.run_dir}"
+            f"then: .venv/bin/python scripts/broker.py stop --run-dir {rabbitmq.run_dir}"
         )
     print("starting RabbitMQ", flush=True)
     stack.callback(rabbitmq.stop)

@@ -21,7 +21,7 @@ import environment
 import gateways
 import steady
 from measured_queue import QUEUE, VIRTUAL_HOST, MeasuredQueue
-from start import start_broker, start_gateways
+from start import end_in_order, start_broker, start_gateways
 
 
 def publish_steadily(port: int, path: str, rate: float, seconds: float) -> list[steady.Answer]:
@@ -82,6 +82,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    end_in_order()
     rows = []
     with contextlib.ExitStack() as stack:
         broker, _ = start_broker(stack)

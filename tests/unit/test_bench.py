@@ -1,6 +1,7 @@
 """The benchmark's arithmetic: a figure that is wrong is worse than none."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -144,6 +145,7 @@ def test_cost_is_flat_when_no_number_of_users_is_much_dearer_than_one() -> None:
     (flat,) = goals.flatness([users(1, 30.0), users(1000, 36.0)])
     (steep,) = goals.flatness([users(1, 30.0), users(1000, 36.1)])
     assert (flat.met, steep.met) == (True, False)
+    assert goals.flatness([users(1000, 36.0)]) == []  # there is nothing that it is as dear as
 
 
 def spread_over(values: Sequence[float], **more: Any) -> results.Document:
@@ -162,7 +164,50 @@ def test_a_change_beyond_the_spread_of_the_rounds_is_a_regression(
 
 def test_a_peer_that_became_slower_is_no_regression_of_ours() -> None:
     before = spread_over([29.0, 30.0, 31.0], gateway="mq-bridge-basic")
-    assert compare.compare(before, spread_over([59.0, 60.0], gateway="mq-bridge-basic")) == 0
+    assert compare.compare(before, spread_over([59.0, 60.0, 61.0], gateway="mq-bridge-basic")) == 0
+
+
+def test_what_every_peer_became_slower_by_is_no_regression_of_ours() -> None:
+    def both(ours: float, theirs: float) -> results.Document:
+        near = (0.98, 1.0, 1.02)
+        peer = [run(gateway="mq-bridge-basic", gateway_us=theirs * each) for each in near]
+        return document(*(run(gateway_us=ours * each) for each in near), *peer)
+
+    assert compare.compare(both(30.0, 40.0), both(45.0, 60.0)) == 0
+    assert compare.compare(both(30.0, 40.0), both(45.0, 40.0)) == 1
+    assert compare.compare(both(30.0, 40.0), both(60.0, 60.0)) == 1
+
+
+def test_rounds_that_differ_by_chance_are_seldom_a_regression(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chance = random.Random(7)
+
+    def noisy() -> results.Document:
+        points = [(name, who) for name in ("1", "32", "256") for who in ("ours", "php-amqp")]
+        return document(*(
+            run(name=name, gateway=who, **{key: chance.gauss(100, 7) for key in compare.FIGURES})
+            for name, who in points for _ in range(3)
+        ))  # fmt: skip
+
+    flagged = sum(compare.compare(noisy(), noisy()) for _ in range(100))
+    assert flagged <= 10
+    capsys.readouterr()
+
+
+def test_too_few_rounds_judge_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    before = spread_over([29.0, 30.0, 31.0])
+    assert compare.compare(before, spread_over([60.0, 61.0])) == 2
+    printed = capsys.readouterr().out
+    assert "2.02 " in printed
+    assert "nothing is judged" in printed
+
+
+def test_a_run_with_a_fault_is_told_and_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    three = [run(), run(), run()]
+    bad = document(run(), run(), run(point(found=79_999)))
+    assert compare.compare(document(*three), bad) == 1
+    assert "1 confirmed messages that are not in the queue" in capsys.readouterr().out
 
 
 def test_less_throughput_is_a_regression_and_more_is_not() -> None:
@@ -182,10 +227,12 @@ def test_rounds_that_agree_by_chance_have_the_spread_of_the_others() -> None:
 def test_other_machines_and_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     other = document(run())
     other["machine"] = other["machine"] | {"cpu": "another"}
+    other["options"] = {"seconds": 8}
     other["versions"] = {"RabbitMQ": "4.0.1", "statelessd": {"python": "3.13.1"}, "peer": {}}
     compare.compare(document(run()), other)
     printed = capsys.readouterr().out
     assert "machine cpu differs: some | another" in printed
+    assert "options seconds differs: 3 | 8" in printed
     assert "versions RabbitMQ differs: 3.10.8 | 4.0.1" in printed
     assert "versions statelessd python differs: 3.11.7 | 3.13.1" in printed
 
@@ -218,6 +265,20 @@ def test_page_has_the_figures_of_its_result_and_no_more_sections_than_those() ->
     assert "| 1,000 | 3.0 to 9.0 % | 5.0 % | 6.0 to 30.0 % | 10.0 % |" in text
 
 
+def test_page_shows_what_its_result_has_and_its_faults(tmp_path: Path) -> None:
+    alone = docs_page.page(document(run(name="1")), tmp_path / "mine.json")
+    assert "![" not in alone
+    assert "from `mine.json`" in alone
+    assert "- php failed" in docs_page.page(document(run(), failures=["php failed: no php"]))
+    bad = run(point(found=79_999))
+    assert f"- {bad['faults'][0]}\n" in docs_page.page(document(run(), bad))
+    single = docs_page.page(document(run()))
+    assert "Faults" not in single
+    assert "bench-cpu.svg" in single
+    assert "bench-rate.svg" not in single  # there is no pipelined publisher
+    assert "from [bench/results/reference.json](../bench/results/reference.json)" in single
+
+
 def test_points_that_differ_in_their_first_number_are_one_line() -> None:
     runs = [run(name=name, gateway_us=us) for name, us in
             (("1 at 32", 1.0), ("10 at 32", 2.0), ("1 at 256", 3.0))]  # fmt: skip
@@ -228,9 +289,10 @@ def test_points_that_differ_in_their_first_number_are_one_line() -> None:
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     file = results.write(document(run(), run()), tmp_path / "result.json")
     assert results.read(file)["medians"][0]["rounds"] == 2
-    file.write_text("[]")
-    with pytest.raises(ValueError, match="no result"):
-        results.read(file)
+    for content in (b"[]", b"{", b"\xff", b'{"medians": []}'):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"result\.json is no result"):
+            results.read(file)
 
 
 def test_command_is_what_one_gives_to_make() -> None:
