@@ -31,6 +31,7 @@ from .request import message_reader
 logger = logging.getLogger(__name__)
 
 LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
+FRAGMENT = ord("#")  # begins one, which is no part of a request target
 MISSES = 20  # publishes with other heads, after which a connection is one that does not repeat
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
 UPGRADE = frozenset({b"upgrade", b"http2-settings"})
@@ -277,7 +278,7 @@ class GatewayProtocol(Answering):
     def _target(self) -> bytes:
         """The path and query; a request target in absolute form has a scheme and host before."""
         if self.url.startswith(b"/"):
-            return self.url.partition(b"#")[0] if b"#" in self.url else self.url
+            return self.url.partition(b"#")[0] if FRAGMENT in self.url else self.url
         try:
             parsed = httptools.parse_url(self.url)
         except httptools.HttpParserInvalidURLError:

@@ -16,7 +16,15 @@ from ..message import Credentials, FieldValue, Message, Outcome
 from . import properties, tokens
 from .defaults import Defaults, Inherited, inherited, inherits
 from .errors import RequestError, bad_request
-from .forms import Pairs, decode_multipart, decode_urlencoded, decode_value, find_body
+from .forms import (
+    PERCENT,
+    PLUS,
+    Pairs,
+    decode_multipart,
+    decode_urlencoded,
+    decode_value,
+    find_body,
+)
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -121,16 +129,25 @@ def message_reader(
             given = inherited(headers, defaults)
             return read_message(target, headers, query, body, defaults, given)
 
-    elif _media_type(headers) == URLENCODED and b"content-encoding" not in headers:
+    elif (media_type := _media_type(headers)) == URLENCODED and b"content-encoding" not in headers:
 
         def read(body: bytes) -> Message:
             value, made = _read_urlencoded(body, query, defaults, None)
             return Message(target.exchange, target.routing_key, made[0], value, *made[1:])
 
-    else:
+    elif media_type in (URLENCODED, MULTIPART):
 
         def read(body: bytes) -> Message:
             return read_message(target, headers, query, body, defaults)
+
+    else:
+        made: Options | None = None  # all of it is in the head, which may be repeated
+
+        def read(body: bytes) -> Message:
+            nonlocal made
+            if made is None:
+                made = options(_of_raw(headers, query), defaults, None)
+            return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
     return read
 
@@ -159,8 +176,7 @@ def read_message(
             fields = _merged(_from_query(query), _from_pairs(pairs))
             made = options(fields, defaults, given)
     else:
-        fields = _merged(_from_request_headers(headers), _from_query(query))
-        made = options(fields, defaults, given)
+        made = options(_of_raw(headers, query), defaults, given)
     return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
 
@@ -216,7 +232,7 @@ def _read_urlencoded(
             made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
             if made is not None:
                 value = data[start:end]
-                return decode_value(value) if b"%" in value or b"+" in value else value, made
+                return decode_value(value) if PERCENT in value or PLUS in value else value, made
     pairs = decode_urlencoded(data)
     made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, inherited)
     return _form_body(pairs), made
@@ -276,6 +292,10 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
     if table:
         fields["headers"] = table
     return {name: value for name, value in fields.items() if value != ""}
+
+
+def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
+    return _merged(_from_request_headers(headers), _from_query(query))
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
