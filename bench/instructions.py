@@ -79,6 +79,13 @@ def kept() -> dict[str, dict[str, float]]:
     return figures
 
 
+def agreed() -> dict[str, float]:
+    """Of this Python; of one that has no figures yet the largest of all others."""
+    figures = kept()
+    known = [figures[PYTHON]] if PYTHON in figures else list(figures.values())
+    return {name: max(each[name] for each in known) for name in GUARDED}
+
+
 def keep(counts: Counts) -> None:
     """From now on these are the figures of this Python."""
     figures = {name: round(counts.ratio(name), 3) for name in GUARDED}
