@@ -104,7 +104,7 @@ def test_a_crowd_that_waits_for_a_broker(own, start_gateway):
         (503, "/docs#broker-unavailable"): CROWD
     }
     assert min(seconds for _, _, seconds in told) > WAIT - 0.5
-    assert max(seconds for _, _, seconds in told) < 2 * WAIT  # the clients are slow, too
+    assert max(seconds for _, _, seconds in told) < 3 * WAIT  # the clients are slow, too
     assert memory(backend, "VmHWM") - idle < MEMORY
 
     async def meanwhile():
