@@ -84,9 +84,16 @@ class _Connection(asyncio.Protocol):
 
 
 async def ask_steadily(
-    port: int, request: Callable[[int], bytes], rate: float, seconds: float
+    port: int,
+    request: Callable[[int], bytes],
+    rate: float,
+    seconds: float,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Answer]:
-    """``rate`` requests a second for ``seconds``; their answers, when the last one has come."""
+    """``rate`` requests a second for ``seconds``; their answers, when the last one has come.
+
+    ``stopped``: whether there shall be no more requests, already before that time.
+    """
     loop = asyncio.get_running_loop()
     idle: list[_Connection] = []
     begun = loop.time()
@@ -103,7 +110,7 @@ async def ask_steadily(
     asked = []
     for number in itertools.count():
         due = begun + number / rate
-        if due > begun + seconds:
+        if due > begun + seconds or stopped():
             break
         if due > loop.time():
             await asyncio.sleep(due - loop.time())

@@ -23,6 +23,26 @@ def broker(tmp_path_factory):
         yield running
 
 
+@pytest.fixture(scope="session")
+def harmed_broker(tmp_path_factory):
+    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
+        yield running
+
+
+@pytest.fixture
+def own(harmed_broker):
+    """One to do harm to, which runs and whose queues are empty, whatever a test did before."""
+    harmed_broker.start()
+    for virtual_host in broker_script.VIRTUAL_HOSTS:
+        with pika.BlockingConnection(parameters_of(harmed_broker, virtual_host)) as connection:
+            connection.channel().queue_purge("test")
+    return harmed_broker
+
+
+def parameters_of(broker, virtual_host):
+    return pika.ConnectionParameters(broker.host, broker.amqp_port, virtual_host)
+
+
 class Queue:
     """A queue of a test's own, and what is in it."""
 
@@ -48,8 +68,7 @@ def amqp(broker):
     with contextlib.ExitStack() as stack:
 
         def connect(virtual_host="test"):
-            parameters = pika.ConnectionParameters(broker.host, broker.amqp_port, virtual_host)
-            connection = pika.BlockingConnection(parameters)
+            connection = pika.BlockingConnection(parameters_of(broker, virtual_host))
             stack.callback(connection.close)
             return connection.channel()
 

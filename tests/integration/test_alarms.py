@@ -7,10 +7,9 @@ import pika
 import pytest
 import requests
 from problems import is_problem
-from stream import Stream
+from stream import UNTIL_STOPPED, Stream
+from users import add_users
 from waiting import wait_until
-
-import broker as broker_script
 
 ALARMS = {
     "low on memory": (
@@ -23,14 +22,6 @@ ALARMS = {
     ),
 }
 CONNECTED = {"state": "connected", "reason": ""}
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        running.ctl("add_user", "other", "pw")
-        running.ctl("set_permissions", "-p", "test", "other", "", ".*", "")
-        yield running
 
 
 def states(gateway):
@@ -57,12 +48,13 @@ def bodies(own):
 @pytest.mark.parametrize("reason", ALARMS)
 def test_an_alarm_under_traffic(start_gateway, own, reason):
     begin, end = ALARMS[reason]
+    add_users(own, {"other": "pw"})
     gateway = start_gateway({"Application": {"publish": {"timeout": 1}}}, against=own)
     other = {"user": "other", "password": "pw"}
     assert gateway.publish("/test/test/k", data={"body": "warm"}).status_code == 204
     assert gateway.publish("/test/test/k", data={"body": "warm"}, **other).status_code == 204
     assert states(gateway) == (CONNECTED, CONNECTED)
-    with Stream(gateway, "/test/test/k", rate=500, seconds=8) as stream:
+    with Stream(gateway, "/test/test/k", rate=500, seconds=UNTIL_STOPPED) as stream:
         own.ctl(*begin)
         try:
             wait_until(lambda: states(gateway)[0]["state"] == "blocked")
@@ -84,6 +76,9 @@ def test_an_alarm_under_traffic(start_gateway, own, reason):
         )
         assert time.monotonic() - cleared < 1
         assert gateway.publish("/test/test/k", data={"body": "after"}, **other).status_code == 204
+        confirmed = gateway.stats()["requests"]["response.204"]
+        wait_until(lambda: gateway.stats()["requests"]["response.204"] > confirmed + 500, 30)
+        stream.stop()
     assert states(gateway)[0] == CONNECTED
     assert f"the broker blocks publishers: {reason}" in gateway.text
     assert "the broker takes publishes again" in gateway.text

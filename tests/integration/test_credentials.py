@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 import requests
 from problems import is_problem
+from users import add_users
 from waiting import wait_until
 
 
 @pytest.fixture
 def user(broker):
-    """A user who may do everything in the virtual host ``test``, until the test ends."""
+    """A user of the test's own, who may publish everything to the virtual host ``test``."""
     name = f"user-{os.urandom(4).hex()}"
-    broker.ctl("add_user", name, "first")
-    broker.ctl("set_permissions", "-p", "test", name, "", ".*", "")
-    yield name
-    broker.ctl("delete_user", name, check=False)
+    add_users(broker, {name: "first"})
+    return name
 
 
 class Loop(threading.Thread):
@@ -41,8 +40,12 @@ class Loop(threading.Thread):
                 )
                 self.statuses.append(answer.status_code)
 
-    def stop(self):
+    def tell(self):
+        """It to stop, before others are waited for."""
         self._stopping.set()
+
+    def stop(self):
+        self.tell()
         self.join()
         return self.statuses
 
@@ -59,6 +62,8 @@ def test_a_hundred_clients_with_a_wrong_password(start_gateway, broker, queue):
     before, started = refused_logins(broker), time.monotonic()
     bad = [Loop(gateway, path, password="wrong") for _ in range(100)]
     wait_until(lambda: sum(len(b.statuses) for b in bad) > 2000, 30)
+    for loop in bad:
+        loop.tell()
     statuses = [status for loop in bad for status in loop.stop()]
     seconds = time.monotonic() - started
     assert set(statuses) == {401, 429}

@@ -6,21 +6,10 @@ import time
 
 import pytest
 import requests
+from users import add_users
 from waiting import wait_until
 
-import broker as broker_script
-
 SECRET = "canary-91bd"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """One that may be stopped."""
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        running.ctl("add_user", "narrow", "pw")
-        running.ctl("set_permissions", "-p", "test", "narrow", "", ".*", "")
-        running.ctl("set_topic_permissions", "-p", "test", "narrow", "amq.topic", "^ok", "^ok")
-        yield running
 
 
 def overview(gateway, port=None, **query):
@@ -183,8 +172,9 @@ def test_a_refused_login_is_a_row_for_a_while(start_gateway):
     wait_until(lambda: not rows(gateway))
 
 
-def test_what_the_broker_says_of_a_message_is_not_shown(start_gateway, own):
-    gateway = start_gateway(against=own)
+def test_what_the_broker_says_of_a_message_is_not_shown(start_gateway, broker):
+    add_users(broker, {"narrow": "pw"}, topics={"amq.topic": "^ok"})
+    gateway = start_gateway()
     form = {"body": SECRET, "app_id": SECRET, "headers": f'{{"x": "{SECRET}"}}'}
     requests_ = [
         ("/test/amq.topic/", {**form, "user_id": SECRET}, "narrow"),  # the user's name is another

@@ -30,9 +30,9 @@ from dashboard_page import (
 from gateway import GatewayProcess
 from soak import bounded, growth, nobody, weights
 from stream import Stream
+from users import add_users
 from waiting import wait_until
 
-import broker as broker_script
 import javascript
 
 LAPTOP, PHONE, NARROW = (1366, 768), (390, 844), (320, 640)
@@ -70,17 +70,6 @@ def user(chromium):
         assert schemes <= {("http", "127.0.0.1"), ("about", None)}
 
 
-def permit(broker, file):
-    """Users who may publish to the virtual host test."""
-    permission = {"vhost": "test", "configure": "", "write": ".*", "read": ""}
-    definitions = {
-        "users": [{"name": name, "password": PASSWORD, "tags": ""} for name in USERS],
-        "permissions": [{"user": name, **permission} for name in USERS],
-    }
-    file.write_text(json.dumps(definitions))
-    broker.ctl("import_definitions", str(file))
-
-
 def publish(gateway, port, user, count=1, *, exchange="test", expected=204, **form):
     url = f"{gateway.url_of(port)}/test/{quote(exchange, safe='')}/k"
     login = (user.encode(), PASSWORD.encode())
@@ -94,7 +83,7 @@ def publish(gateway, port, user, count=1, *, exchange="test", expected=204, **fo
 def gateway(tmp_path_factory, broker):
     """Two backends that have seen some publishes, and some errors."""
     directory = tmp_path_factory.mktemp("gateway")
-    permit(broker, directory / "users.json")
+    add_users(broker, dict.fromkeys(USERS, PASSWORD))
     running = GatewayProcess(directory, broker, ports=2).start()
     first, second = running.ports
     for number, name in enumerate(USERS):
@@ -107,13 +96,6 @@ def gateway(tmp_path_factory, broker):
     assert running.stop() == 0
     assert "Traceback" not in running.text
     assert PASSWORD not in running.text
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """A broker to do harm to."""
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        yield running
 
 
 def stats(gateway):

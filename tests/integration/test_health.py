@@ -1,15 +1,13 @@
 """The broker's state where nobody publishes, and what a real one's absence leaves in the logs."""
 
-import base64
 import concurrent.futures
-import hashlib
-import json
 import socket
 import ssl
 
 import pytest
 import requests
 from certificates import Authority
+from users import add_users
 from waiting import wait_until
 
 import broker as broker_script
@@ -22,8 +20,7 @@ UNEXPECTED = "client unexpectedly closed TCP connection"
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        running.ctl("add_user", "watch", PROBE["password"])
-        running.ctl("set_permissions", "-p", "test", "watch", "", "", "")
+        add_users(running, {"watch": PROBE["password"]}, write="")
         wait_until(lambda: UNEXPECTED in log(running), what="the end of the script's own look")
         yield running
 
@@ -91,8 +88,8 @@ def test_an_account_that_the_broker_refuses(start_gateway, own):
     assert "hush" not in gateway.text
 
 
-def test_a_broker_that_stops_under_many_logins(start_gateway, own, tmp_path):
-    _add_users(own, tmp_path / "users.json")
+def test_a_broker_that_stops_under_many_logins(start_gateway, own):
+    add_users(own, {f"u{number}": "pw" for number in range(LOGINS)})
     gateway = start_gateway(settings(), against=own)
 
     def publish(number):
@@ -118,27 +115,6 @@ def test_a_broker_that_stops_under_many_logins(start_gateway, own, tmp_path):
     assert "the broker is reached again, after " in again
     # Of the logins: at most 20 lines in 10 seconds, and a count of the others.
     assert len(lines(gateway, "INFO")) < 4 * LOGINS
-
-
-def _add_users(own, file):
-    """By way of a file: each call of rabbitmqctl takes a second."""
-    salted = b"salt" + hashlib.sha256(b"saltpw").digest()
-    names = [f"u{number}" for number in range(LOGINS)]
-    rights = {"vhost": "test", "configure": "", "write": ".*", "read": ""}
-    definitions = {
-        "users": [
-            {
-                "name": name,
-                "password_hash": base64.b64encode(salted).decode(),
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": "",
-            }
-            for name in names
-        ],
-        "permissions": [{"user": name, **rights} for name in names],
-    }
-    file.write_text(json.dumps(definitions))
-    own.ctl("import_definitions", str(file))
 
 
 def test_a_tls_port_that_gets_something_else_is_quiet(start_gateway, own, tmp_path):

@@ -4,17 +4,16 @@ import collections
 
 import pytest
 from problems import is_problem
-from stream import RATE, SECONDS, Stream
+from stream import RATE, SECONDS, UNTIL_STOPPED, Stream
+from users import add_users
 from waiting import wait_until
 
+CAROL = {"user": "carol", "password": "pw"}
 
-@pytest.fixture
-def carol(broker):
-    """Makes a user; RabbitMQ checks topics only where there is a rule for them."""
-    broker.ctl("add_user", "carol", "pw")
-    broker.ctl("set_permissions", "-p", "test", "carol", "", ".*", "")
-    yield {"user": "carol", "password": "pw"}
-    broker.ctl("delete_user", "carol")
+
+def answered(gateway, status):
+    """How many requests were, with that."""
+    return gateway.stats()["requests"].get(f"response.{status}", 0)
 
 
 def test_a_storm_of_missing_exchanges_beside_good_publishes_of_the_same_user(gateway, queue):
@@ -32,11 +31,12 @@ def test_a_storm_of_missing_exchanges_beside_good_publishes_of_the_same_user(gat
     assert gateway.stats()["connections"]["test:guest"]["connections"]["opened"] == before
 
 
-def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, broker, carol):
-    broker.ctl("set_topic_permissions", "-p", "test", "carol", queue.name, "^yes", "")
+def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, broker):
+    # RabbitMQ checks topics only where there is a rule for them.
+    add_users(broker, {"carol": "pw"}, topics={queue.name: "^yes"})
     with (
-        Stream(gateway, f"/test/{queue.name}/no", **carol) as refused,
-        Stream(gateway, f"/test/{queue.name}/yes", **carol) as neighbours,
+        Stream(gateway, f"/test/{queue.name}/no", **CAROL) as refused,
+        Stream(gateway, f"/test/{queue.name}/yes", **CAROL) as neighbours,
         Stream(gateway, f"/test/{queue.name}/k") as others,
     ):
         pass
@@ -58,11 +58,15 @@ def test_an_exchange_that_is_deleted_under_traffic(gateway, queue, amqp):
     channel.exchange_declare("doomed", "topic")
     channel.queue_bind(queue.name, "doomed", "#")
     with (
-        Stream(gateway, "/test/doomed/k", seconds=5) as doomed,
-        Stream(gateway, f"/test/{queue.name}/k", seconds=5) as good,
+        Stream(gateway, "/test/doomed/k", seconds=UNTIL_STOPPED) as doomed,
+        Stream(gateway, f"/test/{queue.name}/k", seconds=UNTIL_STOPPED) as good,
     ):
         wait_until(lambda: queue.get() is not None)
+        missing = answered(gateway, 404)
         channel.exchange_delete("doomed")
+        wait_until(lambda: answered(gateway, 404) > missing + RATE, 30)
+        doomed.stop()
+        good.stop()
     assert set(good.statuses()) == {204}
     assert set(doomed.statuses()) <= {204, 404, 504}
     assert doomed.statuses()[404] > 0
@@ -70,15 +74,19 @@ def test_an_exchange_that_is_deleted_under_traffic(gateway, queue, amqp):
     assert doomed.answers[-1].status == 404
 
 
-def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker, carol):
+def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker):
+    add_users(broker, {"carol": "pw"})
     gateway = start_gateway({"Application": {"rabbitmq": {"reverify_after": 1}}})
     path = f"/test/{queue.name}/k"
     with (
-        Stream(gateway, path, **carol, seconds=8) as revoked,
-        Stream(gateway, path, seconds=8) as good,
+        Stream(gateway, path, **CAROL, seconds=UNTIL_STOPPED) as revoked,
+        Stream(gateway, path, seconds=UNTIL_STOPPED) as good,
     ):
         wait_until(lambda: queue.get() is not None)
         broker.ctl("set_permissions", "-p", "test", "carol", "", "^nothing$", "")
+        wait_until(lambda: answered(gateway, 403) > RATE, 30)
+        revoked.stop()
+        good.stop()
     assert set(good.statuses()) == {204}
     assert set(revoked.statuses()) <= {204, 403, 504}
     assert revoked.answers[-1].status == 403

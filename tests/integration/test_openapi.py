@@ -25,7 +25,7 @@ def gateway(tmp_path_factory, broker):
     assert "Traceback" not in running.text
 
 
-def explore(gateway, *options, examples=60, **environment):
+def explore(gateway, *options, examples=30, **environment):
     """Its report, when it has found nothing wrong."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("STATELESSD_")}
     done = subprocess.run(

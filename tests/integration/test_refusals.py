@@ -5,26 +5,19 @@ import time
 import pytest
 import requests
 from problems import is_problem
+from users import add_users
 from waiting import wait_until
-
-import broker as broker_script
 
 
 @pytest.fixture
 def user(broker):
-    """Makes users with a password each, and removes them."""
-    made = []
+    """Makes users, each with a name of its own; they stay."""
 
-    def make(name, password="pw", vhost="test", configure="", write=".*", read=""):
-        broker.ctl("add_user", name, password)
-        made.append(name)
-        if write is not None:
-            broker.ctl("set_permissions", "-p", vhost, name, configure, write, read)
-        return {"user": name, "password": password}
+    def make(name, **rights):
+        add_users(broker, {name: "pw"}, **rights)
+        return {"user": name, "password": "pw"}
 
-    yield make
-    for name in made:
-        broker.ctl("delete_user", name)
+    return make
 
 
 @pytest.fixture
@@ -83,9 +76,8 @@ def test_an_internal_exchange(gateway, good, amqp):
         amqp().exchange_delete("inside")
 
 
-def test_a_refused_topic(gateway, good, user, broker, queue):
-    topical = user("topical")
-    broker.ctl("set_topic_permissions", "-p", "test", "topical", queue.name, "^yes", "")
+def test_a_refused_topic(gateway, good, user, queue):
+    topical = user("topical", topics={queue.name: "^yes"})
     answer = gateway.publish(f"/test/{queue.name}/no", **topical, data={"body": "bad"})
     assert "access to topic" in is_problem(answer, 403, "forbidden")["detail"]
 
@@ -179,18 +171,17 @@ def test_the_original_listened_to_guest_from_anywhere_and_this_does_not(start_ga
     assert answer.status_code == 204
 
 
-def test_a_broker_that_is_down_and_comes_back(tmp_path, start_gateway):
-    with broker_script.Broker(tmp_path / "own") as own:
-        gateway = start_gateway(against=own)
-        assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
-        own.node.stop()
-        started = time.monotonic()
-        headers = {"Prefer": "wait=1"}
-        answer = gateway.publish("/test/test/k", data={"body": "lost"}, headers=headers)
-        assert time.monotonic() - started < 2
-        is_problem(answer, 503, "broker-unavailable")
-        wait_until(lambda: not gateway.stats()["connections"]["test:guest"]["connected"])
-        own.node.start()
-        answer = gateway.publish("/test/test/k", data={"body": "after"})
-        assert answer.status_code == 204
-        assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "2"
+def test_a_broker_that_is_down_and_comes_back(own, start_gateway):
+    gateway = start_gateway(against=own)
+    assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
+    own.node.stop()
+    started = time.monotonic()
+    headers = {"Prefer": "wait=1"}
+    answer = gateway.publish("/test/test/k", data={"body": "lost"}, headers=headers)
+    assert time.monotonic() - started < 2
+    is_problem(answer, 503, "broker-unavailable")
+    wait_until(lambda: not gateway.stats()["connections"]["test:guest"]["connected"])
+    own.node.start()
+    answer = gateway.publish("/test/test/k", data={"body": "after"})
+    assert answer.status_code == 204
+    assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "2"

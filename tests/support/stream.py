@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import math
 import sys
 import threading
 from pathlib import Path
@@ -12,21 +13,26 @@ import steady
 
 RATE = 200  # a second
 SECONDS = 3
+UNTIL_STOPPED = math.inf
 
 
 class Stream:
     """Clients in a thread of their own; leaving the block waits for their end.
 
-    Each message's body is its number, unless ``form`` says otherwise.
+    Each message's body is its number, unless ``form`` says otherwise. With
+    ``seconds=UNTIL_STOPPED`` they go on until ``stop``, or the block's end by an exception.
     """
 
     def __init__(self, gateway, path, *, user="guest", password="guest", form="body=#",
                  rate=RATE, seconds=SECONDS):  # fmt: skip
         self.answers = []
+        self._stopped = threading.Event()
         request = steady.form_request(path, user, password, form)
         self._thread = threading.Thread(
             target=lambda: self.answers.extend(
-                asyncio.run(steady.ask_steadily(gateway.port, request, rate, seconds))
+                asyncio.run(
+                    steady.ask_steadily(gateway.port, request, rate, seconds, self._stopped.is_set)
+                )
             )
         )
 
@@ -34,8 +40,14 @@ class Stream:
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self.stop()
         self._thread.join()
+
+    def stop(self):
+        """No more requests; those under way are answered."""
+        self._stopped.set()
 
     def statuses(self):
         """Status -> how often."""
