@@ -16,7 +16,7 @@ from pathlib import Path
 from pamqp import body, commands, frame, header
 
 import load
-from measured_queue import EXCHANGE
+from measured_queue import EXCHANGE, PASSWORD, USER
 from pipelined import PERSISTENT, ROUTING_KEY, Publisher
 
 CONFIRM = struct.Struct(">BHIHHQBB")  # type, channel, size, class, method, tag, multiple, end
@@ -90,5 +90,5 @@ def run(port: int, window: int, seconds: float, size: int) -> load.Load:
 
 if __name__ == "__main__":
     _port, _window, _seconds, _size = sys.argv[1:]
-    publisher = Ceiling(int(_port), "guest", "guest")
+    publisher = Ceiling(int(_port), USER, PASSWORD)
     print(json.dumps(publisher.keep(int(_window), float(_seconds), int(_size))))

@@ -20,6 +20,7 @@ from pathlib import Path
 import gateways
 import load
 import steady
+from measured_queue import PASSWORD, USER
 from pipelined import Confirmed, Publisher
 
 CONNECTIONS = 256  # of HTTP; a message that is due while all are in use waits
@@ -48,7 +49,7 @@ class Http(Way):
 
     def __init__(self, port: int) -> None:
         super().__init__()
-        self._request = steady.form_request(gateways.PATH, "guest", "guest", FORM)(0)
+        self._request = steady.form_request(gateways.PATH, USER, PASSWORD, FORM)(0)
         self._sockets: dict[int, socket.socket] = {}
         self._due: dict[int, float] = {}
         for _ in range(CONNECTIONS):
@@ -85,7 +86,7 @@ class Amqp(Way, Publisher):
 
     def __init__(self, port: int) -> None:
         Way.__init__(self)
-        Publisher.__init__(self, port, "guest", "guest")
+        Publisher.__init__(self, port, USER, PASSWORD)
         self._frames = self._message()
         self._due: collections.deque[float] = collections.deque()
         self._confirmed = Confirmed()

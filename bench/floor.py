@@ -22,6 +22,7 @@ import environment
 import gateways
 import load
 import processes
+from measured_queue import PASSWORD, USER
 
 ANSWER = (
     b"HTTP/1.1 204 No Content\r\nserver: statelessd\r\n"
@@ -69,9 +70,9 @@ def main() -> None:
     wait_for(port, server)
     url = f"http://127.0.0.1:{port}{gateways.PATH}"
     for connections in (32, 256):
-        load.run(url, connections, 1, "guest", "guest")
+        load.run(url, connections, 1, USER, PASSWORD)
         before = processes.cpu_seconds([server.pid or 0])
-        found = load.run(url, connections, SECONDS, "guest", "guest")
+        found = load.run(url, connections, SECONDS, USER, PASSWORD)
         each = (processes.cpu_seconds([server.pid or 0]) - before) / found.requests * 1e6
         print(f"{connections} connections: {each:.1f} us for each request")
     server.terminate()

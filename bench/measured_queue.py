@@ -9,6 +9,7 @@ from typing import Any, Self
 from pamqp import commands, frame
 
 VIRTUAL_HOST = "test"
+USER = PASSWORD = "bench"  # not guest, who is a case of its own wherever it comes
 EXCHANGE = "bench"
 QUEUE = "bench"
 BINDING = "bench.#"

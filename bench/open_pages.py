@@ -26,7 +26,7 @@ import environment
 import gateways
 import processes
 import steady
-from measured_queue import VIRTUAL_HOST, MeasuredQueue
+from measured_queue import PASSWORD, USER, VIRTUAL_HOST, MeasuredQueue
 from start import RUN, Broker, end_in_order, start_broker, start_gateways
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
@@ -95,8 +95,8 @@ class Measured:
         self._options = options
         self.bad = 0
 
-    def publish(self, seconds: float, user: str = "guest") -> list[steady.Answer]:
-        request = steady.form_request(gateways.PATH, user, "guest")
+    def publish(self, seconds: float, user: str = USER) -> list[steady.Answer]:
+        request = steady.form_request(gateways.PATH, user, PASSWORD)
         work = steady.ask_steadily(self._port, request, self._options.rate, seconds)
         answers = asyncio.run(work)
         self.bad += sum(answer.status != 204 for answer in answers)
@@ -153,7 +153,7 @@ class Measured:
     def fill_with_rows(self) -> None:
         """A connection to the broker of each of many users."""
         for number in range(ROWS):
-            request = steady.form_request(gateways.PATH, f"user-{number}", "guest")
+            request = steady.form_request(gateways.PATH, f"user-{number}", PASSWORD)
             [answer] = asyncio.run(steady.ask_steadily(self._port, request, 1, 0))
             self.bad += answer.status != 204
         time.sleep(5)  # until all of them have come to rest
@@ -162,7 +162,7 @@ class Measured:
 def make_users(broker: Broker, directory: Path) -> None:
     names = [f"user-{number}" for number in range(ROWS)]
     definitions: dict[str, Any] = {
-        "users": [{"name": name, "password": "guest", "tags": ""} for name in names],
+        "users": [{"name": name, "password": PASSWORD, "tags": ""} for name in names],
         "permissions": [
             {"user": name, "vhost": VIRTUAL_HOST, "configure": "", "write": ".*", "read": ""}
             for name in names

@@ -14,7 +14,7 @@ function with_curl(int $port, string $url): bool
 {
     $curl = curl_init($url);
     curl_setopt_array($curl, [
-        CURLOPT_USERPWD => 'guest:guest',
+        CURLOPT_USERPWD => 'bench:bench',
         CURLOPT_POSTFIELDS => http_build_query(
             ['body' => MESSAGE, 'content_type' => 'text/plain'],
         ),
@@ -31,7 +31,7 @@ function with_curl(int $port, string $url): bool
 function with_php_amqplib(int $port, string $url): bool
 {
     $connection = new PhpAmqpLib\Connection\AMQPStreamConnection(
-        '127.0.0.1', $port, 'guest', 'guest', 'test',
+        '127.0.0.1', $port, 'bench', 'bench', 'test',
     );
     $channel = $connection->channel();
     $confirmed = false;
@@ -51,7 +51,7 @@ function with_php_amqp(int $port, string $url): bool
 {
     $connection = new AMQPConnection([
         'host' => '127.0.0.1', 'port' => $port, 'vhost' => 'test',
-        'login' => 'guest', 'password' => 'guest',
+        'login' => 'bench', 'password' => 'bench',
     ]);
     $connection->connect();
     $channel = new AMQPChannel($connection);

@@ -12,7 +12,7 @@ import time
 
 from pamqp import body, commands, frame, header
 
-from measured_queue import EXCHANGE, VIRTUAL_HOST
+from measured_queue import EXCHANGE, PASSWORD, USER, VIRTUAL_HOST
 
 WINDOW = 1000  # messages without a confirm
 ROUTING_KEY = "bench.message"
@@ -114,4 +114,4 @@ class Publisher:
 
 
 if __name__ == "__main__":
-    print(Publisher(int(sys.argv[1]), "guest", "guest").publish(int(sys.argv[2])))
+    print(Publisher(int(sys.argv[1]), USER, PASSWORD).publish(int(sys.argv[2])))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import load
 import many_users
-from measured_queue import EXCHANGE, VIRTUAL_HOST
+from measured_queue import EXCHANGE, PASSWORD, USER, VIRTUAL_HOST
 from stage import DIRECTORY, Run, Scenarios, Stage, command, play
 
 CONNECTIONS = (1, 8, 32, 128, 512, 1000)
@@ -23,7 +23,6 @@ BODIES = {0: 32, 100: 32, 2**10: 32, 2**14: 32, 2**16: 32, 2**20: 8, 10_000_000:
 PAIRS = (1, 10, 100, 1000)
 HOSTS = 10  # virtual hosts that the pairs are spread over
 EXCHANGES = (1, 10, 50, 200)
-PASSWORD = "bench"
 
 
 def connections(stage: Stage) -> Iterator[Run]:
@@ -102,7 +101,7 @@ def _make_users(stage: Stage) -> None:
                    "hashing_algorithm": "rabbit_password_hashing_sha256"}
                   for name in names],
         "permissions": [{"user": user, "vhost": host, **everything}
-                        for user in (*names, "guest") for host in hosts],
+                        for user in (*names, USER) for host in hosts],
     }  # fmt: skip
     file.write_text(json.dumps(definitions))
     stage.rabbitmqctl("import_definitions", str(file))

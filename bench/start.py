@@ -1,6 +1,7 @@
 """What a benchmark runs against: a broker of its own, and gateways, ended with the benchmark."""
 
 import contextlib
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import environment
 import gateways
 import processes
 from broker import Broker, BrokerError
+from measured_queue import PASSWORD, USER, VIRTUAL_HOST
 
 RUN = Path(__file__).resolve().parent.parent / ".run"
 NAMES = {
@@ -70,7 +72,20 @@ def start_broker(
     emulators = [
         processes.named("beam.smp", processes.tree_of(each.pid)) for each in rabbitmq.nodes
     ]
-    return gateways.Broker(rabbitmq.amqp_port, "guest", "guest"), emulators
+    _add_user(rabbitmq)
+    return gateways.Broker(rabbitmq.amqp_port, USER, PASSWORD), emulators
+
+
+def _add_user(rabbitmq: Broker) -> None:
+    rights = {"configure": ".*", "write": ".*", "read": ".*"}
+    definitions = {
+        # With the tag the management API takes publishes, too.
+        "users": [{"name": USER, "password": PASSWORD, "tags": "management"}],
+        "permissions": [{"user": USER, "vhost": VIRTUAL_HOST, **rights}],
+    }
+    file = rabbitmq.run_dir / "user.json"
+    file.write_text(json.dumps(definitions))
+    rabbitmq.ctl("import_definitions", str(file))
 
 
 def peer_python(name: str) -> Path:

@@ -20,12 +20,12 @@ import pika
 import environment
 import gateways
 import steady
-from measured_queue import QUEUE, VIRTUAL_HOST, MeasuredQueue
+from measured_queue import PASSWORD, QUEUE, USER, VIRTUAL_HOST, MeasuredQueue
 from start import end_in_order, start_broker, start_gateways
 
 
 def publish_steadily(port: int, path: str, rate: float, seconds: float) -> list[steady.Answer]:
-    request = steady.form_request(path, "guest", "guest")
+    request = steady.form_request(path, USER, PASSWORD)
     return asyncio.run(steady.ask_steadily(port, request, rate, seconds))
 
 
