@@ -138,6 +138,7 @@ class Heads(enum.Enum):
 
     ALIKE = "alike"  # on each connection the same
     IN_TURN = "in turn"  # on each connection seven, one after the other
+    WITH_ID = "with an id"  # an X-Request-ID that each has for itself, as from a proxy
     UNSEEN = "unseen"  # none comes twice
     CLOSING = "closing"  # the same, each on a connection of its own
 
@@ -157,13 +158,16 @@ class Scenario(NamedTuple):
         end = b"Authorization: Basic %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
             login, self.content_type, len(self.body), self.body,
         )  # fmt: skip
-        numbered = (line + b"X-Request-ID: request-%d\r\n" % n + end for n in itertools.count())
+        numbered = (line + b"X-Number: %d\r\n" % n + end for n in itertools.count())
         match self.heads:
             case Heads.ALIKE:
                 yield from itertools.repeat(line + end)
             case Heads.IN_TURN:
                 for one in itertools.cycle(list(itertools.islice(numbered, 7))):
                     yield from itertools.repeat(one, self.window)
+            case Heads.WITH_ID:
+                for number in itertools.count():
+                    yield line + b"X-Request-ID: request-%d\r\n" % number + end
             case Heads.UNSEEN:
                 yield from numbered
             case Heads.CLOSING:
@@ -176,6 +180,7 @@ SCENARIOS = {
     "form, 32 at a time": Scenario(32, FORM),
     "form, 256 at a time": Scenario(256, FORM),
     "heads in turn": Scenario(32, FORM, heads=Heads.IN_TURN),
+    "an id for each": Scenario(32, FORM, heads=Heads.WITH_ID),
     "heads never seen": Scenario(32, FORM, heads=Heads.UNSEEN),
     "a connection for each": Scenario(32, FORM, heads=Heads.CLOSING),
     "raw JSON": Scenario(32, b'{"text": "%b"}' % HUNDRED[:88], b"application/json"),

@@ -53,7 +53,8 @@ authorizations = st.sampled_from(
 )
 extras = st.sampled_from(
     [b"", b"Expect: 100-continue\r\n", b"Prefer: wait=3\r\n", b"Connection: close\r\n",
-     b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"AMQP-Priority: 3\r\n", b"Host: y\r\n"]
+     b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"AMQP-Priority: 3\r\n", b"Host: y\r\n",
+     b"X-Request-ID: a1\r\n", b"X-Request-ID: b22\r\n", b"X-Request-ID: \r\n"]
 )  # fmt: skip
 types = st.sampled_from(
     [b"Content-Type: application/x-www-form-urlencoded\r\n",
@@ -106,7 +107,8 @@ def check(conversation):
 def repeated(draw):
     """Requests of one client, most of them with the head of the one before."""
     path, headers = draw(paths), draw(authorizations) + draw(types) + draw(extras)
-    alike = st.builds(lambda body: post(body, path, headers), bodies)
+    ids = st.sampled_from([b"", b"X-Request-ID: a1\r\n", b"x-request-id: b22\r\n"])
+    alike = st.builds(lambda body, id_: post(body, path, headers + id_), bodies, ids)
     return draw(st.lists(alike | alike | mutated(alike) | requests() | pages, max_size=6))
 
 

@@ -19,7 +19,7 @@ from . import response
 from .access import AccessLog
 from .defaults import defaults_of
 from .errors import RequestError
-from .head import KnownHeads
+from .head import REQUEST_ID, KnownHeads
 from .origins import Origins
 from .peers import UNIX_SOCKET, Headers, Peers, networks_of
 from .recent import RecentErrors
@@ -31,8 +31,7 @@ from .statistics import RequestStatistics
 GOODBYE_SECONDS = 2.0  # how long to read on after an answer that ends a connection
 CACHED_CREDENTIALS = 4096
 
-# An X-Request-ID that is taken over: it goes into answers and logs as it is.
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+_REQUEST_ID = re.compile(REQUEST_ID)
 
 
 class Waiting(enum.Enum):

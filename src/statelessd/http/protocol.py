@@ -98,7 +98,8 @@ class GatewayProtocol(Answering):
         self.gateway.statistics.received += len(data)
         repeat = self._repeat
         if repeat is not None:
-            if self._repeats(repeat, data):
+            body = repeat.body_of(data)
+            if body is not None and self._repeats(repeat.head, body):
                 return
             self._repeat = None
         if self._deaf:
@@ -106,10 +107,12 @@ class GatewayProtocol(Answering):
             return
         between = self._is_between_requests()
         if between and self._misses < MISSES:
-            repeat = self.gateway.heads.find(data)
-            if repeat is not None and self._repeats(repeat, data):
-                self._repeat = repeat
-                return
+            known = self.gateway.heads.find(data)
+            if known is not None:
+                repeat, body, request_id = known
+                if self._repeats(repeat.head, body, request_id):
+                    self._repeat = None if request_id else repeat
+                    return
         head = self.headers if self._in_head else None
         self._begun = 0
         self._body_came = False
@@ -126,8 +129,8 @@ class GatewayProtocol(Answering):
             elif between:
                 self._note_head(data)
 
-    def _repeats(self, repeat: Repeat, data: bytes) -> bool:
-        """Whether the read was one publish with a head that is known; it is under way then.
+    def _repeats(self, head: Head, body: bytes, request_id: bytes = b"") -> bool:
+        """The read was a publish with a head that is known: whether it is under way now.
 
         The hot path. The same bytes mean the same, and they were parsed and checked.
         The parser is between two requests, and stays there.
@@ -135,13 +138,13 @@ class GatewayProtocol(Answering):
         last = self.cycle
         if (last is not None and not (last.response_complete and last.keep_alive)) or self._deaf:
             return False
-        body = repeat.body_of(data)
-        if body is None or len(body) > self.gateway.http_server.max_body_bytes:
+        if len(body) > self.gateway.http_server.max_body_bytes:
             return False
         self.gateway.statistics.began("POST")
         self._progress += 1
         self._misses = 0
-        cycle = PublishCycle(self._answer, repeat.head)
+        cycle = PublishCycle(self._answer, head)
+        cycle.request_id = request_id
         cycle.complete = cycle.started = True
         cycle.started_at = perf_counter_ns()
         self.cycle = self._active = cycle  # type: ignore[assignment]  # as good as one, to uvicorn
@@ -155,13 +158,12 @@ class GatewayProtocol(Answering):
             return
         self._misses += 1
         if self._misses < MISSES:
-            self._repeat = repeat = Repeat.of(cycle.head, data, cycle.size)
+            self._repeat = Repeat.of(cycle.head, data, cycle.size)
             if (
-                repeat is not None
-                and cycle.head.credentials.username != "guest"  # who may not come from everywhere
+                cycle.head.credentials.username != "guest"  # who may not come from everywhere
                 and self.parser.get_http_version() == "1.1"
             ):
-                self.gateway.heads.add(repeat)
+                self.gateway.heads.add(cycle.head, data, cycle.size)
 
     def _feed(self, data: bytes | memoryview) -> None:
         while True:
@@ -429,7 +431,7 @@ class GatewayProtocol(Answering):
         except RequestError as error:
             self._answer(cycle, error.outcome, error.detail)
         except Exception:
-            cycle.request_id = self.gateway.request_id(cycle.head.headers)
+            cycle.request_id = cycle.request_id or self.gateway.request_id(head.headers)
             logger.exception("the publish %s failed", cycle.request_id.decode())
             self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 

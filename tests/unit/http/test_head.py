@@ -60,20 +60,28 @@ class TestRepeat:
         assert "Z3Vlc3Q6" not in repr(repeat_of(post(), 7))
 
 
+def known(*requests):
+    heads = KnownHeads()
+    for request in requests:
+        heads.add(HEAD, request, len(request.partition(b"\r\n\r\n")[2]))
+    return heads
+
+
+def body_found(heads, data):
+    found = heads.find(data)
+    return None if found is None else found[1]
+
+
 class TestKnownHeads:
     def test_a_head_is_found_whatever_the_length_of_the_body(self):
-        heads = KnownHeads()
-        repeat = repeat_of(post(), 7)
-        heads.add(repeat)
-        assert heads.find(post(b"body=longer")) is repeat
+        heads = known(post())
+        assert body_found(heads, post(b"body=longer")) == b"body=longer"
         assert heads.find(post(path=b"/v/e/other")) is None
 
     @pytest.mark.parametrize("spelling", [b"content-length: ", b"CONTENT-LENGTH: "])
     def test_however_its_length_is_spelt(self, spelling):
-        heads = KnownHeads()
         request = post().replace(b"Content-Length: ", spelling)
-        heads.add(repeat_of(request, 7))
-        assert heads.find(request).body_of(request) == b"body=hi"
+        assert body_found(known(request), request) == b"body=hi"
 
     @pytest.mark.parametrize("first", [b"X-Strength: 1\r\n", b"Content-Length: 7\r\n"])
     def test_of_heads_that_begin_alike_each_is_found(self, first):
@@ -83,40 +91,52 @@ class TestKnownHeads:
             start + b"Authorization: Basic %b\r\n" % user + rest + b"\r\nbody=hi"
             for user in (b"YTph", b"Yjpi")
         ]
-        heads = KnownHeads()
+        heads = known(*requests)
         for request in requests:
-            heads.add(repeat_of(request, 7))
-        for request in requests:
-            assert heads.find(request).body_of(request) == b"body=hi"
+            assert body_found(heads, request) == b"body=hi"
+            assert (
+                body_found(heads, request.replace(b"YTph", b"Yzpj").replace(b"Yjpi", b"")) is None
+            )
 
     @pytest.mark.parametrize("data", [b"", b"x", post()[:50], b"Content-Length: ", b"\r\n\r\n"])
     def test_of_what_is_no_whole_head_none_is_found(self, data):
-        heads = KnownHeads()
-        heads.add(repeat_of(post(), 7))
-        found = heads.find(data)
-        assert found is None or found.body_of(data) is None
+        assert known(post()).find(data) is None
 
     def test_the_oldest_is_forgotten(self):
-        heads = KnownHeads()
         requests = [post(path=b"/v/e/%d" % n) for n in range(head.KNOWN_HEADS + 1)]
-        for request in requests:
-            heads.add(repeat_of(request, 7))
+        heads = known(*requests)
         assert heads.find(requests[0]) is None
         assert heads.find(requests[1]) is not None
         assert heads.find(requests[-1]) is not None
 
     def test_one_that_is_sent_again_takes_no_second_place(self):
-        heads = KnownHeads()
         requests = [post(path=b"/v/e/%d" % n) for n in range(head.KNOWN_HEADS)]
-        for request in (*requests, requests[-1]):
-            heads.add(repeat_of(request, 7))
-        assert heads.find(requests[0]) is not None
+        assert known(*requests, requests[-1]).find(requests[0]) is not None
 
     def test_a_large_one_is_not_kept(self):
-        heads = KnownHeads()
         request = post(headers=AUTH + FORM + b"X: %b\r\n" % (b"x" * head.KNOWN_SIZE))
-        heads.add(repeat_of(request, 7))
-        assert heads.find(request) is None
+        assert known(request).find(request) is None
+
+    @pytest.mark.parametrize("name", [b"X-Request-ID", b"X-Request-Id", b"x-request-id"])
+    def test_the_id_of_a_request_makes_no_difference(self, name):
+        requests = [post(headers=name + b": %b\r\n" % each + AUTH) for each in (b"one", b"two-2")]
+        repeat, body, request_id = known(requests[0]).find(requests[1])
+        assert (body, request_id) == (b"body=hi", b"two-2")
+        assert b"x-request-id" not in repeat.head.headers
+
+    @pytest.mark.parametrize("value", [b"", b"a b", b"x" * 129, b'"'])
+    def test_one_that_is_not_taken_over_does(self, value):
+        requests = [post(headers=b"X-Request-ID: %b\r\n" % each + AUTH) for each in (b"1", value)]
+        found = known(requests[0]).find(requests[1])
+        assert found is None or found[2] == b""
+
+    def test_of_several_none_is_known(self):
+        request = post(headers=b"X-Request-ID: 1\r\nX-Request-ID: 2\r\n" + AUTH)
+        assert known(request).find(request) is None
+
+    def test_in_a_body_it_is_the_messages(self):
+        body = b"body=\r\nX-Request-ID: 1\r\n"
+        assert body_found(known(post()), post(body)) == body
 
 
 def repeats(edge):
@@ -253,6 +273,17 @@ class TestOtherConnections:
             assert repeats(edge)
         [connection] = edge.state.connections
         assert connection._misses == 0
+
+    @edge_test()
+    async def test_each_request_is_answered_with_its_own_id(self, edge):
+        client = await edge.connect()
+        for number in range(3):
+            client.send(post(headers=USER + FORM + b"X-Request-ID: id-%d\r\n" % number))
+            assert (await client.answer()).headers["x-request-id"] == f"id-{number}"
+        client.send(post(headers=USER + FORM + b"X-Request-ID: \r\n"))
+        assert not (await client.answer()).headers["x-request-id"].startswith("id-")
+        [connection] = edge.state.connections
+        assert connection._misses <= 1
 
     @edge_test()
     async def test_http_1_0_is_read_each_time(self, edge):
