@@ -100,14 +100,14 @@ class KnownHeads:
 
     def add(self, head: Head, request: bytes, size: int) -> None:
         """Whoever sends this head again means the same. The rest as for ``Repeat.of``."""
-        request, _ = _without_id(request)
+        divided = _divide(request)
+        if divided is None:
+            return
+        name, request, _ = divided
         headers = {name: value for name, value in head.headers.items() if name != b"x-request-id"}
         repeat = Repeat.of(msgspec.structs.replace(head, headers=headers), request, size)
-        if repeat is None or len(repeat.whole) > KNOWN_SIZE:
-            return
-        if repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
-            return  # of several the last one counts
-        name = _name(repeat.whole)
+        if repeat is None or repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
+            return  # of several ids the last one counts
         self._repeats.pop(name, None)
         if len(self._repeats) >= KNOWN_HEADS:
             del self._repeats[next(iter(self._repeats))]
@@ -118,29 +118,36 @@ class KnownHeads:
 
         The id, of the header ``X-Request-ID``, is empty where there is none.
         """
-        data, request_id = _without_id(data)
-        repeat = self._repeats.get(_name(data))
+        divided = _divide(data)
+        if divided is None:
+            return None
+        name, data, request_id = divided
+        repeat = self._repeats.get(name)
         if repeat is None:
             return None
         body = repeat.body_of(data)
         return None if body is None else (repeat, body, request_id)
 
 
-def _name(data: bytes) -> bytes:
-    """A head but for the digits of its length; of anything else something that is none's name."""
-    at = data.find(b"ength: ", 0, KNOWN_SIZE)  # however the header's name is capitalised
-    end = data.find(b"\r", at)
-    return data[:at] + data[end : data.find(END, end, KNOWN_SIZE)] if at > 0 else b""
+def _divide(data: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """A head's name, which is it without the body's length; the request without its id; the id.
 
-
-def _without_id(data: bytes) -> tuple[bytes, bytes]:
-    """A request without the value of X-Request-ID, and that: proxies give each one of its own."""
-    end = data.find(END, 0, KNOWN_SIZE)  # in a body it would be the message's
+    The id is the value of X-Request-ID: proxies give each request one of its own.
+    None: it is no whole head, or a large one, or has no length.
+    """
+    end = data.find(END, 0, KNOWN_SIZE)
+    if end < 0:
+        return None
+    request_id = b""
     at = data.find(b"\r\nX-Request-I", 0, end)
     if at < 0:
         at = data.find(b"\r\nx-request-i", 0, end)
-    found = _ID_LINE.match(data, at) if at >= 0 else None
-    if found is None:
-        return data, b""
-    start, stop = found.span(1)
-    return data[:start] + data[stop:], found[1]
+    if at >= 0 and (found := _ID_LINE.match(data, at)) is not None:
+        request_id = found[1]
+        start, stop = found.span(1)
+        data = data[:start] + data[stop:]
+        end -= stop - start
+    at = data.find(b"ength: ", 0, end)  # however the header's name is capitalised
+    if at < 0:
+        return None
+    return data[:at] + data[data.find(b"\r", at) : end], data, request_id

@@ -62,6 +62,7 @@ class GatewayProtocol(Answering):
         self._body_came = False  # with the read at hand
         self._upgrading = False
         self._repeat: Repeat | None = None
+        self._known: Repeat | None = None  # the last one that was found among the gateway's
         self._misses = 0  # publishes in a row that did not repeat the last one's head
         self._begun = 0  # requests, within the read at hand
         self._guest_may = False  # not looked at yet, or not
@@ -111,7 +112,9 @@ class GatewayProtocol(Answering):
             if known is not None:
                 repeat, body, request_id = known
                 if self._repeats(repeat.head, body, request_id):
-                    self._repeat = None if request_id else repeat
+                    # Where heads take turns it would be compared in vain.
+                    self._repeat = repeat if repeat is self._known and not request_id else None
+                    self._known = repeat
                     return
         head = self.headers if self._in_head else None
         self._begun = 0
