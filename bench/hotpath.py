@@ -178,6 +178,7 @@ HUNDRED = b"0123456789" * 10
 FORM = b"body=" + HUNDRED + b"&content-type=text%2Fplain"
 SCENARIOS = {
     "form, 32 at a time": Scenario(32, FORM),
+    "form, 1 at a time": Scenario(1, FORM),
     "form, 256 at a time": Scenario(256, FORM),
     "heads in turn": Scenario(32, FORM, heads=Heads.IN_TURN),
     "an id for each": Scenario(32, FORM, heads=Heads.WITH_ID),

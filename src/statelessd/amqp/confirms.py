@@ -11,6 +11,7 @@ from .errors import ProtocolError
 from .events import Settlement
 
 T = TypeVar("T")
+ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # what Python 3.11 takes long to find
 
 
 class Confirms(Generic[T]):
@@ -78,13 +79,16 @@ class Confirms(Generic[T]):
             tags = [t for t in range(self._lowest, last + 1) if t in self._unsettled]
             self._lowest = max(self._lowest, last + 1)
             if not self._keys:  # as mostly: none is mandatory
-                settlement = Settlement.ACKED if positive else Settlement.NACKED
+                settlement = ACKED if positive else NACKED
                 take = self._unsettled.pop
                 return [(take(t), settlement) for t in tags]
             return [self._take(t, positive) for t in tags]
         if tag not in self._unsettled:
             raise ProtocolError(f"a confirm of delivery tag {tag}, which is not outstanding")
-        settled = [self._take(tag, positive)]
+        if self._keys:
+            settled = [self._take(tag, positive)]
+        else:
+            settled = [(self._unsettled.pop(tag), ACKED if positive else NACKED)]
         # Keeping pace here keeps a later ``multiple`` from walking over old tags.
         while self._lowest < self._next and self._lowest not in self._unsettled:
             self._lowest += 1
@@ -102,7 +106,7 @@ class Confirms(Generic[T]):
 
     def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
         entry = self._unsettled.pop(tag)
-        settlement = Settlement.ACKED if positive else Settlement.NACKED
+        settlement = ACKED if positive else NACKED
         if self._keys and (key := self._keys.pop(tag, None)) is not None:
             if tag not in self._returned:
                 self._forget(key, tag)

@@ -102,7 +102,8 @@ class ChannelState(enum.Enum):
     CLOSING = "closing"  # Close sent
 
 
-OPEN, CHANNEL_OPEN = ConnectionState.OPEN, ChannelState.OPEN
+# What Python 3.11 takes long to find, for each message.
+OPEN, CLOSED, CHANNEL_OPEN = ConnectionState.OPEN, ConnectionState.CLOSED, ChannelState.OPEN
 
 
 class _Channel:
@@ -248,7 +249,7 @@ class Protocol:
         return events
 
     def _receive_method(self, number: int, method: Method) -> None:
-        if self.state is ConnectionState.CLOSED:
+        if self.state is CLOSED:
             return  # nothing after the closing handshake concerns us
         if type(method) is BasicAck:
             channel = self._channel(number)
