@@ -30,6 +30,7 @@ from .statistics import RequestStatistics
 
 GOODBYE_SECONDS = 2.0  # how long to read on after an answer that ends a connection
 CACHED_CREDENTIALS = 4096
+GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 
 _REQUEST_ID = re.compile(REQUEST_ID)
 
@@ -123,7 +124,7 @@ class Gateway:
         ``client``: the peer's address and port; None over a Unix socket, or where
         it was gone before it was looked at. Raises RequestError.
         """
-        if credentials.username != "guest" or self.publish.allow_remote_guest:
+        if credentials.username != GUEST or self.publish.allow_remote_guest:
             return
         if not self.peers.is_loopback(self._peer(client), headers):
             raise RequestError(

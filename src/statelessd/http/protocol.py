@@ -23,7 +23,7 @@ from ..message import Credentials, Outcome
 from .answers import Answering
 from .cycle import PublishCycle
 from .errors import RequestError, bad_request
-from .gateway import Gateway
+from .gateway import GUEST, Gateway
 from .head import NOWHERE, Head, Repeat
 from .lifetime import new_parser
 from .request import message_reader
@@ -163,7 +163,7 @@ class GatewayProtocol(Answering):
         if self._misses < MISSES:
             self._repeat = Repeat.of(cycle.head, data, cycle.size)
             if (
-                cycle.head.credentials.username != "guest"  # who may not come from everywhere
+                cycle.head.credentials.username != GUEST  # who may not come from everywhere
                 and self.parser.get_http_version() == "1.1"
             ):
                 self.gateway.heads.add(cycle.head, data, cycle.size)
@@ -327,7 +327,7 @@ class GatewayProtocol(Answering):
                 cycle.extra = cycle.head.extra = gateway.origins.answer_headers(headers)
                 gateway.origins.check(headers)
             credentials = self._credentials_of(headers)
-            if credentials.username == "guest":
+            if credentials.username == GUEST:
                 self._check_guest(credentials)
             if cycle.length > limit:
                 raise _too_large(limit)
