@@ -8,10 +8,10 @@ def method(value, channel=0):
     return frame.marshal(value, channel)
 
 
-def start(mechanisms="PLAIN AMQPLAIN"):
+def start(mechanisms="PLAIN AMQPLAIN", product="RabbitMQ"):
     return method(
         commands.Connection.Start(
-            0, 9, {"product": "scripted", "capabilities": {}}, mechanisms, "en_US"
+            0, 9, {"product": product, "capabilities": {}}, mechanisms, "en_US"
         )
     )
 

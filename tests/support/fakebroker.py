@@ -31,6 +31,7 @@ class FakeBroker:
         )
         self.on_login = None
         self.on_open = lambda peer: peer.send(brokerside.open_ok())
+        self.on_open_channel = lambda peer, channel: None
         self.on_select = lambda peer, channel: peer.send(brokerside.select_ok(channel))
         self.cut_at = ""  # the name of what must arrive next time for the connection to be cut
         self._server = None
@@ -131,6 +132,7 @@ class Peer:
             case commands.Connection.Close():
                 self.send(brokerside.close_ok())
             case commands.Channel.Open():
+                broker.on_open_channel(self, channel)
                 self.tags[channel] = 0
                 if broker.open_channels:
                     self.send(brokerside.channel_open_ok(channel))

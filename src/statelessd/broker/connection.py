@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 CLOSED = ConnectionState.CLOSED
+SPARE_CHANNELS = 16  # beyond the setting, for exchanges that several channels serve for a while
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
@@ -37,7 +38,7 @@ def login_of(
         virtual_host,
         properties,
         frame_max=settings.frame_max,
-        channel_max=settings.channels_per_connection,
+        channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
         heartbeat=settings.heartbeat,
     )
 
@@ -60,7 +61,7 @@ class Channel(Interface):
     """Who is told what happens on a channel."""
 
     def opened(self) -> None: ...
-    def settled(self, settled: list[tuple[Any, events.Settlement]]) -> None: ...
+    def settled(self, settled: list[tuple[Any, events.Settlement]], oldest: int) -> None: ...
     def closed(self, code: int, text: str, lost: list[Any]) -> None: ...
     def ended(self) -> None: ...
 
@@ -128,7 +129,7 @@ class BrokerConnection(asyncio.Protocol):
             try:
                 # In the order of how often they come: a Settled for each ack.
                 if type(event) is events.Settled:
-                    self.channels[event.channel].settled(event.settled)
+                    self.channels[event.channel].settled(event.settled, event.oldest)
                 else:
                     self._handle(event)
             except Exception:
@@ -162,6 +163,15 @@ class BrokerConnection(asyncio.Protocol):
         self._owner.connection_writable()
 
     # For the session
+
+    @property
+    def tells_when_blocked(self) -> bool:
+        """Whether it is RabbitMQ itself, which reads nothing while an alarm blocks it."""
+        return self.amqp.server_properties.get("product") == "RabbitMQ"
+
+    def read_again(self) -> None:
+        """The broker has answered although it had blocked the connection."""
+        self._owner.connection_unblocked()
 
     def publish(self, channel: int, publish: Publish) -> None:
         """Hand one message over: whatever happens to it now, only the broker can tell.

@@ -108,7 +108,7 @@ def attribute(code: int, text: str, lost: Sequence[Publish]) -> list[Verdict]:
     is certain but that those behind the last of them were discarded.
     """
     refusal = channel_refusal(code, text)
-    suspects = [i for i, publish in enumerate(lost) if _is_suspect(code, text, publish)]
+    suspects = [i for i, publish in enumerate(lost) if is_suspect(code, text, publish)]
     first, last = (suspects[0], suspects[-1]) if suspects else (len(lost), len(lost))
     certain = first == last < len(lost)
     unknown = (
@@ -126,7 +126,8 @@ def attribute(code: int, text: str, lost: Sequence[Publish]) -> list[Verdict]:
     return verdicts
 
 
-def _is_suspect(code: int, text: str, publish: Publish) -> bool:
+def is_suspect(code: int, text: str, publish: Publish) -> bool:
+    """Return whether the broker's words may be about this message."""
     message = publish.message
     said = _explanation(text)
     if code == ACCESS_REFUSED and said.startswith("access to topic '"):
@@ -136,5 +137,5 @@ def _is_suspect(code: int, text: str, publish: Publish) -> bool:
             said.endswith("...") and topic.startswith(said[:-3].rstrip("\ufffd"))
         )
     if said.startswith("message size "):
-        return said.startswith(f"message size {publish.size - len(message.header)} ")
+        return said.startswith(f"message size {publish.body_size} ")
     return False

@@ -205,7 +205,8 @@ CLOSED = {
     "limit": "it was the least recently used one, and another user needed a place",
     "shutdown": "this backend stopped",
     "broker": "the broker closed it",
-    "stalled": "no confirm came for `Application.rabbitmq.stalled_timeout`, and messages waited",
+    "stalled": "messages were unconfirmed, and the broker did not answer for "
+    "`Application.rabbitmq.stalled_timeout`",
     "silent": "nothing was heard of the broker, not even heartbeats",
     "network": "it was lost, or broken in another way",
 }

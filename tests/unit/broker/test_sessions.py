@@ -112,10 +112,13 @@ async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_co
     await publish.until(lambda: len(broker.peers) == 2)
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
     await publish.until(lambda: publish.publisher._pool._leaving)
-    assert await publish(b"next") is O.CONFIRMED
-    assert not held.done()
+    behind = publish.start(b"behind", timeout=15)
+    assert await publish(b"elsewhere", exchange="other") is O.CONFIRMED
+    assert broker.published[-1] == b"elsewhere"
     broker.peers[0].send(brokerside.ack(1, 2))
     assert (await held)[0] is O.CONFIRMED
+    assert (await behind)[0] is O.CONFIRMED
+    assert broker.published == [b"opens", b"held", b"elsewhere", b"behind"]
     await publish.until(lambda: broker.peers[0].gone)
 
 
