@@ -39,6 +39,7 @@ class FakePublisher:
         self.hold = False
         self.held = []
         self.published = []
+        self.headers = []  # the encoded property lists of what was published
         self.credentials = []
         self.cancelled = []
         self.deadlines = []
@@ -50,6 +51,7 @@ class FakePublisher:
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
+        self.headers.append(message.header)
         self.credentials.append(credentials)
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
         publish = type("Publish", (), {"handed_over": False})()

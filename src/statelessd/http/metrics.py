@@ -173,7 +173,8 @@ OUTCOMES = tuple(
     outcome.value for outcome in (
         Outcome.CONFIRMED, Outcome.BAD_REQUEST, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN,
         Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND, Outcome.NO_ROUTE,
-        Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES, Outcome.BROKER_UNAVAILABLE,
+        Outcome.LENGTH_REQUIRED, Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES,
+        Outcome.BROKER_UNAVAILABLE,
         Outcome.BROKER_BLOCKED, Outcome.OVERLOADED, Outcome.SHUTTING_DOWN, Outcome.NACKED,
         Outcome.UNCONFIRMED, Outcome.INTERNAL_ERROR,
     )

@@ -62,6 +62,7 @@ class BatchPage(Page):
     """Everything but POST is refused."""
 
     allowed = "OPTIONS, POST"
+    takes_messages = True  # so that the connection refuses a body without a length
     refusal = "Batches of messages are published with POST."
 
     async def dispatch(self) -> None:
