@@ -101,10 +101,9 @@ class Suite:
                 "apt-get -qq update",
                 "apt-get -qq -y --no-install-recommends install rabbitmq-server",
                 "apt-get clean",
+                f"test -e /{EVIDENCE}",
             ):
                 _run("unshare", "--mount", "sh", "-c", IN_ROOT, "sh", *_in_new(partial, step))
-            if not (partial / EVIDENCE).exists():
-                raise SuiteError(f"Debian {self.name} has no rabbitmq-server")
             partial.rename(self.root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -151,7 +150,9 @@ def _locked(file: Path) -> Iterator[None]:
 def _run(*command: str) -> str:
     """Return what the command prints. Raises SuiteError with what it says when it fails."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError as error:
         raise SuiteError(f"{command[0]} is missing") from error
     if done.returncode:
