@@ -77,6 +77,7 @@ class Peer:
     def __init__(self, broker, reader, writer):
         self.broker = broker
         self.gone = False
+        self.crashed = False
         self.ended = asyncio.Event()
         self.methods = []  # the names of what arrived
         self.start_ok = None

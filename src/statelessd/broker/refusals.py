@@ -18,6 +18,7 @@ PRECONDITION_FAILED = 406
 CONTENT_TOO_LARGE = 311
 CONNECTION_FORCED = 320
 NOT_ALLOWED = 530
+INTERNAL_ERROR = 541  # RabbitMQ: a channel or the connection crashed
 
 
 class Refusal(NamedTuple):

@@ -196,6 +196,7 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     assert await publish(b"refused") is O.BROKER_BLOCKED
     broker.on_publish = lambda peer, channel, tag, body: ack(peer, channel, tag)
     broker.open_channels = True
+    await publish.until(lambda: asked)
     broker.peers[0].send(brokerside.channel_open_ok(asked[-1]))
     ack(*held[0])
     assert (await unknown)[0] is O.CONFIRMED
