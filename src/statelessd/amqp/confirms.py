@@ -7,7 +7,8 @@ its message, perhaps with an earlier ``multiple`` ack between them.
 
 from typing import Generic, TypeVar
 
-from .errors import ProtocolError
+from . import decode
+from .errors import FrameError, ProtocolError
 from .events import Settlement
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Confirms(Generic[T]):
         # order, with the messages' properties; the tags returned but not acked yet.
         self._keys: dict[int, bytes] = {}
         self._mandatory: dict[bytes, dict[int, bytes]] = {}
+        self._parts: dict[int, decode.Parts] = {}  # of those whose properties were taken apart
         self._returned: set[int] = set()
         self._doubtful: set[int] = set()
 
@@ -48,9 +50,8 @@ class Confirms(Generic[T]):
     def returned(self, key: bytes, header: bytes) -> None:
         """A return came: it is of the oldest mandatory message with this content.
 
-        Identical messages are interchangeable, for they would all have been
-        returned. Should the broker return other properties than it was sent, and
-        the messages with this key not be alike, each of them is in doubt.
+        Identical messages are interchangeable, because the broker returns all of them.
+        If several that differ may be meant, each of them is in doubt.
         Raises ProtocolError when there is none at all: ignoring the return would
         turn "no queue took it" into a confirm.
         """
@@ -58,13 +59,34 @@ class Confirms(Generic[T]):
         if not tags:
             raise ProtocolError("a return of a message that was not sent as mandatory")
         tag = next((t for t, sent in tags.items() if sent == header), None)
-        if tag is None and len(set(tags.values())) == 1:
-            tag = next(iter(tags))
         if tag is None:
-            self._doubtful.update(tags)
-        else:
+            tag = self._recognise(tags, header)
+        if tag is not None:
             self._forget(key, tag)
             self._returned.add(tag)
+
+    def _recognise(self, tags: dict[int, bytes], header: bytes) -> int | None:
+        """Return the tag of a message whose properties the broker has encoded anew.
+
+        RabbitMQ sorts the headers from 3.13 on, and its message interceptors (4.2) add
+        some. None: the messages that may be meant differ; they are in doubt now.
+        """
+        known = self._parts
+        for t, sent in tags.items():
+            if t not in known:
+                known[t] = decode.parts(sent)
+        try:
+            theirs = decode.parts(header)
+        except FrameError:
+            theirs = {}
+        tag = next((t for t in tags if known[t] == theirs), None)
+        if tag is not None:
+            return tag
+        meant = [t for t in tags if known[t].items() <= theirs.items()] or list(tags)
+        if all(known[t] == known[meant[0]] for t in meant):
+            return meant[0]
+        self._doubtful.update(meant)
+        return None
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
         """Take an ack (or a nack): what it settles, in the order of publishing.
@@ -100,6 +122,7 @@ class Confirms(Generic[T]):
         self._unsettled.clear()
         self._keys.clear()
         self._mandatory.clear()
+        self._parts.clear()
         self._returned.clear()
         self._doubtful.clear()
         return entries
@@ -122,5 +145,7 @@ class Confirms(Generic[T]):
     def _forget(self, key: bytes, tag: int) -> None:
         tags = self._mandatory[key]
         del tags[tag]
+        if self._parts:
+            self._parts.pop(tag, None)
         if not tags:
             del self._mandatory[key]
