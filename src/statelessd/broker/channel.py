@@ -158,9 +158,7 @@ class ExchangeChannel:
                     "Other queues may have it.",
                 )
             elif settlement is RETURNED:
-                publish.finish(
-                    Outcome.NO_ROUTE, "The message was mandatory and no queue is bound for it."
-                )
+                publish.finish(*refusals.returned(publish.message))
             else:
                 publish.finish(
                     Outcome.UNCONFIRMED,
@@ -171,7 +169,9 @@ class ExchangeChannel:
         if not self.in_flight:
             self._release_if_idle()
 
-    def closed(self, code: int, text: str, lost: list[Publish]) -> None:
+    def closed(
+        self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)
+    ) -> None:
         """The broker closed the channel: each message gets what is certain, the rest a new one."""
         session = self._session
         session.statistics.channels_closed += 1
@@ -185,7 +185,7 @@ class ExchangeChannel:
         again: list[Publish] = []
         waiting = list(self.waiting)
         if alone:
-            refusal = refusals.channel_refusal(code, text)
+            refusal = refusals.channel_refusal(code, text, lost[0], method)
             session.load -= 1
             lost[0].finish(refusal.outcome, refusal.detail)
             if refusal.shared:
@@ -194,7 +194,7 @@ class ExchangeChannel:
                     publish.finish(refusal.outcome, refusal.detail)
                 waiting = []
         else:
-            for publish, outcome, detail in refusals.attribute(code, text, lost):
+            for publish, outcome, detail in refusals.attribute(code, text, lost, method):
                 if outcome is None and publish.state is not SETTLED and publish.callback:
                     again.append(publish)
                     continue

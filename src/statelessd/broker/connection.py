@@ -12,12 +12,13 @@ from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config import RabbitMQ
 from ..message import Credentials
 from .publish import Publish
+from .refusals import closing_words
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
-LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 CLOSED = ConnectionState.CLOSED
+HUNG_UP = "the broker closed the socket"
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
@@ -28,14 +29,11 @@ def login_of(
     virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
 ) -> Login:
     """``told``: what the broker's lists of connections are to show of us."""
-    password = credentials.password
-    # A long token needs the room that telling the broker about us would take.
-    properties = dict(told) if len(password) < LONG_SECRET else {}
     return Login(
         credentials.username,
-        password,
+        credentials.password,
         virtual_host,
-        properties,
+        dict(told),
         frame_max=settings.frame_max,
         channel_max=settings.channels_per_connection,
         heartbeat=settings.heartbeat,
@@ -61,7 +59,7 @@ class Channel(Interface):
 
     def opened(self) -> None: ...
     def settled(self, settled: list[tuple[Any, events.Settlement]]) -> None: ...
-    def closed(self, code: int, text: str, lost: list[Any]) -> None: ...
+    def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None: ...
     def ended(self) -> None: ...
 
 
@@ -145,13 +143,16 @@ class BrokerConnection(asyncio.Protocol):
         return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
-        self._reason = self._reason or "the broker closed the socket"
+        self._reason = self._reason or HUNG_UP
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
         said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
         reason = self._reason or said
+        size = self.amqp.oversized_login
+        if size and self._reason in ("", HUNG_UP):  # not by our will
+            self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
         self._owner.connection_lost(self.amqp.lost(), reason)
 
     def pause_writing(self) -> None:
@@ -240,8 +241,8 @@ class BrokerConnection(asyncio.Protocol):
         match event:
             case events.ChannelOpened(channel):
                 self.channels[channel].opened()
-            case events.ChannelClosed(channel, code, text, lost):
-                self.channels.pop(channel).closed(code, text, lost)
+            case events.ChannelClosed(channel, code, text, lost, method):
+                self.channels.pop(channel).closed(code, text, lost, method)
             case events.ChannelEnded(channel):
                 self.channels.pop(channel).ended()
             case events.Blocked(reason):
@@ -256,7 +257,7 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                self._end(f"the broker closed it: {code} {text}" if code else "closed in order")
+                self._end(closing_words(code, text) if code else "closed in order")
                 if opened:
                     self._owner.connection_closed(code, text)
                 else:

@@ -241,7 +241,10 @@ class Session(ChannelKeeping):
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
         self.dialer.said(code, text)
-        if refusal.shared:
+        size = 0 if self.connection is None else self.connection.amqp.oversized_login
+        if size and refusals.is_silence_behind_proxy(code, text):
+            self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
+        elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
             self._said = refusal.detail.rstrip(".")
