@@ -128,6 +128,10 @@ def test_a_full_queue_that_rejects(gateway, good, amqp):
         ({"body": "x", "headers": "{"}, "headers"),
         ({"body": "x", "reply_to": "amq.rabbitmq.reply-to"}, "reply_to"),
         ({"body": "x", "headers": '{"CC": 1}'}, "CC"),
+        ({"body": "x", "headers": '{"x-delay": "abc"}'}, "x-delay"),
+        ({"body": "x", "headers[x-delay]": "5"}, "x-delay"),
+        ({"body": "x", "headers": '{"x-stream-filter-value": 1}'}, "x-stream-filter-value"),
+        ({"body": "x", "headers": '{"x-death": [1]}'}, "x-death"),
         ({"body": "x", "headers": '{"h": "%s"}' % ("x" * 140_000)}, "frame"),
     ],
 )
