@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster test-brokers soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-faults: $(READY) ## Play every fault under traffic, with three seeds, and c
 
 test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traffic, and count (CLUSTER=options)
 	@$(BIN)/python tests/cluster/run.py $(CLUSTER)
+
+test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
+	@$(BIN)/python tests/brokers.py $(SUITES)
 
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
@@ -103,7 +106,7 @@ test-image: image ## Build the image, and publish from a container without right
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
-broker: $(READY) ## Start the development broker and leave it running
+broker: $(READY) ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
 	@$(BIN)/python scripts/broker.py start
 
 broker-stop: $(READY) ## Stop the development broker
@@ -117,7 +120,8 @@ constraints: $(READY) ## Pin what is installed now in constraints.txt
 	@mv constraints.new constraints.txt
 
 clean: ## Remove everything that was built, installed or started here
-	@test ! -x $(BIN)/python || $(BIN)/python scripts/broker.py stop
+	@test ! -x $(BIN)/python || for each in .run/broker .run/broker-*; do \
+		test ! -d $$each || $(BIN)/python scripts/broker.py stop --run-dir $$each; done
 	@rm -rf $(VENV) .run dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt

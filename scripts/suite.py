@@ -73,6 +73,12 @@ class Suite:
     def _complete(self) -> bool:
         return (self.root / EVIDENCE).exists()
 
+    @property
+    def rabbitmq_version(self) -> str:
+        """The version of its package."""
+        shown = ("dpkg-query", "--show", "--showformat=${Version}", "rabbitmq-server")
+        return _run("chroot", str(self.root), *shown)
+
     def command(self, shared: Path, *arguments: str | Path) -> list[str]:
         """Return the command that runs this one in the root; its process keeps the id.
 

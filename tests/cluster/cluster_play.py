@@ -91,10 +91,10 @@ def part(world, node, watch):
     world.rejoin(node)
 
 
-def play(directory, seed, *, clients=12, say=print):
+def play(directory, seed, *, clients=12, suite=None, say=print):
     """Two nodes are killed and one is stopped, in turn; then the leader is parted from the rest."""
     rng = random.Random(seed)
-    with ClusterWorld(directory) as world:
+    with ClusterWorld(directory, suite=suite) as world:
         begun = time.monotonic()
         say(f"three nodes run; {clients} clients")
         backends = [

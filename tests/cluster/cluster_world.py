@@ -15,10 +15,11 @@ SETTINGS = {"Application": {"rabbitmq": {"reverify_after": 10}}}
 class ClusterWorld:
     """``broker`` and ``gateway``; a context manager."""
 
-    def __init__(self, directory, nodes=3):
+    def __init__(self, directory, nodes=3, suite=None):
         self.broker = broker_script.Broker(
             directory / "broker",
             nodes=nodes,
+            suite=suite,
             extra_conf="cluster_partition_handling = pause_minority" if nodes > 2 else "",
         )
         self._directory = directory

@@ -23,6 +23,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", help="by default one is drawn")
     parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--suite", help="the Debian release whose RabbitMQ it is: trixie, testing")
     parser.add_argument("--log", type=Path, help="a file for the gateway's log")
     options = parser.parse_args()
     debian.ensure(["rabbitmq-server"])
@@ -34,6 +35,7 @@ def main():
                 Path(directory),
                 seed,
                 clients=options.clients,
+                suite=options.suite,
                 say=lambda line: print(line, flush=True),
             )
         print(run, flush=True)

@@ -35,11 +35,11 @@ class Run:
     log: str = ""  # the gateway's
 
 
-def play(directory, seed, *, length=0.0, clients=12, say=print):
+def play(directory, seed, *, length=0.0, clients=12, suite=None, say=print):
     """Every fault once, in an order that the seed gives, and again for ``length`` seconds."""
     rng = random.Random(seed)
     run = Run(seed)
-    with World(directory) as world:
+    with World(directory, suite) as world:
         begun = time.monotonic()
         watch = MemoryWatch(world, begun)
         watch.start()

@@ -25,6 +25,7 @@ def main():
     )
     parser.add_argument("--minutes", type=float, default=0, help="0: each fault once")
     parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--suite", help="the Debian release whose RabbitMQ it is: trixie, testing")
     parser.add_argument("--report", type=Path, help="a directory for a table and a plot")
     options = parser.parse_args()
     debian.ensure(debian.FOR_TESTS)
@@ -38,6 +39,7 @@ def main():
                 seed,
                 length=options.minutes * 60,
                 clients=options.clients,
+                suite=options.suite,
                 say=lambda line: print(line, flush=True),
             )
         print(run.verdict, flush=True)

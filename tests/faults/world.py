@@ -74,8 +74,8 @@ def _definitions():
 class World:
     """``broker``, ``proxy`` and ``gateway``, and how to lay hands on them."""
 
-    def __init__(self, directory: Path):
-        self.broker = broker_script.Broker(directory / "broker")
+    def __init__(self, directory: Path, suite: str | None = None):
+        self.broker = broker_script.Broker(directory / "broker", suite=suite)
         self.proxy = Proxy(self.broker.host, self.broker.amqp_port)
         self._directory = directory
         self._lifecycle = threading.Lock()

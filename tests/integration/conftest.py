@@ -4,6 +4,7 @@ import uuid
 import pika
 import pytest
 from gateway import GatewayProcess
+from queues import Queue, parameters_of
 
 import broker as broker_script
 import debian
@@ -37,29 +38,6 @@ def own(harmed_broker):
         with pika.BlockingConnection(parameters_of(harmed_broker, virtual_host)) as connection:
             connection.channel().queue_purge("test")
     return harmed_broker
-
-
-def parameters_of(broker, virtual_host):
-    return pika.ConnectionParameters(broker.host, broker.amqp_port, virtual_host)
-
-
-class Queue:
-    """A queue of a test's own, and what is in it."""
-
-    def __init__(self, channel, name):
-        self.channel = channel
-        self.name = name
-
-    def get(self):
-        """The next message as (properties, body, routing key), or None."""
-        method, properties, body = self.channel.basic_get(self.name, auto_ack=True)
-        return None if method is None else (properties, body, method.routing_key)
-
-    def bodies(self):
-        found = []
-        while (message := self.get()) is not None:
-            found.append(message[1])
-        return found
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 import collections
 
+import pika
 import pytest
 from problems import is_problem
+from queues import Queue, parameters_of
 from stream import RATE, SECONDS, UNTIL_STOPPED, Stream
 from users import add_users
 from waiting import wait_until
+
+import broker as broker_script
 
 CAROL = {"user": "carol", "password": "pw"}
 
@@ -94,19 +98,21 @@ def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker
 
 
 @pytest.fixture
-def a_broker_of_small_messages(broker):
-    """Channels that are opened meanwhile take 100,000 bytes."""
-    [before] = broker.ctl("eval", "application:get_env(rabbit, max_message_size).").split()[:1]
-    size = before.removeprefix("{ok,").removesuffix("}")
-    broker.ctl("eval", "application:set_env(rabbit, max_message_size, 100000).")
-    yield
-    broker.ctl("eval", f"application:set_env(rabbit, max_message_size, {size}).")
+def a_broker_of_small_messages(tmp_path):
+    """One that takes 100,000 bytes, and its queue."""
+    conf = "max_message_size = 100000"
+    with (
+        broker_script.Broker(tmp_path / "broker", extra_conf=conf) as running,
+        pika.BlockingConnection(parameters_of(running, "test")) as connection,
+    ):
+        yield running, Queue(connection.channel(), "test")
 
 
-def test_a_message_above_the_brokers_maximum(start_gateway, queue, a_broker_of_small_messages):
+def test_a_message_above_the_brokers_maximum(start_gateway, a_broker_of_small_messages):
     """RabbitMQ closes the channel over it, with 406."""
-    gateway = start_gateway()
-    path, bystander = f"/test/{queue.name}/k", f"/test//{queue.name}"
+    broker, queue = a_broker_of_small_messages
+    gateway = start_gateway(against=broker)
+    path, bystander = "/test/test/k", "/test//test"
     headers = {"Content-Type": "application/octet-stream"}
     with Stream(gateway, path) as neighbours, Stream(gateway, bystander) as good:
         wait_until(lambda: queue.get() is not None)
