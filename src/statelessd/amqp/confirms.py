@@ -58,35 +58,45 @@ class Confirms(Generic[T]):
         tags = self._mandatory.get(key)
         if not tags:
             raise ProtocolError("a return of a message that was not sent as mandatory")
-        tag = next((t for t, sent in tags.items() if sent == header), None)
-        if tag is None:
+        tag = next(iter(tags))
+        if tags[tag] != header and len(tags) > 1:
             tag = self._recognise(tags, header)
-        if tag is not None:
+        if tag:
             self._forget(key, tag)
             self._returned.add(tag)
 
-    def _recognise(self, tags: dict[int, bytes], header: bytes) -> int | None:
-        """Return the tag of a message whose properties the broker has encoded anew.
+    def _recognise(self, tags: dict[int, bytes], header: bytes) -> int:
+        """Return the tag of the message that the broker returned with these properties.
 
         RabbitMQ sorts the headers from 3.13 on, and its message interceptors (4.2) add
-        some. None: the messages that may be meant differ; they are in doubt now.
+        some. So the oldest with equal properties is meant, whatever their order, and not
+        a younger one that was sent in the broker's own. 0: the messages that may be meant
+        differ; they are in doubt now.
         """
-        known = self._parts
-        for t, sent in tags.items():
-            if t not in known:
-                known[t] = decode.parts(sent)
         try:
             theirs = decode.parts(header)
         except FrameError:
             theirs = {}
-        tag = next((t for t in tags if known[t] == theirs), None)
-        if tag is not None:
-            return tag
-        meant = [t for t in tags if known[t].items() <= theirs.items()] or list(tags)
-        if all(known[t] == known[meant[0]] for t in meant):
+        same_bytes = header in tags.values()
+        for tag, sent in tags.items():
+            if sent == header:
+                return tag
+            # In another order the properties are as long; the rest need not be looked at.
+            alike = not same_bytes or len(sent) == len(header)
+            if alike and self._parts_of(tag, sent) == theirs:
+                return tag
+        ours = {tag: self._parts_of(tag, sent) for tag, sent in tags.items()}
+        meant = [t for t in tags if ours[t].items() <= theirs.items()] or list(tags)
+        if all(ours[t] == ours[meant[0]] for t in meant):
             return meant[0]
         self._doubtful.update(meant)
-        return None
+        return 0
+
+    def _parts_of(self, tag: int, header: bytes) -> decode.Parts:
+        found = self._parts.get(tag)
+        if found is None:
+            found = self._parts[tag] = decode.parts(header)
+        return found
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
         """Take an ack (or a nack): what it settles, in the order of publishing.

@@ -156,6 +156,18 @@ def test_an_equal_message_is_meant_before_one_with_fewer_headers():
     assert settled_after(returned, header({"a": 1}), header({"a": 1, "b": 1})) == [ACKED, RETURNED]
 
 
+def test_the_oldest_is_meant_though_a_younger_one_was_sent_in_the_brokers_order():
+    """Its return comes before its ack; taken for the younger one's, its ack would be a confirm."""
+    sorted_, turned = header({"a": 1, "b": 1}), header({"b": 1, "a": 1})
+    confirms = Confirms()
+    for name, each in [("other", header({"a": 2, "b": 1})), ("old", turned), ("young", sorted_)]:
+        confirms.publish(name, b"key", each)
+    confirms.returned(b"key", sorted_)
+    assert confirms.settle(2, False, True) == [("old", RETURNED)]
+    confirms.returned(b"key", sorted_)
+    assert confirms.settle(3, True, True) == [("other", ACKED), ("young", RETURNED)]
+
+
 def test_of_several_that_lack_what_the_broker_added_each_is_in_doubt_and_no_other():
     returned = header({"a": 1, "b": 1, "added": 1})
     sent = header({"a": 1}), header({"b": 1}), header({"c": 1})
@@ -197,7 +209,7 @@ def test_many_returns_with_turned_headers_cost_one_decoding_each(monkeypatch):
     for i in reversed(range(count)):
         confirms.returned(b"key", header({"a": i, "kind": "k"}))
     assert {settlement for _, settlement in confirms.settle(0, True, True)} == {RETURNED}
-    assert len(decoded) == 2 * count
+    assert len(decoded) <= 2 * count
 
 
 def test_a_return_of_nothing_we_sent_is_refused():
