@@ -15,7 +15,7 @@ from typing import Any
 
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
-from . import refusals
+from . import refusals, replies
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, Watcher
 from .channels import ChannelKeeping
@@ -120,9 +120,9 @@ class Session(ChannelKeeping):
         return self.state is OPEN
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the broker takes no publishes because of an alarm."""
-        return self._blockade.active
+    def is_excused(self) -> bool:
+        """Whether there is a reason for confirms to be late: an alarm, or a slow network."""
+        return self._blockade.active or (self.connection is not None and self.connection.drains())
 
     @property
     def holds_connection(self) -> bool:
@@ -279,14 +279,17 @@ class Session(ChannelKeeping):
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
         self.dialer.said(code, text)
-        if refusal.shared:
+        size = 0 if self.connection is None else self.connection.amqp.oversized_login
+        if size and refusals.is_silence_behind_proxy(code, text):
+            self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
+        elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
             self._said = refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
         self.dialer.said(code, text)
-        self._crashed = code == refusals.INTERNAL_ERROR
+        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel

@@ -79,6 +79,7 @@ def test_json_is_published_as_written_and_as_json():
         ({"expiration": 315_360_000_001}, "expiration"),
         ({"reply_to": "amq.rabbitmq.reply-to"}, "reply_to"),
         ({"headers": {"CC": "x"}}, "CC"),
+        ({"headers": {"x-delay": "5"}}, "x-delay"),
         ({"headers": {"x" * 256: 1}}, "headers"),
         ({"headers": {"n": 2**63}}, "headers"),
         ({"headers": []}, "headers"),
