@@ -4,6 +4,9 @@
     broker.py stop | status | url                 likewise with --run-dir
     broker.py ctl ARGUMENT …                      rabbitmqctl for its first node
 
+With --suite trixie, or testing, or BROKER_SUITE in the environment, it is the
+RabbitMQ of that Debian release, in a root file system that is made once (suite.py).
+
 It has a name, ports, cookie and data directory of its own under the run
 directory, listens on loopback only, and lives beside any other RabbitMQ. What
 this script did not start it never touches; what it started it ends by process
@@ -11,225 +14,45 @@ id. With AMQP_URL in the environment that broker is used as it is.
 """
 
 import argparse
-import base64
 import contextlib
 import hashlib
 import json
 import os
 import secrets
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import debian
 from login import takes_logins
+from node import PROGRAMS, VIRTUAL_HOSTS, BrokerError, DockerNode, Node, docker_runs
 from process import Process
+from suite import Suite, SuiteError
+
+__all__ = [
+    "VIRTUAL_HOSTS",
+    "Broker",
+    "BrokerError",
+    "GivenBroker",
+    "Node",
+    "development_broker",
+    "takes_logins",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_DIR = ROOT / ".run" / "broker"
-PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-DOCKER_IMAGE = "rabbitmq:3.13"
-START_SECONDS = 90.0
-
-# What the examples use: a virtual host, and in it and in / a topic exchange with a queue.
-VIRTUAL_HOSTS = ("/", "test")
-
-
-class BrokerError(Exception):
-    """The broker cannot be had; the text says what to do."""
-
-
-class Node:
-    """One RabbitMQ node, from Debian's package, as whoever runs this."""
-
-    host = "127.0.0.1"
-
-    def __init__(self, cluster: "Broker", index: int, ports: dict[str, int]) -> None:
-        self.cluster = cluster
-        self.amqp_port = ports["amqp"]
-        self.directory = cluster.run_dir / f"node{index}"
-        self.name = f"{cluster.name}-{index}@localhost"
-        self.log_path = self.directory / "server.log"
-        self._distribution_port = ports["distribution"]
-        self._pid_file = self.directory / "process.json"
-
-    @property
-    def url(self) -> str:
-        """Of the virtual host /."""
-        return f"amqp://guest:guest@{self.host}:{self.amqp_port}/%2f"
-
-    @property
-    def process(self) -> Process | None:
-        """The running server, or None."""
-        try:
-            recorded = Process(**json.loads(self._pid_file.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-        return recorded if recorded.alive else None
-
-    @property
-    def pid(self) -> int:
-        process = self.process
-        return process.pid if process else 0
-
-    def start(self) -> None:
-        """Start it and wait until it takes logins. Raises BrokerError with the log's end."""
-        if self.process is None:
-            if takes_logins(self.host, self.amqp_port):
-                raise BrokerError(f"port {self.amqp_port} is another broker's")
-            self._configure()
-            with self.log_path.open("ab") as log:
-                server = subprocess.Popen(
-                    [PROGRAMS / "rabbitmq-server"],
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.directory,
-                    start_new_session=True,  # Ctrl-C is for whoever started it
-                )
-            process = Process(server.pid)
-            self._pid_file.write_text(json.dumps({"pid": process.pid, "started": process.started}))
-            self.cluster.popen.append(server)
-        self._wait_until_it_takes_logins()
-
-    def stop(self) -> None:
-        """Stop it in order."""
-        if process := self.process:
-            process.end()
-        self._pid_file.unlink(missing_ok=True)
-
-    def kill(self) -> None:
-        """As a power cut would."""
-        if process := self.process:
-            process.end(signal.SIGKILL)
-        self._pid_file.unlink(missing_ok=True)
-
-    def ctl(self, *arguments: str, check: bool = True) -> str:
-        """rabbitmqctl; what it prints. Raises BrokerError when it fails."""
-        if not self.cluster.epmd_runs:  # or rabbitmqctl would start one, and leave it behind
-            raise BrokerError(f"{self.name} does not run")
-        done = subprocess.run(
-            [PROGRAMS / "rabbitmqctl", "--quiet", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if check and done.returncode:
-            raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
-        return done.stdout
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Nothing of an installed RabbitMQ's own configuration."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
-        return kept | {
-            "HOME": str(self.cluster.run_dir),  # where Erlang looks for the cookie
-            "ERL_EPMD_PORT": str(self.cluster.epmd_port),
-            "ERL_EPMD_ADDRESS": self.host,
-            "RABBITMQ_NODENAME": self.name,
-            "RABBITMQ_NODE_IP_ADDRESS": self.host,
-            "RABBITMQ_NODE_PORT": str(self.amqp_port),
-            "RABBITMQ_DIST_PORT": str(self._distribution_port),
-            "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
-            "RABBITMQ_LOG_BASE": str(self.directory),
-            "RABBITMQ_LOGS": "-",
-            "RABBITMQ_CONF_ENV_FILE": str(self.directory / "environment"),
-            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.directory / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "plugins"),
-            "RABBITMQ_PID_FILE": str(self.directory / "rabbitmq.pid"),
-            # An idle broker must not spin on a small machine.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
-            "-kernel inet_dist_use_interface {127,0,0,1}",
-        }
-
-    def _configure(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        definitions = self.directory / "definitions.json"
-        definitions.write_text(json.dumps(_definitions()))
-        lines = [
-            f"listeners.tcp.1 = {self.host}:{self.amqp_port}",
-            f"load_definitions = {definitions}",
-            "log.console = true",
-            "log.console.level = info",
-            "cluster_formation.peer_discovery_backend = classic_config",
-            "cluster_formation.discovery_retry_limit = 3",
-            "cluster_formation.discovery_retry_interval = 500",
-            *(
-                f"cluster_formation.classic_config.nodes.{i} = {node.name}"
-                for i, node in enumerate(self.cluster.nodes, 1)
-                if len(self.cluster.nodes) > 1
-            ),
-            self.cluster.extra_conf,
-        ]
-        (self.directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
-        plugins = ",".join(self.cluster.plugins)
-        (self.directory / "plugins").write_text(f"[{plugins}].\n")
-        (self.directory / "environment").touch()
-        (self.directory / "advanced.config").write_text("[].\n")
-
-    def _wait_until_it_takes_logins(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not takes_logins(self.host, self.amqp_port):
-            if self.process is None or time.monotonic() > deadline:
-                tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-120:])
-                raise BrokerError(f"RabbitMQ did not start; the end of {self.log_path}:\n{tail}")
-            time.sleep(0.1)
-
-
-class DockerNode(Node):
-    """The same from Docker's image, where Debian's package cannot be had."""
-
-    @property
-    def container(self) -> str:
-        return self.name.partition("@")[0]
-
-    @property
-    def process(self) -> Process | None:
-        shown = _docker("inspect", "--format", "{{.State.Pid}}", self.container)
-        return Process(int(shown)) if shown.isdigit() and int(shown) else None
-
-    def start(self) -> None:
-        if self.process is None:
-            self._configure()
-            (self.directory / "rabbitmq.conf").write_text(
-                "load_definitions = /etc/rabbitmq/definitions.json\nloopback_users = none\n"
-                + self.cluster.extra_conf
-            )
-            mounts = [
-                f"--volume={self.directory / name}:/etc/rabbitmq/{name}:ro"
-                for name in ("rabbitmq.conf", "definitions.json")
-            ]
-            port = f"--publish={self.host}:{self.amqp_port}:5672"
-            _docker(
-                "run", "--detach", "--rm", "--name", self.container, port, *mounts, DOCKER_IMAGE
-            )
-        self._wait_until_it_takes_logins()
-
-    def stop(self) -> None:
-        _docker("stop", self.container)
-
-    def kill(self) -> None:
-        _docker("kill", self.container)
-
-    def ctl(self, *arguments: str, check: bool = True) -> str:
-        return _docker("exec", self.container, "rabbitmqctl", "--quiet", *arguments, check=check)
 
 
 class Broker:
     """One node, or a cluster of up to three; a context manager that stops what it started.
 
     ``extra_conf``: lines for rabbitmq.conf. ``plugins``: names of plugins to enable.
+    ``suite``: the Debian release whose RabbitMQ it is; by default BROKER_SUITE in the
+    environment says so, and without that it is the machine's own.
     """
 
     def __init__(
@@ -239,6 +62,7 @@ class Broker:
         nodes: int = 1,
         extra_conf: str = "",
         plugins: tuple[str, ...] = (),
+        suite: str | None = None,
     ) -> None:
         if not 1 <= nodes <= 3:
             raise BrokerError("a cluster has one to three nodes")
@@ -248,7 +72,9 @@ class Broker:
         self.popen: list[subprocess.Popen[bytes]] = []
         self.name = "statelessd-" + hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
         self.started_here = False
-        docker = not PROGRAMS.exists() and _docker_runs()
+        name = os.environ.get("BROKER_SUITE", "") if suite is None else suite
+        self.suite = Suite(name) if name else None
+        docker = not self.suite and not PROGRAMS.exists() and docker_runs()
         kind = DockerNode if docker else Node
         ports = self._ports(nodes)
         self.epmd_port = ports[0]["epmd"]
@@ -304,19 +130,40 @@ class Broker:
         if isinstance(self.node, DockerNode):
             self.node.start()
             return self
-        self._start_epmd()
+        if self.suite:
+            try:
+                self.suite.ensure()
+            except SuiteError as error:
+                raise BrokerError(str(error)) from error
+        own_epmd = self._start_epmd()
         self._make_cookie()
-        for node in self.nodes:  # one after the other: each joins those before it
-            node.start()
+        launched: list[Node] = []
+        try:
+            # All at once: since 4.0 a node that looks for its cluster waits for the others.
+            launched.extend(node for node in self.nodes if node.launch())
+            for node in self.nodes:
+                node.wait_until_it_takes_logins()
+            if len(launched) > 1:
+                self.ctl("await_online_nodes", str(len(self.nodes)))
+        except BaseException:
+            for node in launched:
+                node.kill()
+            if own_epmd:
+                self._stop_epmd()
+            raise
         return self
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the command that runs this one where the broker's programs are."""
+        if self.suite:
+            return self.suite.command(self.run_dir, *arguments)
+        return [str(each) for each in arguments]
 
     def stop(self) -> None:
         """Stop the nodes and whatever was started for them."""
         for node in reversed(self.nodes):
             node.stop()
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            Process(**json.loads(self._epmd_file.read_text())).end()
-        self._epmd_file.unlink(missing_ok=True)
+        self._stop_epmd()
         for process in self.popen:
             process.poll()
             process.returncode = 0 if process.returncode is None else process.returncode
@@ -339,13 +186,16 @@ class Broker:
             return Process(**json.loads(self._epmd_file.read_text())).alive
         return False
 
-    def _start_epmd(self) -> None:
-        """Erlang's name server; a node would start one by itself, and leave it behind."""
+    def _start_epmd(self) -> bool:
+        """Start Erlang's name server; a node would start one by itself, and leave it behind.
+
+        Return False when it runs already.
+        """
         if self.epmd_runs:
-            return
+            return False
         self.run_dir.mkdir(parents=True, exist_ok=True)
         server = subprocess.Popen(
-            ["epmd", "-port", str(self.epmd_port), "-address", Node.host],
+            self.command("epmd", "-port", str(self.epmd_port), "-address", Node.host),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -355,6 +205,12 @@ class Broker:
         process = Process(server.pid)
         self._epmd_file.write_text(json.dumps({"pid": process.pid, "started": process.started}))
         self.popen.append(server)
+        return True
+
+    def _stop_epmd(self) -> None:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            Process(**json.loads(self._epmd_file.read_text())).end()
+        self._epmd_file.unlink(missing_ok=True)
 
     def _make_cookie(self) -> None:
         cookie = self.run_dir / ".erlang.cookie"
@@ -393,54 +249,31 @@ class GivenBroker:
         """Not ours to stop."""
 
 
-def development_broker(run_dir: Path = RUN_DIR, nodes: int = 1) -> "Broker | GivenBroker":
+def development_broker(
+    run_dir: Path | None = None, nodes: int = 1, suite: str | None = None
+) -> "Broker | GivenBroker":
     """The broker for ``make run`` and the benchmarks, not started yet. Raises BrokerError."""
     if url := os.environ.get("AMQP_URL"):
         return GivenBroker(url)
+    broker = _broker(run_dir, nodes, suite)
+    if broker.suite:
+        return broker
     try:
         debian.ensure(["rabbitmq-server"])
     except debian.MissingPackagesError as error:
-        if not _docker_runs():
+        if not docker_runs():
             raise BrokerError(
                 f"RabbitMQ is needed: {error} (or start a Docker engine, or name a broker "
                 "in AMQP_URL)"
             ) from error
-    return Broker(run_dir, nodes=nodes)
+    return _broker(run_dir, nodes, suite)  # it looks for the programs anew
 
 
-def _definitions() -> dict[str, Any]:
-    salt = b"salt"
-    hashed = salt + hashlib.sha256(salt + b"guest").digest()
-    return {
-        "users": [
-            {
-                "name": "guest",
-                "password_hash": base64.b64encode(hashed).decode(),
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": ["administrator"],
-            }
-        ],
-        "vhosts": [{"name": name} for name in VIRTUAL_HOSTS],
-        "permissions": [
-            {"user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
-            for name in VIRTUAL_HOSTS
-        ],
-        "exchanges": [
-            {"name": "test", "vhost": name, "type": "topic", "durable": True,
-             "auto_delete": False, "internal": False, "arguments": {}}
-            for name in VIRTUAL_HOSTS
-        ],
-        "queues": [
-            {"name": "test", "vhost": name, "durable": True, "auto_delete": False,
-             "arguments": {}}
-            for name in VIRTUAL_HOSTS
-        ],
-        "bindings": [
-            {"source": "test", "vhost": name, "destination": "test",
-             "destination_type": "queue", "routing_key": "#", "arguments": {}}
-            for name in VIRTUAL_HOSTS
-        ],
-    }  # fmt: skip
+def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
+    """The development broker: each suite has a directory of its own, for data do not go back."""
+    name = os.environ.get("BROKER_SUITE", "") if suite is None else suite
+    default = RUN_DIR.with_name(f"{RUN_DIR.name}-{name}") if name else RUN_DIR
+    return Broker(run_dir or default, nodes=nodes, suite=name)
 
 
 def _free_port(held: contextlib.ExitStack) -> int:
@@ -448,19 +281,6 @@ def _free_port(held: contextlib.ExitStack) -> int:
     probe.bind(("127.0.0.1", 0))
     port: int = probe.getsockname()[1]
     return port
-
-
-def _docker_runs() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-
-
-def _docker(*arguments: str, check: bool = False) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise BrokerError(f"docker {' '.join(arguments)}: {done.stderr}")
-    return done.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -475,7 +295,8 @@ def _errors_to_stderr() -> Iterator[None]:
 def main() -> int:
     """The command."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--run-dir", type=Path, default=RUN_DIR, help="where its files are")
+    common.add_argument("--run-dir", type=Path, help="where its files are")
+    common.add_argument("--suite", help="the Debian release whose RabbitMQ it is: trixie, testing")
     parser = argparse.ArgumentParser(description="A private RabbitMQ for development.")
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("start", parents=[common], help="start it, unless it runs")
@@ -488,12 +309,12 @@ def main() -> int:
     options = parser.parse_args()
     with _errors_to_stderr():
         if options.command == "start":
-            broker = development_broker(options.run_dir, options.nodes)
+            broker = development_broker(options.run_dir, options.nodes, options.suite)
             already = isinstance(broker, Broker) and broker.running
             broker.start()
             print(f"RabbitMQ {'runs already' if already else 'runs'} on port {broker.amqp_port}.")
             return 0
-        broker = Broker(options.run_dir, nodes=3 if options.command == "stop" else 1)
+        broker = _broker(options.run_dir, 3 if options.command == "stop" else 1, options.suite)
         match options.command:
             case "stop":
                 broker.stop()
