@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pamqp import commands, exceptions, frame
+from pamqp.header import ContentHeader
 
 from statelessd.amqp import encode
 
@@ -71,6 +72,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data = bytearray()
         self._content: dict[int, list[Any]] = {}
+        self.properties: list[Any] = []  # of each message that came, oldest first
         self.channels: dict[int, Channel] = collections.defaultdict(lambda: Channel(0))
         self.closed: commands.Connection.Close | None = None
         self.close_ok = self.lost = self.blocked = self.was_blocked = False
@@ -218,6 +220,10 @@ class Connection:
             tag, bits = struct.unpack_from(">QB", payload, 4)
             self.channels[number].settle(tag, bool(bits & 1), payload[:4] == BASIC_ACK)
         elif kind in (HEADER, BODY):
+            if kind == HEADER:
+                header = frame.unmarshal(data)[2]
+                assert isinstance(header, ContentHeader)
+                self.properties.append(header.properties)
             self._take_content(kind, number, payload)
         else:
             try:

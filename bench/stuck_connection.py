@@ -1,0 +1,203 @@
+"""What a client can still ask of a connection with a stuck queue, and what a stall looks like."""
+
+import contextlib
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from broker import Broker
+from pamqp import commands
+from plain_amqp import Channel, Connection
+from stuck_setup import HEALTHY, STUCK, declare, publish, say, suspended
+
+
+def answered(connection: Connection, condition: Callable[[], bool], seconds: float) -> str:
+    """When it came, in words."""
+    begun = time.monotonic()
+    if connection.wait(condition, seconds):
+        return f"after {time.monotonic() - begun:.2f} s"
+    if connection.lost:
+        return f"never: the socket ended after {time.monotonic() - begun:.2f} s"
+    return f"not within {seconds:g} s"
+
+
+def ask_to_open(connection: Connection, seconds: float = 3) -> str:
+    """Whether Channel.Open is answered on it."""
+    number = max(connection.channels) + 1
+    channel = connection.channels[number] = Channel(number)
+    connection.send(number, commands.Channel.Open())
+    return answered(connection, lambda: channel.opened, seconds)
+
+
+def ask_to_publish(connection: Connection, channel: Channel, queue: str = HEALTHY) -> str:
+    tag = connection.publish(channel, "", queue)
+    return answered(connection, lambda: tag not in channel.unconfirmed, 3)
+
+
+def ask_to_close(connection: Connection, channel: Channel, seconds: float = 3) -> str:
+    connection.send(channel.number, commands.Channel.Close(200, "", 0, 0))
+    return answered(connection, lambda: channel.ended, seconds)
+
+
+def ask_to_close_all(connection: Connection, seconds: float = 20) -> str:
+    connection.send(0, commands.Connection.Close(200, "", 0, 0))
+    return answered(connection, lambda: connection.close_ok, seconds)
+
+
+def questions(broker: Broker) -> None:
+    """Which questions does a connection answer while a queue is stuck?"""
+    port = broker.amqp_port
+    declare(port, HEALTHY, "classic")
+    for what, kind, known, stuck, behind in (
+        ("classic, 40 stuck", "classic", 1, 40, 100),
+        ("quorum, new to the channel, which hangs", "quorum", 0, 1, 100),
+        ("quorum, known to the channel, 40 stuck", "quorum", 1, 40, 100),
+        ("the reader stopped: 201 behind a hanging one", "quorum", 0, 1, 201),
+    ):
+        declare(port, STUCK, kind)
+        connection = Connection(port)
+        channel, beside = connection.new_channel(), connection.new_channel()
+        publish(connection, channel, STUCK, known)
+        publish(connection, channel, HEALTHY, 198 - known)
+        connection.wait(lambda channel=channel: not channel.unconfirmed, 30)
+        say(f"  {what}:")
+        with suspended(broker, STUCK):
+            publish(connection, channel, STUCK, stuck)
+            publish(connection, channel, HEALTHY, behind + 1 - stuck)
+            connection.wait(lambda: False, 1)
+            say(f"    of {behind + 1} messages {len(channel.unconfirmed)} are unconfirmed after 1 s")
+            say(f"    Channel.Open: answered {ask_to_open(connection)}")
+            say(f"    a publish on another channel: confirmed {ask_to_publish(connection, beside)}")
+            say(f"    Channel.Close of the stuck one: {ask_to_close(connection, channel)}")
+            say(f"    Connection.Close: answered {ask_to_close_all(connection)}")
+        connection.abort()
+
+
+def hang(broker: Broker) -> None:
+    """How long does the first publish to a quorum queue without a leader hang its channel?"""
+    port = broker.amqp_port
+    declare(port, HEALTHY, "classic")
+    declare(port, STUCK, "quorum")
+    connection = Connection(port)
+    channel, beside = connection.new_channel(), connection.new_channel()
+    with suspended(broker, STUCK):
+        publish(connection, channel, STUCK, 1)
+        publish(connection, channel, HEALTHY, 1)
+        begun = time.monotonic()
+        went_on = connection.wait(lambda: 2 not in channel.unconfirmed or connection.gone, 200)
+        seconds = time.monotonic() - begun
+        first = "unconfirmed" if 1 in channel.unconfirmed else "nacked" if channel.nacked else "?"
+        closed = connection.closed or channel.closed
+        say(f"  it went on: {went_on} after {seconds:.1f} s; the first message is {first}; "
+            f"closed: {closed and closed.reply_text}")  # fmt: skip
+        if not connection.gone:
+            say(f"  a publish on another channel: {ask_to_publish(connection, beside)}")
+    connection.abort()
+
+
+def alarm(broker: Broker) -> None:
+    """Is Channel.Open answered under a memory alarm?"""
+    port = broker.amqp_port
+    declare(port, HEALTHY, "classic")
+    silent, publisher = Connection(port), Connection(port)
+    channel = publisher.new_channel()
+    silent.new_channel()
+    broker.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        publish(publisher, channel, HEALTHY, 1)
+        blocked = answered(publisher, lambda: publisher.blocked, 10)
+        say(f"  Connection.Blocked {blocked} after the publish")
+        say(f"  on the connection that has published: Channel.Open {ask_to_open(publisher)}")
+        say(f"  on one that has not: Channel.Open {ask_to_open(silent)}")
+        say(f"  Connection.Blocked came there: {silent.was_blocked}")
+        with contextlib.closing(Connection(port)) as late:
+            say(f"  a new login works, and there: Channel.Open {ask_to_open(late)}")
+    finally:
+        broker.ctl("set_vm_memory_high_watermark", "0.4")
+    opened = max(publisher.channels.values(), key=lambda each: each.number)
+    say(f"  when it cleared: Channel.OpenOk {answered(publisher, lambda: opened.opened, 10)}, "
+        f"confirm of the message {answered(publisher, lambda: not channel.unconfirmed, 10)}")  # fmt: skip
+    for connection in (silent, publisher):
+        connection.abort()
+
+
+def majority(broker: Broker) -> None:
+    """The same with a quorum queue of three nodes, two of which are killed, or stopped."""
+    port = broker.amqp_port
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        declare(port, HEALTHY, "classic")
+        declare(port, STUCK, "quorum")
+        connections = [Connection(port) for _ in range(3)]
+        pairs = [(each, each.new_channel(), each.new_channel()) for each in connections]
+        for connection, known, _ in pairs:
+            publish(connection, known, STUCK, 1)
+            connection.wait(lambda known=known: not known.unconfirmed, 30)
+        try:
+            _signal(broker, number)
+            say(f"  two of three nodes got {number.name}:")
+            (a, known, new), (b, known_b, beside), _ = pairs
+            publish(a, known, STUCK, 40)
+            say(f"    40 to it on the channel that knows it; another channel: {ask_to_publish(a, new)}")
+            publish(b, beside, STUCK, 1)
+            publish(b, beside, HEALTHY, 20)
+            say(f"    1 to it on a new channel; Channel.Open: {ask_to_open(b)}")
+            say(f"    the channel that knows it: {ask_to_publish(b, known_b)}")
+            say(f"    unconfirmed behind it: {len(beside.unconfirmed) - 1} of 20")
+            on = answered(b, lambda: len(beside.unconfirmed) < 20 or b.gone, 150)
+            say(f"    the hanging channel goes on {on}; nacked: {beside.nacked}; "
+                f"closed: {(b.closed or beside.closed)}; a confirms: {ask_to_publish(a, new)}")  # fmt: skip
+            say(f"    Channel.Open: {ask_to_open(b)}")
+        finally:
+            if number is signal.SIGSTOP:
+                _signal(broker, signal.SIGCONT)
+                time.sleep(5)
+        for each in connections:
+            each.abort()
+
+
+def _signal(broker: Broker, number: signal.Signals) -> None:
+    for node in broker.nodes[1:]:
+        if number is signal.SIGKILL:
+            node.kill()
+        else:
+            for pid in _emulators(node.pid):
+                import os
+                os.kill(pid, number)
+
+
+def _emulators(pid: int) -> list[int]:
+    import processes
+    return processes.named("beam.smp", processes.tree_of(pid))
+
+
+def window(broker: Broker, rounds: int = 5, seconds: float = 3) -> None:
+    """What does a window of 200 cost beside one of 1,000?"""
+    port = broker.amqp_port
+    for kind in ("classic", "quorum"):
+        rates: dict[int, list[float]] = {200: [], 1000: []}
+        for _ in range(rounds):
+            for size in rates:
+                declare(port, HEALTHY, kind)
+                rates[size].append(_rate(port, size, seconds))
+        medians = {size: statistics.median(each) for size, each in rates.items()}
+        cost = 100 * (1 - medians[200] / medians[1000])
+        say(f"  {kind}: {medians[200]:,.0f}/s with 200, {medians[1000]:,.0f}/s with 1,000: "
+            f"{cost:.0f} % less; {rates}")  # fmt: skip
+
+
+def _rate(port: int, size: int, seconds: float) -> float:
+    with Connection(port) as connection:
+        channel = connection.new_channel()
+        message = connection.encoded(channel, "", HEALTHY, b"x" * 100)
+        begun = time.monotonic()
+        while time.monotonic() - begun < seconds:
+            room = size - channel.behind_the_oldest if channel.unconfirmed else size
+            if room > 0:
+                connection.write(message * room)
+                for _ in range(room):
+                    connection.sent(channel)
+            oldest = channel.oldest
+            connection.wait(lambda oldest=oldest: channel.oldest > oldest, 10)
+        return (channel.newest - len(channel.unconfirmed)) / (time.monotonic() - begun)
