@@ -171,7 +171,7 @@ def _of_another_node(key: str) -> str:
 
 def others(world: World) -> None:
     for kind in ("direct", "topic", "fanout", "headers", "x-consistent-hash", "x-random",
-                 "x-local-random", "x-modulus-hash", "x-jms-topic"):  # fmt: skip
+                 "x-local-random", "x-modulus-hash"):  # fmt: skip
         try:
             world.declare(f"some-{kind}", kind)
         except RuntimeError as error:

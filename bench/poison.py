@@ -79,6 +79,12 @@ def messages() -> Iterator[tuple[str, dict[str, Any]]]:
     """What it is, and the properties."""
     for name, value in itertools.product(HEADERS, VALUES):
         yield f"header {name[:30]!r}: {shown(value)}", {"headers": {name: value}}
+    for queue, count in itertools.product(
+        ("dead-letters", "quorum-dead-letters", "quorum-at-least-once"),
+        ("a", 1.5, None, True, [], {}, -1, 0, 2**63 - 1),
+    ):
+        death = DEATH | {"queue": queue, "count": count}
+        yield f"x-death of this queue with count {count!r}", {"headers": {"x-death": [death]}}
     for name in ("CC", "BCC"):
         for value in ([], [""], ["a" * 255], ["a" * 256], ["a" * 70_000], ["classic"] * 2000,
                       ["amq.rabbitmq.reply-to.x"], ["amq.rabbitmq.reply-to"], ["é\0"]):  # fmt: skip

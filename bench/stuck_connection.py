@@ -1,16 +1,17 @@
 """What a client can still ask of a connection with a stuck queue, and what a stall looks like."""
 
-import contextlib
+import os
 import signal
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
+import processes
 from broker import Broker
 from pamqp import commands
 from plain_amqp import Channel, Connection
-from stuck_setup import HEALTHY, STUCK, declare, publish, say, suspended
+from stuck_setup import HEALTHY, STUCK, WORKER, declare, publish, say, suspended
 
 
 def answered(connection: Connection, condition: Callable[[], bool], seconds: float) -> str:
@@ -112,7 +113,7 @@ def alarm(broker: Broker) -> None:
         say(f"  on the connection that has published: Channel.Open {ask_to_open(publisher)}")
         say(f"  on one that has not: Channel.Open {ask_to_open(silent)}")
         say(f"  Connection.Blocked came there: {silent.was_blocked}")
-        with contextlib.closing(Connection(port)) as late:
+        with Connection(port) as late:
             say(f"  a new login works, and there: Channel.Open {ask_to_open(late)}")
     finally:
         broker.ctl("set_vm_memory_high_watermark", "0.4")
@@ -162,14 +163,8 @@ def _signal(broker: Broker, number: signal.Signals) -> None:
         if number is signal.SIGKILL:
             node.kill()
         else:
-            for pid in _emulators(node.pid):
-                import os
+            for pid in processes.named("beam.smp", processes.tree_of(node.pid)):
                 os.kill(pid, number)
-
-
-def _emulators(pid: int) -> list[int]:
-    import processes
-    return processes.named("beam.smp", processes.tree_of(pid))
 
 
 def window(broker: Broker, rounds: int = 5, seconds: float = 3) -> None:
@@ -201,3 +196,49 @@ def _rate(port: int, size: int, seconds: float) -> float:
             oldest = channel.oldest
             connection.wait(lambda oldest=oldest: channel.oldest > oldest, 10)
         return (channel.newest - len(channel.unconfirmed)) / (time.monotonic() - begun)
+
+
+DELETE = """
+Name = rabbit_misc:r(<<"/">>, queue, <<"stuck">>),
+{ok, Q} = rabbit_amqqueue:lookup(Name),
+case amqqueue:get_pid(Q) of
+    Leader when is_tuple(Leader) ->
+        ra:force_delete_server(quorum_queues, Leader),
+        case erlang:function_exported(rabbit_amqqueue, internal_delete, 2)
+             andalso string:prefix(rabbit_misc:version(), "3.") =:= nomatch of
+            true -> rabbit_amqqueue:internal_delete(Q, <<"bench">>);
+            false -> rabbit_amqqueue:internal_delete(Name, <<"bench">>)
+        end;
+    Process ->
+        exit(Process, kill)
+end.
+"""
+
+
+def deleted(broker: Broker) -> None:
+    """Does the channel go on when the stuck queue is deleted, or its process killed?"""
+    port = broker.amqp_port
+    declare(port, HEALTHY, "classic")
+    for kind, stuck in (("classic", 401), ("quorum", 40)):
+        declare(port, STUCK, kind)
+        connection = Connection(port)
+        channel, beside = connection.new_channel(), connection.new_channel()
+        publish(connection, channel, STUCK, 1)
+        connection.wait(lambda channel=channel: not channel.unconfirmed, 10)
+        broker.ctl("eval", WORKER.format(queue=STUCK, verb="suspend"))
+        publish(connection, channel, STUCK, stuck)
+        connection.wait(lambda: False, 1)
+        before = len(channel.unconfirmed)
+        broker.ctl("eval", DELETE)
+        settled = answered(connection, lambda channel=channel: not channel.unconfirmed, 10)
+        say(f"  {kind}: {before} unconfirmed, then deleted: settled {settled}, "
+            f"{len(channel.nacked)} nacked, {len(channel.unconfirmed)} not settled")  # fmt: skip
+        for count in range(450):
+            publish(connection, channel, HEALTHY, 1)
+            tag = connection.publish(beside, "", HEALTHY)
+            if not connection.confirmed(beside, tag, 3):
+                say(f"    after {count + 1} more messages the connection stops")
+                break
+        else:
+            say("    450 more messages are confirmed")
+        connection.abort()

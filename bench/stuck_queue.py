@@ -18,7 +18,7 @@ import environment
 from broker import Broker
 from plain_amqp import Connection
 from start import RUN, end_in_order
-from stuck_connection import alarm, hang, majority, questions, window
+from stuck_connection import alarm, deleted, hang, majority, questions, window
 from stuck_setup import HEALTHY, STUCK, declare, publish, say, suspended
 
 PATIENCE = 1.5  # seconds without a confirm on an idle broker, after which a channel counts as dead
@@ -138,7 +138,7 @@ def many(broker: Broker) -> None:
 
 
 PARTS: dict[str, Callable[[Broker], None]] = {
-    each.__name__: each for each in (span, many, questions, hang, alarm, window, majority)
+    each.__name__: each for each in (span, many, questions, hang, deleted, alarm, window, majority)
 }
 CLUSTER = ("majority",)  # parts that need three nodes
 
@@ -147,12 +147,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/stuck_queue.py", description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--suite", default="", help="the Debian release whose RabbitMQ it is")
+    parser.add_argument("--name", default="", help="of the broker, so that several run at once")
     options = parser.parse_args()
     end_in_order()
     for nodes in (1, 3):
         parts = [part for part in options.parts if (part in CLUSTER) == (nodes == 3)]
         if parts:
-            directory = RUN / "bench" / f"stuck-{options.suite}-{nodes}"
+            directory = RUN / "bench" / f"stuck-{options.suite}-{nodes}{options.name}"
             with Broker(directory, nodes=nodes, suite=options.suite) as broker:
                 play(broker, parts)
     return 0
