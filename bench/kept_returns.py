@@ -4,6 +4,8 @@
 """
 
 import argparse
+import base64
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from broker import Broker
 from pamqp import commands
+
+from broker import Broker
 from plain_amqp import Channel, Connection
 from start import RUN, end_in_order
 
@@ -91,18 +94,31 @@ def say(what: str, answer: str, copies: Any) -> None:
 
 
 def recent_history(world: World) -> None:
-    for what, headers in (("", {}), (" with x-recent-history-no-store", {"x-recent-history-no-store": True})):
+    for what, headers in (
+        ("", {}),
+        (" with x-recent-history-no-store", {"x-recent-history-no-store": True}),
+    ):
         name = f"history{len(headers)}"
         world.declare(name, "x-recent-history", x_recent_history_length=3)
         answer = world.publish(name, "k", headers=headers)
         world.queue(f"late{len(headers)}", name)
-        say(f"x-recent-history{what}, a queue bound afterwards", answer, world.count(f"late{len(headers)}"))
+        say(
+            f"x-recent-history{what}, a queue bound afterwards",
+            answer,
+            world.count(f"late{len(headers)}"),
+        )
     world.declare("before-history", "fanout")
     world.declare("behind", "x-recent-history")
-    world.looker.call(world.look, commands.Exchange.Bind(destination="behind", source="before-history"))
+    world.looker.call(
+        world.look, commands.Exchange.Bind(destination="behind", source="before-history")
+    )
     answer = world.publish("before-history", "k")
     world.queue("late-behind", "behind")
-    say("x-recent-history bound to the fanout exchange it was sent to", answer, world.count("late-behind"))
+    say(
+        "x-recent-history bound to the fanout exchange it was sent to",
+        answer,
+        world.count("late-behind"),
+    )
     world.declare("alternate-history", "x-recent-history")
     world.declare("with-alternate", "direct", alternate_exchange="alternate-history")
     answer = world.publish("with-alternate", "k")
@@ -150,19 +166,20 @@ def direct_reply_to(world: World) -> None:
             requester.wait(lambda: bool(channel.delivered), 1)
             say(f"direct reply-to {what}", answer, len(channel.delivered))
     say("direct reply-to, the requester gone", world.publish("", key), "-")
-    say("direct reply-to, of a node that is not there", world.publish("", _of_another_node(key)), "-")
+    say(
+        "direct reply-to, of a node that is not there",
+        world.publish("", _of_another_node(key)),
+        "-",
+    )
 
 
 def _reply_to(world: World) -> str:
-    """The reply_to that RabbitMQ gave to the request, which is 'amq.rabbitmq.reply-to.' and more."""
+    """The reply_to that RabbitMQ gave to the request: the prefix, a dot and an address."""
     return world.looker.properties[-1].reply_to
 
 
 def _of_another_node(key: str) -> str:
     """The same address with another node's hash in its process id."""
-    import base64
-    import re
-
     pid, _, rest = key.removeprefix(REPLY_TO + ".").partition(".")
     raw = base64.b64decode(pid)
     other = re.sub(rb"reply@(\d)", lambda m: b"reply@" + (b"1" if m[1] != b"1" else b"2"), raw)
@@ -181,11 +198,19 @@ def others(world: World) -> None:
             world.look = world.looker.new_channel()
             continue
         answer = world.publish(f"some-{kind}", "k")
-        world.queue(f"late-{kind}", f"some-{kind}", "1" if "hash" in kind else "k" if "local" not in kind else "")
+        world.queue(
+            f"late-{kind}",
+            f"some-{kind}",
+            "1" if "hash" in kind else "k" if "local" not in kind else "",
+        )
         say(f"{kind}, a queue bound afterwards", answer, world.count(f"late-{kind}"))
     say("the event exchange", world.publish("amq.rabbitmq.event", "k"), "-")
     world.queue("expires", x_message_ttl=0)
-    say("a queue whose messages expire at once", world.publish("", "expires"), world.count("expires"))
+    say(
+        "a queue whose messages expire at once",
+        world.publish("", "expires"),
+        world.count("expires"),
+    )
     world.queue("full", x_max_length=1, x_overflow="reject-publish")
     world.publish("", "full")
     say("a full queue that rejects", world.publish("", "full"), f"{world.count('full')} in all")

@@ -163,9 +163,7 @@ class Connection:
         """A message's frames."""
         start = encode.publish_start(channel.number, exchange, routing_key, mandatory)
         header = encode.properties({"delivery_mode": 2} if properties is None else properties)
-        return b"".join(
-            encode.publish_frames(channel.number, start, header, body, self.frame_max)
-        )
+        return b"".join(encode.publish_frames(channel.number, start, header, body, self.frame_max))
 
     def sent(self, channel: Channel) -> int:
         """Count a message as sent; its delivery tag."""

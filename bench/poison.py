@@ -15,11 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from broker import Broker
 from pamqp import commands
+
+from broker import Broker
 from plain_amqp import Channel, Connection
 from start import RUN, end_in_order
-
 from statelessd.amqp import encode
 
 PLUGINS = (
@@ -104,22 +104,35 @@ def messages() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"priority {number}", {"priority": number}
 
 
+def dead_letters_to(queue: str, **more: Any) -> dict[str, Any]:
+    """The arguments of a queue whose messages expire at once, and go to another."""
+    arguments: dict[str, Any] = {
+        "x-message-ttl": 0,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+    }
+    return arguments | {f"x-{name.replace('_', '-')}": value for name, value in more.items()}
+
+
 QUEUES: dict[str, dict[str, Any]] = {
     "classic": {},
     "quorum": {"x-queue-type": "quorum"},
     "stream": {"x-queue-type": "stream", "x-max-length-bytes": 100_000_000},
     "priority": {"x-max-priority": 10},
-    "dead-letters": {"x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "classic"},
-    "dead-letter-to-quorum": {"x-max-length": 1, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "quorum"},
-    "dead-letter-to-stream": {"x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "stream"},
-    "dead-letter-cycle": {"x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead-letter-cycle"},
-    "quorum-dead-letters": {"x-queue-type": "quorum", "x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "classic"},
-    "quorum-at-least-once": {"x-queue-type": "quorum", "x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "classic",
-                             "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"},
+    "dead-letters": dead_letters_to("classic"),
+    "dead-letter-to-quorum": dead_letters_to("quorum"),
+    "dead-letter-to-stream": dead_letters_to("stream"),
+    "dead-letter-cycle": dead_letters_to("dead-letter-cycle"),
+    "quorum-dead-letters": dead_letters_to("classic", queue_type="quorum"),
+    "quorum-at-least-once": dead_letters_to(
+        "classic",
+        queue_type="quorum",
+        dead_letter_strategy="at-least-once",
+        overflow="reject-publish",
+    ),
     "short": {"x-max-length": 1},
-}  # fmt: skip
+}
 
-JMS = b'{ident,<<"rk">>}'
 EXCHANGES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     # Its type, arguments, and the arguments of its binding to the queue "classic".
     "a-direct": ("direct", {}, {}),
@@ -253,7 +266,9 @@ def crashes(log: Path, at: int) -> collections.Counter[str]:
     """The processes of which the broker's log says that they ended in a crash since then."""
     text = log.read_bytes()[at:].decode(errors="replace")
     return collections.Counter(
-        line.split("initial call:")[1].strip() for line in text.splitlines() if "initial call:" in line
+        line.split("initial call:")[1].strip()
+        for line in text.splitlines()
+        if "initial call:" in line
     )
 
 
@@ -279,8 +294,8 @@ def play(broker: Broker, only: list[str]) -> None:
         print(f"  crashed: {dict(crashes(broker.node.log_path, at))}", flush=True)
     for key in ("amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.", "amq.rabbitmq.reply-to.x",
                 "amq.rabbitmq.reply-to.AAAA", "amq.rabbitmq.reply-to.!!!!",
-                "amq.rabbitmq.reply-to.g2dkAA1ub25vZGVAbm9ob3N0AAAAAAAAAAAAAAAA.x", "é\0", "k" * 255,
-                ".".join("k" * 128), "#", "*"):  # fmt: skip
+                "amq.rabbitmq.reply-to.g2dkAA1ub25vZGVAbm9ob3N0AAAAAAAAAAAAAAAA.x", "é\0",
+                "k" * 255, ".".join("k" * 128), "#", "*"):  # fmt: skip
         for exchange in ("", "amq.topic", "amq.direct"):
             if words := target.send(exchange, key, {}):
                 print(f"routing key {key[:60]!r} to {exchange!r}: {words}", flush=True)

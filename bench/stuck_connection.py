@@ -5,11 +5,11 @@ import signal
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+
+from pamqp import commands
 
 import processes
 from broker import Broker
-from pamqp import commands
 from plain_amqp import Channel, Connection
 from stuck_setup import HEALTHY, STUCK, WORKER, declare, publish, say, suspended
 
@@ -68,7 +68,9 @@ def questions(broker: Broker) -> None:
             publish(connection, channel, STUCK, stuck)
             publish(connection, channel, HEALTHY, behind + 1 - stuck)
             connection.wait(lambda: False, 1)
-            say(f"    of {behind + 1} messages {len(channel.unconfirmed)} are unconfirmed after 1 s")
+            say(
+                f"    of {behind + 1} messages {len(channel.unconfirmed)} are unconfirmed after 1 s"
+            )
             say(f"    Channel.Open: answered {ask_to_open(connection)}")
             say(f"    a publish on another channel: confirmed {ask_to_publish(connection, beside)}")
             say(f"    Channel.Close of the stuck one: {ask_to_close(connection, channel)}")
@@ -118,44 +120,51 @@ def alarm(broker: Broker) -> None:
     finally:
         broker.ctl("set_vm_memory_high_watermark", "0.4")
     opened = max(publisher.channels.values(), key=lambda each: each.number)
-    say(f"  when it cleared: Channel.OpenOk {answered(publisher, lambda: opened.opened, 10)}, "
-        f"confirm of the message {answered(publisher, lambda: not channel.unconfirmed, 10)}")  # fmt: skip
+    opening = answered(publisher, lambda: opened.opened, 10)
+    confirm = answered(publisher, lambda: not channel.unconfirmed, 10)
+    say(f"  when it cleared: Channel.OpenOk {opening}, the message's confirm {confirm}")
     for connection in (silent, publisher):
         connection.abort()
 
 
 def majority(broker: Broker) -> None:
-    """The same with a quorum queue of three nodes, two of which are killed, or stopped."""
-    port = broker.amqp_port
+    """The same with a quorum queue of three nodes, two of which are stopped, or killed."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        declare(port, HEALTHY, "classic")
-        declare(port, STUCK, "quorum")
-        connections = [Connection(port) for _ in range(3)]
-        pairs = [(each, each.new_channel(), each.new_channel()) for each in connections]
-        for connection, known, _ in pairs:
-            publish(connection, known, STUCK, 1)
-            connection.wait(lambda known=known: not known.unconfirmed, 30)
+        declare(broker.amqp_port, HEALTHY, "classic")
+        declare(broker.amqp_port, STUCK, "quorum")
+        connections = [Connection(broker.amqp_port) for _ in range(2)]
+        known = [connection.new_channel() for connection in connections]
+        new = [connection.new_channel() for connection in connections]
+        for connection, channel in zip(connections, known, strict=True):
+            publish(connection, channel, STUCK, 1)
+            connection.wait(lambda channel=channel: not channel.unconfirmed, 30)
         try:
             _signal(broker, number)
             say(f"  two of three nodes got {number.name}:")
-            (a, known, new), (b, known_b, beside), _ = pairs
-            publish(a, known, STUCK, 40)
-            say(f"    40 to it on the channel that knows it; another channel: {ask_to_publish(a, new)}")
-            publish(b, beside, STUCK, 1)
-            publish(b, beside, HEALTHY, 20)
-            say(f"    1 to it on a new channel; Channel.Open: {ask_to_open(b)}")
-            say(f"    the channel that knows it: {ask_to_publish(b, known_b)}")
-            say(f"    unconfirmed behind it: {len(beside.unconfirmed) - 1} of 20")
-            on = answered(b, lambda: len(beside.unconfirmed) < 20 or b.gone, 150)
-            say(f"    the hanging channel goes on {on}; nacked: {beside.nacked}; "
-                f"closed: {(b.closed or beside.closed)}; a confirms: {ask_to_publish(a, new)}")  # fmt: skip
-            say(f"    Channel.Open: {ask_to_open(b)}")
+            _without_majority(connections, known, new)
         finally:
             if number is signal.SIGSTOP:
                 _signal(broker, signal.SIGCONT)
                 time.sleep(5)
-        for each in connections:
-            each.abort()
+        for connection in connections:
+            connection.abort()
+
+
+def _without_majority(
+    connections: list[Connection], known: list[Channel], new: list[Channel]
+) -> None:
+    knowing, asking = connections
+    publish(knowing, known[0], STUCK, 40)
+    say(f"    40 to it on a channel that knows it: {ask_to_publish(knowing, known[0])} healthy")
+    say(f"    another channel: {ask_to_publish(knowing, new[0])}")
+    publish(asking, new[1], STUCK, 1)
+    publish(asking, new[1], HEALTHY, 20)
+    say(f"    1 to it, 20 healthy on a new channel; Channel.Open: {ask_to_open(asking)}")
+    say(f"    another channel: {ask_to_publish(asking, known[1])}")
+    say(f"    unconfirmed on the new one: {len(new[1].unconfirmed)} of 21")
+    goes_on = answered(asking, lambda: len(new[1].unconfirmed) <= 1 or asking.gone, 150)
+    say(f"    it goes on {goes_on}; nacked: {new[1].nacked}; closed: {asking.closed}")
+    say(f"    Channel.Open: {ask_to_open(asking)}, and where it is known: {ask_to_open(knowing)}")
 
 
 def _signal(broker: Broker, number: signal.Signals) -> None:
@@ -173,9 +182,9 @@ def window(broker: Broker, rounds: int = 5, seconds: float = 3) -> None:
     for kind in ("classic", "quorum"):
         rates: dict[int, list[float]] = {200: [], 1000: []}
         for _ in range(rounds):
-            for size in rates:
+            for size, measured in rates.items():
                 declare(port, HEALTHY, kind)
-                rates[size].append(_rate(port, size, seconds))
+                measured.append(_rate(port, size, seconds))
         medians = {size: statistics.median(each) for size, each in rates.items()}
         cost = 100 * (1 - medians[200] / medians[1000])
         say(f"  {kind}: {medians[200]:,.0f}/s with 200, {medians[1000]:,.0f}/s with 1,000: "

@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from broker import Broker
 from pamqp import commands
+
+from broker import Broker
 from plain_amqp import Channel, Connection
 
 HEALTHY, STUCK = "healthy", "stuck"
