@@ -26,7 +26,7 @@ def answered(connection: Connection, condition: Callable[[], bool], seconds: flo
 
 def ask_to_open(connection: Connection, seconds: float = 3) -> str:
     """Whether Channel.Open is answered on it."""
-    number = max(connection.channels) + 1
+    number = max(connection.channels, default=0) + 1
     channel = connection.channels[number] = Channel(number)
     connection.send(number, commands.Channel.Open())
     return answered(connection, lambda: channel.opened, seconds)
