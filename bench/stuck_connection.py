@@ -172,8 +172,7 @@ def _signal(broker: Broker, number: signal.Signals) -> None:
         if number is signal.SIGKILL:
             node.kill()
         else:
-            for pid in processes.named("beam.smp", processes.tree_of(node.pid)):
-                os.kill(pid, number)
+            os.kill(processes.named("beam.smp", processes.tree_of(node.pid)), number)
 
 
 def window(broker: Broker, rounds: int = 5, seconds: float = 3) -> None:
