@@ -32,7 +32,8 @@ class Channel:
         self.opened = self.confirming = self.ended = False
         self.closed: commands.Channel.Close | None = None
         self.newest = 0
-        self.unconfirmed: dict[int, None] = {}
+        self.unconfirmed: set[int] = set()
+        self._oldest = 1
         self.nacked: list[int] = []
         self.returned: list[tuple[commands.Basic.Return, bytes]] = []
         self.other: list[Any] = []
@@ -41,7 +42,9 @@ class Channel:
     @property
     def oldest(self) -> int:
         """The oldest unconfirmed delivery tag; the next one when all are confirmed."""
-        return next(iter(self.unconfirmed), self.newest + 1)
+        while self._oldest <= self.newest and self._oldest not in self.unconfirmed:
+            self._oldest += 1
+        return self._oldest
 
     @property
     def behind_the_oldest(self) -> int:
@@ -49,11 +52,11 @@ class Channel:
         return max(self.newest - self.oldest, 0)
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> None:
-        tags = [t for t in self.unconfirmed if t <= tag] if multiple else [tag]
-        for each in tags:
-            self.unconfirmed.pop(each, None)
-            if not positive:
-                self.nacked.append(each)
+        for each in range(self.oldest, tag + 1) if multiple else (tag,):
+            if each in self.unconfirmed:
+                self.unconfirmed.remove(each)
+                if not positive:
+                    self.nacked.append(each)
 
 
 class Connection:
@@ -168,7 +171,7 @@ class Connection:
     def sent(self, channel: Channel) -> int:
         """Count a message as sent; its delivery tag."""
         channel.newest += 1
-        channel.unconfirmed[channel.newest] = None
+        channel.unconfirmed.add(channel.newest)
         return channel.newest
 
     def write(self, data: bytes) -> None:
