@@ -128,10 +128,19 @@ def alarm(broker: Broker) -> None:
 
 
 def majority(broker: Broker) -> None:
-    """The same with a quorum queue of three nodes, two of which are stopped, or killed."""
+    """The same with a quorum queue of three nodes: two are lost that do not lead it."""
+    _lose_majority(broker, broker.amqp_port)
+
+
+def leader(broker: Broker) -> None:
+    """The same where the leader is one of the two nodes that are lost."""
+    _lose_majority(broker, broker.nodes[1].amqp_port)
+
+
+def _lose_majority(broker: Broker, leaders_port: int) -> None:
     for number in (signal.SIGSTOP, signal.SIGKILL):
         declare(broker.amqp_port, HEALTHY, "classic")
-        declare(broker.amqp_port, STUCK, "quorum")
+        declare(leaders_port, STUCK, "quorum")  # the node of the connection leads it
         connections = [Connection(broker.amqp_port) for _ in range(2)]
         known = [connection.new_channel() for connection in connections]
         new = [connection.new_channel() for connection in connections]
@@ -162,8 +171,10 @@ def _without_majority(
     say(f"    1 to it, 20 healthy on a new channel; Channel.Open: {ask_to_open(asking)}")
     say(f"    another channel: {ask_to_publish(asking, known[1])}")
     say(f"    unconfirmed on the new one: {len(new[1].unconfirmed)} of 21")
-    goes_on = answered(asking, lambda: len(new[1].unconfirmed) <= 1 or asking.gone, 150)
+    goes_on = answered(asking, lambda: len(new[1].unconfirmed) <= 1 or asking.gone, 100)
     say(f"    it goes on {goes_on}; nacked: {new[1].nacked}; closed: {asking.closed}")
+    say(f"    where it is known {len(known[0].unconfirmed)} of 41 are unconfirmed, nacked: "
+        f"{len(known[0].nacked)}")  # fmt: skip
     say(f"    Channel.Open: {ask_to_open(asking)}, and where it is known: {ask_to_open(knowing)}")
 
 

@@ -18,7 +18,7 @@ import environment
 from broker import Broker
 from plain_amqp import Connection
 from start import RUN, end_in_order
-from stuck_connection import alarm, deleted, hang, majority, questions, window
+from stuck_connection import alarm, deleted, hang, leader, majority, questions, window
 from stuck_setup import HEALTHY, STUCK, declare, publish, say, suspended
 
 PATIENCE = 1.5  # seconds without a confirm on an idle broker, after which a channel counts as dead
@@ -138,9 +138,10 @@ def many(broker: Broker) -> None:
 
 
 PARTS: dict[str, Callable[[Broker], None]] = {
-    each.__name__: each for each in (span, many, questions, hang, deleted, alarm, window, majority)
+    each.__name__: each
+    for each in (span, many, questions, hang, deleted, alarm, window, majority, leader)
 }
-CLUSTER = ("majority",)  # parts that need three nodes
+CLUSTER = ("majority", "leader")  # parts that need three nodes
 
 
 def main() -> int:
