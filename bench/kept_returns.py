@@ -17,7 +17,7 @@ from pamqp import commands
 
 from broker import Broker
 from plain_amqp import Channel, Connection
-from start import RUN, end_in_order
+from start import end_in_order, new_broker
 
 PLUGINS = (
     "rabbitmq_consistent_hash_exchange",
@@ -221,8 +221,8 @@ def main() -> int:
     parser.add_argument("--suite", default="", help="the Debian release whose RabbitMQ it is")
     options = parser.parse_args()
     end_in_order()
-    directory = RUN / "bench" / f"returns-{options.suite}"
-    with Broker(directory, plugins=PLUGINS, suite=options.suite) as broker:
+    name = f"returns-{options.suite}"
+    with new_broker(name, plugins=PLUGINS, suite=options.suite) as broker:
         world = World(broker)
         print(f"RabbitMQ {world.publisher.version}", flush=True)
         for part in (recent_history, alternate, tracing, others, direct_reply_to):

@@ -19,7 +19,7 @@ from pamqp import commands
 
 from broker import Broker
 from plain_amqp import Channel, Connection
-from start import RUN, end_in_order
+from start import end_in_order, new_broker
 from statelessd.amqp import encode
 
 PLUGINS = (
@@ -310,8 +310,8 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="names of queues and exchanges")
     options = parser.parse_args()
     end_in_order()
-    directory = RUN / "bench" / f"poison-{options.suite}"
-    with Broker(directory, plugins=PLUGINS, suite=options.suite) as broker:
+    name = f"poison-{options.suite}"
+    with new_broker(name, plugins=PLUGINS, suite=options.suite) as broker:
         play(broker, options.only)
     return 0
 

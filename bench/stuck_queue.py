@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import environment
 from broker import Broker
 from plain_amqp import Connection
-from start import RUN, end_in_order
+from start import end_in_order, new_broker
 from stuck_connection import alarm, deleted, hang, leader, majority, questions, window
 from stuck_setup import HEALTHY, STUCK, declare, publish, say, suspended
 
@@ -154,8 +154,8 @@ def main() -> int:
     for nodes in (1, 3):
         parts = [part for part in options.parts if (part in CLUSTER) == (nodes == 3)]
         if parts:
-            directory = RUN / "bench" / f"stuck-{options.suite}-{nodes}{options.name}"
-            with Broker(directory, nodes=nodes, suite=options.suite) as broker:
+            name = f"stuck-{options.suite}-{nodes}{options.name}"
+            with new_broker(name, nodes=nodes, suite=options.suite) as broker:
                 play(broker, parts)
     return 0
 
