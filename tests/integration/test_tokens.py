@@ -149,9 +149,9 @@ def test_a_long_token_fits_and_a_longer_one_is_a_clear_401(publish, queue, issue
     token = issuer.token(scopes)
     assert 3000 < len(token) < 3900
     assert publish(token).status_code == 204
-    document = is_problem(publish(issuer.token(scopes * 2)), 401, "unauthorized")
+    document = is_problem(publish(issuer.token(scopes * 4)), 401, "unauthorized")
     assert document["detail"].startswith("The token is too long")
-    assert "4096" in document["detail"]
+    assert re.search("4096|8192", document["detail"])  # the latter from RabbitMQ 4.1 on
     assert queue.bodies() == [b"x"]
 
 

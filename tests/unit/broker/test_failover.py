@@ -228,7 +228,7 @@ async def test_a_channel_that_goes_on_nacking_is_replaced(broker, client):
 
     broker.on_publish = answer
     assert await publish() is O.NACKED
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (outcome := await publish()) is O.NACKED:
             pass
     assert outcome is O.CONFIRMED
