@@ -150,6 +150,7 @@ class Broker:
                 node.kill()
             if own_epmd:
                 self._stop_epmd()
+            self._reap()
             raise
         return self
 
@@ -164,6 +165,10 @@ class Broker:
         for node in reversed(self.nodes):
             node.stop()
         self._stop_epmd()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Let go of the processes that ended here, so that subprocess does not warn of them."""
         for process in self.popen:
             process.poll()
             process.returncode = 0 if process.returncode is None else process.returncode

@@ -27,6 +27,7 @@ INDIFFERENT = {
     "test_dashboard",
     "test_dashboard_page",
     "test_deploy",
+    "test_drain",
     "test_edge",
     "test_examples",
     "test_faults",

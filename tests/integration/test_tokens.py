@@ -139,7 +139,8 @@ def test_a_connection_ends_with_its_token_and_the_next_request_is_told(
         what="the end of the connection",
     )
     # The gateway and the broker each have a clock: the first one closes it.
-    assert re.search("its token has expired|credential expired", gateway.text)
+    ended = re.compile("its token has expired|credential expired")
+    wait_until(lambda: ended.search(gateway.text), what="the reason in the log")
     is_problem(publish(token), 401, "unauthorized")
     assert queue.bodies() == [b"x"]
 
