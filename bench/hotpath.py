@@ -26,6 +26,7 @@ import uvloop
 from pamqp import commands, frame
 from uvicorn.server import ServerState
 
+from statelessd.broker.channel import WINDOW
 from statelessd.broker.publisher import Publisher
 from statelessd.config import HTTPServer, Publish, RabbitMQ
 from statelessd.http.gateway import Gateway
@@ -103,10 +104,19 @@ class Broker(asyncio.Transport):
         self.write(b"".join(pieces))
 
     def confirm(self, count: int) -> None:
-        """The next so many messages at once."""
-        self._tag += count
-        ack = ACK.pack(1, CHANNEL, 13, 60, 80, self._tag, count > 1, FRAME_END)
-        self._protocol.data_received(ack)
+        """The next so many messages, as many at once as may be unconfirmed on a channel."""
+        while count:
+            part = min(count, WINDOW)
+            count -= part
+            self._tag += part
+            ack = ACK.pack(1, CHANNEL, 13, 60, 80, self._tag, part > 1, FRAME_END)
+            self._protocol.data_received(ack)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
 
     def is_closing(self) -> bool:
         return False

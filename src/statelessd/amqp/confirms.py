@@ -20,7 +20,7 @@ class Confirms(Generic[T]):
 
     def __init__(self) -> None:
         self._unsettled: dict[int, T] = {}
-        self._lowest = 1  # no tag below it is unsettled
+        self.oldest = 1  # the tag of the oldest unsettled message, or else the next tag
         self._next = 1
         # Of mandatory messages only: the key of each tag; for each key the tags in
         # order, with the messages' properties; the tags returned but not acked yet.
@@ -32,11 +32,6 @@ class Confirms(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._unsettled)
-
-    @property
-    def oldest(self) -> int:
-        """Return the delivery tag of the oldest unsettled message, or else of the next one."""
-        return self._lowest
 
     @property
     def unsettled(self) -> dict[int, T]:
@@ -118,9 +113,8 @@ class Confirms(Generic[T]):
             last = tag or self._next - 1
             if last >= self._next:
                 raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
-            tags = [t for t in range(self._lowest, last + 1) if t in self._unsettled]
-            self._lowest = max(self._lowest, last + 1)
-            self._skip_settled()
+            tags = [t for t in range(self.oldest, last + 1) if t in self._unsettled]
+            self._skip_settled(max(self.oldest, last + 1))
             if not self._keys:  # as mostly: none is mandatory
                 settlement = ACKED if positive else NACKED
                 take = self._unsettled.pop
@@ -133,8 +127,8 @@ class Confirms(Generic[T]):
         else:
             settled = [(self._unsettled.pop(tag), ACKED if positive else NACKED)]
         # Keeping pace here keeps a later ``multiple`` from walking over old tags.
-        if tag == self._lowest:
-            self._skip_settled()
+        if tag == self.oldest:
+            self._skip_settled(tag + 1)
         return settled
 
     def lost(self) -> list[T]:
@@ -148,11 +142,11 @@ class Confirms(Generic[T]):
         self._doubtful.clear()
         return entries
 
-    def _skip_settled(self) -> None:
-        lowest, unsettled = self._lowest, self._unsettled
-        while lowest < self._next and lowest not in unsettled:
-            lowest += 1
-        self._lowest = lowest
+    def _skip_settled(self, tag: int) -> None:
+        """Find the oldest unsettled message, from this tag on."""
+        while tag < self._next and tag not in self._unsettled:
+            tag += 1
+        self.oldest = tag
 
     def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
         entry = self._unsettled.pop(tag)

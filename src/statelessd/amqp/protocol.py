@@ -99,8 +99,8 @@ class ChannelState(enum.Enum):
     """Section 2.2.5, with RabbitMQ's confirm mode."""
 
     PROVING = "proving"  # opened and closed again, to learn whether the login holds
-    OPENING = "opening"  # Open sent
-    SELECTING = "selecting"  # Confirm.Select sent
+    OPENING = "opening"  # Open and Confirm.Select sent, Open-Ok awaited
+    SELECTING = "selecting"  # Select-Ok awaited
     OPEN = "open"
     CLOSING = "closing"  # Close sent
 
@@ -166,7 +166,9 @@ class Protocol:
         if number is None:
             raise StateError(f"all {self.channel_max} channels are in use")
         self._channels[number] = _Channel()
+        # Together: a channel works through its methods in order, and so one round trip does.
         self._send(number, commands.Channel.Open())
+        self._send(number, commands.Confirm.Select())
         return number
 
     def publish(
@@ -362,7 +364,6 @@ class Protocol:
 
     def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
         self._channel(number).state = ChannelState.SELECTING
-        self._send(number, commands.Confirm.Select())
 
     def _on_select_ok(self, number: int, _: commands.Confirm.SelectOk) -> None:
         self._channel(number).state = ChannelState.OPEN

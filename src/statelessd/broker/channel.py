@@ -28,6 +28,7 @@ CONFIRMED = Outcome.CONFIRMED
 WINDOW = 200
 # Seconds after which an oldest message without a confirm is not just slow.
 STALL = 0.7
+LOOKS = 2  # and so many looks, after the first that saw it
 
 
 class Phase(enum.Enum):
@@ -102,19 +103,26 @@ class ExchangeChannel:
         self.number = 0
         self.opened_at = 0.0  # loop time at which opening began
         self.used_at = 0.0  # loop time, to the second
-        self.in_flight = 0
         self.sent = 0  # the delivery tag of the newest message
         self.oldest = 1  # that of the oldest unsettled one, or else of the next
+        self._may_send = 1 + WINDOW  # the last delivery tag that is in the window
+        self._settles = 0  # how many messages were settled
         self.nacked = False  # something, ever
         self.waiting: dict[Publish, None] = {}
         self.head_since = self.settled_at = 0.0  # loop times, as ``look`` saw them
-        self._head = self._settles = 0  # what it saw: a delivery tag, and a count
+        self._head = self._seen = 0  # what it saw: a delivery tag, and a count of settled ones
+        self._looks = 0  # how often it saw that
         self._session = session
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many messages await the broker's word."""
+        return self.sent - self._settles
 
     @property
     def idle(self) -> bool:
         """Nothing waits for it and nothing is unsettled on it."""
-        return not self.in_flight and not self.waiting
+        return self.sent == self._settles and not self.waiting
 
     def open(self, number: int, now: float) -> None:
         """The connection had room: ``number`` is being opened."""
@@ -128,7 +136,7 @@ class ExchangeChannel:
         if (
             self.phase is PIPELINED
             and not self.waiting
-            and self.sent - self.oldest < WINDOW
+            and self.sent < self._may_send
             and self._session.writable
         ):
             self._send(publish)
@@ -147,7 +155,7 @@ class ExchangeChannel:
         """Hand over what may be handed over."""
         while self.waiting and self._session.writable:
             if self.phase is PIPELINED:
-                if self.sent - self.oldest >= WINDOW:
+                if self.sent >= self._may_send:
                     return
             elif self.phase is not Phase.FRESH or self.in_flight:
                 return
@@ -178,7 +186,6 @@ class ExchangeChannel:
             publish.tally.waits.observe(now - publish.waits_since)
         else:
             publish.tally.waits.counts[0] += 1
-        self.in_flight += 1
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
@@ -186,14 +193,16 @@ class ExchangeChannel:
 
         A slow broker confirms late, but it goes on: each look sees another oldest message.
         """
-        settles = self.sent - self.in_flight
-        if settles != self._settles or not self.in_flight:
-            self._settles, self.settled_at = settles, now
+        if self._settles != self._seen or not self.in_flight:
+            self._seen, self.settled_at = self._settles, now
         if self.oldest != self._head or not self.in_flight:
             self._head = self.oldest if self.in_flight else 0
             self.head_since = self.settled_at = now
+            self._looks = 0
             return False
-        return now - self.head_since >= patience
+        # Several looks, because the time may have passed while this process did not run.
+        self._looks += 1
+        return now - self.head_since >= patience and self._looks >= LOOKS
 
     def forgive(self, now: float) -> None:
         """Begin to wait anew: it was not the channel that did not answer."""
@@ -214,9 +223,10 @@ class ExchangeChannel:
 
     def settled(self, settled: list[tuple[Publish, Settlement]], oldest: int) -> None:
         self.oldest = oldest
+        self._may_send = oldest + WINDOW
         session = self._session
         count = len(settled)
-        self.in_flight -= count
+        self._settles += count
         session.load -= count
         session.progressed = True
         self.phase = self._proved
@@ -242,7 +252,7 @@ class ExchangeChannel:
             self.watcher.settled(self, settled)
         if self.waiting:
             self.pump()
-        if not self.in_flight:
+        if self._settles == self.sent:
             self._release_if_idle()
 
     def closed(
@@ -257,7 +267,7 @@ class ExchangeChannel:
         alone = len(lost) == 1
         self.phase = Phase.GONE
         session.drop(self)
-        self.in_flight = 0
+        self._settles = self.sent
         again: list[Publish] = []
         waiting = list(self.waiting)
         if replies.is_topic(code, text) and not self.single_use:
@@ -300,7 +310,7 @@ class ExchangeChannel:
             self._session.statistics.channels_closed += 1
             self._session.statistics.channels_lost += 1
         self.phase = Phase.GONE
-        self.in_flight = 0
+        self._settles = self.sent
         if self.watcher is not None:
             self.watcher.gone(self, ())
         return list(self.waiting)

@@ -1,7 +1,6 @@
 """One TCP connection to RabbitMQ: bytes <-> ``amqp.Protocol``, heartbeats, back-pressure."""
 
 import asyncio
-import contextlib
 import fcntl
 import logging
 import sys
@@ -190,8 +189,8 @@ class BrokerConnection(asyncio.Protocol):
             return False
         backlog = transport.get_write_buffer_size()
         # What the peer's TCP has not acknowledged (tcp(7), SIOCOUTQ).
-        with contextlib.suppress(OSError):
-            queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        if (connected := transport.get_extra_info("socket")) is not None:
+            queued = fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4))
             backlog += int.from_bytes(queued, sys.byteorder)
         moved = self.sent - backlog
         before, self._backlog = self._backlog, (backlog, moved)

@@ -78,9 +78,11 @@ class Pulse:
             ),
             default=0.0,
         )
-        self.doubtful = waited > DOUBT
-        if waited > self._patience:
-            session.stalled(f"the broker did not answer for {self._patience:g} s")
+        # One that is known to be slow gets the time it needs.
+        self.doubtful = waited > max(DOUBT, session.slowness / 2)
+        patience = max(self._patience, session.slowness)
+        if waited > patience:
+            session.stalled(f"the broker did not answer for {patience:g} s")
         elif now - self.progress_at > UNASKED and not session.may_part:
             session.stalled(f"the broker confirmed nothing for {UNASKED:g} s")
 

@@ -147,7 +147,7 @@ class Session(ChannelKeeping):
         single_use = message.user_id is not None and (
             self.credentials.is_token or message.user_id != self.username
         )
-        single_use = single_use or len(message.body) >= self.too_large
+        single_use = single_use or publish.size >= self.too_large
         channel = None if single_use else self._channels.get(message.exchange)
         if channel is not None:
             channel.used_at = self.used_at
