@@ -18,7 +18,7 @@ auth_http.vhost_path = http://127.0.0.1:{0}/vhost
 auth_http.resource_path = http://127.0.0.1:{0}/resource
 auth_http.topic_path = http://127.0.0.1:{0}/topic
 """
-SECRET = "this is between the broker and its back end"  # noqa: S105 - it only must not leak
+SECRET = "this is between the broker and its back end"
 LOGIN = {"user": "web", "password": "pw"}
 BODY = {"data": {"body": "x"}}
 
