@@ -197,10 +197,11 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(
             gt=0,
-            description="Seconds without any confirm, while messages wait for one, "
-            "after which a connection is dropped.",
+            description="Seconds for the broker to answer when it is asked whether it still "
+            "reads a connection, after which the connection is replaced. It is asked when "
+            "a message is unconfirmed for about a second.",
         ),
-    ] = 30.0
+    ] = 2.5
     probe: Probe = Probe()
 
 

@@ -122,6 +122,7 @@ class Outcome(enum.Enum):
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     REQUEST_TIMEOUT = "request-timeout"
+    LENGTH_REQUIRED = "length-required"
     TOO_LARGE = "too-large"
     HEADERS_TOO_LARGE = "headers-too-large"
     TOO_MANY_FAILURES = "too-many-failures"

@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import re
+import socket
 from typing import NamedTuple
 
 from edge import Edge
 
 from statelessd.http.protocol import GatewayProtocol
 
+OURS = re.compile("[0-9a-f]{12}-[0-9a-f]+")  # an id that was made here
+QUIET = socket.socketpair()  # no byte waits in it, ever
+
 
 class Transport(asyncio.Transport):
     """Keeps what is written."""
 
     def __init__(self):
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        addresses = {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}
+        super().__init__({**addresses, "socket": QUIET[0]})
         self.written = b""
         self.closed = False
         self.paused = False
@@ -41,9 +47,13 @@ class Transport(asyncio.Transport):
 
 
 class Conversation(NamedTuple):
-    """What a client was told, as (status, problem or None), and what became of its requests."""
+    """What a client was told, as (status, problem or None), and what became of its requests.
+
+    ``ids``: those of the answers' X-Request-ID that are a client's, else None.
+    """
 
     answers: list
+    ids: list
     published: list
     pages: int
     reserved: int  # bytes, after its end
@@ -80,8 +90,10 @@ def converse(pieces, before=(), **settings):
             assert transport.closed or not transport.paused, "nobody will ever read again"
         ended = transport.closed
         protocol.connection_lost(None)
+        answers, ids = _answers(transport.written)
         return Conversation(
-            _answers(transport.written),
+            answers,
+            ids,
             list(edge.publisher.published),
             pages,
             edge.publisher.reserved,
@@ -92,7 +104,7 @@ def converse(pieces, before=(), **settings):
 
 
 def _answers(written):
-    found = []
+    found, ids = [], []
     while written:
         head, blank, rest = written.partition(b"\r\n\r\n")
         assert blank, written
@@ -111,4 +123,6 @@ def _answers(written):
             assert document["status"] == status
             problem = document["type"]
         found.append((status, problem))
-    return found
+        given = headers["x-request-id"]
+        ids.append(None if OURS.fullmatch(given) else given)
+    return found, ids

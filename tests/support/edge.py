@@ -39,6 +39,7 @@ class FakePublisher:
         self.hold = False
         self.held = []
         self.published = []
+        self.headers = []  # the encoded property lists of what was published
         self.credentials = []
         self.cancelled = []
         self.deadlines = []
@@ -50,6 +51,7 @@ class FakePublisher:
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
+        self.headers.append(message.header)
         self.credentials.append(credentials)
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
         publish = type("Publish", (), {"handed_over": False})()
@@ -159,7 +161,7 @@ class Edge:
         return await client.answer()
 
     async def until(self, condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.002)
 
@@ -201,7 +203,7 @@ class Client:
             await asyncio.sleep(0)
 
     async def answer(self, head_only=False):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             answer = Answer(head[:-4], b"")
             if not head_only:
@@ -210,7 +212,7 @@ class Client:
             return answer
 
     async def at_end(self):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

@@ -24,6 +24,7 @@ class FakeBroker:
         self.frame_max = 131072
         self.channel_max = 2047
         self.heartbeat = 0
+        self.pace = 0.0  # seconds for each frame that is read
         self.accept = True  # False: the socket is open and nothing is ever said
         self.open_channels = True
         self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
@@ -78,6 +79,7 @@ class Peer:
     def __init__(self, broker, reader, writer):
         self.broker = broker
         self.gone = False
+        self.crashed = False
         self.ended = asyncio.Event()
         self.methods = []  # the names of what arrived
         self.start_ok = None
@@ -108,6 +110,8 @@ class Peer:
         self.send(brokerside.start(product=broker.product, version=broker.version))
         while True:
             await self.reading.wait()
+            if self.broker.pace:
+                await asyncio.sleep(self.broker.pace)
             channel, value = await self._frame()
             self.methods.append(value.name)
             if value.name == self.broker.cut_at:

@@ -33,6 +33,16 @@ class Confirms(Generic[T]):
     def __len__(self) -> int:
         return len(self._unsettled)
 
+    @property
+    def oldest(self) -> int:
+        """Return the delivery tag of the oldest unsettled message, or else of the next one."""
+        return self._lowest
+
+    @property
+    def unsettled(self) -> dict[int, T]:
+        """Return by delivery tag what the broker has not settled yet, in order."""
+        return dict(self._unsettled)
+
     def publish(self, entry: T, key: bytes | None = None, header: bytes = b"") -> int:
         """The delivery tag of the message that is about to be sent.
 
@@ -110,6 +120,7 @@ class Confirms(Generic[T]):
                 raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
             tags = [t for t in range(self._lowest, last + 1) if t in self._unsettled]
             self._lowest = max(self._lowest, last + 1)
+            self._skip_settled()
             if not self._keys:  # as mostly: none is mandatory
                 settlement = ACKED if positive else NACKED
                 take = self._unsettled.pop
@@ -122,8 +133,8 @@ class Confirms(Generic[T]):
         else:
             settled = [(self._unsettled.pop(tag), ACKED if positive else NACKED)]
         # Keeping pace here keeps a later ``multiple`` from walking over old tags.
-        while self._lowest < self._next and self._lowest not in self._unsettled:
-            self._lowest += 1
+        if tag == self._lowest:
+            self._skip_settled()
         return settled
 
     def lost(self) -> list[T]:
@@ -136,6 +147,12 @@ class Confirms(Generic[T]):
         self._returned.clear()
         self._doubtful.clear()
         return entries
+
+    def _skip_settled(self) -> None:
+        lowest, unsettled = self._lowest, self._unsettled
+        while lowest < self._next and lowest not in unsettled:
+            lowest += 1
+        self._lowest = lowest
 
     def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
         entry = self._unsettled.pop(tag)

@@ -73,10 +73,15 @@ class ChannelOpened(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """One ack or nack, as what it settles, in the order of publishing."""
+    """One ack or nack, as what it settles, in the order of publishing.
+
+    ``oldest``: the delivery tag of the oldest message that is still unsettled, or else
+    of the next one.
+    """
 
     channel: int
     settled: list[tuple[Any, Settlement]]
+    oldest: int
 
 
 class ChannelClosed(msgspec.Struct, frozen=True):

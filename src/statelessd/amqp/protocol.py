@@ -136,7 +136,7 @@ class Protocol:
         self.channel_max = login.channel_max
         self.heartbeat = login.heartbeat
         self._login: Login | None = login
-        self._server_properties: dict[str, Any] = {}
+        self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
         self._events: list[Event] = []
@@ -199,10 +199,10 @@ class Protocol:
             channel.confirms.publish(entry)
         self._out += encode.publish_frames(number, start, header, body, self.frame_max)
 
-    def unsettled(self, number: int) -> int:
-        """How many messages of this channel await the broker's word."""
+    def unsettled(self, number: int) -> dict[int, Any]:
+        """Return the channel's messages that await the broker's word, by delivery tag."""
         channel = self._channels.get(number)
-        return len(channel.confirms) if channel else 0
+        return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
         """Begin to close a channel; meant for one with nothing unsettled. Raises StateError."""
@@ -261,7 +261,7 @@ class Protocol:
         if type(method) is BasicAck:
             channel = self._channel(number)
             settled = channel.confirms.settle(method.delivery_tag, method.multiple, method.positive)
-            self._events.append(Settled(number, settled))
+            self._events.append(Settled(number, settled, channel.confirms.oldest))
         elif number:
             handler = _CHANNEL_METHODS.get((self._channel(number).state, type(method)))
             if handler is None:
@@ -284,8 +284,8 @@ class Protocol:
         if login is None or "PLAIN" not in (method.mechanisms or "").split():
             raise ProtocolError("the broker does not offer the PLAIN mechanism")
         properties = method.server_properties
-        self._server_properties = dict(properties) if isinstance(properties, dict) else {}
-        self.peer = Peer.of(self._server_properties)
+        self.server_properties = dict(properties) if isinstance(properties, dict) else {}
+        self.peer = Peer.of(self.server_properties)
         limit = self.peer.first_frame
         data = _start_ok(login, login.client_properties)
         if len(data) > (limit or FRAME_MIN_SIZE):
@@ -326,7 +326,7 @@ class Protocol:
         self.oversized_login = 0
         self.state = ConnectionState.OPEN
         self._events.append(
-            Opened(self.channel_max, self.frame_max, self.heartbeat, self._server_properties)
+            Opened(self.channel_max, self.frame_max, self.heartbeat, self.server_properties)
         )
 
     def _on_blocked(self, method: ConnectionBlocked) -> None:

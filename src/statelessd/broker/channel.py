@@ -2,16 +2,18 @@
 
 A fresh channel sends one message alone: whatever the broker closes it over is
 then exactly that message's refusal. After its first confirm the rest follows
-in one stream.
+in one stream, within a window: RabbitMQ stops reading the whole connection when
+some 200 messages have followed one that it cannot confirm.
 """
 
 import enum
+from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Outcome
-from . import refusals
+from . import refusals, replies
 from .connection import BrokerConnection
 from .publish import HANDED_OVER, SETTLED, Publish
 from .statistics import SessionStatistics
@@ -20,6 +22,12 @@ ACKED = Settlement.ACKED
 NACKED = Settlement.NACKED
 RETURNED = Settlement.RETURNED
 CONFIRMED = Outcome.CONFIRMED
+
+# Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
+# channel 400 credits and renews them in 200s: from 202 on its reader may stop.
+WINDOW = 200
+# Seconds after which an oldest message without a confirm is not just slow.
+STALL = 0.7
 
 
 class Phase(enum.Enum):
@@ -35,6 +43,18 @@ class Phase(enum.Enum):
 PIPELINED = Phase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
 
 
+class Watcher(Protocol):
+    """Who has to know what becomes of a channel's messages, besides those who sent them."""
+
+    def settled(
+        self, channel: "ExchangeChannel", settled: list[tuple[Publish, Settlement]]
+    ) -> None:
+        """Take what the broker settled, before the channel sends what waits for it."""
+
+    def gone(self, channel: "ExchangeChannel", again: Sequence[Publish]) -> None:
+        """Take note that the channel has ended; ``again``: what it leaves to be sent."""
+
+
 class Owner(Protocol):
     """The session, as its channels see it."""
 
@@ -43,28 +63,52 @@ class Owner(Protocol):
     load: int
     progressed: bool
     starved: bool
+    too_large: int
 
     @property
     def writable(self) -> bool: ...
     def submit_again(self, publishes: list[Publish]) -> None: ...
     def release(self, channel: "ExchangeChannel") -> None: ...
     def drop(self, channel: "ExchangeChannel") -> None: ...
+    def guard(self, exchange: str) -> None: ...
+    def answered(self) -> None: ...
     def channel_ended(self) -> None: ...
 
 
 class ExchangeChannel:
-    """``single_use``: made for one message which may close it for a reason of its own."""
+    """Sends the messages of one exchange and settles them.
 
-    def __init__(self, session: Owner, exchange: str, *, single_use: bool = False) -> None:
+    ``single_use``: it ends when it is idle, for it was made for one message, or is given
+    no more. ``alone``: it sends each message alone, not just the first.
+    ``is_question``: it is opened to find out whether the broker still reads.
+    """
+
+    def __init__(
+        self,
+        session: Owner,
+        exchange: str,
+        *,
+        single_use: bool = False,
+        alone: bool = False,
+        is_question: bool = False,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.exchange = exchange
         self.single_use = single_use
+        self.is_question = is_question
+        self.watcher = watcher
         self.phase = Phase.QUEUED
+        self._proved = Phase.FRESH if alone else Phase.PIPELINED  # the phase after a confirm
         self.number = 0
         self.opened_at = 0.0  # loop time at which opening began
         self.used_at = 0.0  # loop time, to the second
         self.in_flight = 0
+        self.sent = 0  # the delivery tag of the newest message
+        self.oldest = 1  # that of the oldest unsettled one, or else of the next
         self.nacked = False  # something, ever
         self.waiting: dict[Publish, None] = {}
+        self.head_since = self.settled_at = 0.0  # loop times, as ``look`` saw them
+        self._head = self._settles = 0  # what it saw: a delivery tag, and a count
         self._session = session
 
     @property
@@ -81,7 +125,12 @@ class ExchangeChannel:
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes."""
         # The plain way, queue and pump, costs a dictionary entry for each message.
-        if self.phase is PIPELINED and not self.waiting and self._session.writable:
+        if (
+            self.phase is PIPELINED
+            and not self.waiting
+            and self.sent - self.oldest < WINDOW
+            and self._session.writable
+        ):
             self._send(publish)
         else:
             publish.wait_in(self.waiting)
@@ -97,10 +146,10 @@ class ExchangeChannel:
     def pump(self) -> None:
         """Hand over what may be handed over."""
         while self.waiting and self._session.writable:
-            if self.phase is Phase.FRESH:
-                if self.in_flight:
+            if self.phase is PIPELINED:
+                if self.sent - self.oldest >= WINDOW:
                     return
-            elif self.phase is not Phase.PIPELINED:
+            elif self.phase is not Phase.FRESH or self.in_flight:
                 return
             publish = next(iter(self.waiting))
             del self.waiting[publish]
@@ -130,22 +179,47 @@ class ExchangeChannel:
         else:
             publish.tally.waits.counts[0] += 1
         self.in_flight += 1
+        self.sent += 1
+
+    def look(self, now: float, patience: float = STALL) -> bool:
+        """Return whether the oldest message has been unconfirmed for ``patience`` seconds.
+
+        A slow broker confirms late, but it goes on: each look sees another oldest message.
+        """
+        settles = self.sent - self.in_flight
+        if settles != self._settles or not self.in_flight:
+            self._settles, self.settled_at = settles, now
+        if self.oldest != self._head or not self.in_flight:
+            self._head = self.oldest if self.in_flight else 0
+            self.head_since = self.settled_at = now
+            return False
+        return now - self.head_since >= patience
+
+    def forgive(self, now: float) -> None:
+        """Begin to wait anew: it was not the channel that did not answer."""
+        self.head_since = self.settled_at = now
+        if self.phase is Phase.OPENING:
+            self.opened_at = now
 
     # What the broker says
 
     def opened(self) -> None:
         self.phase = Phase.FRESH
         self._session.statistics.channels_opened += 1
+        if self.is_question:
+            self.is_question = False
+            self._session.answered()
         self.pump()
         self._release_if_idle()
 
-    def settled(self, settled: list[tuple[Publish, Settlement]]) -> None:
+    def settled(self, settled: list[tuple[Publish, Settlement]], oldest: int) -> None:
+        self.oldest = oldest
         session = self._session
         count = len(settled)
         self.in_flight -= count
         session.load -= count
         session.progressed = True
-        self.phase = PIPELINED
+        self.phase = self._proved
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1
@@ -164,6 +238,8 @@ class ExchangeChannel:
                     Outcome.UNCONFIRMED,
                     "The broker returned a message and did not say which of several it was.",
                 )
+        if self.watcher is not None:
+            self.watcher.settled(self, settled)
         if self.waiting:
             self.pump()
         if not self.in_flight:
@@ -184,9 +260,13 @@ class ExchangeChannel:
         self.in_flight = 0
         again: list[Publish] = []
         waiting = list(self.waiting)
+        if replies.is_topic(code, text) and not self.single_use:
+            session.guard(self.exchange)
         if alone:
             refusal = refusals.channel_refusal(code, text, lost[0], method)
             session.load -= 1
+            if refusal.outcome is Outcome.TOO_LARGE:
+                session.too_large = min(session.too_large, lost[0].body_size)
             lost[0].finish(refusal.outcome, refusal.detail)
             if refusal.shared:
                 for publish in waiting:
@@ -199,8 +279,13 @@ class ExchangeChannel:
                     again.append(publish)
                     continue
                 session.load -= 1
+                if outcome is Outcome.TOO_LARGE:
+                    session.too_large = min(session.too_large, publish.body_size)
                 publish.finish(outcome or Outcome.UNCONFIRMED, detail)
-        session.submit_again(again + waiting)
+        if self.watcher is None:
+            session.submit_again(again + waiting)
+        else:
+            self.watcher.gone(self, again + waiting)
         session.channel_ended()
 
     def ended(self) -> None:
@@ -216,13 +301,10 @@ class ExchangeChannel:
             self._session.statistics.channels_lost += 1
         self.phase = Phase.GONE
         self.in_flight = 0
+        if self.watcher is not None:
+            self.watcher.gone(self, ())
         return list(self.waiting)
 
     def _release_if_idle(self) -> None:
         if self.idle and (self.single_use or self._session.starved):
             self._session.release(self)
-
-
-def waiting_of(channels: list[ExchangeChannel]) -> list[Any]:
-    """What waits for any of these channels, in order for each exchange."""
-    return [publish for channel in channels for publish in channel.lost()]

@@ -1,29 +1,58 @@
-"""The channels of one session: opened as there is room, one for each exchange."""
+"""The channels of one session: one for each exchange, or several while something parts it."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import Any
 
-from .channel import ExchangeChannel, Phase
-from .connection import BrokerConnection
+from .channel import ExchangeChannel, Phase, Watcher
+from .connection import SPARE_CHANNELS, BrokerConnection
+from .parted import PartedExchange
+from .probation import Diversion, Probation
 from .publish import Publish
 from .state import SessionState
+
+MOST_PATIENCE, SLOW_FOR = 5.0, 60.0  # seconds
+MOST_PARTED = 16  # channels of a session that do not answer, with a successor each
 
 
 class ChannelKeeping(ABC):
     """What a session does with its channels. ``starved``: one of them waits for room."""
 
-    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+    virtual_host: str
+    username: str
+    load: int
+
+    def __init__(
+        self,
+        limit: int,
+        exchange_limit: int,
+        watcher: Watcher | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.state = SessionState.IDLE
         self.connection: BrokerConnection | None = None
         self.starved = False
+        self.slowness = 0.0  # seconds that a channel is given because the broker was slow
+        self._slow_until = 0.0
         self._loop = loop
-        self._channels: dict[str, ExchangeChannel] = {}  # by exchange
+        self._channels: dict[str, ExchangeChannel | PartedExchange | Diversion] = {}
         self._single_use: dict[ExchangeChannel, None] = {}
         self._channel_limit = limit
+        self._watcher = watcher  # of every channel, where a probation uses the session
+        self._exchange_limit = exchange_limit  # messages of one, while it does not answer
 
     @abstractmethod
-    def _new_channel(self, exchange: str, *, single_use: bool) -> ExchangeChannel:
-        """One whose owner is this session."""
+    def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
+        """Return one whose owner is this session."""
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether channels can be opened and used."""
+
+    @abstractmethod
+    def why_waiting(self) -> str:
+        """Return a sentence for the client whose message was not handed over in time."""
 
     @abstractmethod
     def submit_again(self, publishes: list[Publish]) -> None:
@@ -37,22 +66,32 @@ class ChannelKeeping(ABC):
         else:
             self._channels[exchange] = channel
         channel.submit(publish)
-        self._make_room()
-        self._open_channels()
+        self.open_channels()
 
-    def _open_channels(self) -> None:
+    def new_channel(
+        self, exchange: str, *, watcher: Watcher, alone: bool, is_question: bool
+    ) -> ExchangeChannel:
+        """Return one more channel of a parted exchange; ``open_channels`` opens it."""
+        return self._new_channel(exchange, watcher=watcher, alone=alone, is_question=is_question)
+
+    def open_channels(self) -> None:
+        """Open what is queued, at the limit in place of the least recently used idle one."""
+        self._make_room()
+        self._open_queued()
+
+    def _open_queued(self) -> None:
         """Open what is queued, as far as the connection has room."""
         connection = self.connection
         assert connection is not None  # noqa: S101 - the session is open
         queued = []
-        for channel in self._all_channels():
+        for channel in self.all_channels():
             if channel.phase is Phase.QUEUED:
-                if channel.idle:
+                if channel.idle and channel.watcher is None:
                     self.drop(channel)  # whoever wanted it gave up
                 else:
                     queued.append(channel)
         for channel in queued:
-            if not self._has_room(connection):
+            if not self._has_room(connection, SPARE_CHANNELS if channel.watcher else 0):
                 break
             number = connection.amqp.open_channel(connection.channels)
             connection.channels[number] = channel
@@ -60,8 +99,9 @@ class ChannelKeeping(ABC):
             connection.flush_soon()
         self.starved = any(c.phase is Phase.QUEUED for c in queued)
 
-    def _has_room(self, connection: BrokerConnection) -> bool:
-        return len(connection.channels) < min(self._channel_limit, connection.amqp.channel_max)
+    def _has_room(self, connection: BrokerConnection, spare: int = 0) -> bool:
+        limit = min(self._channel_limit + spare, connection.amqp.channel_max)
+        return len(connection.channels) < limit
 
     def _make_room(self) -> None:
         """At the limit of channels the least recently used idle one goes."""
@@ -70,9 +110,7 @@ class ChannelKeeping(ABC):
         if self._has_room(connection):
             return
         idle = [
-            c
-            for c in self._channels.values()
-            if c.idle and c.phase in (Phase.FRESH, Phase.PIPELINED)
+            c for c in self.all_channels() if c.idle and c.phase in (Phase.FRESH, Phase.PIPELINED)
         ]
         if idle:
             self.release(min(idle, key=lambda c: c.used_at))
@@ -84,9 +122,12 @@ class ChannelKeeping(ABC):
         self.drop(channel)
         # While the session closes, every channel is being closed already.
         if self.state is SessionState.OPEN and self.connection is not None:
+            if channel.phase is not Phase.QUEUED:
+                self.connection.amqp.close_channel(channel.number)
+                self.connection.flush_soon()
             channel.phase = Phase.GONE
-            self.connection.amqp.close_channel(channel.number)
-            self.connection.flush_soon()
+        if channel.watcher is not None:
+            channel.watcher.gone(channel, ())
 
     def drop(self, channel: ExchangeChannel) -> None:
         """Give the channel no more messages."""
@@ -100,9 +141,101 @@ class ChannelKeeping(ABC):
         A channel of RabbitMQ 3.10 that began while a quorum queue had no leader
         goes on asking the one that is gone, and nacks, until it is back.
         """
+        self.submit_again(self.retire(channel))
+
+    def retire(self, channel: ExchangeChannel) -> list[Publish]:
+        """Let a channel settle what it has, and end; return what waits for it."""
         self.drop(channel)
         self._single_use[channel] = None
-        self.submit_again(channel.retire())
+        return channel.retire()
 
-    def _all_channels(self) -> list[ExchangeChannel]:
-        return [*self._channels.values(), *self._single_use]
+    def set_aside(self, exchange: str) -> None:
+        """Open a new channel for an exchange, so that its next message waits for no confirm."""
+        channel = self._channels.get(exchange)
+        if isinstance(channel, ExchangeChannel) and len(self._single_use) < MOST_PARTED:
+            self._renew(channel)
+
+    def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:
+        """Return a channel's messages that await the broker's word, by delivery tag."""
+        connection = self.connection
+        return connection.amqp.unsettled(channel.number) if connection is not None else {}
+
+    @property
+    def may_part(self) -> bool:
+        """Whether one more channel may be left to settle what it has, with a successor."""
+        connection = self.connection
+        parted = sum(channel.watcher is not None for channel in self._single_use)
+        return (
+            connection is not None
+            and self._watcher is None
+            and parted < MOST_PARTED
+            and self._has_room(connection, SPARE_CHANNELS)
+        )
+
+    def parted(self, exchange: str) -> PartedExchange:
+        """Return the exchange as one that several channels serve from now on."""
+        route = self._channels.get(exchange)
+        if isinstance(route, PartedExchange):
+            return route
+        assert not isinstance(route, Diversion)  # noqa: S101 - no channel of it is here
+        made = PartedExchange(self, exchange, self._exchange_limit)
+        if route is not None:
+            made.adopt(route)
+        self._channels[exchange] = made
+        return made
+
+    def guard(self, exchange: str) -> None:
+        """A topic of the exchange was refused: let routing keys prove themselves alone."""
+        if not isinstance(self._channels.get(exchange), Diversion) and self._watcher is None:
+            self.parted(exchange).guard(self.now)
+
+    def divert(self, exchange: str, probation: Probation[Any]) -> None:
+        """Let a probation have the messages of an exchange."""
+        self._channels[exchange] = Diversion(probation)
+
+    def undivert(self, exchange: str) -> None:
+        """Let the messages of an exchange take this connection again."""
+        if isinstance(self._channels.get(exchange), Diversion):
+            del self._channels[exchange]
+
+    def whole_again(self, parted: PartedExchange, channel: ExchangeChannel | None) -> None:
+        """Give the exchange back to one channel."""
+        if self._channels.get(parted.exchange) is parted:
+            del self._channels[parted.exchange]
+            if channel is not None:
+                self._channels[parted.exchange] = channel
+
+    def _lose_channels(self) -> list[Publish]:
+        """The connection is gone: return what waited, in order for each exchange."""
+        routes, single_use = self._channels, self._single_use
+        self._channels, self._single_use = {}, {}
+        waiting = [publish for route in routes.values() for publish in route.lost()]
+        return waiting + [publish for channel in single_use for publish in channel.lost()]
+
+    def was_slow(self, took: float) -> None:
+        """A message that did not seem to be confirmed was, after so many seconds.
+
+        For a while channels are given twice that time, so that a slow broker does not get
+        one new channel after the other.
+        """
+        self.slowness = max(self.slowness, min(2 * took, MOST_PATIENCE))
+        self._slow_until = self.now + SLOW_FOR
+
+    @property
+    def now(self) -> float:
+        """Return the event loop's time, in seconds."""
+        return self._loop.time()
+
+    def routes(self) -> list[ExchangeChannel | PartedExchange]:
+        """Return what takes messages, for each exchange that is not on probation."""
+        return [each for each in self._channels.values() if not isinstance(each, Diversion)]
+
+    def all_channels(self) -> list[ExchangeChannel]:
+        """Return every channel that may still settle something."""
+        found = list(self._single_use)
+        for route in self._channels.values():
+            if isinstance(route, ExchangeChannel):
+                found.append(route)
+            else:
+                found += route.channels
+        return found

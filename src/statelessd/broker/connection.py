@@ -1,13 +1,18 @@
 """One TCP connection to RabbitMQ: bytes <-> ``amqp.Protocol``, heartbeats, back-pressure."""
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import sys
+import termios
 from ssl import SSLError
 from typing import Any
 from typing import Protocol as Interface
 
 from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
+from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config import RabbitMQ
 from ..message import Credentials
@@ -18,8 +23,10 @@ from .unreachable import why
 logger = logging.getLogger(__name__)
 
 CLOSED = ConnectionState.CLOSED
+SPARE_CHANNELS = 16  # beyond the setting, for exchanges that several channels serve for a while
 HUNG_UP = "the broker closed the socket"
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
+BACKLOG = 64 * 1024  # bytes; less is acknowledged at once, also by a peer that reads nothing
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
 FULL = 8 * 1024
@@ -35,7 +42,7 @@ def login_of(
         virtual_host,
         dict(told),
         frame_max=settings.frame_max,
-        channel_max=settings.channels_per_connection,
+        channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
         heartbeat=settings.heartbeat,
     )
 
@@ -58,7 +65,7 @@ class Channel(Interface):
     """Who is told what happens on a channel."""
 
     def opened(self) -> None: ...
-    def settled(self, settled: list[tuple[Any, events.Settlement]]) -> None: ...
+    def settled(self, settled: list[tuple[Any, events.Settlement]], oldest: int) -> None: ...
     def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None: ...
     def ended(self) -> None: ...
 
@@ -90,6 +97,10 @@ class BrokerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reason = ""
         self._flush_scheduled = False
+        self._backlog = (
+            0,
+            0,
+        )  # bytes: not acknowledged by the peer when last looked at, and all that were
         self._unflushed = 0  # bytes of messages that the transport has not got yet
         self.received = self.sent = 0  # bytes
         # Since the last tick; loop times are taken there and not for each message.
@@ -126,7 +137,7 @@ class BrokerConnection(asyncio.Protocol):
             try:
                 # In the order of how often they come: a Settled for each ack.
                 if type(event) is events.Settled:
-                    self.channels[event.channel].settled(event.settled)
+                    self.channels[event.channel].settled(event.settled, event.oldest)
                 else:
                     self._handle(event)
             except Exception:
@@ -163,6 +174,32 @@ class BrokerConnection(asyncio.Protocol):
         self._owner.connection_writable()
 
     # For the session
+
+    @property
+    def tells_when_blocked(self) -> bool:
+        """Whether it is RabbitMQ itself, which reads nothing while an alarm blocks it."""
+        return self.amqp.peer.product == RABBITMQ
+
+    def drains(self) -> bool:
+        """Return whether a backlog of bytes has moved since the last call: the network is slow.
+
+        What is asked now stands behind these bytes.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        backlog = transport.get_write_buffer_size()
+        # What the peer's TCP has not acknowledged (tcp(7), SIOCOUTQ).
+        with contextlib.suppress(OSError):
+            queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+            backlog += int.from_bytes(queued, sys.byteorder)
+        moved = self.sent - backlog
+        before, self._backlog = self._backlog, (backlog, moved)
+        return before[0] >= BACKLOG and moved > before[1]
+
+    def read_again(self) -> None:
+        """The broker has answered although it had blocked the connection."""
+        self._owner.connection_unblocked()
 
     def publish(self, channel: int, publish: Publish) -> None:
         """Hand one message over: whatever happens to it now, only the broker can tell.

@@ -26,9 +26,11 @@ class NotConnectedError(Exception):
 class Round:
     """Each address of each node once; ``connect`` again goes on where it stopped."""
 
-    def __init__(self, nodes: Nodes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, nodes: Nodes, loop: asyncio.AbstractEventLoop, avoid: Node | None = None
+    ) -> None:
         self._loop = loop
-        self._nodes = nodes.in_order(loop.time())
+        self._nodes = nodes.in_order(loop.time(), avoid)
         self._addresses: list[Address] = []
 
     @property

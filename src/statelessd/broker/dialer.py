@@ -15,10 +15,20 @@ GOODBYE = 1.0  # seconds for the node's own, in TLS, before its socket is droppe
 
 
 class Dialer:
-    """Counts for at most one address at a time: that of the connection at hand."""
+    """Counts for at most one address at a time: that of the connection at hand.
 
-    def __init__(self, nodes: Nodes, trust: Trust | None, loop: asyncio.AbstractEventLoop) -> None:
+    ``avoid``: a node that its first connection must not go to.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        trust: Trust | None,
+        loop: asyncio.AbstractEventLoop,
+        avoid: Node | None = None,
+    ) -> None:
         self._nodes = nodes
+        self._avoid = avoid
         self._trust = trust
         self._loop = loop
         self._round: Round | None = None
@@ -41,7 +51,7 @@ class Dialer:
     ) -> asyncio.Transport:
         """Connect what ``make`` returns to the next node that answers. Raises NotConnectedError."""
         if not self.has_another:
-            self._round = Round(self._nodes, self._loop)
+            self._round = Round(self._nodes, self._loop, self._avoid)
         assert self._round is not None  # noqa: S101 - made above
         until = self._loop.time() + timeout
         self._address, connected = await self._round.connect(timeout)
@@ -74,7 +84,7 @@ class Dialer:
 
     def opened(self) -> None:
         """The node does what it is there for."""
-        self._round = None
+        self._round = self._avoid = None
         if self._address is not None:
             self._address.is_up()
 

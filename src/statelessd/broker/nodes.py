@@ -170,6 +170,9 @@ class Nodes:
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes)
 
-    def in_order(self, now: float) -> list[Node]:
-        """As they are to be tried for the next connection."""
-        return in_order(self._nodes, now)
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def in_order(self, now: float, avoid: Node | None = None) -> list[Node]:
+        """Return all but ``avoid``, as they are to be tried for the next connection."""
+        return in_order((node for node in self._nodes if node is not avoid), now)

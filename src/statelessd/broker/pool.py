@@ -15,7 +15,9 @@ from ..message import Credentials
 from ..tls.client import Trust
 from .blockade import Blockade
 from .dialer import Dialer
-from .nodes import Nodes
+from .nodes import Node, Nodes
+from .probation import Probation
+from .publish import Publish
 from .reachability import Reachability
 from .session import Session
 from .state import SessionState
@@ -24,7 +26,9 @@ from .statistics import ConnectionCounters, SessionStatistics
 logger = logging.getLogger(__name__)
 
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
+FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
 OPEN = SessionState.OPEN
+LONGEST_LEAVING = 60.0  # seconds for what a replaced session has not settled yet
 LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
 
@@ -58,6 +62,9 @@ class Pool:
         self._sessions: dict[tuple[str, bytes], Session] = {}
         self._successors: dict[tuple[str, bytes], Session] = {}
         self._leaving: set[Session] = set()
+        self._probations: dict[tuple[str, bytes], Probation[Session]] = {}
+        # Of stuck logins: when they may try another node again, and the pause after that.
+        self._refuges: dict[tuple[str, bytes], tuple[float, float]] = {}
 
     def session(self, virtual_host: str, credentials: Credentials) -> Session | None:
         """The session to publish on; None when the limit of connections leaves no room for it."""
@@ -70,24 +77,52 @@ class Pool:
         if not self._make_room():
             return None
         if session is not None:
-            self._leaving.add(session)
+            self._leave(session, self._loop.time())
         session = self._sessions[key] = self._new_session(virtual_host, credentials)
         return session
 
-    def _new_session(self, virtual_host: str, credentials: Credentials) -> Session:
-        return Session(
+    def _new_session(
+        self,
+        virtual_host: str,
+        credentials: Credentials,
+        avoid: Node | None = None,
+        probation: Probation[Session] | None = None,
+    ) -> Session:
+        """Return a session; with ``probation``, the one that the probation sends on."""
+        session = Session(
             virtual_host,
             credentials,
             self._settings,
-            dialer=self.new_dialer(),
+            dialer=Dialer(self.nodes, self._trust, self._loop, avoid),
             client_properties=self._client_properties,
             counted=self.statistics.get((virtual_host, credentials.name)),
             statistics=self._statistics_of,
             blockade=self._blockade,
             reachability=self._reachability,
             counters=self.counters,
+            on_crash=self._crashed
+            if probation is None
+            else lambda _, lost: probation.crashed(lost),
+            watcher=probation,
             loop=self._loop,
         )
+        if probation is None:
+            session.probation = self._probations.get((virtual_host, credentials.digest))
+        return session
+
+    def _crashed(self, session: Session, lost: list[Publish]) -> None:
+        """The broker closed a connection with 541: somebody's message did it."""
+        virtual_host, credentials = session.virtual_host, session.credentials
+        key = virtual_host, credentials.digest
+        if key not in self._probations:
+            self._probations[key] = Probation(
+                lambda: self._sessions.get(key),
+                lambda probation: self._new_session(virtual_host, credentials, probation=probation),
+                self._settings.in_flight_per_connection // 4,
+                self._loop,
+            )
+        session.probation = self._probations[key]
+        session.probation.suspect({publish.message.exchange for publish in lost})
 
     def new_dialer(self) -> Dialer:
         """A way to the nodes, for one connection at a time."""
@@ -95,7 +130,53 @@ class Pool:
 
     def sessions(self) -> list[Session]:
         """All that may still have a connection."""
-        return [*self._sessions.values(), *self._successors.values(), *self._leaving]
+        probing = [p.session for p in self._probations.values() if p.session is not None]
+        return [*self._sessions.values(), *self._successors.values(), *self._leaving, *probing]
+
+    def check(self, now: float) -> None:
+        """Several times a second: let each session find out what does not answer."""
+        for session in self.sessions():
+            if session.load:
+                session.check(now)
+        for key, probation in list(self._probations.items()):
+            probation.check(now)
+            if probation.is_over:
+                self._end_probation(key)
+        for key, successor in list(self._successors.items()):
+            if successor.is_refuge:
+                self._replace(key, successor, now)
+        if len(self.nodes) > 1:
+            for key, session in self._sessions.items():
+                if session.load and session.is_stuck(now):
+                    self._look_for_refuge(key, session, now)
+
+    def _end_probation(self, key: tuple[str, bytes]) -> None:
+        session = self._probations.pop(key).session
+        if session is not None:
+            session.close("its messages harm nobody any more")
+            self._leave(session, self._loop.time())
+        if key in self._sessions:
+            self._sessions[key].probation = None
+
+    def _look_for_refuge(self, key: tuple[str, bytes], session: Session, now: float) -> None:
+        """Try another node for a login of which nothing is confirmed, though its node answers.
+
+        A node that is parted from the cluster keeps its clients. If it is the queue that
+        is stuck, another node does no better; so the pauses grow.
+        """
+        try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
+        if now < try_at or key in self._successors or self._is_leaving(key):
+            return
+        self._refuges[key] = now + pause, min(2 * pause, LONGEST_REFUGE)
+        refuge = self._new_session(
+            session.virtual_host, session.credentials, avoid=session.dialer.node
+        )
+        refuge.is_refuge = True
+        self._successors[key] = refuge
+        refuge.open()
+
+    def _is_leaving(self, key: tuple[str, bytes]) -> bool:
+        return any((s.virtual_host, s.credentials.digest) == key for s in self._leaving)
 
     def tick(self, now: float) -> None:
         """Once a second: let each session look at the time, forget those that ended."""
@@ -114,11 +195,12 @@ class Pool:
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor; the next publish is told so.
                 del self._sessions[key]
-                self._leaving.add(session)
+                self._leave(session, now)
             elif (
                 session.state is SessionState.OPEN
                 and key not in self._successors
                 and now - session.verified_at >= self._settings.reverify_after
+                and not self._is_leaving(key)
             ):
                 self._successors[key] = self._new_session(session.virtual_host, session.credentials)
                 self._successors[key].open()
@@ -128,6 +210,8 @@ class Pool:
             if session.state is SessionState.OPEN and not session.load:
                 expired = _has_expired(session)
                 session.close("its token has expired" if expired else "replaced by a newer login")
+            elif session.state is SessionState.OPEN and now - session.left_at > LONGEST_LEAVING:
+                session.stalled("replaced by a newer login, and the rest was not confirmed")
             if not session.holds_connection and not session.load:
                 self._leaving.discard(session)
 
@@ -140,7 +224,11 @@ class Pool:
         successor, and then the next publish is told so.
         """
         session = self._sessions.get(key)
-        if successor.state is SessionState.IDLE:
+        if successor.is_refuge and not (session is not None and session.is_stuck(now)):
+            del self._successors[key]  # nothing is stuck any more
+            successor.close("not needed")
+            self._leave(successor, now)
+        elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
             del self._successors[key]
             if session is not None:
@@ -150,9 +238,18 @@ class Pool:
             if session is not None:
                 successor.used_at = session.used_at  # a login is no use of it: idle it stays
                 del self._sessions[key]
-                self._leaving.add(session)
+                self._leave(session, now)
             if successor.state is SessionState.OPEN:
                 self._sessions[key] = successor
+                if session is not None:
+                    successor.take_over(session)
+                    if successor.is_refuge:
+                        session.stalled("its node confirmed nothing, and another was reached")
+                        successor.is_refuge = False
+
+    def _leave(self, session: Session, now: float) -> None:
+        session.left_at = now
+        self._leaving.add(session)
 
     def _forgiven(self, session: Session) -> bool:
         """The broker refused it so long ago that it may be asked again."""

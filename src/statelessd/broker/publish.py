@@ -97,6 +97,18 @@ class Publish:
         self.queue = queue
         queue[self] = None
 
+    @property
+    def body_size(self) -> int:
+        """Return the bytes of the body, also when the message is settled."""
+        return self.size - len(self.message.header)
+
+    def belong_to(self, session: Session) -> None:
+        """Count for another session from now on."""
+        if self.session is not None:
+            self.session.load -= 1
+        self.session = session
+        session.load += 1
+
     def withdraw(self) -> None:
         """Leave the queue, if it stands in one: the message will not be sent."""
         if self.queue is not None:

@@ -31,6 +31,7 @@ from .statistics import (
 logger = logging.getLogger(__name__)
 
 SWEEP = 0.05  # seconds; a deadline is kept to within this
+CHECK = 0.2  # seconds; how soon a channel is missed that does not answer
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
@@ -79,7 +80,7 @@ class Publisher:
         )
         self.refusals: Counter[str] = Counter()  # by limit
         self._closing = False
-        self._ticked_at = loop.time()
+        self._ticked_at = self._checked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
 
     def publish(
@@ -273,6 +274,9 @@ class Publisher:
             session = publish.session
             why = session.why_waiting() if session is not None else ""
             self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+        if now - self._checked_at >= CHECK:
+            self._checked_at = now
+            self._pool.check(now)
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
             self._pool.tick(now)

@@ -166,8 +166,7 @@ def _may_be_kept(message: Message) -> bool:
 
 def _names(publish: Publish) -> Names:
     message = publish.message
-    size = publish.size - len(message.header)  # the body itself may be gone by now
-    return Names(publish.virtual_host, message.exchange, _keys(message), size)
+    return Names(publish.virtual_host, message.exchange, _keys(message), publish.body_size)
 
 
 def _keys(message: Message) -> tuple[str, ...]:

@@ -8,20 +8,23 @@ login. Its trouble is its own: what sessions share is which nodes can be reached
 import asyncio
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
-from . import refusals
+from . import refusals, replies
 from .blockade import Blockade
-from .channel import ExchangeChannel, Phase, waiting_of
+from .channel import ExchangeChannel, Phase, Watcher
 from .channels import ChannelKeeping
 from .connection import BrokerConnection, login_of
 from .dial import NotConnectedError
 from .dialer import Dialer
+from .probation import Diversion, Probation
 from .publish import Publish
+from .pulse import Pulse, Question
 from .reachability import Reachability
 from .state import SessionState
 from .statistics import ConnectionCounters, SessionStatistics
@@ -29,6 +32,8 @@ from .statistics import ConnectionCounters, SessionStatistics
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
+GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
+STUCK = 1.5  # seconds without any confirm after which another node may do better
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
@@ -51,16 +56,26 @@ class Session(ChannelKeeping):
         blockade: Blockade,
         reachability: Reachability,
         counters: ConnectionCounters,
+        on_crash: Callable[["Session", list[Publish]], None],
+        watcher: Watcher | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(settings.channels_per_connection, loop)
+        super().__init__(
+            settings.channels_per_connection, settings.in_flight_per_connection // 4, watcher, loop
+        )
+        self.probation: Probation[Any] | None = None
+        self._on_crash = on_crash
+        self._crashed = False
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.since = time.time()  # in this state
         # Of a login that has not succeeded yet: replaced once it has.
         self.statistics = SessionStatistics() if counted is None else counted
         self.load = 0
+        self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
         self.used_at = self.verified_at = loop.time()
+        self.left_at = 0.0  # loop time at which another one replaced it
+        self.is_refuge = False  # it is to find out whether another node confirms
         self.refused_at = 0.0
         self.progressed = False  # something was settled since the last tick
         self.credentials = credentials
@@ -73,7 +88,8 @@ class Session(ChannelKeeping):
         self._counters = counters
         self._closing_because = ""
         self._waiting: dict[Publish, None] = {}
-        self._progress_at = self.used_at
+        self.pulse = Pulse(self, settings.stalled_timeout)
+        self._closing_since = 0.0
         self._failures = 0  # attempts and connections in a row on which nothing was settled
         self.failure = ""  # why there is no connection, once an attempt has failed
         self._said = ""  # by the broker, when it closed the connection before it was open
@@ -95,7 +111,18 @@ class Session(ChannelKeeping):
             and connection.writable
             and self.state is OPEN
             and not self._blockade.active
+            and not self.pulse.doubtful
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether channels can be opened and used."""
+        return self.state is OPEN
+
+    @property
+    def is_excused(self) -> bool:
+        """Whether there is a reason for confirms to be late: an alarm, or a slow network."""
+        return self._blockade.active or (self.connection is not None and self.connection.drains())
 
     @property
     def holds_connection(self) -> bool:
@@ -120,10 +147,13 @@ class Session(ChannelKeeping):
         single_use = message.user_id is not None and (
             self.credentials.is_token or message.user_id != self.username
         )
+        single_use = single_use or len(message.body) >= self.too_large
         channel = None if single_use else self._channels.get(message.exchange)
         if channel is not None:
             channel.used_at = self.used_at
             channel.submit(publish)
+        elif isinstance(diverted := self._channels.get(message.exchange), Diversion):
+            diverted.submit(publish)
         else:
             self._open_channel_for(publish, single_use=single_use)
 
@@ -145,7 +175,7 @@ class Session(ChannelKeeping):
     def why_waiting(self) -> str:
         """For the client whose deadline passed before its message was handed over."""
         if self.state is SessionState.OPEN:
-            return "The broker did not make room for the message in time."
+            return "The broker did not confirm earlier messages in time; this one was not sent."
         if self.failure:
             return f"No connection to the broker: {self.failure}."
         made = self.connection is not None and self.connection.has_socket
@@ -226,15 +256,23 @@ class Session(ChannelKeeping):
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self._progress_at = self.used_at = self.verified_at = self._loop.time()
+        self.pulse = Pulse(self, self._settings.stalled_timeout)
+        self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
         self.statistics = self._statistics_of(self.virtual_host, self.username)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
+        self._divert(self.probation)
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
+
+    def _divert(self, probation: Probation[Any] | None) -> None:
+        self.probation = probation
+        if probation is not None:
+            for exchange in probation.exchanges:
+                self.divert(exchange, probation)
 
     def connection_refused(self, code: int, text: str) -> None:
         refusal = refusals.login_refusal(
@@ -251,6 +289,7 @@ class Session(ChannelKeeping):
 
     def connection_closed(self, code: int, text: str) -> None:
         self.dialer.said(code, text)
+        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -288,10 +327,8 @@ class Session(ChannelKeeping):
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         self._blockade.remove(self.connection)
         self._reachability.ended(self.connection, lost=not self._closing_because)
-        channels = self._all_channels()
-        self._channels, self._single_use = {}, {}
         self.starved = False
-        for publish in waiting_of(channels):
+        for publish in self._lose_channels():
             publish.wait_in(self._waiting)
         greeted = False
         if self.connection is not None:
@@ -321,26 +358,39 @@ class Session(ChannelKeeping):
             self._not_connected(said or reason, answered=greeted)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
+        crashed, self._crashed = self._crashed, False
+        if crashed:
+            self._on_crash(self, lost)
 
     def connection_blocked(self, reason: str) -> None:
         self._blockade.add(self.connection, reason)
+        connection = self.connection
+        if connection is not None and connection.tells_when_blocked and self._has_room(connection):
+            Question(connection)
 
     def connection_unblocked(self) -> None:
         self._blockade.remove(self.connection)
 
     def connection_writable(self) -> None:
-        for channel in self._all_channels():
+        for channel in self.all_channels():
             channel.pump()
 
-    def _new_channel(self, exchange: str, *, single_use: bool) -> ExchangeChannel:
-        return ExchangeChannel(self, exchange, single_use=single_use)
+    def answered(self) -> None:
+        """The broker has answered the question whether it still reads."""
+        if self.pulse.doubtful:
+            self.pulse.doubtful = False
+            self.connection_writable()
+
+    def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
+        how.setdefault("watcher", self._watcher)
+        return ExchangeChannel(self, exchange, **how)
 
     def channel_ended(self) -> None:
         """A channel's number is free again."""
         if self.state is SessionState.CLOSING:
             self._close_when_empty()
         elif self.starved:
-            self._open_channels()
+            self._open_queued()
 
     # Time
 
@@ -353,25 +403,66 @@ class Session(ChannelKeeping):
         if connection is None:
             return
         connection.tick(now)
+        if self.state is SessionState.CLOSING and now - self._closing_since > GOODBYE:
+            connection.abort("the broker did not say goodbye in time")
         if self.state is not SessionState.OPEN:
             return
-        self._useful = self._useful or self.progressed
-        if self.progressed or not self.load or self._blockade.active:
-            self.progressed, self._progress_at = False, now
-        elif now - self._progress_at > settings.stalled_timeout:
-            self._stalled(f"the broker confirmed nothing for {settings.stalled_timeout:g} s")
         if any(
             c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
-            for c in self._all_channels()
+            for c in self.all_channels()
         ):
-            self._stalled("the broker did not open a channel in time")
-        for channel in list(self._channels.values()):
-            if channel.nacked and now - channel.opened_at > NACKS:
-                self._renew(channel)
+            self.stalled("the broker did not open a channel in time")
+        for route in self.routes():
+            if (
+                isinstance(route, ExchangeChannel)
+                and route.nacked
+                and now - route.opened_at > NACKS
+            ):
+                self._renew(route)
+        self.check(now)
+        if now > self._slow_until:
+            self.slowness = 0.0
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
 
-    def _stalled(self, reason: str) -> None:
+    def check(self, now: float) -> None:
+        """Several times a second, while messages are unsettled: find out what does not answer."""
+        if self.state is OPEN:
+            if self.load or self.progressed:
+                self.used_at = now
+            self._useful = self._useful or self.progressed
+            self.pulse.check(now)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the broker answers, and yet confirms nothing of all that is unsettled."""
+        return (
+            self.state is OPEN
+            and self.load > 0
+            and not self.pulse.doubtful
+            and now - self.pulse.progress_at >= STUCK
+        )
+
+    def take_over(self, old: "Session") -> None:
+        """Take the messages of the session that this one replaces.
+
+        Each exchange goes on here when the old connection has confirmed what it sent.
+        """
+        now = self._loop.time()
+        self._divert(old.probation)
+        for exchange, route in list(old._channels.items()):
+            if isinstance(route, Diversion) or (isinstance(route, ExchangeChannel) and route.idle):
+                continue
+            parted = old.parted(exchange)
+            old.whole_again(parted, None)
+            self._channels[exchange] = parted
+            parted.follow(self, now)
+        for publish in list(old._waiting):
+            del old._waiting[publish]
+            publish.belong_to(self)
+            self.submit_again([publish])
+
+    def stalled(self, reason: str) -> None:
+        """Give the connection up: the broker does not answer on it."""
         self.dialer.stalled(reason)
         if self.connection is not None:
             self.connection.abort(reason)
@@ -383,10 +474,10 @@ class Session(ChannelKeeping):
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:
             self._become(SessionState.CLOSING)
-            self._closing_because = reason
-            for number, channel in list(connection.channels.items()):
-                if channel in self._channels.values() or channel in self._single_use:
-                    connection.amqp.close_channel(number)
+            self._closing_because, self._closing_since = reason, self._loop.time()
+            for channel in self.all_channels():
+                if channel.phase not in (Phase.QUEUED, Phase.GONE):
+                    connection.amqp.close_channel(channel.number)
             connection.flush_soon()
             self._close_when_empty()
         elif self.state is not SessionState.CLOSING:

@@ -81,6 +81,7 @@ class ConnectionCounters:
         ("shutting down", "shutdown"),
         ("the broker closed it", "broker"),
         ("the broker confirmed nothing", "stalled"),
+        ("the broker did not answer", "stalled"),
         ("nothing was heard", "silent"),
     )
     OTHER = "network"

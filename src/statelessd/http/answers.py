@@ -6,7 +6,7 @@ from typing import Any
 from ..message import Outcome
 from . import response
 from .access import AccessLog
-from .cycle import PublishCycle
+from .cycle import CHUNKED, UNTOLD, PublishCycle
 from .errors import RequestError
 from .head import NOWHERE, Head
 from .turns import TurnTaking
@@ -14,6 +14,11 @@ from .turns import TurnTaking
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 CONFIRMED = Outcome.CONFIRMED
 SHUTTING_DOWN = Outcome.SHUTTING_DOWN
+ANNOUNCED = (
+    "The request announces a body by its Content-Type or Expect header, but has neither a "
+    "Content-Length nor a Transfer-Encoding."
+)
+MORE_CAME = "Bytes follow the request's head, which has no Content-Length."
 
 
 class Answering(TurnTaking):
@@ -77,7 +82,7 @@ class Answering(TurnTaking):
             self.on_response_complete()
         else:
             cycle.keep_alive = False
-            self._say_goodbye(not cycle.complete)
+            self._say_goodbye(not cycle.complete or cycle.length == UNTOLD)
 
     def _remember(
         self, cycle: PublishCycle, outcome: Outcome, detail: str, request_id: bytes
@@ -119,6 +124,18 @@ class Answering(TurnTaking):
         return 0 <= cycle.length <= DISCARD_IN_STEP and not (cycle.expects and cycle.length)
 
     # What cannot be read any further
+
+    def _more_came(self, cycle: Any) -> None:
+        """Refuse the last request if these bytes may be its body, and if it is not too late."""
+        if not isinstance(cycle, PublishCycle) or cycle.length != UNTOLD:
+            return
+        publish = cycle.publish
+        if cycle.response_complete or cycle.decided or (publish and publish.handed_over):
+            return
+        if publish is not None:
+            self.gateway.publisher.cancel(publish)
+        cycle.complete = True
+        self._decide(cycle, Outcome.LENGTH_REQUIRED, MORE_CAME)
 
     def refuse(self, error: RequestError) -> None:
         """The stream cannot be read any further: answer in turn, and end it."""
@@ -175,7 +192,7 @@ class Answering(TurnTaking):
     def _refused(self, error: RequestError) -> PublishCycle:
         """Stands for a request that cannot be read; nothing behind it is in step."""
         refused = PublishCycle(self._answer, Head({}, keep_alive=False))
-        refused.length = -1
+        refused.length = CHUNKED
         refused.decided = (error.outcome, error.detail)
         return refused
 

@@ -8,6 +8,10 @@ from .head import Head
 
 MOST_PIECES = 64  # of a body, until they become one
 
+# Lengths of a body that no header says in bytes.
+CHUNKED = -1
+UNTOLD = -2  # there is no length, and whether a body follows cannot be told from the head
+
 
 class PublishCycle:
     """One publish request, as uvicorn's pipeline and our callbacks see it.
@@ -34,7 +38,7 @@ class PublishCycle:
         self.decided: tuple[Outcome, str] | None = None
         self.publish: Publish | None = None
         self.pieces: list[bytes | bytearray] = []  # of the body
-        self.length = 0  # of the body, as announced; -1: chunked
+        self.length = 0  # of the body, as announced, or CHUNKED or UNTOLD
         self.size = 0  # of the body, so far
         self.reserved = 0  # bytes counted with the publisher while they arrive
         self.expects = False

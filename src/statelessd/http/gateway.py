@@ -150,7 +150,8 @@ class Gateway:
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The client's X-Request-ID, or one of our own."""
         given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
+        # The parser leaves white space behind a value (RFC 9112 section 5.1).
+        if given is not None and _REQUEST_ID.fullmatch(given := given.rstrip(b" \t")):
             return given
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids

@@ -65,11 +65,18 @@ class Repeat(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, head: Head, request: bytes, size: int) -> "Repeat | None":
-        """``request``: a whole one, with a body of ``size`` bytes. None: it is of no usual form."""
-        whole = request[: len(request) - size]
+        """Return the head of ``request``, which was read whole and has a body of ``size`` bytes.
+
+        Return None if the request has an unusual form, or if other bytes came with it: a
+        client may send line ends between two requests (RFC 9112 section 2.2).
+        """
+        end = request.find(END) + len(END)
+        if end + size != len(request):
+            return None
+        whole = request[:end]
         at = whole.lower().find(LENGTH) + len(LENGTH)
         digits = b"%d\r\n" % size
-        if at < len(LENGTH) or not whole.startswith(digits, at) or not whole.endswith(END):
+        if at < len(LENGTH) or not whole.startswith(digits, at):
             return None
         return cls(head, whole, size, whole[:at], whole[at + len(digits) - 2 :])
 
@@ -103,9 +110,11 @@ class KnownHeads:
         divided = _divide(request)
         if divided is None:
             return
-        name, request, _ = divided
-        headers = {name: value for name, value in head.headers.items() if name != b"x-request-id"}
-        repeat = Repeat.of(msgspec.structs.replace(head, headers=headers), request, size)
+        name, request, request_id = divided
+        if request_id:  # the next request with this head brings another one
+            others = {n: value for n, value in head.headers.items() if n != b"x-request-id"}
+            head = msgspec.structs.replace(head, headers=others)
+        repeat = Repeat.of(head, request, size)
         if repeat is None or repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
             return  # of several ids the last one counts
         self._repeats.pop(name, None)
@@ -132,8 +141,9 @@ class KnownHeads:
 def _divide(data: bytes) -> tuple[bytes, bytes, bytes] | None:
     """A head's name, which is it without the body's length; the request without its id; the id.
 
-    The id is the value of X-Request-ID: proxies give each request one of its own.
-    None: it is no whole head, or a large one, or has no length.
+    The id is the value of X-Request-ID in its usual spellings: proxies give each request
+    one of its own. One that is spelt in another way stays in the name. None: it is no
+    whole head, or a large one, or has no length.
     """
     end = data.find(END, 0, KNOWN_SIZE)
     if end < 0:

@@ -6,8 +6,10 @@ a second, and each looks at what it waits for.
 
 import abc
 import asyncio
+import fcntl
 import select
 import socket
+import termios
 from collections import deque
 from typing import Any
 
@@ -55,6 +57,7 @@ class ClientConnection(HttpToolsProtocol):
         self._discarded = 0  # bytes
         self._goodbye = False
         self._half_closed = False
+        self._respited: tuple[Waiting, int] | None = None  # the wait that was prolonged
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As uvicorn does it, but for the addresses: most publishes do without."""
@@ -96,6 +99,21 @@ class ClientConnection(HttpToolsProtocol):
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
         return bool(poll.poll(0))
+
+    def _is_ready(self) -> bool:
+        """Return whether the loop's next turn reads or writes something here."""
+        poll = select.poll()
+        events = select.POLLOUT if self.flow.write_paused else select.POLLIN
+        poll.register(self.transport.get_extra_info("socket"), events)
+        return bool(poll.poll(0))
+
+    def _bytes_wait(self) -> bool:
+        """Return whether bytes of the client wait in the socket; with TLS nobody can tell."""
+        if self.scheme == "https":
+            return False
+        count = bytearray(4)
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+        return any(count)
 
     def _is_between_requests(self) -> bool:
         """All that came was read and answered."""
@@ -162,7 +180,12 @@ class ClientConnection(HttpToolsProtocol):
             self._seen = seen
             self._expires_at = now + self.gateway.timeouts.get(waiting, float("inf"))
         elif now >= self._expires_at:
-            self._expire(waiting)
+            # After a pause of the whole process timers come before the bytes that were in
+            # time. They get until the next look; what comes later does not.
+            if self._respited != seen and self._is_ready():
+                self._respited = seen
+            else:
+                self._expire(waiting)
 
     def _waiting(self) -> Waiting:
         if self._goodbye:
@@ -213,10 +236,12 @@ class ClientConnection(HttpToolsProtocol):
 
 
 def new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
-    """As uvicorn makes it: it calls the protocol back."""
-    parser = httptools.HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    return parser
+    """Return a parser that calls the protocol back.
+
+    Unlike uvicorn's it fails at bytes behind the last request of a connection, because
+    they may be the body of a request without a length.
+    """
+    return httptools.HttpRequestParser(protocol)
 
 
 def _address(info: Any) -> tuple[str, int | None] | None:

@@ -173,7 +173,8 @@ OUTCOMES = tuple(
     outcome.value for outcome in (
         Outcome.CONFIRMED, Outcome.BAD_REQUEST, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN,
         Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND, Outcome.NO_ROUTE,
-        Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES, Outcome.BROKER_UNAVAILABLE,
+        Outcome.LENGTH_REQUIRED, Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES,
+        Outcome.BROKER_UNAVAILABLE,
         Outcome.BROKER_BLOCKED, Outcome.OVERLOADED, Outcome.SHUTTING_DOWN, Outcome.NACKED,
         Outcome.UNCONFIRMED, Outcome.INTERNAL_ERROR,
     )
@@ -205,7 +206,8 @@ CLOSED = {
     "limit": "it was the least recently used one, and another user needed a place",
     "shutdown": "this backend stopped",
     "broker": "the broker closed it",
-    "stalled": "no confirm came for `Application.rabbitmq.stalled_timeout`, and messages waited",
+    "stalled": "messages were unconfirmed, and the broker did not answer for "
+    "`Application.rabbitmq.stalled_timeout`",
     "silent": "nothing was heard of the broker, not even heartbeats",
     "network": "it was lost, or broken in another way",
 }

@@ -11,6 +11,7 @@ import msgspec
 
 from ..message import FieldValue, Properties
 from .errors import bad_request
+from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
 # The table has to fit one frame, of 128 KiB unless the broker says otherwise;
@@ -49,7 +50,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
     """The field ``headers``: a JSON object. Raises RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
-    if _too_deep(text):
+    if any(deeper(text, MAX_DEPTH)):
         raise bad_request(_TOO_DEEP)
     try:
         value = msgspec.json.decode(text)
@@ -72,31 +73,6 @@ def check_depth(table: dict[str, Any]) -> None:
         if not level:
             return
     raise bad_request(_TOO_DEEP)
-
-
-def _too_deep(text: bytes) -> bool:
-    """Counts brackets, those in strings too: it bounds the depth without parsing."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    inside_string = escaped = False
-    for octet in text:
-        if inside_string:
-            if escaped:
-                escaped = False
-            elif octet == 0x5C:
-                escaped = True
-            elif octet == 0x22:
-                inside_string = False
-        elif octet == 0x22:
-            inside_string = True
-        elif octet in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif octet in b"]}":
-            depth -= 1
-    return False
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:

@@ -20,9 +20,10 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
 from ..message import Credentials, Outcome
-from .answers import Answering
-from .cycle import PublishCycle
+from .answers import ANNOUNCED, MORE_CAME, Answering
+from .cycle import CHUNKED, UNTOLD, PublishCycle
 from .errors import RequestError, bad_request
+from .fields import announces_body, check_coding, has_length, merge_repeated, without_upgrade
 from .gateway import GUEST, Gateway
 from .head import NOWHERE, Head, Repeat
 from .lifetime import new_parser
@@ -30,11 +31,9 @@ from .request import message_reader
 
 logger = logging.getLogger(__name__)
 
-LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
 FRAGMENT = ord("#")  # begins one, which is no part of a request target
 MISSES = 20  # publishes with other heads, after which a connection is one that does not repeat
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
-UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
 class _EndOfConversation(Exception):  # noqa: N818 - no error: the parser is stopped with it
@@ -180,7 +179,9 @@ class GatewayProtocol(Answering):
             # (RFC 9110 section 7.8). The parser takes what follows for that
             # protocol, so the head goes through a new one without the wish.
             data = memoryview(data)[rest:]
-            head = self._head_without_upgrade()
+            head = without_upgrade(
+                self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+            )
             self.parser = new_parser(self)
             self.parser.feed_data(head)
 
@@ -193,6 +194,11 @@ class GatewayProtocol(Answering):
     def _body_goes_on(self, cycle: Any, size: int) -> None:
         """More is to come of a body, of which this read brought some or nothing."""
         self._progress += 1
+        if isinstance(cycle, PublishCycle) and cycle.length == UNTOLD:
+            cycle.complete = True
+            if cycle.started:
+                self._submit_without_body(cycle)
+            return
         if not self._body_came:  # but a chunk's extension, or trailers
             self._bound_line(size)
             return
@@ -225,7 +231,10 @@ class GatewayProtocol(Answering):
             raise self._too_large_a_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        # Trailers come through here as well. They are not headers (RFC 9110 section
+        # 6.5.1): no proxy has checked them. They only count.
+        if self._in_head:
+            self.headers.append((name.lower(), value))
         self._head_size += len(name) + len(value) + 4
         if self._head_size > self._max_head:
             raise self._too_large_a_head()
@@ -237,9 +246,10 @@ class GatewayProtocol(Answering):
             raise self._too_large_a_head()
         headers = dict(self.headers)
         if len(headers) != len(self.headers) or b"host" not in headers:
-            self._check_repeated(headers)
+            version = self.parser.get_http_version()
+            self.headers = merge_repeated(self.headers, headers, version)
         if b"transfer-encoding" in headers:
-            self._check_coding(headers[b"transfer-encoding"])
+            check_coding(headers[b"transfer-encoding"], self.parser.get_http_version())
         if b"upgrade" in headers and self.parser.should_upgrade():
             self._upgrading = True  # _feed learns of it next
             return
@@ -249,15 +259,21 @@ class GatewayProtocol(Answering):
         path, _, query = self._target().partition(b"?")
         match = self.gateway.router.match(path)
         if not match.publishes or (match.page is not None and method != b"POST"):
-            self._begin_page()
-            return
+            is_batch = method == b"POST" and getattr(match.page, "takes_messages", False)
+            if not (is_batch and announces_body(headers) and not has_length(headers)):
+                self._begin_page()
+                return
         self.gateway.statistics.began(method.decode())
         head = Head(headers, self._keep_alive(headers), match.target or NOWHERE)
         cycle = PublishCycle(self._answer, head)
-        if b"transfer-encoding" in headers:
-            cycle.length = -1
-        else:
-            cycle.length = int(headers.get(b"content-length", b"0"))
+        length = headers.get(b"content-length")
+        if length is not None:
+            cycle.length = int(length)
+        elif b"transfer-encoding" in headers:
+            cycle.length = CHUNKED
+        elif method == b"POST" and (announces_body(headers) or self._is_last()):
+            cycle.length = UNTOLD
+            cycle.keep_alive = False  # a body would be taken for the next request
         if b"expect" in headers and self.parser.get_http_version() != "1.0":
             cycle.expects = headers[b"expect"].lower() == b"100-continue"
         if method == b"POST":
@@ -293,23 +309,6 @@ class GatewayProtocol(Answering):
             self.url += b"?" + parsed.query
         return self.url
 
-    def _check_repeated(self, headers: dict[bytes, bytes]) -> None:
-        """Headers that come several times, and the one that has to come once."""
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
-            raise bad_request("There must be one Host header.")  # RFC 9112 section 3.2
-        lists = [name for name in LISTS if name in headers]
-        for name in lists:  # RFC 9110 section 5.3
-            headers[name] = b", ".join(v for n, v in self.headers if n == name)
-        # A page makes its own mapping of them, in which the last line counts.
-        self.headers = [(n, v) for n, v in self.headers if n not in lists]
-        self.headers += [(name, headers[name]) for name in lists]
-
-    def _check_coding(self, coding: bytes) -> None:
-        """We know no coding but chunked, and HTTP/1.0 knows none (RFC 9112 section 6.1)."""
-        if coding.strip().lower() != b"chunked" or self.parser.get_http_version() == "1.0":
-            raise bad_request("The request's Transfer-Encoding is not known here.")
-
     def _keep_alive(self, headers: dict[bytes, bytes]) -> bool:
         if self.gateway.http_server.no_keep_alive or not self.parser.should_keep_alive():
             return False
@@ -317,8 +316,15 @@ class GatewayProtocol(Answering):
         # where a response without Content-Length ends.
         return b"connection" not in headers or self.parser.get_http_version() != "1.0"
 
+    def _is_last(self) -> bool:
+        """Return whether the client sends no further request, or speaks HTTP/1.0.
+
+        Bytes that follow are then the body of this one, whatever its head says.
+        """
+        return self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
+
     def _check_head(self, cycle: PublishCycle, refusal: RequestError | None) -> None:
-        """Whatever can be refused before the body is read."""
+        """Decide whatever can be refused before the body is read."""
         gateway = self.gateway
         limit = gateway.http_server.max_body_bytes
         headers = cycle.head.headers
@@ -329,12 +335,15 @@ class GatewayProtocol(Answering):
             credentials = self._credentials_of(headers)
             if credentials.username == GUEST:
                 self._check_guest(credentials)
-            if cycle.length > limit:
-                raise _too_large(limit)
-            if refusal is not None:
-                raise refusal
         except RequestError as error:
             cycle.decided = (error.outcome, error.detail)
+            return
+        if cycle.length == UNTOLD and announces_body(headers):
+            cycle.decided = (Outcome.LENGTH_REQUIRED, ANNOUNCED)
+        elif cycle.length > limit:
+            cycle.decided = (Outcome.TOO_LARGE, _too_large(limit))
+        elif refusal is not None:
+            cycle.decided = (refusal.outcome, refusal.detail)
         else:
             cycle.head.credentials = credentials
 
@@ -382,8 +391,7 @@ class GatewayProtocol(Answering):
             cycle.add(body)
             limit = self.gateway.http_server.max_body_bytes
             if cycle.size > limit:  # chunked: it was not announced
-                error = _too_large(limit)
-                self._decide(cycle, error.outcome, error.detail)
+                self._decide(cycle, Outcome.TOO_LARGE, _too_large(limit))
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
@@ -392,6 +400,8 @@ class GatewayProtocol(Answering):
         if not isinstance(cycle, PublishCycle):
             super().on_message_complete()
             cycle.more_body = False  # also when it was answered before
+        elif cycle.length == UNTOLD and cycle.decided is None:
+            return  # the end of the read may show that a body follows
         else:
             cycle.complete = True
             self._progress += 1
@@ -409,6 +419,8 @@ class GatewayProtocol(Answering):
         cycle.started_at = perf_counter_ns()
         if cycle.decided is not None:
             self._answer(cycle, *cycle.decided)
+        elif cycle.complete and cycle.length == UNTOLD:
+            self._submit_without_body(cycle)
         elif cycle.complete:
             self._submit(cycle, cycle.take())
         elif cycle.expects:
@@ -438,12 +450,20 @@ class GatewayProtocol(Answering):
             logger.exception("the publish %s failed", cycle.request_id.decode())
             self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
+    def _submit_without_body(self, cycle: PublishCycle) -> None:
+        """Publish an empty message, unless the client has sent more than the head by now."""
+        if self._bytes_wait():
+            self._decide(cycle, Outcome.LENGTH_REQUIRED, MORE_CAME)
+        else:
+            self._submit(cycle, b"")
+
     # What cannot be read
 
     def _parser_stopped(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
-        if isinstance(cause, _EndOfConversation):
+        if isinstance(cause, _EndOfConversation) or self._is_behind_the_last(cause):
             self._deaf = True
+            self._more_came(self.cycle)
         elif isinstance(cause, RequestError):
             self.refuse(cause)
         elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
@@ -454,17 +474,13 @@ class GatewayProtocol(Answering):
         else:
             self.refuse(bad_request(f"The request is not HTTP/1.1: {error}."))
 
-    def _head_without_upgrade(self) -> bytes:
-        version = self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
-        for name, value in self.headers:
-            if name == b"connection":
-                options = (option.strip() for option in value.split(b","))
-                kept = b", ".join(option for option in options if option.lower() not in UPGRADE)
-                lines.append(b"connection: " + kept)
-            elif name not in UPGRADE:
-                lines.append(name + b": " + value)
-        return b"\r\n".join((*lines, b"", b""))
+    def _is_behind_the_last(self, cause: BaseException | None) -> bool:
+        """Return whether the parser found bytes behind a request that says Connection: close."""
+        cycle: Any = self.cycle
+        if cause is not None or cycle is None or cycle.keep_alive or self._in_head:
+            return False
+        is_untold = isinstance(cycle, PublishCycle) and cycle.length == UNTOLD
+        return is_untold or not self._is_incomplete(cycle)
 
     def _too_large_a_head(self) -> RequestError:
         settings = self.gateway.http_server
@@ -475,5 +491,5 @@ class GatewayProtocol(Answering):
         )
 
 
-def _too_large(limit: int) -> RequestError:
-    return RequestError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
+def _too_large(limit: int) -> str:
+    return f"The body is larger than {limit} bytes."

@@ -53,6 +53,7 @@ KEPT: dict[Outcome, tuple[str, ...]] = {
     Outcome.NOT_FOUND: ANY,
     Outcome.METHOD_NOT_ALLOWED: ANY,
     Outcome.REQUEST_TIMEOUT: ANY,
+    Outcome.LENGTH_REQUIRED: ANY,
     Outcome.TOO_LARGE: ANY,
     Outcome.HEADERS_TOO_LARGE: ANY,
     Outcome.BROKER_UNAVAILABLE: ANY,

@@ -104,6 +104,14 @@ TABLE: dict[Outcome, Row] = {
         "Send it again, and faster.",
         retryable=True,
     ),
+    Outcome.LENGTH_REQUIRED: Row(
+        411,
+        "The request does not say how long its body is",
+        "The request has a Content-Type, or bytes behind its head, but neither a Content-Length "
+        "nor a Transfer-Encoding. HTTP takes such a request for one without a body, so an empty "
+        "message would have been published.",
+        "Send a Content-Length (0 for an empty message), or Transfer-Encoding: chunked.",
+    ),
     Outcome.TOO_LARGE: Row(
         413,
         "The body is too large",

@@ -207,10 +207,10 @@ class TestPublishing:
         protocol = with_channel()
         publish(protocol, "a")
         publish(protocol, "b")
-        assert protocol.unsettled(1) == 2
+        assert protocol.unsettled(1) == {1: "a", 2: "b"}
         [event] = protocol.receive_data(broker.ack(1, 2, multiple=True))
-        assert event == events.Settled(1, [("a", Settlement.ACKED), ("b", Settlement.ACKED)])
-        assert protocol.unsettled(1) == 0
+        assert event == events.Settled(1, [("a", Settlement.ACKED), ("b", Settlement.ACKED)], 3)
+        assert not protocol.unsettled(1)
 
     def test_what_was_settled_before_a_fault_is_settled(self):
         protocol = with_channel()
@@ -273,7 +273,7 @@ class TestPublishing:
         publish(protocol, "a", channel=1)
         publish(protocol, "b", channel=2)
         [event] = protocol.receive_data(broker.ack(2, 1))
-        assert event == events.Settled(2, [("b", Settlement.ACKED)])
+        assert event == events.Settled(2, [("b", Settlement.ACKED)], 2)
 
     def test_a_lost_socket_names_the_unsettled(self):
         protocol = with_channel()
@@ -286,7 +286,7 @@ class TestPublishing:
         header = encode.properties({"headers": {"h": "x" * 4096}})
         with pytest.raises(StateError):
             protocol.publish(1, "a", "e", "k", header, b"", False)
-        assert protocol.unsettled(1) == 0
+        assert not protocol.unsettled(1)
         assert protocol.data_to_send() == []
 
     def test_the_largest_content_header_fills_the_frame(self):

@@ -55,6 +55,17 @@ class TestRepeat:
     def test_a_length_in_another_form_is_not_looked_for(self, request_):
         assert repeat_of(request_, 7) is None
 
+    @pytest.mark.parametrize("end", [b"\r\n", b"\r\n\r\n", b"\n", b"\r\n\r\n\r\n\r\n"])
+    @pytest.mark.parametrize("body", [b"\r\nabc", b"\r\n\r\nabc", b"abc\r\n", b"", b"\n\r\n"])
+    def test_line_ends_behind_the_body_are_no_part_of_the_head(self, body, end):
+        assert repeat_of(post(body) + end, len(body)) is None
+
+    @pytest.mark.parametrize("start", [b"\r\n", b"\n", b"\r\n\r\n", b"\n\r\n\r\n"])
+    def test_nor_those_before_it_if_they_look_like_its_end(self, start):
+        for body in (b"", b"\r\nabc", b"\r\n\r\n"):
+            repeat = repeat_of(start + post(body), len(body))
+            assert repeat is None or repeat.body_of(start + post(b"other")) == b"other"
+
     def test_it_shows_no_password(self):
         assert "secret" not in repr(HEAD)
         assert "Z3Vlc3Q6" not in repr(repeat_of(post(), 7))
@@ -132,6 +143,19 @@ class TestKnownHeads:
     def test_of_several_none_is_known(self):
         request = post(headers=b"X-Request-ID: 1\r\nX-Request-ID: 2\r\n" + AUTH)
         assert known(request).find(request) is None
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"X-REQUEST-ID: a1", b"x-Request-Id: a1", b"X-Request-ID:  a1", b"X-Request-ID:\ta1"],
+    )
+    def test_in_another_spelling_it_is_a_part_of_the_head(self, line):
+        request = post(headers=line + b"\r\n" + AUTH)
+        heads = KnownHeads()
+        heads.add(Head({b"x-request-id": b"a1"}, keep_alive=True), request, 7)
+        repeat, body, request_id = heads.find(request)
+        assert (body, request_id) == (b"body=hi", b"")
+        assert repeat.head.headers == {b"x-request-id": b"a1"}
+        assert heads.find(request.replace(b"a1", b"a2")) is None
 
     def test_in_a_body_it_is_the_messages(self):
         body = b"body=\r\nX-Request-ID: 1\r\n"
@@ -292,6 +316,33 @@ class TestOtherConnections:
         assert not (await client.answer()).headers["x-request-id"].startswith("id-")
         [connection] = edge.state.connections
         assert connection._misses <= 1
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"X-REQUEST-ID: a1", b"X-Request-ID:  a1", b"X-Request-ID:\ta1", b"X-Request-ID: a1 "],
+    )
+    @edge_test()
+    async def test_an_id_in_another_spelling_is_answered_each_time(self, edge, line):
+        request = post(headers=USER + FORM + line + b"\r\n")
+        for _ in range(3):
+            client = await edge.connect()
+            for _ in range(2):
+                client.send(request)
+                assert (await client.answer()).headers["x-request-id"] == "a1"
+
+    @pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n\n\r\r\n"])
+    @pytest.mark.parametrize("body", [b"\r\nabc", b"abc\r\n", b"\r\n\r\n", b"\r\n", b"abcde"])
+    @edge_test()
+    async def test_line_ends_between_requests_change_no_body(self, edge, body, stray):
+        request = post(body, headers=USER)
+        sent = 0
+        for before, behind in ((b"", stray), (stray, b""), (stray, stray), (b"", b"")):
+            client = await edge.connect()
+            for _ in range(3):
+                client.send(before + request + behind)
+                assert (await client.answer()).status == 204
+                sent += 1
+        assert [found for *_, found in edge.publisher.published] == [body] * sent
 
     @edge_test()
     async def test_http_1_0_is_read_each_time(self, edge):

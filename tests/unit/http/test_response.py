@@ -19,6 +19,7 @@ CONTRACT = {
     Outcome.NOT_FOUND: (404, "not-found", "not-published", False),
     Outcome.METHOD_NOT_ALLOWED: (405, "method-not-allowed", "not-published", False),
     Outcome.REQUEST_TIMEOUT: (408, "request-timeout", "not-published", True),
+    Outcome.LENGTH_REQUIRED: (411, "length-required", "not-published", False),
     Outcome.TOO_LARGE: (413, "too-large", "not-published", False),
     Outcome.HEADERS_TOO_LARGE: (431, "headers-too-large", "not-published", False),
     Outcome.TOO_MANY_FAILURES: (429, "too-many-failures", "not-published", True),

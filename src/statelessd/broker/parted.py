@@ -1,0 +1,396 @@
+"""An exchange whose messages cannot all take one channel: by routing key over several.
+
+Three things part an exchange:
+
+- A queue, or a channel inside RabbitMQ, does not answer. What is unconfirmed stays on the
+  old channel, and so do later messages with the same routing keys, unsent. The others go
+  on over a new channel of the same connection.
+- A topic was refused, which closes the channel under its neighbours. For a while a routing
+  key travels alone until its first confirm.
+- Another connection takes over. It begins when the old one has confirmed what it sent.
+
+Messages with the same routing key never overtake one another; those whose fate the broker
+did not tell are the exception.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ..amqp.events import Settlement
+from ..message import Message, Outcome
+from .channel import STALL, ExchangeChannel, Phase, Watcher
+from .publish import Publish
+from .publish import Session as Counted
+
+MOST_OLD = 5  # channels of one exchange that do not answer
+QUICK = 0.4  # seconds for the first message of a new channel, doubled with each that failed
+LONE_CHANNELS = 4  # for routing keys that have not proved good
+GUARDED = 60.0  # seconds after the last refusal for which they travel alone
+MOST_GOOD = 10_000  # routing keys that are remembered as good
+AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
+
+
+class Owner(Counted, Protocol):
+    """The session, as its parted exchanges see it."""
+
+    slowness: float
+
+    @property
+    def now(self) -> float: ...
+    def was_slow(self, took: float) -> None: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def may_part(self) -> bool: ...
+    def new_channel(
+        self, exchange: str, *, watcher: Watcher, alone: bool, is_question: bool
+    ) -> ExchangeChannel: ...
+    def open_channels(self) -> None: ...
+    def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
+    def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
+    def whole_again(self, parted: "PartedExchange", channel: ExchangeChannel | None) -> None: ...
+
+
+class Hold:
+    """What later messages have to wait for: the messages that are unconfirmed on a channel.
+
+    ``everything``: messages with other routing keys wait as well. A message is in doubt
+    while nothing behind it was settled: perhaps its queue does not answer, perhaps the
+    channel, which works through its messages in order.
+    """
+
+    def __init__(
+        self, channel: ExchangeChannel, unsettled: dict[int, Publish], since: float
+    ) -> None:
+        self.everything = False
+        self.since = since
+        self.head, self.head_since = channel.oldest, channel.head_since
+        self._unsettled = dict.fromkeys(unsettled.values())
+        self._keys = Counter(publish.message.routing_key for publish in self._unsettled)
+        settled = next((t for t in range(channel.sent, 0, -1) if t not in unsettled), 0)
+        self._in_doubt = {p for tag, p in unsettled.items() if tag > settled}
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """Return the routing keys that have to wait, with the messages that they wait for."""
+        return self._keys
+
+    def doubts(self, key: str) -> bool:
+        """Return whether the channel may be what does not answer, and not this key's queue."""
+        return all(p in self._in_doubt for p in self._unsettled if p.message.routing_key == key)
+
+    def settle(self, publish: Publish) -> bool:
+        """Return whether it was the last one with its routing key."""
+        key = publish.message.routing_key
+        if publish in self._in_doubt:
+            for earlier in self._unsettled:
+                self._in_doubt.discard(earlier)
+                if earlier is publish:
+                    break
+        if publish not in self._unsettled or key not in self._keys:
+            return False
+        del self._unsettled[publish]
+        self._keys[key] -= 1
+        if self._keys[key]:
+            return False
+        del self._keys[key]
+        return True
+
+    def give_up(self, key: str) -> None:
+        """Wait no longer for this routing key: answer ``unknown`` to what is unconfirmed."""
+        if self._keys.pop(key, 0):
+            for publish in self._unsettled:
+                if publish.message.routing_key == key:
+                    publish.finish(
+                        Outcome.UNCONFIRMED,
+                        "The broker did not confirm the message, and later ones overtook it.",
+                    )
+
+
+class PartedExchange:
+    """Takes the messages of one exchange in place of its channel; watches its channels.
+
+    ``limit``: messages that it may hold while a channel does not answer.
+    """
+
+    def __init__(self, session: Owner, exchange: str, limit: int) -> None:
+        self.exchange = exchange
+        self.used_at = 0.0  # loop time, to the second
+        self.limit = limit
+        self._session = session
+        self._channel: ExchangeChannel | None = None  # for routing keys that wait for nothing
+        self._old: dict[ExchangeChannel, Hold] = {}
+        self._held: dict[Publish, None] = {}
+        self._lone: dict[int, ExchangeChannel] = {}
+        self._good: set[str] = set()
+        self._guarded_until = 0.0
+        self._trial: ExchangeChannel | None = None
+        self._try_at = 0.0
+
+    def __repr__(self) -> str:
+        return (
+            f"<PartedExchange {self.exchange!r}: {len(self._old)} old channels, "
+            f"{len(self._held)} messages held, {len(self._good)} good routing keys>"
+        )
+
+    @property
+    def channels(self) -> list[ExchangeChannel]:
+        """Return those that still send; the old ones are the session's to know."""
+        found = [self._channel, self._trial, *self._lone.values()]
+        return [channel for channel in found if channel is not None]
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, and nothing is unsettled on a channel that still sends."""
+        return not self._held and all(channel.idle for channel in self.channels)
+
+    @property
+    def load(self) -> int:
+        """Return how many messages of the exchange wait or are unsettled."""
+        channels = [*self.channels, *self._old]
+        return len(self._held) + sum(len(c.waiting) + c.in_flight for c in channels)
+
+    def submit(self, publish: Publish) -> None:
+        """Send the message now, or when its turn comes; refuse it if too many wait already."""
+        must_wait = self._must_wait(publish)
+        waits = must_wait or (self._channel is not None and bool(self._channel.waiting))
+        if waits and self._is_stuck and self.load >= self.limit:
+            publish.withdraw()
+            publish.finish(
+                Outcome.OVERLOADED,
+                "Too many messages wait for this exchange: the broker does not confirm them.",
+            )
+        elif must_wait:
+            publish.wait_in(self._held)
+        else:
+            self._send(publish)
+
+    def pump(self) -> None:
+        """Hand over what may be handed over."""
+        for channel in self.channels:
+            channel.pump()
+
+    def take(self, publishes: Iterable[Publish]) -> None:
+        """Hold messages that came before all that are held."""
+        for publish in self._held:
+            publish.queue = None
+        earlier = [*publishes, *self._held]
+        self._held = {}
+        for publish in earlier:
+            publish.wait_in(self._held)
+
+    def lost(self) -> list[Publish]:
+        """Return what waits, in order, when the connection is gone."""
+        held, self._held = self._held, {}
+        self._old = {}
+        waiting = [publish for channel in self.channels for publish in channel.lost()]
+        return [*waiting, *held]
+
+    # What parts it
+
+    def part(self, channel: ExchangeChannel, now: float, *, everything: bool = False) -> None:
+        """Send nothing more on a channel; the messages on it go first, or those of their keys."""
+        unsettled = self._session.unsettled(channel)
+        self._old[channel] = hold = Hold(channel, unsettled, now)
+        hold.everything = everything
+        self._forget(channel)
+        channel.watcher = self
+        self.take(self._session.retire(channel))
+
+    def guard(self, now: float) -> None:
+        """A topic was refused: routing keys prove themselves alone for a while."""
+        self._guarded_until = now + GUARDED
+
+    def adopt(self, channel: ExchangeChannel) -> None:
+        """Take the place of the one channel that the exchange has had."""
+        self._channel = channel
+        channel.watcher = self
+
+    def follow(self, session: Owner, now: float) -> None:
+        """Let another session's connection take over."""
+        for channel in self.channels:
+            self.part(channel, now, everything=True)
+        self._session = session
+        for publish in self._held:
+            publish.belong_to(session)
+        self._release()
+
+    # Time
+
+    def check(self, now: float) -> None:
+        """Several times a second: part from a channel that does not answer, try keys in doubt."""
+        for channel in self.channels:
+            patience = STALL
+            if channel.phase is Phase.FRESH and self._old:
+                patience = QUICK * 2 ** (len(self._old) - 1)
+            if channel.look(now, max(patience, self._session.slowness)) and self._may_part:
+                self.part(channel, now)
+                self._ask()
+        for channel, hold in self._old.items():
+            if channel.look(now) and hold.everything:
+                hold.everything = False
+        if self._trial is not None and self._trial.idle:  # its message was given up
+            self._session.retire(self._trial)
+        self._release()
+        self._try_again(now)
+        self._settle_down(now)
+
+    @property
+    def _may_part(self) -> bool:
+        return len(self._old) < MOST_OLD and self._session.may_part
+
+    def _try_again(self, now: float) -> None:
+        """Send one message whose key is in doubt, on a channel of its own.
+
+        A channel that hangs inside RabbitMQ holds messages of routing keys that have done
+        nothing, and their confirms. When one of these keys is confirmed on another channel,
+        what the old one holds of it is answered ``unknown``: it may come later.
+        """
+        if not self._held or self._trial is not None or now < self._try_at or not self._may_part:
+            return
+        silent = [h for c, h in self._old.items() if now - c.settled_at >= STALL]
+        doubtful: dict[str, Publish] = {}
+        for publish in self._held:
+            doubtful.setdefault(publish.message.routing_key, publish)
+        candidates = [
+            (tries, publish)
+            for key, publish in doubtful.items()
+            if (tries := self._tries(key, silent, now))
+        ]
+        if candidates:
+            _, publish = min(candidates, key=lambda candidate: candidate[0])
+            del self._held[publish]
+            self._trial = self._new_channel(alone=True)
+            self._hand(publish, self._trial)
+
+    def _tries(self, key: str, silent: list[Hold], now: float) -> int:
+        """Return on how many channels the key was tried in vain; 0: not to be tried now."""
+        holds = [hold for hold in self._old.values() if hold.everything or key in hold.keys]
+        if not all(hold in silent and hold.doubts(key) for hold in holds):
+            return 0
+        pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
+        return len(holds) if now - max(hold.since for hold in holds) >= pause else 0
+
+    def _settle_down(self, now: float) -> None:
+        """Give the exchange back to one channel once nothing parts it any more."""
+        if self._old or self._held or self._trial is not None or self._is_guarded(now):
+            return
+        for channel in list(self._lone.values()):
+            self._session.retire(channel)
+        if self._channel is not None:
+            self._channel.watcher = None
+        self._session.whole_again(self, self._channel)
+
+    def _is_guarded(self, now: float) -> bool:
+        return now < self._guarded_until or not all(c.idle for c in self._lone.values())
+
+    # What the channels tell (broker.channel.Watcher)
+
+    def settled(self, channel: ExchangeChannel, settled: list[tuple[Publish, Settlement]]) -> None:
+        """Let go on what waited for these messages."""
+        if hold := self._old.get(channel):
+            if channel.oldest > hold.head and not hold.everything:
+                self._session.was_slow(self._session.now - hold.head_since)
+            freed = [hold.settle(publish) for publish, _ in settled]
+            if any(freed):
+                self._release()
+        elif channel is self._trial:
+            self._tried(*settled[0])
+        elif channel in self._lone.values():
+            for publish, _ in settled:
+                self._prove(channel, publish.message)
+
+    def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
+        """Forget a channel that ended; send again what the broker discarded of it."""
+        self._forget(channel)
+        self._old.pop(channel, None)
+        self.take(again)
+        self._release()
+
+    def _tried(self, publish: Publish, settlement: Settlement) -> None:
+        channel, self._trial = self._trial, None
+        if channel is not None:
+            self._session.retire(channel)
+        if settlement is Settlement.NACKED:
+            self._try_at = max(self._try_at, *(h.since for h in self._old.values())) + AGAIN
+            return
+        for hold in self._old.values():
+            hold.give_up(publish.message.routing_key)
+        self._release()
+
+    def _prove(self, channel: ExchangeChannel, message: Message) -> None:
+        """A routing key was confirmed: its messages need not travel alone any more."""
+        if _has_more_keys(message):
+            return
+        if len(self._good) >= MOST_GOOD:
+            self._good.clear()
+        self._good.add(message.routing_key)
+        alike = [p for p in channel.waiting if p.message.routing_key == message.routing_key]
+        for publish in alike:
+            del channel.waiting[publish]
+        self.take(alike)
+        self._release()
+
+    # Helpers
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether a channel does not answer; one that is only replaced does."""
+        return any(not hold.everything for hold in self._old.values())
+
+    def _must_wait(self, publish: Publish) -> bool:
+        key = publish.message.routing_key
+        return any(hold.everything or key in hold.keys for hold in self._old.values())
+
+    def _release(self) -> None:
+        """Send what is held and has nothing left to wait for, in order."""
+        if not self._held or not self._session.is_open:
+            return
+        held, self._held = self._held, {}
+        for publish in held:
+            publish.queue = None
+            if self._must_wait(publish):
+                publish.wait_in(self._held)
+            else:
+                self._send(publish)
+
+    def _send(self, publish: Publish) -> None:
+        key = publish.message.routing_key
+        if self._guarded_until and (key not in self._good or _has_more_keys(publish.message)):
+            number = hash(key) % LONE_CHANNELS
+            if number not in self._lone:
+                self._lone[number] = self._new_channel(alone=True)
+            channel = self._lone[number]
+        else:
+            channel = self._channel = self._channel or self._new_channel()
+        self._hand(publish, channel)
+
+    def _hand(self, publish: Publish, channel: ExchangeChannel) -> None:
+        channel.used_at = self.used_at
+        channel.submit(publish)
+        if channel.phase is Phase.QUEUED:
+            self._session.open_channels()
+
+    def _ask(self) -> None:
+        """Open the next channel now: whether the broker does so tells if it still reads."""
+        if self._channel is None:
+            self._channel = self._new_channel(is_question=True)
+            self._session.open_channels()
+
+    def _new_channel(self, *, alone: bool = False, is_question: bool = False) -> ExchangeChannel:
+        return self._session.new_channel(
+            self.exchange, watcher=self, alone=alone, is_question=is_question
+        )
+
+    def _forget(self, channel: ExchangeChannel) -> None:
+        if channel is self._channel:
+            self._channel = None
+        if channel is self._trial:
+            self._trial = None
+        self._lone = {n: each for n, each in self._lone.items() if each is not channel}
+
+
+def _has_more_keys(message: Message) -> bool:
+    """Whether the message may have other routing keys in its headers CC and BCC."""
+    return b"\x02CC" in message.header or b"\x03BCC" in message.header

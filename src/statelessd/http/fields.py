@@ -1,0 +1,57 @@
+"""What the header fields of a request say about its form: repetition, coding, length, upgrade."""
+
+from collections.abc import Mapping, Sequence
+
+from .errors import bad_request
+
+Fields = list[tuple[bytes, bytes]]
+
+LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
+UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+
+
+def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) -> Fields:
+    """Return ``fields`` with one line for each list, and put the lists into ``headers``.
+
+    Raise RequestError unless there is one Host (RFC 9112 section 3.2).
+    """
+    hosts = sum(name == b"host" for name, _ in fields)
+    if hosts > 1 or (not hosts and version != "1.0"):
+        raise bad_request("There must be one Host header.")
+    lists = [name for name in LISTS if name in headers]
+    for name in lists:  # RFC 9110 section 5.3
+        headers[name] = b", ".join(v for n, v in fields if n == name)
+    # A page makes its own mapping of them, in which the last line counts.
+    others = [(name, value) for name, value in fields if name not in lists]
+    return others + [(name, headers[name]) for name in lists]
+
+
+def check_coding(coding: bytes, version: str) -> None:
+    """Raise RequestError for any coding but chunked, and for HTTP/1.0 (RFC 9112 section 6.1)."""
+    if coding.strip().lower() != b"chunked" or version == "1.0":
+        raise bad_request("The request's Transfer-Encoding is not known here.")
+
+
+def announces_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the headers make sense with a body only (RFC 9110 sections 8.3, 10.1.1)."""
+    return b"content-type" in headers or b"expect" in headers
+
+
+def has_length(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the headers say where the body ends (RFC 9112 section 6.3)."""
+    return b"content-length" in headers or b"transfer-encoding" in headers
+
+
+def without_upgrade(
+    method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]
+) -> bytes:
+    """Return the head as if the client had not asked for another protocol (RFC 9110 7.8)."""
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    for name, value in headers:
+        if name == b"connection":
+            options = (option.strip() for option in value.split(b","))
+            kept = b", ".join(option for option in options if option.lower() not in UPGRADE)
+            lines.append(b"connection: " + kept)
+        elif name not in UPGRADE:
+            lines.append(name + b": " + value)
+    return b"\r\n".join((*lines, b"", b""))
