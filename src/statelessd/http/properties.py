@@ -186,10 +186,10 @@ def _is_integer(value: FieldValue) -> bool:
 
 
 def _is_filter_value(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can hold it for a short string, which has no NUL there."""
+    """Return whether RabbitMQ can give it to a stream: since 3.13 not every string will do."""
     if not isinstance(value, str) or "\0" in value:
         return False
-    return len(value.encode(errors="replace")) <= 255
+    return len(value.encode(errors="replace")) <= 4096
 
 
 def _is_history(value: FieldValue) -> bool:
@@ -210,7 +210,7 @@ _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     ),
     "x-stream-filter-value": (
         _is_filter_value,
-        "a string of at most 255 bytes without NUL, because a stream crashes over anything else.",
+        "a string of at most 4096 bytes without NUL, because a stream crashes over anything else.",
     ),
     "x-death": (
         _is_history,
