@@ -140,7 +140,7 @@ def _broker(gateway: Gateway, broker: BrokerMetrics) -> list[Family]:
                "Seconds for which the broker took no publishes.",
                [({}, broker.blocked_nanoseconds)], NANO),
         _counter("broker_returns",
-                 "Mandatory messages that the broker returned, for no queue took them.",
+                 "Mandatory messages that the broker returned because no queue took them.",
                  outcomes.get(Outcome.NO_ROUTE.value, 0)),
         _counter("broker_nacks", "Messages that the broker refused to take responsibility for.",
                  outcomes.get(Outcome.NACKED.value, 0)),

@@ -186,25 +186,16 @@ def _is_integer(value: FieldValue) -> bool:
 
 
 def _is_filter_value(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can hold it for a short string, which has no NUL there."""
+    """Return whether RabbitMQ can give it to a stream: since 3.13 not every string will do."""
     if not isinstance(value, str) or "\0" in value:
         return False
-    return len(value.encode(errors="replace")) <= 255
+    return len(value.encode(errors="replace")) <= 4096
 
 
 def _is_history(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can read it as x-death; what is no array it overwrites."""
-    return not isinstance(value, list) or all(map(_is_death, value))
-
-
-def _is_death(value: FieldValue) -> bool:
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(name), str) for name in ("queue", "reason", "exchange"))
-        and _is_integer(value.get("count"))
-        and _is_integer(value.get("time", 0))
-        and isinstance(keys := value.get("routing-keys", []), list)
-        and all(isinstance(key, str) for key in keys)
+    """Return whether RabbitMQ before 4.0 can read it as x-death; what is no array it resets."""
+    return not isinstance(value, list) or all(
+        isinstance(death, dict) and _is_integer(death.get("count", 0)) for death in value
     )
 
 
@@ -219,12 +210,12 @@ _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     ),
     "x-stream-filter-value": (
         _is_filter_value,
-        "a string of at most 255 bytes without NUL, because a stream crashes over anything else.",
+        "a string of at most 4096 bytes without NUL, because a stream crashes over anything else.",
     ),
     "x-death": (
         _is_history,
-        "as RabbitMQ writes it: an array of tables with the strings queue, reason and exchange "
-        "and the integer count. A queue that dead-letters crashes over another array.",
+        "an array of tables, in which count is an integer, because a queue that dead-letters "
+        "crashes over another array.",
     ),
 }
 

@@ -143,7 +143,8 @@ TABLE: dict[Outcome, Row] = {
         503,
         "There is no connection to the broker",
         "No connection could be had before the deadline: the broker cannot be reached, the "
-        "virtual host is down, or a limit of connections has been reached.",
+        "virtual host is down, or a limit of connections has been reached. Or the broker's "
+        "authorisation back end failed, and so the broker could not check permissions.",
         "Try again after Retry-After. /readyz and /stats tell how the broker is reached.",
         retryable=True,
         retry_after=1,
@@ -187,7 +188,9 @@ TABLE: dict[Outcome, Row] = {
         504,
         "The broker has not confirmed the message",
         "The message was handed to the broker, and no confirm came before the deadline, or "
-        "before the connection was lost. There is one copy of it or none.",
+        "before the connection was lost. Or the broker returned a mandatory message that it may "
+        "have delivered or kept all the same: one to direct reply-to, or with the header x-delay. "
+        "There is one copy of it or none.",
         "Sending it again can make a second copy: give messages a message_id if consumers should "
         "be able to tell.",
         retryable=True,

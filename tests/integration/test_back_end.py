@@ -1,0 +1,123 @@
+"""An authorisation back end that fails: RabbitMQ's own HTTP one, with a small server behind it."""
+
+import http.server
+import threading
+
+import pytest
+from certificates import Authority
+from gateway import GatewayProcess
+from problems import is_problem
+
+import broker as broker_script
+
+CONFIGURATION = """
+auth_backends.1 = internal
+auth_backends.2 = http
+auth_http.http_method = post
+auth_http.user_path = http://127.0.0.1:{0}/user
+auth_http.vhost_path = http://127.0.0.1:{0}/vhost
+auth_http.resource_path = http://127.0.0.1:{0}/resource
+auth_http.topic_path = http://127.0.0.1:{0}/topic
+"""
+SECRET = "this is between the broker and its back end"
+LOGIN = {"user": "web", "password": "pw"}
+BODY = {"data": {"body": "x"}}
+
+
+class BackEnd(http.server.ThreadingHTTPServer):
+    """Allows everything; ``failing``: the paths that it fails at."""
+
+    def __init__(self, port=0):
+        self.failing = ()
+        super().__init__(("127.0.0.1", port), Allow)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
+
+
+class Allow(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        fails = self.path in self.server.failing
+        self.send_response(500 if fails else 200)
+        self.end_headers()
+        self.wfile.write(SECRET.encode() if fails else b"allow")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def back_end():
+    running = BackEnd()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory, back_end):
+    directory = tmp_path_factory.mktemp("http-back-end")
+    with broker_script.Broker(
+        directory,
+        extra_conf=CONFIGURATION.format(back_end.server_port),
+        plugins=("rabbitmq_auth_backend_http",),
+    ) as running:
+        # Newer Erlang's HTTP client looks for authorities before it connects without TLS, and
+        # a root file system has none.
+        authority = Authority(directory, ("localhost",))
+        running.ctl("eval", f'public_key:cacerts_load("{authority.ca}").')
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, broker):
+    running = GatewayProcess(tmp_path_factory.mktemp("gateway"), broker).start()
+    yield running
+    assert running.stop() == 0
+
+
+def is_unavailable(answer, back_end):
+    document = is_problem(answer, 503, "broker-unavailable")
+    assert document["retryable"]
+    assert "authorisation back end failed" in document["detail"]
+    assert SECRET not in answer.text
+    assert str(back_end.server_port) not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/vhost", "/resource", "/topic"])
+def test_what_it_cannot_decide_is_not_refused(gateway, back_end, path):
+    back_end.failing = (path,)
+    headers = {"Prefer": "wait=1"}
+    login = {"user": f"new at {path}", "password": "pw"}
+    try:
+        answer = gateway.publish("/test/amq.topic/k", **login, **BODY, headers=headers)
+    finally:
+        back_end.failing = ()
+    is_unavailable(answer, back_end)
+    assert gateway.publish("/test/amq.topic/k", **login, **BODY).status_code == 204
+
+
+def test_a_batch_while_it_is_down(gateway, broker):
+    """On a connection that was opened before, to an exchange that is new to it."""
+    own = BackEnd()
+    environment = "application:set_env(rabbitmq_auth_backend_http, resource_path, {})."
+    value = f'"http://127.0.0.1:{own.server_port}/resource"'
+    original = broker.ctl(
+        "eval", "{ok, P} = application:get_env(rabbitmq_auth_backend_http, resource_path), P."
+    )
+    broker.ctl("eval", environment.format(value))
+    try:
+        assert gateway.publish("/test/amq.topic/k", **LOGIN, **BODY).status_code == 204
+        own.stop()
+        items = [{"routing_key": "k", "body": f"{i}"} for i in range(5)]
+        results = gateway.publish("/test/amq.direct", **LOGIN, json=items).json()["results"]
+        assert {each["status"] for each in results} == {503}
+        assert str(own.server_port) not in f"{results}"
+        # What it had allowed before is remembered by RabbitMQ on that channel.
+        assert gateway.publish("/test/amq.topic/k", **LOGIN, **BODY).status_code == 204
+    finally:
+        broker.ctl("eval", environment.format(original.strip()))
