@@ -1,0 +1,115 @@
+"""Queues that answer nobody, and what became of the messages of whoever publishes beside them."""
+
+import contextlib
+import time
+import uuid
+
+from found import count_ids
+from stream import UNTIL_STOPPED, Stream, steady
+from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
+from waiting import wait_until
+
+VHOST = "test"
+WORKER = """
+{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{virtual_host}">>, queue, <<"{queue}">>)),
+sys:{verb}(amqqueue:get_pid(Q)).
+"""
+OUTCOMES = {204: CONFIRMED, 504: UNKNOWN, 0: UNKNOWN}  # of every other status: not published
+
+
+@contextlib.contextmanager
+def suspended(broker, queue):
+    """The queue's process, or that of a quorum queue's leader, answers nobody meanwhile."""
+
+    def tell(verb):
+        broker.ctl("eval", WORKER.format(virtual_host=VHOST, queue=queue, verb=verb))
+
+    tell("suspend")
+    try:
+        yield
+    finally:
+        tell("resume")
+
+
+class Flow(Stream):
+    """Mandatory messages to one routing key, each with an id that no other flow has."""
+
+    def __init__(self, gateway, path, name, rate, **more):
+        self.name = name
+        self.begun = 0.0
+        self.rate = rate
+        more = {"seconds": UNTIL_STOPPED, **more}
+        super().__init__(gateway, path, form=f"mandatory=true&body={name}-#", rate=rate, **more)
+
+    def __enter__(self):
+        self.begun = time.monotonic()
+        return super().__enter__()
+
+    def due(self, answer):
+        """When its request was due, by the monotonic clock."""
+        return self.begun + answer.number / self.rate
+
+    def between(self, begin, end):
+        """The answers to what was due in that time."""
+        return [answer for answer in self.answers if begin <= self.due(answer) < end]
+
+    def told(self):
+        """The answers as the verdict has them."""
+        return [
+            Answer(f"{self.name}-{each.number}", OUTCOMES.get(each.status, NOT_PUBLISHED))
+            for each in self.answers
+        ]
+
+
+def end(flows):
+    """Stop all of them, and wait for their last answers."""
+    for flow in flows:
+        flow.stop()
+    for flow in flows:
+        flow.__exit__(None)
+
+
+def is_true(flows, channel, queues):
+    """Every answer is: nothing lost, denied or doubled. The queues are empty afterwards."""
+    verdict = judge([each for flow in flows for each in flow.told()], count_ids(channel, queues))
+    assert verdict.true, str(verdict)
+    return verdict
+
+
+def all_good(answers):
+    """All of them were a 204; and there are some."""
+    assert answers
+    assert {answer.status for answer in answers} == {204}, [a for a in answers if a.status != 204]
+
+
+def slowest(answers, share=0.99):
+    """Seconds within which that share of the answers came."""
+    return steady.percentile(answers, share)
+
+
+def opened(gateway, login=f"{VHOST}:guest"):
+    """How many connections to the broker have been opened for the login."""
+    return gateway.stats()["connections"][login]["connections"]["opened"]
+
+
+def channels_opened(gateway, login=f"{VHOST}:guest"):
+    return gateway.stats()["connections"][login]["channels"]["opened"]
+
+
+def flows_again(gateway, path, seconds=30):
+    """Wait until a message is confirmed."""
+    wait_until(
+        lambda: gateway.publish(path, data={"body": uuid.uuid4().hex}).status_code == 204,
+        seconds,
+        what=f"a 204 from {path}",
+    )
+
+
+def told_so(gateway, count, seconds=60):
+    """Wait until so many messages have reached their deadlines, in all."""
+
+    def failed():
+        requests = gateway.stats()["requests"]
+        return sum(requests.get(f"response.{status}", 0) for status in (503, 504))
+
+    wait_until(lambda: failed() >= count, seconds, what=f"{count} answers that are not a 204")
