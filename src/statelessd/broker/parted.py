@@ -153,13 +153,15 @@ class PartedExchange:
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes; refuse it if too many wait already."""
-        if self._old and self.load >= self.limit:
+        must_wait = self._must_wait(publish)
+        is_behind = must_wait or (self._channel is not None and bool(self._channel.waiting))
+        if is_behind and self._old and self.load >= self.limit:
             publish.withdraw()
             publish.finish(
                 Outcome.OVERLOADED,
                 "Too many messages wait for this exchange: the broker does not confirm them.",
             )
-        elif self._must_wait(publish):
+        elif must_wait:
             publish.wait_in(self._held)
         else:
             self._send(publish)
