@@ -8,7 +8,7 @@ import time
 import uuid
 
 import pytest
-from queues import Queue
+from proxy import Proxy
 from stuck import (
     Flow,
     all_good,
@@ -19,8 +19,10 @@ from stuck import (
     opened,
     slowest,
     suspended,
+    through,
     told_so,
 )
+from waiting import wait_until
 
 # Seconds for a publish: so many that a busy machine alone does not reach them.
 SETTINGS = {"Application": {"publish": {"timeout": 5}}}
@@ -83,5 +85,83 @@ def test_a_stuck_queue_beside_healthy_ones(start_gateway, broker, amqp, queue, m
     assert slowest(neighbour.answers) < P99
     all_good(beside.between(waiting.begun + GOES_ON, resumed + 60))
     assert set(waiting.statuses()) <= {204, 503, 504}
-    told = is_true([earlier, neighbour, beside, waiting], amqp(), [queue.name, healthy, stuck])
-    assert told
+    is_true([earlier, neighbour, beside, waiting], amqp(), [queue.name, healthy, stuck])
+
+
+def test_a_login_that_publishes_to_the_stuck_queue_alone(
+    start_gateway, broker, amqp, make_queue
+):  # fmt: skip
+    stuck = make_queue()
+    gateway = start_gateway({"Application": {"publish": {"timeout": 3}}})
+    flows_again(gateway, f"/test//{stuck}")
+    flow = Flow(gateway, f"/test//{stuck}", "waiting", 60)
+    with suspended(broker, stuck), flow:
+        told_so(gateway, 360)  # 3 s until the first, and 6 s
+        flow.stop()
+    flows_again(gateway, f"/test//{stuck}")
+    assert opened(gateway) == 1
+    assert channels_opened(gateway) < 12
+    assert set(flow.statuses()) <= {204, 503, 504}
+    is_true([flow], amqp(), [stuck])
+
+
+@pytest.fixture
+def proxied(broker, start_gateway):
+    """A proxy, and a gateway that reaches the broker through it alone."""
+    with Proxy(broker.host, broker.amqp_port) as proxy:
+        yield proxy, start_gateway(_merged(SETTINGS, through(proxy)))
+        proxy.lag(0)
+
+
+def _merged(one, other):
+    return {"Application": one["Application"] | other["Application"]}
+
+
+def test_a_connection_that_swallows_everything(proxied, amqp, queue, make_queue):
+    """It is replaced, after some 3 s; while it lives the login has no more than two."""
+    proxy, gateway = proxied
+    healthy = make_queue()
+    flows = [
+        Flow(gateway, f"/test/{queue.name}/k", "neighbour", 50),
+        Flow(gateway, f"/test//{healthy}", "beside", 50),
+    ]
+    with flows[0], flows[1]:
+        for path in (f"/test/{queue.name}/k", f"/test//{healthy}"):
+            flows_again(gateway, path)
+        proxy.swallow()
+        begun = time.monotonic()
+        for path in (f"/test/{queue.name}/k", f"/test//{healthy}"):
+            flows_again(gateway, path)
+        assert time.monotonic() - begun < 10  # and not 31
+        confirmed = gateway.stats()["requests"]["response.204"]
+        wait_until(lambda: gateway.stats()["requests"]["response.204"] > confirmed + 300, 30)
+        end(flows)
+    assert opened(gateway) == 2
+    assert proxy.most <= 2
+    for flow in flows:
+        all_good(flow.between(begun + 10, begun + 100) or flow.answers[-1:])
+        assert set(flow.statuses()) <= {204, 503, 504}
+    is_true(flows, amqp(), [queue.name, healthy])
+
+
+def test_a_slow_broker(proxied, amqp, queue, make_queue):
+    """It gets no connection and no channel after the other for it."""
+    proxy, gateway = proxied
+    healthy = make_queue()
+    flows = [
+        Flow(gateway, f"/test/{queue.name}/k", "neighbour", 20),
+        Flow(gateway, f"/test//{healthy}", "beside", 20),
+    ]
+    with flows[0], flows[1]:
+        for path in (f"/test/{queue.name}/k", f"/test//{healthy}"):
+            flows_again(gateway, path)
+        channels = channels_opened(gateway)
+        confirmed = gateway.stats()["requests"]["response.204"]
+        proxy.lag(1.5)
+        wait_until(lambda: gateway.stats()["requests"]["response.204"] > confirmed + 400, 60)
+        end(flows)
+    assert opened(gateway) == 1
+    assert channels_opened(gateway) - channels <= 6
+    for flow in flows:
+        all_good(flow.answers)
+    is_true(flows, amqp(), [queue.name, healthy])

@@ -61,6 +61,11 @@ class Flow(Stream):
         ]
 
 
+def through(proxy):
+    """Settings of a gateway that reaches the broker through a proxy."""
+    return {"Application": {"rabbitmq": {"host": proxy.host, "port": proxy.port}}}
+
+
 def end(flows):
     """Stop all of them, and wait for their last answers."""
     for flow in flows:
