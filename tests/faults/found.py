@@ -5,12 +5,11 @@ import collections
 
 def bodies(channel, queue):
     """Yield each body in the queue, in order; it is empty afterwards."""
-    channel.basic_qos(prefetch_count=1000)
-    for method, _, body in channel.consume(queue, inactivity_timeout=1.0):
-        if method is None:
+    for method, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=1.0):
+        if method is not None:
+            yield body
+        elif not channel.queue_declare(queue, passive=True).method.message_count:
             break
-        yield body
-        channel.basic_ack(method.delivery_tag)
     channel.cancel()
 
 
