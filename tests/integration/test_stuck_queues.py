@@ -10,13 +10,16 @@ import uuid
 import pytest
 from proxy import Proxy
 from stuck import (
+    STUCK,
     Flow,
+    Names,
     all_good,
     channels_opened,
     end,
     flows_again,
     is_true,
     opened,
+    play_beside,
     slowest,
     suspended,
     through,
@@ -28,6 +31,7 @@ from waiting import wait_until
 SETTINGS = {"Application": {"publish": {"timeout": 5}}}
 GOES_ON = 4.0  # seconds after which the default exchange's other queues have to go on
 P99 = 4.0  # seconds
+MOST_CHANNELS = 12  # that are opened because of a queue
 
 
 @pytest.fixture
@@ -47,45 +51,18 @@ def make_queue(amqp):
         channel.queue_delete(name)
 
 
-# What got stuck, and how many messages had been confirmed by it before on the same channel.
-STUCK = {
-    "a classic queue": ("classic", 1, 100),
-    "a quorum queue, new to the channel": ("quorum", 0, 40),
-    "a quorum queue, known to the channel": ("quorum", 1, 40),
-    "a quorum queue after 198 messages": ("quorum", 198, 40),
-}
-
-
 @pytest.mark.parametrize("what", STUCK)
 def test_a_stuck_queue_beside_healthy_ones(start_gateway, broker, amqp, queue, make_queue, what):
-    kind, before, rate = STUCK[what]
-    stuck, healthy = make_queue(kind), make_queue()
+    names = Names(queue.name, make_queue(), make_queue(STUCK[what][0]))
     gateway = start_gateway(SETTINGS)
-    earlier = Flow(gateway, f"/test//{stuck}", "earlier", 100, seconds=(before - 0.5) / 100)
-    if before:
-        with earlier:
-            pass
-        all_good(earlier.answers)
-    neighbour = Flow(gateway, f"/test/{queue.name}/k", "neighbour", 50)
-    beside = Flow(gateway, f"/test//{healthy}", "beside", 50)
-    waiting = Flow(gateway, f"/test//{stuck}", "waiting", rate)
-    with neighbour, beside:
-        flows_again(gateway, f"/test/{queue.name}/k")
-        flows_again(gateway, f"/test//{healthy}")
-        channels = channels_opened(gateway)
-        with suspended(broker, stuck), waiting:
-            told_so(gateway, rate)
-            waiting.stop()
-        resumed = time.monotonic()
-        flows_again(gateway, f"/test//{stuck}")
-        end([neighbour, beside])
-    assert opened(gateway) == 1
-    assert channels_opened(gateway) - channels < 12
-    all_good(neighbour.answers)
-    assert slowest(neighbour.answers) < P99
-    all_good(beside.between(waiting.begun + GOES_ON, resumed + 60))
-    assert set(waiting.statuses()) <= {204, 503, 504}
-    is_true([earlier, neighbour, beside, waiting], amqp(), [queue.name, healthy, stuck])
+    play = play_beside(
+        gateway, amqp(), names, what, lambda: suspended(broker, names.stuck), seconds=1
+    )
+    assert play.connections == 1
+    assert play.channels < MOST_CHANNELS
+    all_good(play.neighbour.answers)
+    assert slowest(play.neighbour.answers) < P99
+    all_good(play.later(GOES_ON))
 
 
 def test_a_login_that_publishes_to_the_stuck_queue_alone(
@@ -100,7 +77,7 @@ def test_a_login_that_publishes_to_the_stuck_queue_alone(
         flow.stop()
     flows_again(gateway, f"/test//{stuck}")
     assert opened(gateway) == 1
-    assert channels_opened(gateway) < 12
+    assert channels_opened(gateway) < MOST_CHANNELS
     assert set(flow.statuses()) <= {204, 503, 504}
     is_true([flow], amqp(), [stuck])
 

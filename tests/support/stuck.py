@@ -1,6 +1,7 @@
-"""Queues that answer nobody, and what became of the messages of whoever publishes beside them."""
+"""Queues that answer nobody, and what becomes of the messages of whoever publishes beside them."""
 
 import contextlib
+import dataclasses
 import time
 import uuid
 
@@ -14,6 +15,14 @@ WORKER = """
 {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{virtual_host}">>, queue, <<"{queue}">>)),
 sys:{verb}(amqqueue:get_pid(Q)).
 """
+# How a queue gets stuck: its kind, the messages that it has confirmed before to the same channel,
+# and how many a second come for it then.
+STUCK = {
+    "a classic queue": ("classic", 1, 100),
+    "a quorum queue, new to the channel": ("quorum", 0, 40),
+    "a quorum queue, known to the channel": ("quorum", 1, 40),
+    "a quorum queue after 198 messages": ("quorum", 198, 40),
+}
 OUTCOMES = {204: CONFIRMED, 504: UNKNOWN, 0: UNKNOWN}  # of every other status: not published
 
 
@@ -118,3 +127,70 @@ def told_so(gateway, count, seconds=60):
         return sum(requests.get(f"response.{status}", 0) for status in (503, 504))
 
     wait_until(lambda: failed() >= count, seconds, what=f"{count} answers that are not a 204")
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """An exchange and its queue, and two queues that the default exchange serves."""
+
+    neighbour: str
+    healthy: str
+    stuck: str
+
+
+@dataclasses.dataclass
+class Beside:
+    """One login's traffic around a queue that got stuck for a while.
+
+    ``neighbour`` goes to another exchange, ``beside`` to another queue of the same
+    exchange, ``waiting`` to the stuck queue.
+    """
+
+    neighbour: Flow
+    beside: Flow
+    waiting: Flow
+    resumed: float = 0.0
+    connections: int = 0
+    channels: int = 0  # that were opened meanwhile
+
+    def later(self, seconds):
+        """What was due for the queues beside so many seconds after the first stuck message."""
+        return self.beside.between(self.waiting.begun + seconds, self.resumed)
+
+
+def play_beside(gateway, channel, names, what, get_stuck, *, seconds):
+    """Let a queue be stuck under traffic, until ``seconds`` of messages for it were told so.
+
+    ``get_stuck()`` is a context manager: the queue is stuck within it.
+    """
+    _, before, rate = STUCK[what]
+    paths = f"/test/{names.neighbour}/k", f"/test//{names.healthy}", f"/test//{names.stuck}"
+    earlier = []
+    if before:
+        earlier = [Flow(gateway, paths[2], "earlier", 100, seconds=(before - 0.5) / 100)]
+        with earlier[0]:
+            pass
+        all_good(earlier[0].answers)
+    play = Beside(
+        Flow(gateway, paths[0], "neighbour", 50),
+        Flow(gateway, paths[1], "beside", 50),
+        Flow(gateway, paths[2], "waiting", rate),
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(play.neighbour)
+        stack.enter_context(play.beside)
+        flows_again(gateway, paths[0])
+        flows_again(gateway, paths[1])
+        channels = channels_opened(gateway)
+        with get_stuck():
+            stack.enter_context(play.waiting)  # which ends after the queue goes on again
+            told_so(gateway, rate * seconds)
+            play.waiting.stop()
+            play.resumed = time.monotonic()
+        flows_again(gateway, paths[2], 120)
+        end([play.neighbour, play.beside, play.waiting])
+    play.connections, play.channels = opened(gateway), channels_opened(gateway) - channels
+    flows = [*earlier, play.neighbour, play.beside, play.waiting]
+    assert set(play.waiting.statuses()) <= {204, 503, 504}
+    is_true(flows, channel, dataclasses.astuple(names))
+    return play
