@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-brokers soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster test-brokers soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,18 @@ bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
 bench-budget: $(READY) ## Measure where each microsecond of a publish goes, for docs/performance.md
 	@$(BIN)/python scripts/debian.py rabbitmq-server wrk valgrind
 	@$(BIN)/python bench/budget.py $(BENCH)
+
+bench-stuck-queue: $(READY) ## Measure what a stuck queue does to its connection in RabbitMQ (BENCH=options)
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@$(BIN)/python bench/stuck_queue.py $(BENCH)
+
+bench-poison: $(READY) ## Find the messages that crash a process of RabbitMQ (BENCH=options)
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@$(BIN)/python bench/poison.py $(BENCH)
+
+bench-returns: $(READY) ## Find what RabbitMQ returns as unroutable and keeps all the same (BENCH=options)
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@$(BIN)/python bench/kept_returns.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py

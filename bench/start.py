@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
@@ -74,6 +75,18 @@ def start_broker(
     ]
     _add_user(rabbitmq)
     return gateways.Broker(rabbitmq.amqp_port, USER, PASSWORD), emulators
+
+
+def new_broker(name: str, **more: Any) -> Broker:
+    """A RabbitMQ without anything from an earlier run, to be started; ``more`` is for Broker.
+
+    Raises BrokerError when one of that name runs.
+    """
+    broker = Broker(RUN / "bench" / name, **more)
+    if any(node.process for node in broker.nodes):
+        raise BrokerError(f"another benchmark uses {broker.run_dir}")
+    shutil.rmtree(broker.run_dir)
+    return Broker(broker.run_dir, **more)
 
 
 def _add_user(rabbitmq: Broker) -> None:

@@ -49,6 +49,7 @@ FOR_TESTS = [
     "chromium",
     "npm",
     "valgrind",
+    "debootstrap",
 ]
 
 POLICY = Path("/usr/sbin/policy-rc.d")

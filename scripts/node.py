@@ -17,7 +17,7 @@ from process import Process
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 DOCKER_IMAGE = "rabbitmq:3.13"
-START_SECONDS = 90.0
+START_SECONDS = 120.0
 
 # What the examples use: a virtual host, and in it and in / a topic exchange with a queue.
 VIRTUAL_HOSTS = ("/", "test")

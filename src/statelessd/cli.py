@@ -15,7 +15,7 @@ from .board import Board
 from .config import Config, HTTPServer, Listener
 from .config_loader import ConfigError, Loaded, load
 from .config_report import print_config
-from .daemon import DaemonError, PidFile, check_user, detach, resume
+from .daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
 from .descriptors import make_room
 from .handover import Handover, Program, Running
 from .hosts import hosts_of
@@ -160,6 +160,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
     pidfile = _pidfile(config, handover)
     listeners = _listeners(config, handover)
     held = -1 if pidfile is None else pidfile.descriptor
+    report = None if handover is not None else StartReport()
     supervisor = Supervisor(
         config,
         listeners,
@@ -168,14 +169,16 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
         private=() if pidfile is None else (held,),
         former=None if handover is None else handover.backends(),
         program=Program(config, board.descriptor, held),
+        report=report,
     )
-    if handover is not None:  # detached long ago
+    if report is None:  # detached long ago, before a reload
         return resume(lambda: _supervise(config, supervisor), pidfile=pidfile)
     sockets = [listener for group in listeners.values() for listener in group]
     return detach(
         lambda: _supervise(config, supervisor),
         pidfile=pidfile,
         keep=[*sockets, board.descriptor, *logs.open_files()],
+        report=report,
     )
 
 

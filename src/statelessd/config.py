@@ -151,7 +151,10 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=4096,
             le=16 * MIB,
-            description="Bytes of an AMQP frame, at most; the broker may ask for less.",
+            description=(
+                "Bytes of an AMQP frame, at most; the broker may ask for less. RabbitMQ 4.1 and "
+                "later take no less than 8192: there a smaller value counts as that."
+            ),
         ),
     ] = 128 * KIB
     max_connections: Annotated[

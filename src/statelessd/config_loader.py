@@ -53,6 +53,7 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Application.paths": frozenset({"translations"}),
     "Application.rabbitmq": frozenset({"username", "password", "virtual_host"}),
 }  # fmt: skip
+LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
 TLS_OF_TORNADO = frozenset({"ssl_options", "certfile", "keyfile"})
 
 
@@ -95,6 +96,11 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
         reader.warnings.append(
             "Application.xsrf_cookies: publishes that do not say which site they come from "
             "(Origin, Sec-Fetch-Site) are refused, and so all that no browser sends."
+        )
+    if config.application.rabbitmq.frame_max < LEAST_FRAME_MAX:
+        reader.warnings.append(
+            f"Application.rabbitmq.frame_max: RabbitMQ 4.1 and later refuse frames below "
+            f"{LEAST_FRAME_MAX} bytes; there frames of {LEAST_FRAME_MAX} bytes are used."
         )
     return Loaded(_absolute(config), reader.sources, reader.warnings)
 

@@ -5,6 +5,8 @@ import fcntl
 import logging
 import os
 import pwd
+import select
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +16,11 @@ import daemon
 
 logger = logging.getLogger(__name__)
 
+START_SECONDS = 60.0  # that the command waits for the daemon to serve
+
 
 class DaemonError(Exception):
-    """Why it cannot become a daemon; told on the terminal, before it detaches."""
+    """Why it cannot become a daemon, or why the daemon does not serve; told on the terminal."""
 
 
 class PidFile:
@@ -84,6 +88,51 @@ class PidFile:
         os.close(self.descriptor)
 
 
+class StartReport:
+    """A pipe from the daemon to the command that started it, which waits to hear how that went.
+
+    Reasons are lines. The daemon and its backends have the one end, the command the other.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self.descriptor = os.pipe()
+
+    def serves(self) -> None:
+        """Report success, once."""
+        self._write("+")
+        self.close()
+
+    def failed(self, reason: str) -> None:
+        """Report why a backend did not start; others, or its next attempt, may."""
+        self._write(f"-{reason}")
+
+    def close(self) -> None:
+        """Report nothing more from this process."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def wait(self) -> None:
+        """Return when the daemon serves. Raise DaemonError if it ended, or is late."""
+        self.close()
+        told = b""
+        deadline = time.monotonic() + START_SECONDS
+        while b"+" not in (lines := told.split(b"\n")):
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._reader], [], [], left)[0]:
+                why = f"no backend serves after {START_SECONDS:g} s; the log may say why"
+                raise DaemonError(why)
+            if not (more := os.read(self._reader, 65536)):
+                reasons = dict.fromkeys(line[1:].decode() for line in lines if line)
+                raise DaemonError("; ".join(reasons) or "the daemon ended; its log may say why")
+            told += more
+
+    def _write(self, line: str) -> None:
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):  # nobody waits any longer
+                os.write(self.descriptor, line.replace("\n", " ").encode() + b"\n")
+
+
 def _is_statelessd(pid: int) -> bool:
     """Whether that process runs this program: by name, or as a script or module of Python."""
     try:
@@ -114,12 +163,20 @@ def resume(run: Callable[[], int], *, pidfile: PidFile | None) -> int:
         return run()
 
 
-def detach(run: Callable[[], int], *, pidfile: PidFile | None, keep: Sequence[Any]) -> int:
-    """Run in the background, detached; returns, in the daemon only, what ``run`` returns.
+def detach(
+    run: Callable[[], int], *, pidfile: PidFile | None, keep: Sequence[Any], report: StartReport
+) -> int:
+    """Run in the background, detached; return, in the daemon, what ``run`` returns.
 
-    The calling process ends with status 0. ``keep``: files that stay open.
+    In the calling process return 0 once ``report`` says that the daemon serves. Raise
+    DaemonError if it does not. ``keep``: files that stay open.
     """
-    held = [*keep] if pidfile is None else [*keep, pidfile.descriptor]
+    if os.fork():
+        report.wait()
+        return 0
+    held = [*keep, report.descriptor]
+    if pidfile is not None:
+        held.append(pidfile.descriptor)
     context = daemon.DaemonContext(
         files_preserve=held,
         pidfile=pidfile,

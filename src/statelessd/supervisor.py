@@ -17,9 +17,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from . import listeners
 from .config import Config, Listener
+from .daemon import StartReport
 from .handover import RETIRE, Program
 from .listeners import name_of
 from .notify import Notifier
@@ -32,11 +34,12 @@ RunBackend = Callable[[Config, list[socket.socket], Listener, Callable[[], None]
 WATCHED = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before another start of a backend that died again
 SETTLED = 30.0  # seconds after which a backend counts as running well
-AT_START = 2.0  # seconds within which a death means that it cannot start
+AT_START = 2.0  # seconds within which a death means that it cannot start, though it served
 ATTEMPTS = 3  # of all backends to start
 GRACE = 3.0  # seconds beyond the drain time before a backend is killed
 LOOK = 0.05  # seconds between looks at a backend that is starting
 PR_SET_PDEATHSIG = 1  # prctl(2)
+PACKAGE = Path(__file__).parent
 
 
 class _Child:
@@ -79,7 +82,8 @@ class Supervisor:
     """``user``: whom the backends become; ``private``: file descriptors they must not keep.
 
     ``former``: backends of the program before a reload. ``program``: what to
-    become on SIGHUP; without one it stops, for it has lost its terminal.
+    become on SIGHUP; without one it stops, for it has lost its terminal. ``report``: who
+    waits to hear how the start went.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Supervisor:
         private: Sequence[int] = (),
         former: Mapping[Listener, int] | None = None,
         program: Program | None = None,
+        report: StartReport | None = None,
     ) -> None:
         self._config = config
         self._bound = bound
@@ -99,6 +104,7 @@ class Supervisor:
         self._user = user
         self._private = private
         self._program = program
+        self._report = report
         former = former or {}
         self._children = [_Child(listener, former.get(listener, 0)) for listener in bound]
         # Of listeners that the configuration no longer has.
@@ -155,7 +161,16 @@ class Supervisor:
         if not self._told_ready and all(c.serves and not c.former for c in self._children):
             self._told_ready = True
             self._notifier.ready()
+        self._tell_start()
         self._notifier.alive()
+
+    def _tell_start(self) -> None:
+        """Tell who started this that it serves, when no other backend is still starting."""
+        serving = [child.serves for child in self._children]
+        settled = all(child.serves or child.failed_starts for child in self._children)
+        if self._report is not None and any(serving) and settled:
+            self._report.serves()
+            self._report = None
 
     def _retire(self, child: _Child) -> None:
         """Tell the former backend that it is no longer needed."""
@@ -178,12 +193,16 @@ class Supervisor:
         def serves() -> None:
             os.write(sign, b"+")
             os.close(sign)
+            if self._report is not None:
+                self._report.close()
 
         try:
             self._become_backend(listener, parent, mask)
             status = self._run_backend(self._config, self._bound[listener], listener, serves)
-        except BaseException:
+        except BaseException as error:
             logger.exception("the backend on %s failed", name_of(listener))
+            if self._report is not None:
+                self._report.failed(f"the backend on {name_of(listener)} failed: {error}")
         finally:
             logging.shutdown()
             os._exit(status)
@@ -204,6 +223,8 @@ class Supervisor:
             os.close(descriptor)
         if self._user is not None:
             become(self._user)
+            if not os.access(PACKAGE, os.R_OK | os.X_OK):
+                raise PermissionError(f"the user {self._user} may not read {PACKAGE}")
         # Set after the change of user, which clears it: a backend must not
         # outlive a parent that was killed.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -220,14 +241,16 @@ class Supervisor:
                 how = _how(code)
                 logger.info("the former backend on %s ended %s", name_of(child.listener), how)
             if child.pid and (code := _exit_code(child.pid)) is not None:
+                child.look()
+                served = child.serves
                 child.pid = 0
                 child.serves = False
                 child.close()
-                self._died(child, code)
+                self._died(child, code, served=served)
         self._others = [child for child in self._others if child.former]
         _reap_orphans(self._processes())
 
-    def _died(self, child: _Child, code: int) -> None:
+    def _died(self, child: _Child, code: int, *, served: bool) -> None:
         how = _how(code)
         if self._stop_deadline:
             logger.info("the backend on %s ended %s", name_of(child.listener), how)
@@ -235,7 +258,7 @@ class Supervisor:
         now = time.monotonic()
         age = now - child.started_at
         child.deaths = 1 if age >= SETTLED else child.deaths + 1
-        child.failed_starts = child.failed_starts + 1 if age < AT_START else 0
+        child.failed_starts = child.failed_starts + 1 if age < AT_START or not served else 0
         pause = 0.0 if child.deaths == 1 else FIRST_PAUSE * 2.0 ** (child.deaths - 2)
         child.start_at = now + min(pause, LONGEST_PAUSE)
         name = name_of(child.listener)
@@ -244,6 +267,8 @@ class Supervisor:
             c.former for c in self._children
         ):
             logger.critical("no backend could be started; the last one ended %s", how)
+            if self._report is not None:
+                self._report.failed(f"no backend could be started; the last one ended {how}")
             self._status = 1
             self._stop()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import broker as broker_script
+import suite
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -37,7 +38,7 @@ def command(*arguments, run_dir, **kwargs):
         [sys.executable, SCRIPTS / "broker.py", *arguments, "--run-dir", run_dir],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
         **kwargs,
     )
@@ -94,12 +95,22 @@ def test_a_process_id_that_was_used_again_is_not_touched(tmp_path):
 
 def test_a_node_that_cannot_start_says_why(tmp_path):
     own = broker_script.Broker(tmp_path, extra_conf="no.such.setting = 1")
-    try:
-        with pytest.raises(broker_script.BrokerError, match=r"no\.such\.setting"):
-            own.start()
-    finally:
-        own.stop()
+    with pytest.raises(broker_script.BrokerError, match=r"no\.such\.setting"):
+        own.start()
+    assert processes_of(tmp_path) == []  # neither the node nor epmd
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_of_which_one_node_cannot_start_leaves_none_behind(tmp_path):
+    cluster = broker_script.Broker(tmp_path, nodes=3)
+    last = cluster.nodes[-1]
+    with (
+        socket.create_server((last.host, last.amqp_port)),
+        pytest.raises(broker_script.BrokerError, match="eaddrinuse"),
+    ):
+        cluster.start()
     assert processes_of(tmp_path) == []
+    assert not cluster.running
 
 
 def test_it_works_as_an_ordinary_user(tmp_path_factory):
@@ -136,8 +147,11 @@ def test_it_works_as_an_ordinary_user(tmp_path_factory):
     assert as_nobody("status").returncode == 1
 
 
+@pytest.mark.timeout(300)
 def test_three_nodes_are_a_cluster(tmp_path):
     with broker_script.Broker(tmp_path, nodes=3) as cluster:
+        # A suite's nodes have mounts of their own, which nobody else sees.
+        assert str(suite.ROOTS) not in Path("/proc/mounts").read_text()
         status = json.loads(cluster.ctl("cluster_status", "--formatter", "json"))
         assert sorted(status["running_nodes"]) == sorted(node.name for node in cluster.nodes)
         for node in cluster.nodes:

@@ -12,7 +12,7 @@ import requests
 from waiting import wait_until
 
 CROWD = 1000
-LATE = 4  # seconds that a slow client is given: the whole crowd is to come within them
+LATE = 10  # seconds that a slow client is given: the whole crowd is to come within them
 UPLOAD = 50_000_000  # bytes
 
 # slowhttptest has no option for credentials, but takes any value for a cookie.
@@ -29,10 +29,12 @@ def connections(gateway):
     ("mode", "told"),
     [
         pytest.param(["-H", "-i", "1"], "response.408", id="slow-headers"),
-        pytest.param(["-B", "-i", "5", "-j", CREDENTIALS], "response.408", id="stalled-bodies"),
-        pytest.param(["-B", "-i", "5"], "response.401", id="bodies-of-strangers"),
         pytest.param(
-            ["-X", "-w", "8", "-y", "16", "-z", "8", "-l", "8"], "response.200", id="slow-readers"
+            ["-B", "-i", f"{LATE + 1}", "-j", CREDENTIALS], "response.408", id="stalled-bodies"
+        ),
+        pytest.param(["-B", "-i", f"{LATE + 1}"], "response.401", id="bodies-of-strangers"),
+        pytest.param(
+            ["-X", "-w", "8", "-y", "16", "-z", "8", "-l", "16"], "response.200", id="slow-readers"
         ),
     ],
 )

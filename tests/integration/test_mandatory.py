@@ -3,9 +3,11 @@
 import collections
 import contextlib
 
+import pika
 import pytest
 from problems import is_problem
 from stream import Stream
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -77,3 +79,43 @@ def test_which_is_which_when_a_binding_comes_and_goes(gateway, exchange, queue):
             queue.channel.queue_unbind(queue.name, exchange, "sometimes")
     assert set(stream.statuses()) == {204, 404}
     assert collections.Counter(queue.bodies()) == collections.Counter(stream.confirmed())
+
+
+def test_equal_bodies_and_headers_in_any_order(gateway, queue):
+    """RabbitMQ sorts the headers of a returned message from 3.13 on."""
+    exchange = f"headers-{queue.name}"
+    queue.channel.exchange_declare(exchange, "headers", auto_delete=True)
+    arguments = {"x-match": "all", "kind": "wanted"}
+    queue.channel.queue_bind(queue.name, exchange, arguments=arguments)
+    items, expected = [], []
+    for i in range(400):
+        wanted = i % 4 == 3
+        headers = {"kind": "wanted" if wanted else "other", "a": i // 2}
+        if i % 2:
+            headers = dict(reversed(headers.items()))
+        message = {"routing_key": "k", "body": "the same", "headers": headers, "mandatory": True}
+        items.append(message)
+        expected.append(204 if wanted else 404)
+    results = gateway.publish(f"/test/{exchange}", json=items).json()["results"]
+    assert [each["status"] for each in results] == expected
+    assert len(queue.bodies()) == 100
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["routing key", "CC"])
+def test_an_answer_to_an_rpc_is_delivered_though_it_is_returned(gateway, amqp, queue, copied):
+    """Up to 4.1 RabbitMQ does not count direct reply-to as a queue, and returns the message."""
+    channel = amqp()
+    answers = []
+    direct = "amq.rabbitmq.reply-to"
+    channel.basic_consume(direct, lambda *got: answers.append(got[3]), auto_ack=True)
+    channel.basic_publish("", queue.name, b"?", pika.BasicProperties(reply_to=direct))
+    found = []
+    wait_until(lambda: found or (found.append(got[0]) if (got := queue.get()) else None))
+    address = found[0].reply_to
+    item = {"routing_key": address, "body": "!", "mandatory": True}
+    if copied:
+        item |= {"routing_key": "nowhere", "headers": {"CC": [address]}}
+    [result] = gateway.publish("/test/amq.default", json=[item]).json()["results"]
+    wait_until(lambda: answers or channel.connection.process_data_events(0.1))
+    assert answers == [b"!"]
+    assert result["status"] == 204 or result["outcome"] == "unknown"

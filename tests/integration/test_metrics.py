@@ -133,7 +133,7 @@ def test_a_backend_that_has_gone_keeps_its_totals(start_gateway, queue, end):
     else:
         for pid in before:
             os.kill(pid, end)
-    wait_until(lambda: not set(before) & set(gateway.backends()), 30, what="their end")
+    wait_until(lambda: not set(before) & set(gateway.backends()), what="their end")
     wait_until(lambda: gateway.stats()["requests"].get("response.204", 0) == 0, what="successors")
     publish(gateway, queue, 1, first)
     wait_until(lambda: _told(gateway, second, {first: 4, second: 2}), what="the totals")
@@ -162,7 +162,7 @@ def test_a_listener_that_was_removed_is_not_down(start_gateway, queue):
     wait_until(lambda: _told(gateway, kept, {kept: 0, removed: 2}), what="both to be told of")
     gateway.change(HTTPServer={"ports": [kept]})
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(gateway.backends()) == 1, 30, what="the other to end")
+    wait_until(lambda: len(gateway.backends()) == 1, what="the other to end")
     found = wait_until(lambda: _told(gateway, kept, {kept: 0, removed: 2}), what="the totals")
     up = {labels: v for (name, labels), v in found.items() if name == "statelessd_backend_up"}
     assert up == {frozenset({("backend", str(kept))}): 1}

@@ -35,7 +35,7 @@ def explore(gateway, *options, examples=30, **environment):
          "--warnings", "off", "--continue-on-failure", "--no-color", *options],
         env={**kept, **environment, "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
              "PYTHONPATH": str(HERE.parent / "support")},
-        cwd=gateway.config.parent, capture_output=True, text=True, check=False, timeout=110,
+        cwd=gateway.config.parent, capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +17,22 @@ import pytest
 import requests
 from waiting import wait_until
 
+import statelessd
+
 
 def children(pid):
     tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(task) for task in tasks]
 
 
+def _state(pid):
+    """The letter for it in proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def gone(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return _state(pid) == "Z"
     except OSError:
         return True
 
@@ -92,7 +100,7 @@ def test_sigterm_with_requests_in_flight_answers_each(start_gateway):
         clients = [pool.submit(client) for _ in range(8)]
         wait_until(lambda: len(answers) > 50)
         gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(15) == 0
+        assert gateway.process.wait(60) == 0
         stop.set()
         for each in clients:
             each.result()
@@ -150,13 +158,45 @@ def test_the_parent_killed_takes_its_backends_along(start_gateway, tmp_path, bro
         wait_until(lambda backend=backend: gone(backend))
 
 
+def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway):
+    """Its idle time-outs are over by then, but the requests came in time."""
+    idle = 4.0
+    gateway = start_gateway({"HTTPServer": {"idle_timeout": idle}})
+    [backend] = gateway.backends()
+    body = b"body=x"
+    request = (
+        b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%b"
+    ) % (len(body), body)
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=20))
+            for _ in range(8)
+        ]
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            assert client.recv(65536).startswith(b"HTTP/1.1 204")
+        looked_at = time.monotonic() + 0.6  # by then they were found to be idle
+        wait_until(lambda: time.monotonic() > looked_at, what="a look at the connections")
+        stack.callback(os.kill, backend, signal.SIGCONT)
+        os.kill(backend, signal.SIGSTOP)
+        wait_until(lambda: _state(backend) == "T", what="it to stand still")
+        for client in clients:
+            client.sendall(request)
+        over = time.monotonic() + idle
+        wait_until(lambda: time.monotonic() > over, what="the idle time-out")
+        os.kill(backend, signal.SIGCONT)
+        assert [client.recv(65536)[:12] for client in clients] == [b"HTTP/1.1 204"] * 8
+
+
 def test_ctrl_c_is_one_orderly_stop(tmp_path, broker):
     from gateway import GatewayProcess  # noqa: PLC0415 - as above
 
     gateway = GatewayProcess(tmp_path, broker, ports=2).start()
     for pid in [gateway.process.pid, *children(gateway.process.pid)]:
         os.kill(pid, signal.SIGINT)  # a terminal sends it to the whole group
-    assert gateway.process.wait(10) == 0
+    assert gateway.process.wait(60) == 0
     assert gateway.text.count("stopped: every request was answered") == 2
 
 
@@ -185,6 +225,14 @@ def _statelessd(*arguments, environment=None, cwd=None):
     )
 
 
+def may_read(user, *paths):
+    """Whether that user may, which in a home of root's is not so."""
+    command = ["setpriv", f"--reuid={user}", "--clear-groups", "test"]
+    return all(
+        subprocess.run([*command, "-r", path], check=False).returncode == 0 for path in paths
+    )
+
+
 class TestDaemon:
     @pytest.fixture
     def daemon(self, tmp_path, broker):
@@ -192,7 +240,7 @@ class TestDaemon:
         from gateway import GatewayProcess  # noqa: PLC0415 - as above
 
         user = pwd.getpwuid(os.getuid()).pw_name
-        if os.getuid() == 0:
+        if os.getuid() == 0 and may_read("nobody", statelessd.__file__):
             user = "nobody"
         settings = {
             "Daemon": {"pidfile": "run/statelessd.pid", "user": user},
@@ -252,3 +300,39 @@ class TestDaemon:
         done = _statelessd("-d", "-c", str(daemon.config), environment=environment, cwd=daemon._cwd)
         assert done.returncode == 1
         assert "there is no user 'no-such-user'" in done.stderr
+
+    def test_it_says_that_it_serves_when_it_does(self, daemon):
+        assert self.start(daemon).returncode == 0
+        assert int(daemon.pidfile.read_text())
+        assert publish(daemon) == 204
+
+    def test_the_command_fails_if_no_backend_starts(self, daemon, tmp_path):
+        package = tmp_path / "lib" / "statelessd"
+        shutil.copytree(Path(statelessd.__file__).parent, package)
+        shutil.rmtree(package / "static")
+        user = pwd.getpwuid(os.getuid()).pw_name
+        done = _statelessd(
+            "-d", "-c", str(daemon.config),
+            environment={"PYTHONPATH": str(package.parent), "STATELESSD_DAEMON_USER": user},
+            cwd=daemon._cwd,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"the backend on port {daemon.port} failed: " in done.stderr
+        assert f"Directory '{package}/static' does not exist" in done.stderr
+        assert "no backend could be started; the last one ended with status 1" in done.stderr
+        wait_until(lambda: not daemon.pidfile.exists())
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+    def test_a_user_who_may_not_read_the_program_is_named(self, daemon, tmp_path):
+        tmp_path.chmod(0o711)
+        home = tmp_path / "root"
+        shutil.copytree(Path(statelessd.__file__).parent, home / "statelessd")
+        home.chmod(0o700)
+        done = _statelessd(
+            "-d", "-c", str(daemon.config),
+            environment={"PYTHONPATH": str(home), "STATELESSD_DAEMON_USER": "nobody"},
+            cwd=daemon._cwd,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"the user nobody may not read {home}/statelessd" in done.stderr
+        wait_until(lambda: not daemon.pidfile.exists())

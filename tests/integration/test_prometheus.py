@@ -65,12 +65,12 @@ class Prometheus:
 
     def __enter__(self):
         self._process = subprocess.Popen(self._command, stdout=self._log, stderr=self._log)
-        wait_until(self._ready, 20, what="Prometheus to be ready")
+        wait_until(self._ready, what="Prometheus to be ready")
         return self
 
     def __exit__(self, *_):
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
         self._log.close()
 
     def _ready(self):

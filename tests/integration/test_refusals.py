@@ -82,6 +82,53 @@ def test_a_refused_topic(gateway, good, user, queue):
     assert "access to topic" in is_problem(answer, 403, "forbidden")["detail"]
 
 
+def batch(*routing_keys):
+    return [{"routing_key": key, "body": f"{i}"} for i, key in enumerate(routing_keys)]
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "pipelined"])
+def test_a_refused_topic_in_a_batch_is_one_refusal(gateway, user, queue, warm):
+    rights = user(f"batch-{warm}", topics={queue.name: "^yes"})
+    path = f"/test/{queue.name}"
+    if warm:
+        answer = gateway.publish(f"{path}/yes", **rights, data={"body": "first"})
+        assert answer.status_code == 204
+    results = gateway.publish(path, **rights, json=batch("no", *["yes"] * 19)).json()["results"]
+    assert [each["status"] for each in results] == [403] + [204] * 19
+    taken = [b"%d" % i for i in range(1, 20)]
+    assert queue.bodies() == ([b"first"] if warm else []) + taken
+
+
+def test_a_refused_topic_among_the_copies(gateway, user, queue, broker):
+    """RabbitMQ looks at them from 4.0 on."""
+    rights = user("copies", topics={queue.name: "^yes"})
+    copied = {"routing_key": "yes", "body": "copied", "headers": {"CC": ["yes", "no"]}}
+    items = [copied, *batch("yes", "yes")]
+    results = gateway.publish(f"/test/{queue.name}", **rights, json=items).json()["results"]
+    expected = 403 if broker_version(broker) >= (4, 0) else 204
+    assert [each["status"] for each in results] == [expected, 204, 204]
+
+
+def broker_version(broker):
+    return tuple(int(part) for part in broker.ctl("version").strip().split(".")[:2])
+
+
+@pytest.mark.parametrize("size", [3500, 5000, 8500])
+def test_a_long_password(gateway, broker, size):
+    """RabbitMQ takes a login of 4096 bytes, and from 4.1 on of 8192."""
+    limit = 8192 if broker_version(broker) >= (4, 1) else 4096
+    password = "s" * size
+    broker.ctl("add_user", f"long-{size}", password)
+    broker.ctl("set_permissions", "-p", "test", f"long-{size}", "", ".*", "")
+    login = {"user": f"long-{size}", "password": password}
+    answer = gateway.publish("/test/amq.fanout/k", **login, data={"body": "x"})
+    if size < limit:
+        assert answer.status_code == 204
+        return
+    assert "too long" in is_problem(answer, 401, "unauthorized")["detail"]
+    assert str(limit) in answer.json()["detail"]
+
+
 def test_a_user_id_of_somebody_else(gateway, good):
     answer = gateway.publish(good, data={"body": "bad", "user_id": "somebody"})
     is_problem(answer, 403, "forbidden")
@@ -128,6 +175,10 @@ def test_a_full_queue_that_rejects(gateway, good, amqp):
         ({"body": "x", "headers": "{"}, "headers"),
         ({"body": "x", "reply_to": "amq.rabbitmq.reply-to"}, "reply_to"),
         ({"body": "x", "headers": '{"CC": 1}'}, "CC"),
+        ({"body": "x", "headers": '{"x-delay": "abc"}'}, "x-delay"),
+        ({"body": "x", "headers[x-delay]": "5"}, "x-delay"),
+        ({"body": "x", "headers": '{"x-stream-filter-value": 1}'}, "x-stream-filter-value"),
+        ({"body": "x", "headers": '{"x-death": [1]}'}, "x-death"),
         ({"body": "x", "headers": '{"h": "%s"}' % ("x" * 140_000)}, "frame"),
     ],
 )

@@ -57,7 +57,6 @@ def reload(gateway):
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(
         lambda: gateway.text.count("ended with status 0") and _ended(gateway) >= before + backends,
-        30,
         what="the former backends' end",
     )
 
@@ -219,15 +218,15 @@ def test_a_reload_during_another_one_is_not_lost(start_gateway):
                        b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
         gateway.change(HTTPServer={"ports": [stays]})
         gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: f"former backend on port {stays} ended" in gateway.text, 20)
+        wait_until(lambda: f"former backend on port {stays} ended" in gateway.text)
         gateway.change(HTTPServer={"max_body_bytes": 1})
         gateway.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "reloading once the last reload lets it" in gateway.text)
         assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
         client.sendall(b" rest")
         assert b" 204 " in client.recv(1000)
-    wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text, 20)
-    wait_until(lambda: gateway.text.count(f"former backend on port {stays} ended") == 2, 20)
+    wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text)
+    wait_until(lambda: gateway.text.count(f"former backend on port {stays} ended") == 2)
     gateway.ports = [stays]
     assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 413
 
@@ -271,7 +270,7 @@ def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
         connection.putheader(name, value)
     connection.endheaders(b"ha")
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "retires" in gateway.text, 20)
+    wait_until(lambda: "retires" in gateway.text)
     connection.send(b"lf")
     with connection.getresponse() as answer:
         assert (answer.status, answer.headers["Connection"]) == (204, "close")
@@ -292,7 +291,7 @@ def test_the_terminals_hangup_is_the_end(start_gateway):
             if "listening on" in line:
                 break
         process.send_signal(signal.SIGHUP)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         process.stderr.close()
     finally:
         os.close(primary)
@@ -316,18 +315,18 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
     gateway.change(HTTPServer={"ports": [port]}, Logging=logging)
     assert gateway.run("-d").returncode == 0
     try:
-        wait_until(lambda: "listening on" in log.read_text(), 20, what="the daemon")
+        wait_until(lambda: "listening on" in log.read_text(), what="the daemon")
         parent = int(pidfile.read_text())
         gateway.change(Application={"publish": {"timeout": 3}})
         told = gateway.run("--reload")
         assert (told.returncode, str(parent) in told.stdout) == (0, True)
-        wait_until(lambda: " ended with status 0" in log.read_text(), 30, what="the reload")
+        wait_until(lambda: " ended with status 0" in log.read_text(), what="the reload")
         assert int(pidfile.read_text()) == parent
         assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
         gateway.change(Daemon={"pidfile": f"{pidfile}.new", "user": "nobody-at-all"})
         for complaint in ("Daemon.pidfile cannot change", "Daemon.user: there is no user"):
             os.kill(parent, signal.SIGHUP)
-            wait_until(lambda text=complaint: text in log.read_text(), 20, what=complaint)
+            wait_until(lambda text=complaint: text in log.read_text(), what=complaint)
             gateway.change(Daemon={"pidfile": str(pidfile)})
         assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).ok
         gateway.change(Daemon={"user": None}, Application={"publish": {"timeout": "soon"}})
@@ -335,4 +334,4 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
         assert (told.returncode, "Application.publish.timeout" in told.stderr) == (2, True)
     finally:
         os.kill(int(pidfile.read_text()), signal.SIGTERM)
-        wait_until(lambda: not pidfile.exists(), 20, what="the daemon's end")
+        wait_until(lambda: not pidfile.exists(), what="the daemon's end")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 
 import pytest
@@ -137,7 +138,8 @@ def test_a_connection_ends_with_its_token_and_the_next_request_is_told(
         lambda: not gateway.stats()["connections"]["test:short"]["connected"],
         what="the end of the connection",
     )
-    assert "its token has expired" in gateway.text
+    # The gateway and the broker each have a clock: the first one closes it.
+    assert re.search("its token has expired|credential expired", gateway.text)
     is_problem(publish(token), 401, "unauthorized")
     assert queue.bodies() == [b"x"]
 
@@ -147,9 +149,9 @@ def test_a_long_token_fits_and_a_longer_one_is_a_clear_401(publish, queue, issue
     token = issuer.token(scopes)
     assert 3000 < len(token) < 3900
     assert publish(token).status_code == 204
-    document = is_problem(publish(issuer.token(scopes * 2)), 401, "unauthorized")
+    document = is_problem(publish(issuer.token(scopes * 4)), 401, "unauthorized")
     assert document["detail"].startswith("The token is too long")
-    assert "4096" in document["detail"]
+    assert re.search("4096|8192", document["detail"])  # the latter from RabbitMQ 4.1 on
     assert queue.bodies() == [b"x"]
 
 

@@ -5,12 +5,13 @@ import copy
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from statelessd.amqp import encode
 from statelessd.amqp.confirms import Confirms
 from statelessd.amqp.errors import ProtocolError
 from statelessd.amqp.events import Settlement
 
 KEYS = [b"one", b"other"]
-HEADERS = [b"", b"with properties"]
+HEADERS = [encode.properties({}), encode.properties({"message_id": "with properties"})]
 KINDS = st.tuples(st.sampled_from(KEYS), st.sampled_from(HEADERS))  # of mandatory messages
 
 

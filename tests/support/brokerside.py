@@ -8,12 +8,9 @@ def method(value, channel=0):
     return frame.marshal(value, channel)
 
 
-def start(mechanisms="PLAIN AMQPLAIN", product="RabbitMQ"):
-    return method(
-        commands.Connection.Start(
-            0, 9, {"product": product, "capabilities": {}}, mechanisms, "en_US"
-        )
-    )
+def start(mechanisms="PLAIN AMQPLAIN", product="scripted", version="1.0"):
+    properties = {"product": product, "version": version, "capabilities": {}}
+    return method(commands.Connection.Start(0, 9, properties, mechanisms, "en_US"))
 
 
 def tune(channel_max=2047, frame_max=131072, heartbeat=60):
@@ -48,8 +45,10 @@ def select_ok(channel):
     return method(commands.Confirm.SelectOk(), channel)
 
 
-def channel_close(channel, code=404, text="NOT_FOUND - no exchange 'x' in vhost '/'"):
-    return method(commands.Channel.Close(code, text, 60, 40), channel)
+def channel_close(
+    channel, code=404, text="NOT_FOUND - no exchange 'x' in vhost '/'", over=(60, 40)
+):
+    return method(commands.Channel.Close(code, text, *over), channel)
 
 
 def channel_close_ok(channel):

@@ -55,7 +55,7 @@ class Chromium:
             )
         try:
             file = data / "DevToolsActivePort"
-            port, path = wait_until(lambda: self._written(file), 30, what="Chromium to start")
+            port, path = wait_until(lambda: self._written(file), what="Chromium to start")
             self._url = f"ws://127.0.0.1:{port}"
             self._browser = DevTools(self._url + path)
         except BaseException:
@@ -76,7 +76,7 @@ class Chromium:
     def _end(self):
         os.killpg(self._process.pid, signal.SIGTERM)
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

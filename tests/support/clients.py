@@ -44,7 +44,7 @@ class Clients:
     def go_on(self, answers=200):
         """Wait for so many more answers."""
         seen = len(self.told)
-        wait_until(lambda: len(self.told) >= seen + answers, 30, what="more answers")
+        wait_until(lambda: len(self.told) >= seen + answers, what="more answers")
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -161,7 +161,7 @@ class Edge:
         return await client.answer()
 
     async def until(self, condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.002)
 
@@ -203,7 +203,7 @@ class Client:
             await asyncio.sleep(0)
 
     async def answer(self, head_only=False):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             answer = Answer(head[:-4], b"")
             if not head_only:
@@ -212,7 +212,7 @@ class Client:
             return answer
 
     async def at_end(self):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

@@ -19,10 +19,12 @@ class FakeBroker:
     def __init__(self, tls=None):
         self._tls = tls
         self.peers = []
+        self.product, self.version = "scripted", "1.0"  # as Connection.Start tells them
         self.published = []  # bodies, in the order in which they came
         self.frame_max = 131072
         self.channel_max = 2047
         self.heartbeat = 0
+        self.pace = 0.0  # seconds for each frame that is read
         self.accept = True  # False: the socket is open and nothing is ever said
         self.open_channels = True
         self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
@@ -31,7 +33,7 @@ class FakeBroker:
         )
         self.on_login = None
         self.on_open = lambda peer: peer.send(brokerside.open_ok())
-        self.on_open_channel = lambda peer, channel: None
+        self.on_open_channel = lambda peer, channel: peer.send(brokerside.channel_open_ok(channel))
         self.on_select = lambda peer, channel: peer.send(brokerside.select_ok(channel))
         self.cut_at = ""  # the name of what must arrive next time for the connection to be cut
         self._server = None
@@ -77,6 +79,7 @@ class Peer:
     def __init__(self, broker, reader, writer):
         self.broker = broker
         self.gone = False
+        self.crashed = False
         self.ended = asyncio.Event()
         self.methods = []  # the names of what arrived
         self.start_ok = None
@@ -95,14 +98,20 @@ class Peer:
         self.reading.set()
         self._writer.transport.abort()
 
+    def hang_up(self):
+        self._writer.write_eof()
+
     async def run(self):
         await self._reader.readexactly(8)
         if not self.broker.accept:
             await self._reader.read()
             return
-        self.send(brokerside.start())
+        broker = self.broker
+        self.send(brokerside.start(product=broker.product, version=broker.version))
         while True:
             await self.reading.wait()
+            if self.broker.pace:
+                await asyncio.sleep(self.broker.pace)
             channel, value = await self._frame()
             self.methods.append(value.name)
             if value.name == self.broker.cut_at:
@@ -132,10 +141,9 @@ class Peer:
             case commands.Connection.Close():
                 self.send(brokerside.close_ok())
             case commands.Channel.Open():
-                broker.on_open_channel(self, channel)
                 self.tags[channel] = 0
                 if broker.open_channels:
-                    self.send(brokerside.channel_open_ok(channel))
+                    broker.on_open_channel(self, channel)
             case commands.Channel.Close():
                 broker.on_close_channel(self, channel)
             case commands.Confirm.Select():

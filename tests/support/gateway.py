@@ -90,7 +90,7 @@ class GatewayProcess:
             capture_output=True,
             text=True,
             env=self._environment(),
-            timeout=20,
+            timeout=60,
             check=False,
         )
 
@@ -120,7 +120,7 @@ class GatewayProcess:
         children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
         return sorted(int(pid) for pid in Path(children).read_text().split())
 
-    def stop(self, seconds=15):
+    def stop(self, seconds=30):
         """SIGTERM; its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -159,7 +159,7 @@ class GatewayProcess:
         return session.post(
             f"{self.url}{path}",
             auth=None if user is None else (user, password),
-            timeout=20,
+            timeout=60,
             **kwargs,
         )
 

@@ -93,7 +93,7 @@ def _running(command, port, end):
     finally:
         process.send_signal(end)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -22,7 +22,7 @@ def scenario(test):
     @functools.wraps(test)
     def run(**fixtures):
         async def main():
-            async with asyncio.timeout(20), FakeBroker() as broker:
+            async with asyncio.timeout(90), FakeBroker() as broker:
                 clients = []
 
                 def client(**limits):
@@ -53,7 +53,7 @@ class Client:
         self.publisher = Publisher(rabbitmq, limits, trust=trust, loop=self.loop, backend="test:0")
         self.broker = broker
 
-    def start(self, body=b"m", *, exchange="e", routing_key="k", timeout=5.0, mandatory=False,
+    def start(self, body=b"m", *, exchange="e", routing_key="k", timeout=20.0, mandatory=False,
               user_id=None, credentials=GUEST, virtual_host="test", header=None):  # fmt: skip
         """A publish under way: a future of its outcome, with the publish as an attribute."""
         future = Pending(self.loop)
@@ -72,7 +72,7 @@ class Client:
         return self.publisher.connection_statistics()["test:guest"]
 
     async def until(self, condition):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.005)
 

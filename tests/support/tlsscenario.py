@@ -22,7 +22,7 @@ def on_both_loops(test):
             fixtures["authority"] = authority
 
         async def main():
-            async with asyncio.timeout(20), FakeBroker(authority.server_context()) as broker:
+            async with asyncio.timeout(90), FakeBroker(authority.server_context()) as broker:
                 made = []
 
                 def client(**settings):

@@ -3,7 +3,7 @@
 import time
 
 
-def wait_until(condition, seconds=10.0, *, what="the condition"):
+def wait_until(condition, seconds=60.0, *, what="the condition"):
     """What ``condition()`` returned when it was true at last."""
     deadline = time.monotonic() + seconds
     while True:

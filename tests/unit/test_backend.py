@@ -37,12 +37,12 @@ class Running:
         return self.clients[-1]
 
     async def until(self, condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.002)
 
     async def ended(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.serving
 
     async def refuses(self):

@@ -316,6 +316,14 @@ def test_xsrf_cookies_are_not_ignored_without_a_word(write):
     assert "xsrf_cookies" in load(write("Application: {xsrf_cookies: true}"), {}).warnings[0]
 
 
+@pytest.mark.parametrize(("frame_max", "warned"), [(4096, True), (8191, True), (8192, False)])
+def test_frames_smaller_than_newer_brokers_take_are_warned_of(write, frame_max, warned):
+    text = f"Application: {{rabbitmq: {{frame_max: {frame_max}}}}}"
+    warnings = load(write(text), {}).warnings
+    assert bool(warnings) is warned
+    assert all("frame_max" in warning and "4.1" in warning for warning in warnings)
+
+
 @pytest.mark.parametrize(
     "origin",
     [

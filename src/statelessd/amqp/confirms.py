@@ -7,7 +7,8 @@ its message, perhaps with an earlier ``multiple`` ack between them.
 
 from typing import Generic, TypeVar
 
-from .errors import ProtocolError
+from . import decode
+from .errors import FrameError, ProtocolError
 from .events import Settlement
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Confirms(Generic[T]):
         # order, with the messages' properties; the tags returned but not acked yet.
         self._keys: dict[int, bytes] = {}
         self._mandatory: dict[bytes, dict[int, bytes]] = {}
+        self._parts: dict[int, decode.Parts] = {}  # of those whose properties were taken apart
         self._returned: set[int] = set()
         self._doubtful: set[int] = set()
 
@@ -58,23 +60,53 @@ class Confirms(Generic[T]):
     def returned(self, key: bytes, header: bytes) -> None:
         """A return came: it is of the oldest mandatory message with this content.
 
-        Identical messages are interchangeable, for they would all have been
-        returned. Should the broker return other properties than it was sent, and
-        the messages with this key not be alike, each of them is in doubt.
+        Identical messages are interchangeable, because the broker returns all of them.
+        If several that differ may be meant, each of them is in doubt.
         Raises ProtocolError when there is none at all: ignoring the return would
         turn "no queue took it" into a confirm.
         """
         tags = self._mandatory.get(key)
         if not tags:
             raise ProtocolError("a return of a message that was not sent as mandatory")
-        tag = next((t for t, sent in tags.items() if sent == header), None)
-        if tag is None and len(set(tags.values())) == 1:
-            tag = next(iter(tags))
-        if tag is None:
-            self._doubtful.update(tags)
-        else:
+        tag = next(iter(tags))
+        if tags[tag] != header and len(tags) > 1:
+            tag = self._recognise(tags, header)
+        if tag:
             self._forget(key, tag)
             self._returned.add(tag)
+
+    def _recognise(self, tags: dict[int, bytes], header: bytes) -> int:
+        """Return the tag of the message that the broker returned with these properties.
+
+        RabbitMQ sorts the headers from 3.13 on, and its message interceptors (4.2) add
+        some. So the oldest with equal properties is meant, whatever their order, and not
+        a younger one that was sent in the broker's own. 0: the messages that may be meant
+        differ; they are in doubt now.
+        """
+        try:
+            theirs = decode.parts(header)
+        except FrameError:
+            theirs = {}
+        same_bytes = header in tags.values()
+        for tag, sent in tags.items():
+            if sent == header:
+                return tag
+            # In another order the properties are as long; the rest need not be looked at.
+            alike = not same_bytes or len(sent) == len(header)
+            if alike and self._parts_of(tag, sent) == theirs:
+                return tag
+        ours = {tag: self._parts_of(tag, sent) for tag, sent in tags.items()}
+        meant = [t for t in tags if ours[t].items() <= theirs.items()] or list(tags)
+        if all(ours[t] == ours[meant[0]] for t in meant):
+            return meant[0]
+        self._doubtful.update(meant)
+        return 0
+
+    def _parts_of(self, tag: int, header: bytes) -> decode.Parts:
+        found = self._parts.get(tag)
+        if found is None:
+            found = self._parts[tag] = decode.parts(header)
+        return found
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
         """Take an ack (or a nack): what it settles, in the order of publishing.
@@ -111,6 +143,7 @@ class Confirms(Generic[T]):
         self._unsettled.clear()
         self._keys.clear()
         self._mandatory.clear()
+        self._parts.clear()
         self._returned.clear()
         self._doubtful.clear()
         return entries
@@ -139,5 +172,7 @@ class Confirms(Generic[T]):
     def _forget(self, key: bytes, tag: int) -> None:
         tags = self._mandatory[key]
         del tags[tag]
+        if self._parts:
+            self._parts.pop(tag, None)
         if not tags:
             del self._mandatory[key]

@@ -169,6 +169,19 @@ def without_bcc(header: bytes) -> bytes:
     return header[:at] + _long_string(b"".join(kept)) + header[end:]
 
 
+def headers_of(header: bytes) -> bytes:
+    """Return the field table of the message headers in a property list; empty without one."""
+    (flags,) = _FLAGS.unpack_from(header)
+    if not flags & 1 << 13:
+        return b""
+    at = 2
+    for flag in (1 << 15, 1 << 14):  # content_type, content_encoding
+        if flags & flag:
+            at += 1 + header[at]
+    (size,) = _ULONG.unpack_from(header, at)
+    return header[at : at + 4 + size]
+
+
 def connection_open(virtual_host: str) -> bytes:
     """A whole Connection.Open frame (section 1.4.2.7). Raises EncodeError."""
     method = b"".join((_CONNECTION_OPEN, short_string(virtual_host), b"\x00\x00"))

@@ -39,11 +39,16 @@ class BasicReturn(msgspec.Struct, frozen=True):
 
 
 class CloseMethod(msgspec.Struct, frozen=True):
-    """Connection.Close or Channel.Close from the broker."""
+    """Connection.Close or Channel.Close from the broker.
+
+    ``method``: the class and method over which the broker closes, such as (60, 40) for
+    Basic.Publish; (0, 0): it names none.
+    """
 
     connection: bool
     code: int
     text: str
+    method: tuple[int, int] = (0, 0)
 
 
 class ConnectionBlocked(msgspec.Struct, frozen=True):
@@ -80,12 +85,16 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class ChannelClosed(msgspec.Struct, frozen=True):
-    """The broker closed the channel. ``lost``: what it had not settled, in the order sent."""
+    """The broker closed the channel. ``lost``: what it had not settled, in the order sent.
+
+    ``method``: as in CloseMethod.
+    """
 
     channel: int
     code: int
     text: str
     lost: list[Any]
+    method: tuple[int, int] = (0, 0)
 
 
 class ChannelEnded(msgspec.Struct, frozen=True):
@@ -113,12 +122,13 @@ class Failed(msgspec.Struct, frozen=True):
 class Closed(msgspec.Struct, frozen=True):
     """The broker closed the connection (``code``, ``text``), or agreed that we did (``code`` 0).
 
-    ``opened`` says whether the login had been complete.
+    ``opened`` says whether the login had been complete; ``method`` is as in CloseMethod.
     """
 
     code: int
     text: str
     opened: bool
+    method: tuple[int, int] = (0, 0)
 
 
 Event = (

@@ -22,6 +22,7 @@ _KINDS = (METHOD, HEADER, BODY, HEARTBEAT)
 _FRAME = Struct(">BHI")
 _ACK = Struct(">IQB")
 _CLOSE = Struct(">IH")
+_CLASS_AND_METHOD = Struct(">HH")
 _CONTENT_HEADER = Struct(">HHQ")
 _BASIC_ACK = 60 << 16 | 80
 _BASIC_NACK = 60 << 16 | 120
@@ -101,7 +102,9 @@ def decode_method(payload: bytes) -> Method:
         index = int.from_bytes(payload[:4])
         if index in (_CONNECTION_CLOSE, _CHANNEL_CLOSE):
             _, code = _CLOSE.unpack_from(payload)
-            return CloseMethod(index == _CONNECTION_CLOSE, code, _short_string(payload, 6)[0])
+            text, at = _short_string(payload, 6)
+            over = _CLASS_AND_METHOD.unpack_from(payload, at)
+            return CloseMethod(index == _CONNECTION_CLOSE, code, text, over)
         if index == _BASIC_RETURN:
             _, code = _CLOSE.unpack_from(payload)
             text, at = _short_string(payload, 6)

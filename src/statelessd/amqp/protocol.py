@@ -49,13 +49,14 @@ from .frames import (
     decode_content_header,
     decode_method,
 )
+from .peer import FRAME_MIN_SIZE, Peer
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # section 4.2.2
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"  # section 4.2.7
-FRAME_MIN_SIZE = 4096  # bytes a peer must accept before tuning (section 4.2.3)
 BEFORE_TUNING = 65536  # and what we accept: brokers describe themselves at length
 
 REPLY_SUCCESS = 200
+PROOF = 1  # the number of the channel that a login through a proxy is proved with
 
 CAPABILITIES: FieldTable = {
     # Without these two RabbitMQ closes the socket on a wrong password, and does
@@ -88,6 +89,7 @@ class ConnectionState(enum.Enum):
     STARTING = "starting"  # header sent, Start awaited
     AUTHENTICATING = "authenticating"  # Start-Ok sent, Tune awaited
     OPENING = "opening"  # Open sent, Open-Ok awaited
+    PROVING = "proving"  # Open-Ok was a proxy's own; a channel is opened to hear the broker's word
     OPEN = "open"
     CLOSING = "closing"  # Close sent, Close-Ok awaited
     CLOSED = "closed"
@@ -96,6 +98,7 @@ class ConnectionState(enum.Enum):
 class ChannelState(enum.Enum):
     """Section 2.2.5, with RabbitMQ's confirm mode."""
 
+    PROVING = "proving"  # opened and closed again, to learn whether the login holds
     OPENING = "opening"  # Open sent
     SELECTING = "selecting"  # Confirm.Select sent
     OPEN = "open"
@@ -109,8 +112,8 @@ OPEN, CLOSED, CHANNEL_OPEN = ConnectionState.OPEN, ConnectionState.CLOSED, Chann
 class _Channel:
     __slots__ = ("confirms", "content", "returned", "size", "state")
 
-    def __init__(self) -> None:
-        self.state = ChannelState.OPENING
+    def __init__(self, state: ChannelState = ChannelState.OPENING) -> None:
+        self.state = state
         self.confirms: Confirms[Any] = Confirms()
         # A return under way: its method, then its content header and body.
         self.returned: BasicReturn | None = None
@@ -124,6 +127,10 @@ class Protocol:
     def __init__(self, login: Login) -> None:
         self.state = ConnectionState.STARTING
         self.greeted = False  # the broker has said Start: there is one, whatever comes of it
+        self.peer = Peer()  # as it said in Start
+        # Bytes of a login that was sent although it may be too large for the broker; 0: it was
+        # not, or the broker has taken it. Such a login gets no answer but the connection's end.
+        self.oversized_login = 0
         self.frame_max = login.frame_max
         self.max_header = login.frame_max - encode.CONTENT_HEADER_OVERHEAD
         self.channel_max = login.channel_max
@@ -278,18 +285,15 @@ class Protocol:
             raise ProtocolError("the broker does not offer the PLAIN mechanism")
         properties = method.server_properties
         self.server_properties = dict(properties) if isinstance(properties, dict) else {}
-        response = f"\0{login.username}\0{login.password}"  # RFC 4616
-        start_ok = commands.Connection.StartOk(
-            client_properties={**login.client_properties, "capabilities": CAPABILITIES},
-            mechanism="PLAIN",
-            response=response,
-            locale="en_US",
-        )
-        data = pamqp_frame.marshal(start_ok, 0)
-        if len(data) > FRAME_MIN_SIZE:
-            raise LoginTooLargeError(
-                f"a login of {len(data)} bytes; the broker takes {FRAME_MIN_SIZE}"
-            )
+        self.peer = Peer.of(self.server_properties)
+        limit = self.peer.first_frame
+        data = _start_ok(login, login.client_properties)
+        if len(data) > (limit or FRAME_MIN_SIZE):
+            data = _start_ok(login, {})  # a long token needs the room
+        if limit is not None and len(data) > limit:
+            raise LoginTooLargeError(f"a login of {len(data)} bytes; the broker takes {limit}")
+        if len(data) > FRAME_MIN_SIZE and limit is None:
+            self.oversized_login = len(data)
         self._out.append(data)
         self.state = ConnectionState.AUTHENTICATING
 
@@ -297,7 +301,9 @@ class Protocol:
         login = self._login
         assert login is not None  # noqa: S101 - the state says so
         self.channel_max = _negotiate(login.channel_max, method.channel_max) or 65535
-        self.frame_max = _negotiate(login.frame_max, method.frame_max)
+        # A broker refuses less than its least, and a connection is worth more than a setting.
+        ours = max(login.frame_max, self.peer.least_frame_max)
+        self.frame_max = _negotiate(ours, method.frame_max)
         self.heartbeat = _negotiate(login.heartbeat, method.heartbeat)
         if self.frame_max < FRAME_MIN_SIZE:
             raise ProtocolError(f"the broker tunes frames to {self.frame_max} bytes")
@@ -309,6 +315,15 @@ class Protocol:
         self.state = ConnectionState.OPENING
 
     def _on_open_ok(self, _: commands.Connection.OpenOk) -> None:
+        if self.peer.logs_in_later:
+            self.state = ConnectionState.PROVING
+            self._channels[PROOF] = _Channel(ChannelState.PROVING)
+            self._send(PROOF, commands.Channel.Open())
+        else:
+            self._logged_in()
+
+    def _logged_in(self) -> None:
+        self.oversized_login = 0
         self.state = ConnectionState.OPEN
         self._events.append(
             Opened(self.channel_max, self.frame_max, self.heartbeat, self.server_properties)
@@ -324,13 +339,26 @@ class Protocol:
         opened = self.state in (ConnectionState.OPEN, ConnectionState.CLOSING)
         self._send(0, commands.Connection.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, opened))
+        self._events.append(Closed(method.code, method.text, opened, method.method))
 
     def _on_close_ok(self, _: commands.Connection.CloseOk) -> None:
         self.state = ConnectionState.CLOSED
         self._events.append(Closed(0, "", True))
 
     # Channel methods
+
+    def _on_proof_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
+        self._send(number, commands.Channel.Close(REPLY_SUCCESS, "", 0, 0))
+
+    def _on_proof_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
+        del self._channels[number]
+        self._logged_in()
+
+    def _on_proof_close(self, number: int, method: CloseMethod) -> None:
+        del self._channels[number]
+        self._send(number, commands.Channel.CloseOk())
+        self.state = ConnectionState.CLOSED
+        self._events.append(Closed(method.code, method.text, False, method.method))
 
     def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
         self._channel(number).state = ChannelState.SELECTING
@@ -343,9 +371,8 @@ class Protocol:
     def _on_channel_close(self, number: int, method: CloseMethod) -> None:
         channel = self._channels.pop(number)
         self._send(number, commands.Channel.CloseOk())
-        self._events.append(
-            ChannelClosed(number, method.code, method.text, channel.confirms.lost())
-        )
+        lost = channel.confirms.lost()
+        self._events.append(ChannelClosed(number, method.code, method.text, lost, method.method))
 
     def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
         channel = self._channels.pop(number)
@@ -401,6 +428,16 @@ class Protocol:
             raise StateError(f"the connection is {self.state.value}, not {state.value}")
 
 
+def _start_ok(login: Login, client_properties: FieldTable) -> bytes:
+    start_ok = commands.Connection.StartOk(
+        client_properties={**client_properties, "capabilities": CAPABILITIES},
+        mechanism="PLAIN",
+        response=f"\0{login.username}\0{login.password}",  # RFC 4616
+        locale="en_US",
+    )
+    return pamqp_frame.marshal(start_ok, 0)
+
+
 def _negotiate(ours: int, theirs: int) -> int:
     """The lower limit, where 0 means none (section 1.4.2.5)."""
     return min(ours, theirs) if ours and theirs else max(ours, theirs)
@@ -417,6 +454,8 @@ _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol,
     (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
     (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
+    (ConnectionState.PROVING, ConnectionBlocked): Protocol._on_blocked,
+    (ConnectionState.PROVING, commands.Connection.Unblocked): Protocol._on_unblocked,
     (ConnectionState.OPEN, ConnectionBlocked): Protocol._on_blocked,
     (ConnectionState.OPEN, commands.Connection.Unblocked): Protocol._on_unblocked,
     (ConnectionState.CLOSING, ConnectionBlocked): Protocol._on_blocked,
@@ -435,4 +474,7 @@ _CHANNEL_METHODS: dict[
     (ChannelState.CLOSING, BasicReturn): Protocol._on_return,
     (ChannelState.CLOSING, commands.Channel.CloseOk): Protocol._on_channel_close_ok,
     **{(state, CloseMethod): Protocol._on_channel_close for state in ChannelState},
+    (ChannelState.PROVING, commands.Channel.OpenOk): Protocol._on_proof_open_ok,
+    (ChannelState.PROVING, commands.Channel.CloseOk): Protocol._on_proof_close_ok,
+    (ChannelState.PROVING, CloseMethod): Protocol._on_proof_close,
 }

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Outcome
-from . import refusals
+from . import refusals, replies
 from .connection import BrokerConnection
 from .publish import HANDED_OVER, SETTLED, Publish
 from .statistics import SessionStatistics
@@ -232,9 +232,7 @@ class ExchangeChannel:
                     "Other queues may have it.",
                 )
             elif settlement is RETURNED:
-                publish.finish(
-                    Outcome.NO_ROUTE, "The message was mandatory and no queue is bound for it."
-                )
+                publish.finish(*refusals.returned(publish.message))
             else:
                 publish.finish(
                     Outcome.UNCONFIRMED,
@@ -247,7 +245,9 @@ class ExchangeChannel:
         if not self.in_flight:
             self._release_if_idle()
 
-    def closed(self, code: int, text: str, lost: list[Publish]) -> None:
+    def closed(
+        self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)
+    ) -> None:
         """The broker closed the channel: each message gets what is certain, the rest a new one."""
         session = self._session
         session.statistics.channels_closed += 1
@@ -260,15 +260,13 @@ class ExchangeChannel:
         self.in_flight = 0
         again: list[Publish] = []
         waiting = list(self.waiting)
-        refusal = refusals.channel_refusal(code, text)
-        if refusal.outcome is Outcome.FORBIDDEN and not (refusal.shared or self.single_use):
+        if replies.is_topic(code, text) and not self.single_use:
             session.guard(self.exchange)
-        if refusal.outcome is Outcome.TOO_LARGE:
-            # Such bodies travel apart from now on; which of several it was the text tells.
-            sizes = [s for p in lost if refusals.is_suspect(code, text, p) and (s := p.body_size)]
-            session.too_large = min([session.too_large, *sizes])
         if alone:
+            refusal = refusals.channel_refusal(code, text, lost[0], method)
             session.load -= 1
+            if refusal.outcome is Outcome.TOO_LARGE:
+                session.too_large = min(session.too_large, lost[0].body_size)
             lost[0].finish(refusal.outcome, refusal.detail)
             if refusal.shared:
                 for publish in waiting:
@@ -276,11 +274,13 @@ class ExchangeChannel:
                     publish.finish(refusal.outcome, refusal.detail)
                 waiting = []
         else:
-            for publish, outcome, detail in refusals.attribute(code, text, lost):
+            for publish, outcome, detail in refusals.attribute(code, text, lost, method):
                 if outcome is None and publish.state is not SETTLED and publish.callback:
                     again.append(publish)
                     continue
                 session.load -= 1
+                if outcome is Outcome.TOO_LARGE:
+                    session.too_large = min(session.too_large, publish.body_size)
                 publish.finish(outcome or Outcome.UNCONFIRMED, detail)
         if self.watcher is None:
             session.submit_again(again + waiting)

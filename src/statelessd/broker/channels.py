@@ -7,6 +7,7 @@ from typing import Any
 from .channel import ExchangeChannel, Phase, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
 from .parted import PartedExchange
+from .probation import Diversion, Probation
 from .publish import Publish
 from .state import SessionState
 
@@ -21,16 +22,23 @@ class ChannelKeeping(ABC):
     username: str
     load: int
 
-    def __init__(self, limit: int, exchange_limit: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        limit: int,
+        exchange_limit: int,
+        watcher: Watcher | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.state = SessionState.IDLE
         self.connection: BrokerConnection | None = None
         self.starved = False
         self.slowness = 0.0  # seconds that a channel is given because the broker was slow
         self._slow_until = 0.0
         self._loop = loop
-        self._channels: dict[str, ExchangeChannel | PartedExchange] = {}  # by exchange
+        self._channels: dict[str, ExchangeChannel | PartedExchange | Diversion] = {}
         self._single_use: dict[ExchangeChannel, None] = {}
         self._channel_limit = limit
+        self._watcher = watcher  # of every channel, where a probation uses the session
         self._exchange_limit = exchange_limit  # messages of one, while it does not answer
 
     @abstractmethod
@@ -141,6 +149,12 @@ class ChannelKeeping(ABC):
         self._single_use[channel] = None
         return channel.retire()
 
+    def set_aside(self, exchange: str) -> None:
+        """Open a new channel for an exchange, so that its next message waits for no confirm."""
+        channel = self._channels.get(exchange)
+        if isinstance(channel, ExchangeChannel) and len(self._single_use) < MOST_PARTED:
+            self._renew(channel)
+
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:
         """Return a channel's messages that await the broker's word, by delivery tag."""
         connection = self.connection
@@ -153,6 +167,7 @@ class ChannelKeeping(ABC):
         parted = sum(channel.watcher is not None for channel in self._single_use)
         return (
             connection is not None
+            and self._watcher is None
             and parted < MOST_PARTED
             and self._has_room(connection, SPARE_CHANNELS)
         )
@@ -162,6 +177,7 @@ class ChannelKeeping(ABC):
         route = self._channels.get(exchange)
         if isinstance(route, PartedExchange):
             return route
+        assert not isinstance(route, Diversion)  # noqa: S101 - no channel of it is here
         made = PartedExchange(self, exchange, self._exchange_limit)
         if route is not None:
             made.adopt(route)
@@ -170,7 +186,17 @@ class ChannelKeeping(ABC):
 
     def guard(self, exchange: str) -> None:
         """A topic of the exchange was refused: let routing keys prove themselves alone."""
-        self.parted(exchange).guard(self.now)
+        if not isinstance(self._channels.get(exchange), Diversion) and self._watcher is None:
+            self.parted(exchange).guard(self.now)
+
+    def divert(self, exchange: str, probation: Probation[Any]) -> None:
+        """Let a probation have the messages of an exchange."""
+        self._channels[exchange] = Diversion(probation)
+
+    def undivert(self, exchange: str) -> None:
+        """Let the messages of an exchange take this connection again."""
+        if isinstance(self._channels.get(exchange), Diversion):
+            del self._channels[exchange]
 
     def whole_again(self, parted: PartedExchange, channel: ExchangeChannel | None) -> None:
         """Give the exchange back to one channel."""
@@ -201,15 +227,15 @@ class ChannelKeeping(ABC):
         return self._loop.time()
 
     def routes(self) -> list[ExchangeChannel | PartedExchange]:
-        """Return what takes messages, for each exchange."""
-        return list(self._channels.values())
+        """Return what takes messages, for each exchange that is not on probation."""
+        return [each for each in self._channels.values() if not isinstance(each, Diversion)]
 
     def all_channels(self) -> list[ExchangeChannel]:
         """Return every channel that may still settle something."""
         found = list(self._single_use)
         for route in self._channels.values():
-            if isinstance(route, PartedExchange):
-                found += route.channels
-            else:
+            if isinstance(route, ExchangeChannel):
                 found.append(route)
+            else:
+                found += route.channels
         return found

@@ -1,25 +1,32 @@
 """One TCP connection to RabbitMQ: bytes <-> ``amqp.Protocol``, heartbeats, back-pressure."""
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import sys
+import termios
 from ssl import SSLError
 from typing import Any
 from typing import Protocol as Interface
 
 from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
+from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config import RabbitMQ
 from ..message import Credentials
 from .publish import Publish
+from .refusals import closing_words
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
-LONG_SECRET = 2048  # bytes; the broker's first frame, of 4096, has to hold it
 CLOSED = ConnectionState.CLOSED
 SPARE_CHANNELS = 16  # beyond the setting, for exchanges that several channels serve for a while
+HUNG_UP = "the broker closed the socket"
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
+BACKLOG = 64 * 1024  # bytes; less is acknowledged at once, also by a peer that reads nothing
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
 FULL = 8 * 1024
@@ -29,14 +36,11 @@ def login_of(
     virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
 ) -> Login:
     """``told``: what the broker's lists of connections are to show of us."""
-    password = credentials.password
-    # A long token needs the room that telling the broker about us would take.
-    properties = dict(told) if len(password) < LONG_SECRET else {}
     return Login(
         credentials.username,
-        password,
+        credentials.password,
         virtual_host,
-        properties,
+        dict(told),
         frame_max=settings.frame_max,
         channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
         heartbeat=settings.heartbeat,
@@ -62,7 +66,7 @@ class Channel(Interface):
 
     def opened(self) -> None: ...
     def settled(self, settled: list[tuple[Any, events.Settlement]], oldest: int) -> None: ...
-    def closed(self, code: int, text: str, lost: list[Any]) -> None: ...
+    def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None: ...
     def ended(self) -> None: ...
 
 
@@ -93,6 +97,10 @@ class BrokerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reason = ""
         self._flush_scheduled = False
+        self._backlog = (
+            0,
+            0,
+        )  # bytes: not acknowledged by the peer when last looked at, and all that were
         self._unflushed = 0  # bytes of messages that the transport has not got yet
         self.received = self.sent = 0  # bytes
         # Since the last tick; loop times are taken there and not for each message.
@@ -146,13 +154,16 @@ class BrokerConnection(asyncio.Protocol):
         return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
-        self._reason = self._reason or "the broker closed the socket"
+        self._reason = self._reason or HUNG_UP
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
         said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
         reason = self._reason or said
+        size = self.amqp.oversized_login
+        if size and self._reason in ("", HUNG_UP):  # not by our will
+            self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
         self._owner.connection_lost(self.amqp.lost(), reason)
 
     def pause_writing(self) -> None:
@@ -167,7 +178,24 @@ class BrokerConnection(asyncio.Protocol):
     @property
     def tells_when_blocked(self) -> bool:
         """Whether it is RabbitMQ itself, which reads nothing while an alarm blocks it."""
-        return self.amqp.server_properties.get("product") == "RabbitMQ"
+        return self.amqp.peer.product == RABBITMQ
+
+    def drains(self) -> bool:
+        """Return whether a backlog of bytes has moved since the last call: the network is slow.
+
+        What is asked now stands behind these bytes.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        backlog = transport.get_write_buffer_size()
+        # What the peer's TCP has not acknowledged (tcp(7), SIOCOUTQ).
+        with contextlib.suppress(OSError):
+            queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+            backlog += int.from_bytes(queued, sys.byteorder)
+        moved = self.sent - backlog
+        before, self._backlog = self._backlog, (backlog, moved)
+        return before[0] >= BACKLOG and moved > before[1]
 
     def read_again(self) -> None:
         """The broker has answered although it had blocked the connection."""
@@ -250,8 +278,8 @@ class BrokerConnection(asyncio.Protocol):
         match event:
             case events.ChannelOpened(channel):
                 self.channels[channel].opened()
-            case events.ChannelClosed(channel, code, text, lost):
-                self.channels.pop(channel).closed(code, text, lost)
+            case events.ChannelClosed(channel, code, text, lost, method):
+                self.channels.pop(channel).closed(code, text, lost, method)
             case events.ChannelEnded(channel):
                 self.channels.pop(channel).ended()
             case events.Blocked(reason):
@@ -266,7 +294,7 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                self._end(f"the broker closed it: {code} {text}" if code else "closed in order")
+                self._end(closing_words(code, text) if code else "closed in order")
                 if opened:
                     self._owner.connection_closed(code, text)
                 else:

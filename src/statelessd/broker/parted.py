@@ -154,8 +154,8 @@ class PartedExchange:
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes; refuse it if too many wait already."""
         must_wait = self._must_wait(publish)
-        is_behind = must_wait or (self._channel is not None and bool(self._channel.waiting))
-        if is_behind and self._old and self.load >= self.limit:
+        waits = must_wait or (self._channel is not None and bool(self._channel.waiting))
+        if waits and self._is_stuck and self.load >= self.limit:
             publish.withdraw()
             publish.finish(
                 Outcome.OVERLOADED,
@@ -230,6 +230,8 @@ class PartedExchange:
         for channel, hold in self._old.items():
             if channel.look(now) and hold.everything:
                 hold.everything = False
+        if self._trial is not None and self._trial.idle:  # its message was given up
+            self._session.retire(self._trial)
         self._release()
         self._try_again(now)
         self._settle_down(now)
@@ -331,6 +333,11 @@ class PartedExchange:
         self._release()
 
     # Helpers
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether a channel does not answer; one that is only replaced does."""
+        return any(not hold.everything for hold in self._old.values())
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key

@@ -16,6 +16,8 @@ from ..tls.client import Trust
 from .blockade import Blockade
 from .dialer import Dialer
 from .nodes import Node, Nodes
+from .probation import Probation
+from .publish import Publish
 from .reachability import Reachability
 from .session import Session
 from .state import SessionState
@@ -60,6 +62,7 @@ class Pool:
         self._sessions: dict[tuple[str, bytes], Session] = {}
         self._successors: dict[tuple[str, bytes], Session] = {}
         self._leaving: set[Session] = set()
+        self._probations: dict[tuple[str, bytes], Probation[Session]] = {}
         # Of stuck logins: when they may try another node again, and the pause after that.
         self._refuges: dict[tuple[str, bytes], tuple[float, float]] = {}
 
@@ -79,9 +82,14 @@ class Pool:
         return session
 
     def _new_session(
-        self, virtual_host: str, credentials: Credentials, avoid: Node | None = None
+        self,
+        virtual_host: str,
+        credentials: Credentials,
+        avoid: Node | None = None,
+        probation: Probation[Session] | None = None,
     ) -> Session:
-        return Session(
+        """Return a session; with ``probation``, the one that the probation sends on."""
+        session = Session(
             virtual_host,
             credentials,
             self._settings,
@@ -92,8 +100,29 @@ class Pool:
             blockade=self._blockade,
             reachability=self._reachability,
             counters=self.counters,
+            on_crash=self._crashed
+            if probation is None
+            else lambda _, lost: probation.crashed(lost),
+            watcher=probation,
             loop=self._loop,
         )
+        if probation is None:
+            session.probation = self._probations.get((virtual_host, credentials.digest))
+        return session
+
+    def _crashed(self, session: Session, lost: list[Publish]) -> None:
+        """The broker closed a connection with 541: somebody's message did it."""
+        virtual_host, credentials = session.virtual_host, session.credentials
+        key = virtual_host, credentials.digest
+        if key not in self._probations:
+            self._probations[key] = Probation(
+                lambda: self._sessions.get(key),
+                lambda probation: self._new_session(virtual_host, credentials, probation=probation),
+                self._settings.in_flight_per_connection // 4,
+                self._loop,
+            )
+        session.probation = self._probations[key]
+        session.probation.suspect({publish.message.exchange for publish in lost})
 
     def new_dialer(self) -> Dialer:
         """A way to the nodes, for one connection at a time."""
@@ -101,13 +130,18 @@ class Pool:
 
     def sessions(self) -> list[Session]:
         """All that may still have a connection."""
-        return [*self._sessions.values(), *self._successors.values(), *self._leaving]
+        probing = [p.session for p in self._probations.values() if p.session is not None]
+        return [*self._sessions.values(), *self._successors.values(), *self._leaving, *probing]
 
     def check(self, now: float) -> None:
         """Several times a second: let each session find out what does not answer."""
         for session in self.sessions():
             if session.load:
                 session.check(now)
+        for key, probation in list(self._probations.items()):
+            probation.check(now)
+            if probation.is_over:
+                self._end_probation(key)
         for key, successor in list(self._successors.items()):
             if successor.is_refuge:
                 self._replace(key, successor, now)
@@ -115,6 +149,14 @@ class Pool:
             for key, session in self._sessions.items():
                 if session.load and session.is_stuck(now):
                     self._look_for_refuge(key, session, now)
+
+    def _end_probation(self, key: tuple[str, bytes]) -> None:
+        session = self._probations.pop(key).session
+        if session is not None:
+            session.close("its messages harm nobody any more")
+            self._leave(session, self._loop.time())
+        if key in self._sessions:
+            self._sessions[key].probation = None
 
     def _look_for_refuge(self, key: tuple[str, bytes], session: Session, now: float) -> None:
         """Try another node for a login of which nothing is confirmed, though its node answers.

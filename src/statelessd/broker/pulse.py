@@ -28,7 +28,7 @@ class Owner(Protocol):
     @property
     def may_part(self) -> bool: ...
     @property
-    def is_blocked(self) -> bool: ...
+    def is_excused(self) -> bool: ...
     def routes(self) -> list[ExchangeChannel | PartedExchange]: ...
     def all_channels(self) -> list[ExchangeChannel]: ...
     def parted(self, exchange: str) -> PartedExchange: ...
@@ -53,9 +53,11 @@ class Pulse:
         session = self._session
         late = now - self._checked_at > LATE
         self._checked_at = now
-        if session.progressed or late or session.is_blocked or not session.load:
+        # Neither an alarm nor a slow network says anything about queues.
+        excused = session.is_excused or late
+        if session.progressed or excused or not session.load:
             session.progressed, self.progress_at = False, now
-        if late or session.is_blocked:
+        if excused:
             for channel in session.all_channels():
                 channel.forgive(now)
             return
@@ -70,7 +72,7 @@ class Pulse:
         session = self._session
         waited = max(
             (
-                now - channel.opened_at
+                now - max(channel.opened_at, self.progress_at)
                 for channel in session.all_channels()
                 if channel.is_question and channel.phase is Phase.OPENING
             ),
@@ -105,7 +107,7 @@ class Question:
     def settled(self, settled: list[tuple[Any, Settlement]], oldest: int) -> None:
         """Nothing is sent on it."""
 
-    def closed(self, code: int, text: str, lost: list[Any]) -> None:
+    def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None:
         """Nothing is lost with it."""
 
     def ended(self) -> None:

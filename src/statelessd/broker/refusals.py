@@ -1,23 +1,23 @@
-"""What RabbitMQ's closing words mean: reply code and text -> Outcome.
+"""What the broker's closing words mean for a login or a message: reply -> Outcome.
 
-Texts are those of RabbitMQ 3.10 to 4 (rabbit_reader, rabbit_channel,
-rabbit_access_control). They carry the users' own names, which may contain
-anything, and are cut at 252 bytes with "..." behind: so they are matched from
-the start and by code, never searched.
+Which words those are for each family of brokers stands in ``broker.replies``.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..message import Outcome
+from ..amqp import decode
+from ..amqp.errors import FrameError
+from ..message import Message, Outcome
+from . import replies
 from .publish import Publish
+from .replies import Names, Reason
 
-ACCESS_REFUSED = 403
-NOT_FOUND = 404
-PRECONDITION_FAILED = 406
-CONTENT_TOO_LARGE = 311
-CONNECTION_FORCED = 320
-NOT_ALLOWED = 530
+# Class and method (section 1.8.3.7). LavinMQ names none when a content header is the reason.
+OVER_A_MESSAGE = ((60, 40), (0, 0))
+BACK_END_FAILED = "The broker could not check permissions: its authorisation back end failed."
+# The queue of an RPC caller, at RabbitMQ and LavinMQ: the message is delivered, and returned too.
+DIRECT_REPLY_TO = ("amq.rabbitmq.reply-to.", "amq.direct.reply-to.")
 
 
 class Refusal(NamedTuple):
@@ -36,70 +36,86 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def _explanation(text: str) -> str:
-    """Without the code's name: "NOT_FOUND - no exchange 'x' in vhost '/'" -> "no exchange …"."""
-    name, dash, rest = text.partition(" - ")
-    return rest if dash and name.isupper() else text
-
-
 def login_refusal(
     code: int, text: str, virtual_host: str, username: str, *, token: bool = False
 ) -> Refusal:
     """The broker closed the connection before it was open."""
-    said = _explanation(text)
-    if code == ACCESS_REFUSED:
-        # Its text only says where the broker's log is.
-        what = "token" if token else "user name or password"
-        return Refusal(Outcome.UNAUTHORIZED, f"The broker refused the {what}.", True)
-    if code == NOT_ALLOWED:
-        if said == f"vhost {virtual_host} not found" or (
-            said.startswith("vhost ") and said.endswith("...")
-        ):
-            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, f"The broker says: {said}", True)
-        # Cut short it could be the connection limit as well; that is rarer, and
-        # a message is published in neither case.
-        if said == f"access to vhost '{virtual_host}' refused for user '{username}'" or (
-            said.startswith("access to vhost '") and said.endswith("...")
-        ):
-            return Refusal(Outcome.FORBIDDEN, f"The broker says: {said}", True)
+    said = f"The broker says: {replies.shown(text)}"
+    match replies.login_reason(code, text, Names(virtual_host)):
+        case Reason.LOGIN_REFUSED:
+            what = "token" if token else "user name or password"
+            return Refusal(Outcome.UNAUTHORIZED, f"The broker refused the {what}.", True)
+        case Reason.NO_VIRTUAL_HOST:
+            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, said, True)
+        case Reason.VIRTUAL_HOST_REFUSED:
+            return Refusal(Outcome.FORBIDDEN, said, True)
+        case Reason.BACK_END_FAILED:
+            return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, False)
+        case Reason.PROXY_LOST_BROKER:
+            return Refusal(Outcome.BROKER_UNAVAILABLE, closing_words(code, text), False)
     # Connection limits (530 with other words), a virtual host that is down (541), a
     # node that shuts down (320), and whatever else it may be: another try may succeed.
-    return Refusal(
-        Outcome.BROKER_UNAVAILABLE, f"The broker refused a connection: {code} {said}", False
-    )
+    said = f"The broker refused a connection: {code} {replies.shown(text)}"
+    return Refusal(Outcome.BROKER_UNAVAILABLE, said, False)
 
 
 def is_node_shutdown(code: int, text: str) -> bool:
     """The node goes away; an operator who closes one connection uses the same code."""
-    return code == CONNECTION_FORCED and _explanation(text).startswith(
-        "broker forced connection closure"
-    )
+    return replies.closing_reason(code, text) is Reason.NODE_SHUTDOWN
 
 
 def is_channel_limit(code: int, text: str) -> bool:
     """The broker closed a connection because the user had no right to another channel."""
-    return code == NOT_ALLOWED and _explanation(text).startswith("number of channels opened ")
+    return replies.closing_reason(code, text) is Reason.CHANNEL_LIMIT
 
 
-def channel_refusal(code: int, text: str) -> Refusal:
-    """The broker closed a channel over exactly one message."""
-    said = _explanation(text)
+def is_silence_behind_proxy(code: int, text: str) -> bool:
+    """The broker behind amqproxy hung up without an answer, as it does on a login too large."""
+    reason = text.removeprefix("UPSTREAM_ERROR - ")
+    return replies.closing_reason(code, text) is Reason.PROXY_LOST_BROKER and (
+        reason.startswith(("End of file", "Error reading"))
+    )
+
+
+def closing_words(code: int, text: str) -> str:
+    """Why the broker closed a connection, without an address that a client need not know."""
+    if replies.closing_reason(code, text) is Reason.PROXY_LOST_BROKER:
+        return "The proxy before the broker has no connection to it."
+    return f"the broker closed it: {code} {text}"
+
+
+def channel_refusal(
+    code: int, text: str, publish: Publish, method: tuple[int, int] = (60, 40)
+) -> Refusal:
+    """The broker closed a channel over exactly this message, of class and ``method``."""
+    said = replies.shown(text)
     detail = f"The broker says: {said}"
-    if code == NOT_FOUND:
-        return Refusal(Outcome.EXCHANGE_NOT_FOUND, detail, True)
-    if code == ACCESS_REFUSED:
-        return Refusal(Outcome.FORBIDDEN, detail, not said.startswith("access to topic "))
-    if code == CONTENT_TOO_LARGE or said.startswith("message size "):
-        return Refusal(Outcome.TOO_LARGE, detail, False)
-    if code == PRECONDITION_FAILED:
-        if said.startswith("user_id property set to "):
+    reason = None
+    if method in OVER_A_MESSAGE:
+        reason = replies.message_reason(code, text, _names(publish))
+    match reason:
+        case Reason.NO_EXCHANGE:
+            return Refusal(Outcome.EXCHANGE_NOT_FOUND, detail, True)
+        case Reason.BACK_END_FAILED:
+            shared = not replies.is_topic(code, text)
+            return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
+        case Reason.EXCHANGE_REFUSED | Reason.TOPIC_REFUSED:
+            return Refusal(Outcome.FORBIDDEN, detail, not replies.is_topic(code, text))
+        case Reason.FOREIGN_USER_ID:
             return Refusal(Outcome.FORBIDDEN, detail, False)
-        return Refusal(Outcome.BAD_REQUEST, detail, False)
+        case Reason.TOO_LARGE:
+            return Refusal(Outcome.TOO_LARGE, detail, False)
+        case Reason.LOW_ON_DISK:
+            return Refusal(Outcome.BROKER_BLOCKED, detail, True)
+        case Reason.PRECONDITION:
+            return Refusal(Outcome.BAD_REQUEST, detail, False)
     # Not a judgement on the message, so nothing is known of it.
     return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
 
 
-def attribute(code: int, text: str, lost: Sequence[Publish]) -> list[Verdict]:
+def attribute(
+    code: int, text: str, lost: Sequence[Publish], method: tuple[int, int] = (60, 40)
+) -> list[Verdict]:
     """The broker closed a channel with several messages in flight: what became of each.
 
     The broker works through them in order, so those behind the culprit were
@@ -107,12 +123,13 @@ def attribute(code: int, text: str, lost: Sequence[Publish]) -> list[Verdict]:
     Where the text fits several messages, the culprit is one of them: nothing
     is certain but that those behind the last of them were discarded.
     """
-    refusal = channel_refusal(code, text)
-    suspects = [i for i, publish in enumerate(lost) if is_suspect(code, text, publish)]
+    suspects = []
+    if method in OVER_A_MESSAGE:
+        suspects = [i for i, p in enumerate(lost) if replies.names_message(code, text, _names(p))]
     first, last = (suspects[0], suspects[-1]) if suspects else (len(lost), len(lost))
     certain = first == last < len(lost)
     unknown = (
-        f"The broker closed the channel ({_explanation(text)}), "
+        f"The broker closed the channel ({replies.shown(text)}), "
         "perhaps after it had taken this message."
     )
     verdicts = []
@@ -120,22 +137,49 @@ def attribute(code: int, text: str, lost: Sequence[Publish]) -> list[Verdict]:
         if i > last:
             verdicts.append(Verdict(publish, None, ""))
         elif certain and i == first:
+            refusal = channel_refusal(code, text, publish, method)
             verdicts.append(Verdict(publish, refusal.outcome, refusal.detail))
         else:
             verdicts.append(Verdict(publish, Outcome.UNCONFIRMED, unknown))
     return verdicts
 
 
-def is_suspect(code: int, text: str, publish: Publish) -> bool:
-    """Return whether the broker's words may be about this message."""
-    message = publish.message
-    said = _explanation(text)
-    if code == ACCESS_REFUSED and said.startswith("access to topic '"):
-        topic = f"access to topic '{message.routing_key}' in exchange "
-        # A cut text may end within the topic, perhaps within a character of it.
-        return said.startswith(topic) or (
-            said.endswith("...") and topic.startswith(said[:-3].rstrip("\ufffd"))
+def returned(message: Message) -> tuple[Outcome, str]:
+    """Return what a return says of its message: that no queue took it, but for two kinds."""
+    if _may_be_kept(message):
+        return (
+            Outcome.UNCONFIRMED,
+            "The broker returned the message, but may have delivered or kept it all the same: "
+            "it counts neither direct reply-to nor a delayed-message exchange as a queue.",
         )
-    if said.startswith("message size "):
-        return said.startswith(f"message size {publish.body_size} ")
-    return False
+    return (
+        Outcome.NO_ROUTE,
+        "The message was mandatory and no queue took it: none is bound for it, or its node is "
+        "down.",
+    )
+
+
+def _may_be_kept(message: Message) -> bool:
+    delayed = b"x-delay" in message.header and b"x-delay" in _headers(message)
+    return delayed or any(key.startswith(DIRECT_REPLY_TO) for key in _keys(message))
+
+
+def _names(publish: Publish) -> Names:
+    message = publish.message
+    return Names(publish.virtual_host, message.exchange, _keys(message), publish.body_size)
+
+
+def _keys(message: Message) -> tuple[str, ...]:
+    """Return the routing key, and those of the headers CC and BCC."""
+    if b"CC" not in message.header:
+        return (message.routing_key,)
+    found = _headers(message)
+    copies = [key for name in (b"CC", b"BCC") for key in decode.strings(found.get(name, b""))]
+    return (message.routing_key, *copies)
+
+
+def _headers(message: Message) -> dict[bytes, bytes]:
+    try:
+        return decode.headers(message.header)
+    except FrameError:  # not one of ours; there is nothing to compare then
+        return {}

@@ -15,13 +15,14 @@ from typing import Any
 
 from ..config import RabbitMQ
 from ..message import Credentials, Outcome
-from . import refusals
+from . import refusals, replies
 from .blockade import Blockade
-from .channel import ExchangeChannel, Phase
+from .channel import ExchangeChannel, Phase, Watcher
 from .channels import ChannelKeeping
 from .connection import BrokerConnection, login_of
 from .dial import NotConnectedError
 from .dialer import Dialer
+from .probation import Diversion, Probation
 from .publish import Publish
 from .pulse import Pulse, Question
 from .reachability import Reachability
@@ -55,11 +56,16 @@ class Session(ChannelKeeping):
         blockade: Blockade,
         reachability: Reachability,
         counters: ConnectionCounters,
+        on_crash: Callable[["Session", list[Publish]], None],
+        watcher: Watcher | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(
-            settings.channels_per_connection, settings.in_flight_per_connection // 4, loop
+            settings.channels_per_connection, settings.in_flight_per_connection // 4, watcher, loop
         )
+        self.probation: Probation[Any] | None = None
+        self._on_crash = on_crash
+        self._crashed = False
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.since = time.time()  # in this state
@@ -114,9 +120,9 @@ class Session(ChannelKeeping):
         return self.state is OPEN
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the broker takes no publishes because of an alarm."""
-        return self._blockade.active
+    def is_excused(self) -> bool:
+        """Whether there is a reason for confirms to be late: an alarm, or a slow network."""
+        return self._blockade.active or (self.connection is not None and self.connection.drains())
 
     @property
     def holds_connection(self) -> bool:
@@ -146,6 +152,8 @@ class Session(ChannelKeeping):
         if channel is not None:
             channel.used_at = self.used_at
             channel.submit(publish)
+        elif isinstance(diverted := self._channels.get(message.exchange), Diversion):
+            diverted.submit(publish)
         else:
             self._open_channel_for(publish, single_use=single_use)
 
@@ -256,21 +264,32 @@ class Session(ChannelKeeping):
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
+        self._divert(self.probation)
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
+
+    def _divert(self, probation: Probation[Any] | None) -> None:
+        self.probation = probation
+        if probation is not None:
+            for exchange in probation.exchanges:
+                self.divert(exchange, probation)
 
     def connection_refused(self, code: int, text: str) -> None:
         refusal = refusals.login_refusal(
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
         self.dialer.said(code, text)
-        if refusal.shared:
+        size = 0 if self.connection is None else self.connection.amqp.oversized_login
+        if size and refusals.is_silence_behind_proxy(code, text):
+            self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
+        elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         else:
             self._said = refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
         self.dialer.said(code, text)
+        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -339,6 +358,9 @@ class Session(ChannelKeeping):
             self._not_connected(said or reason, answered=greeted)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
+        crashed, self._crashed = self._crashed, False
+        if crashed:
+            self._on_crash(self, lost)
 
     def connection_blocked(self, reason: str) -> None:
         self._blockade.add(self.connection, reason)
@@ -360,6 +382,7 @@ class Session(ChannelKeeping):
             self.connection_writable()
 
     def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
+        how.setdefault("watcher", self._watcher)
         return ExchangeChannel(self, exchange, **how)
 
     def channel_ended(self) -> None:
@@ -425,8 +448,9 @@ class Session(ChannelKeeping):
         Each exchange goes on here when the old connection has confirmed what it sent.
         """
         now = self._loop.time()
+        self._divert(old.probation)
         for exchange, route in list(old._channels.items()):
-            if isinstance(route, ExchangeChannel) and route.idle:
+            if isinstance(route, Diversion) or (isinstance(route, ExchangeChannel) and route.idle):
                 continue
             parted = old.parted(exchange)
             old.whole_again(parted, None)

@@ -11,6 +11,7 @@ import msgspec
 
 from ..message import FieldValue, Properties
 from .errors import bad_request
+from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
 # The table has to fit one frame, of 128 KiB unless the broker says otherwise;
@@ -49,7 +50,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
     """The field ``headers``: a JSON object. Raises RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
-    if _too_deep(text):
+    if any(deeper(text, MAX_DEPTH)):
         raise bad_request(_TOO_DEEP)
     try:
         value = msgspec.json.decode(text)
@@ -72,31 +73,6 @@ def check_depth(table: dict[str, Any]) -> None:
         if not level:
             return
     raise bad_request(_TOO_DEEP)
-
-
-def _too_deep(text: bytes) -> bool:
-    """Counts brackets, those in strings too: it bounds the depth without parsing."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    inside_string = escaped = False
-    for octet in text:
-        if inside_string:
-            if escaped:
-                escaped = False
-            elif octet == 0x5C:
-                escaped = True
-            elif octet == 0x22:
-                inside_string = False
-        elif octet == 0x22:
-            inside_string = True
-        elif octet in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-        elif octet in b"]}":
-            depth -= 1
-    return False
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
@@ -199,7 +175,58 @@ def _headers(table: dict[str, FieldValue]) -> dict[str, FieldValue]:
             raise bad_request(f"The header {name} must be an array of strings.")
         if any(len(item.encode(errors="replace")) > 255 for item in value if isinstance(item, str)):
             raise bad_request(f"A routing key in the header {name} is longer than 255 bytes.")
+    for name, (is_valid, must) in _POISON.items():
+        if name in table and not is_valid(table[name]):
+            raise bad_request(f"The header {name} must be {must}")
     return table
+
+
+def _is_integer(value: FieldValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_filter_value(value: FieldValue) -> bool:
+    """Return whether RabbitMQ can hold it for a short string, which has no NUL there."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return len(value.encode(errors="replace")) <= 255
+
+
+def _is_history(value: FieldValue) -> bool:
+    """Return whether RabbitMQ can read it as x-death; what is no array it overwrites."""
+    return not isinstance(value, list) or all(map(_is_death, value))
+
+
+def _is_death(value: FieldValue) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("queue", "reason", "exchange"))
+        and _is_integer(value.get("count"))
+        and _is_integer(value.get("time", 0))
+        and isinstance(keys := value.get("routing-keys", []), list)
+        and all(isinstance(key, str) for key in keys)
+    )
+
+
+# Headers with which a value of another kind crashes a process of RabbitMQ, under everybody
+# else on the connection or the queue. Where the message goes is not known here, so they are
+# refused whatever the target.
+_POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
+    "x-delay": (
+        _is_integer,
+        "an integer, because a delayed-message exchange crashes over anything else. A form "
+        "field and a request header are text: send the header in a JSON object.",
+    ),
+    "x-stream-filter-value": (
+        _is_filter_value,
+        "a string of at most 255 bytes without NUL, because a stream crashes over anything else.",
+    ),
+    "x-death": (
+        _is_history,
+        "as RabbitMQ writes it: an array of tables with the strings queue, reason and exchange "
+        "and the integer count. A queue that dead-letters crashes over another array.",
+    ),
+}
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {

@@ -80,9 +80,10 @@ TABLE: dict[Outcome, Row] = {
     Outcome.NO_ROUTE: Row(
         404,
         "No queue took the mandatory message",
-        "The exchange exists, and no queue is bound to it for this routing key. Only mandatory "
-        "messages are told so; others are dropped by the broker.",
-        "Check the routing key and the bindings.",
+        "The exchange exists, and no queue took the message: none is bound to it for this routing "
+        "key, or the queue's node is down. Only mandatory messages are told so; others are "
+        "dropped by the broker.",
+        "Check the routing key and the bindings, and whether the node of a classic queue runs.",
     ),
     Outcome.NOT_FOUND: Row(
         404,

@@ -2,11 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statelessd.amqp import decode, encode
 from statelessd.amqp.confirms import Confirms
 from statelessd.amqp.errors import ProtocolError
 from statelessd.amqp.events import Settlement
 
 ACKED, NACKED, RETURNED = Settlement.ACKED, Settlement.NACKED, Settlement.RETURNED
+DOUBTFUL = Settlement.DOUBTFUL
+
+
+def header(headers=None, **values):
+    """Encoded properties, with these message headers in this order."""
+    return encode.properties(values if headers is None else {"headers": headers, **values})
+
+
+H, H1, H2, H3 = (header(message_id=name) for name in ("h", "h1", "h2", "h3"))
 
 
 def ledger(names):
@@ -57,16 +67,16 @@ def test_a_second_ack_of_one_tag_is_refused():
 
 def test_a_returned_message_is_settled_as_returned_by_its_ack():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"h")
-    confirms.returned(b"key", b"h")
+    confirms.publish("a", b"key", H)
+    confirms.returned(b"key", H)
     assert confirms.settle(1, False, True) == [("a", RETURNED)]
 
 
 def test_a_multiple_ack_between_return_and_ack_does_not_settle_the_returned():
     confirms = Confirms()
     confirms.publish("plain")
-    confirms.publish("mandatory", b"key", b"h")
-    confirms.returned(b"key", b"h")
+    confirms.publish("mandatory", b"key", H)
+    confirms.returned(b"key", H)
     assert confirms.settle(1, True, True) == [("plain", ACKED)]
     assert confirms.settle(2, True, True) == [("mandatory", RETURNED)]
 
@@ -74,59 +84,145 @@ def test_a_multiple_ack_between_return_and_ack_does_not_settle_the_returned():
 def test_of_identical_messages_the_oldest_unreturned_is_the_returned():
     confirms = Confirms()
     for name in "abc":
-        confirms.publish(name, b"key", b"h")
-    confirms.returned(b"key", b"h")
-    confirms.returned(b"key", b"h")
+        confirms.publish(name, b"key", H)
+    confirms.returned(b"key", H)
+    confirms.returned(b"key", H)
     assert confirms.settle(3, True, True) == [("a", RETURNED), ("b", RETURNED), ("c", ACKED)]
 
 
 def test_a_settled_message_is_no_longer_a_candidate():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"h")
-    confirms.publish("b", b"key", b"h")
+    confirms.publish("a", b"key", H)
+    confirms.publish("b", b"key", H)
     assert confirms.settle(1, False, True) == [("a", ACKED)]
-    confirms.returned(b"key", b"h")
+    confirms.returned(b"key", H)
     assert confirms.settle(2, False, True) == [("b", RETURNED)]
 
 
 def test_messages_that_differ_in_properties_only_are_told_apart():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"h1")
-    confirms.publish("b", b"key", b"h2")
-    confirms.returned(b"key", b"h2")
+    confirms.publish("a", b"key", H1)
+    confirms.publish("b", b"key", H2)
+    confirms.returned(b"key", H2)
     assert confirms.settle(2, True, True) == [("a", ACKED), ("b", RETURNED)]
 
 
 def test_properties_that_the_broker_changed_still_find_their_message():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"with BCC")
-    confirms.returned(b"key", b"without")
+    confirms.publish("a", b"key", H1)
+    confirms.returned(b"key", H2)
     assert confirms.settle(1, False, True) == [("a", RETURNED)]
 
 
 def test_a_return_that_could_be_of_several_puts_each_in_doubt():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"h1")
-    confirms.publish("b", b"key", b"h2")
+    confirms.publish("a", b"key", H1)
+    confirms.publish("b", b"key", H2)
     confirms.publish("c")
-    confirms.returned(b"key", b"h3")
-    confirms.publish("d", b"key", b"h1")
-    doubtful = Settlement.DOUBTFUL
-    settled = [("a", doubtful), ("b", doubtful), ("c", ACKED), ("d", ACKED)]
+    confirms.returned(b"key", H3)
+    confirms.publish("d", b"key", H1)
+    settled = [("a", DOUBTFUL), ("b", DOUBTFUL), ("c", ACKED), ("d", ACKED)]
     assert confirms.settle(4, True, True) == settled
+
+
+def settled_after(returned, *sent):
+    """What becomes of messages that were sent with these headers, after one return."""
+    confirms = Confirms()
+    for tag, each in enumerate(sent, 1):
+        assert confirms.publish(tag, b"key", each) == tag
+    confirms.returned(b"key", returned)
+    return [settlement for _, settlement in confirms.settle(0, True, True)]
+
+
+def test_headers_in_another_order_are_the_same_headers():
+    nested = {"z": {"b": 1, "a": [True, None, 1.5]}, "a": "text"}
+    turned = {"a": "text", "z": {"a": [True, None, 1.5], "b": 1}}
+    other = nested | {"a": "other"}
+    assert settled_after(header(turned), header(other), header(nested)) == [ACKED, RETURNED]
+
+
+def test_a_list_in_another_order_is_another_list():
+    one, two = header({"l": [1, 2], "a": 1}), header({"l": [2, 1], "a": 1})
+    assert settled_after(header({"a": 1, "l": [2, 1]}), one, two) == [ACKED, RETURNED]
+
+
+def test_headers_that_the_broker_added_are_not_missed_in_ours():
+    returned = header({"k": 2, "x-opt-rabbitmq-received-time": 5}, timestamp=5)
+    assert settled_after(returned, header({"k": 1}), header({"k": 2})) == [ACKED, RETURNED]
+
+
+def test_an_equal_message_is_meant_before_one_with_fewer_headers():
+    returned = header({"b": 1, "a": 1})
+    assert settled_after(returned, header({"a": 1}), header({"a": 1, "b": 1})) == [ACKED, RETURNED]
+
+
+def test_the_oldest_is_meant_though_a_younger_one_was_sent_in_the_brokers_order():
+    """Its return comes before its ack; taken for the younger one's, its ack would be a confirm."""
+    sorted_, turned = header({"a": 1, "b": 1}), header({"b": 1, "a": 1})
+    confirms = Confirms()
+    for name, each in [("other", header({"a": 2, "b": 1})), ("old", turned), ("young", sorted_)]:
+        confirms.publish(name, b"key", each)
+    confirms.returned(b"key", sorted_)
+    assert confirms.settle(2, False, True) == [("old", RETURNED)]
+    confirms.returned(b"key", sorted_)
+    assert confirms.settle(3, True, True) == [("other", ACKED), ("young", RETURNED)]
+
+
+def test_of_several_that_lack_what_the_broker_added_each_is_in_doubt_and_no_other():
+    returned = header({"a": 1, "b": 1, "added": 1})
+    sent = header({"a": 1}), header({"b": 1}), header({"c": 1})
+    assert settled_after(returned, *sent) == [DOUBTFUL, DOUBTFUL, ACKED]
+
+
+def test_an_integer_of_another_size_is_the_same_number():
+    """As a client of another broker's library would encode it: 7 as a signed 32-bit integer."""
+    returned = header({"n": 7, "a": 1}).replace(b"l" + bytes(7) + b"\7", b"I\0\0\0\7")
+    returned = returned[:2] + (len(returned) - 6).to_bytes(4) + returned[6:]
+    assert settled_after(returned, header({"n": 8, "a": 1}), header({"n": 7, "a": 1})) == [
+        ACKED,
+        RETURNED,
+    ]
+
+
+@pytest.mark.parametrize(
+    "malformed", [b"", b"\x20\0", b"\x20\0\0\0\1\0", b"\x20\0\0\0\0\6\1a?\0\0\0", b"\x80\0\x09x"]
+)
+def test_properties_that_cannot_be_read_put_what_differs_in_doubt(malformed):
+    assert settled_after(malformed, H1, H2) == [DOUBTFUL, DOUBTFUL]
+    assert settled_after(malformed, H1, H1) == [RETURNED, ACKED]
+
+
+def test_properties_nested_without_end_are_not_followed():
+    table = b""
+    for _ in range(5000):
+        table = b"\1a" + b"F" + len(table).to_bytes(4) + table
+    assert settled_after(b"\x20\0" + len(table).to_bytes(4) + table, H1, H2) == [DOUBTFUL] * 2
+
+
+def test_many_returns_with_turned_headers_cost_one_decoding_each(monkeypatch):
+    count, decoded = 400, []
+    confirms = Confirms()
+    parts = decode.parts
+    monkeypatch.setattr(decode, "parts", lambda header: decoded.append(1) or parts(header))
+    for i in range(count):
+        confirms.publish(i, b"key", header({"kind": "k", "a": i}))
+    for i in reversed(range(count)):
+        confirms.returned(b"key", header({"a": i, "kind": "k"}))
+    assert {settlement for _, settlement in confirms.settle(0, True, True)} == {RETURNED}
+    assert len(decoded) <= 2 * count
 
 
 def test_a_return_of_nothing_we_sent_is_refused():
     confirms = Confirms()
     confirms.publish("a")
     with pytest.raises(ProtocolError):
-        confirms.returned(b"key", b"h")
+        confirms.returned(b"key", H)
 
 
 def test_a_nack_of_a_returned_message_is_a_nack():
     confirms = Confirms()
-    confirms.publish("a", b"key", b"h")
-    confirms.returned(b"key", b"h")
+    confirms.publish("a", b"key", H)
+    confirms.returned(b"key", H)
     assert confirms.settle(1, False, False) == [("a", NACKED)]
 
 
@@ -145,14 +241,14 @@ def test_each_message_is_settled_exactly_once_whatever_the_order(data):
     for tag in range(1, count + 1):
         key = data.draw(st.sampled_from([None, b"k1", b"k2"]))
         keys[tag] = key
-        assert confirms.publish(tag, key, b"h") == tag
+        assert confirms.publish(tag, key, H) == tag
     outstanding = dict.fromkeys(range(1, count + 1))
     returned = []
     while outstanding:
         candidates = [t for t in outstanding if keys[t] and t not in returned]
         if candidates and data.draw(st.booleans()):
             tag = candidates[0]
-            confirms.returned(keys[tag], b"h")
+            confirms.returned(keys[tag], H)
             returned.append(next(t for t in candidates if keys[t] == keys[tag]))
             continue
         tag = data.draw(st.sampled_from(sorted(outstanding)))

@@ -94,11 +94,51 @@ class TestLogin:
         assert event == events.Closed(403, "ACCESS_REFUSED - x", False)
         assert names(protocol) == ["ProtocolHeader", "Connection.StartOk", "Connection.CloseOk"]
 
-    def test_credentials_that_do_not_fit_the_first_frame_are_not_sent(self):
-        protocol = Protocol(Login("guest", "s" * 5000, "test", {}))
+    @pytest.mark.parametrize(
+        ("product", "version", "limit"),
+        [
+            ("RabbitMQ", "3.10.8", 4096),
+            ("RabbitMQ", "4.0.9", 4096),
+            ("RabbitMQ", "4.1.0-rc.1", 8192),
+            ("RabbitMQ", "10.0.0", 8192),
+            ("LavinMQ", "2.9.1", 4096),
+        ],
+    )
+    def test_credentials_that_do_not_fit_the_brokers_first_frame_are_not_sent(
+        self, product, version, limit
+    ):
+        for size, fits in [(limit - 300, True), (limit, False)]:
+            protocol = Protocol(Login("guest", "s" * size, "test", {}))
+            protocol.data_to_send()
+            greeting = broker.start(product=product, version=version)
+            if fits:
+                assert protocol.receive_data(greeting) == []
+                [(_, start_ok)] = sent(protocol)
+                assert start_ok.response == "\0guest\0" + "s" * size
+            else:
+                error = failure(protocol, greeting)
+                assert isinstance(error, LoginTooLargeError)
+                assert str(limit) in str(error)
+                assert protocol.data_to_send() == []
+
+    @pytest.mark.parametrize(("product", "version"), [("Other", "1.0"), ("RabbitMQ", "x")])
+    def test_where_the_version_does_not_tell_a_large_login_is_tried(self, product, version):
+        protocol = Protocol(Login("guest", "s" * 9000, "test", {"product": "statelessd"}))
         protocol.data_to_send()
-        assert isinstance(failure(protocol, broker.start()), LoginTooLargeError)
-        assert protocol.data_to_send() == []
+        assert protocol.receive_data(broker.start(product=product, version=version)) == []
+        [(_, start_ok)] = sent(protocol)
+        assert set(start_ok.client_properties) == {"capabilities"}
+        assert protocol.oversized_login > 9000
+        protocol.receive_data(broker.tune() + broker.open_ok())
+        assert protocol.oversized_login == 0
+
+    @pytest.mark.parametrize(("version", "agreed"), [("4.0.5", 4096), ("4.1.0", 8192)])
+    def test_a_broker_that_takes_no_smaller_frames_gets_its_least(self, version, agreed):
+        protocol = Protocol(login(frame_max=4096))
+        protocol.receive_data(broker.start(product="RabbitMQ", version=version) + broker.tune())
+        assert protocol.frame_max == agreed
+        _, _, (_, tune_ok), _ = sent(protocol)
+        assert tune_ok.frame_max == agreed
 
     def test_a_broker_without_plain_is_refused(self):
         assert "PLAIN" in str(failure(Protocol(login()), broker.start("EXTERNAL")))
@@ -110,6 +150,48 @@ class TestLogin:
     def test_the_password_is_in_no_repr(self):
         protocol = Protocol(login())
         assert "secret" not in repr(login()) + repr(protocol) + repr(vars(protocol))
+
+
+class TestLoginThroughProxy:
+    """amqproxy says Open-Ok, and logs in to the broker when the first channel is opened."""
+
+    LOGIN = broker.start(product="AMQProxy", version="3.1.3") + broker.tune() + broker.open_ok()
+
+    def proving(self):
+        protocol = Protocol(login())
+        assert protocol.receive_data(self.LOGIN) == []
+        assert names(protocol)[-1] == "Channel.Open"
+        return protocol
+
+    def test_a_channel_proves_it_and_is_closed_again(self):
+        protocol = self.proving()
+        assert protocol.receive_data(broker.channel_open_ok(1)) == []
+        assert names(protocol) == ["Channel.Close"]
+        [event] = protocol.receive_data(broker.channel_close_ok(1))
+        assert isinstance(event, events.Opened)
+        assert protocol.open_channel() == 1
+
+    def test_a_close_instead_is_the_logins_refusal(self):
+        protocol = self.proving()
+        [event] = protocol.receive_data(broker.close(403, "ACCESS_REFUSED - x"))
+        assert event == events.Closed(403, "ACCESS_REFUSED - x", False)
+        assert names(protocol) == ["Connection.CloseOk"]
+
+    def test_so_is_a_close_of_the_channel(self):
+        protocol = self.proving()
+        [event] = protocol.receive_data(broker.channel_close(1, 500, "UPSTREAM_ERROR", (0, 0)))
+        assert event == events.Closed(500, "UPSTREAM_ERROR", False)
+        assert names(protocol) == ["Channel.CloseOk"]
+
+    def test_nothing_can_be_opened_before(self):
+        with pytest.raises(StateError):
+            self.proving().open_channel()
+
+    def test_a_close_later_is_not_the_logins_refusal(self):
+        protocol = self.proving()
+        protocol.receive_data(broker.channel_open_ok(1) + broker.channel_close_ok(1))
+        [event] = protocol.receive_data(broker.close(403, "ACCESS_REFUSED - x"))
+        assert event == events.Closed(403, "ACCESS_REFUSED - x", True)
 
 
 class TestPublishing:
@@ -178,7 +260,7 @@ class TestPublishing:
             publish(protocol, entry)
         protocol.data_to_send()
         received = protocol.receive_data(broker.ack(1, 1) + broker.channel_close(1, 404, "NO"))
-        assert received[1] == events.ChannelClosed(1, 404, "NO", ["b", "c"])
+        assert received[1] == events.ChannelClosed(1, 404, "NO", ["b", "c"], (60, 40))
         assert names(protocol) == ["Channel.CloseOk"]
         with pytest.raises(StateError):
             publish(protocol, "d")
@@ -237,7 +319,7 @@ class TestStates:
         protocol = with_channel()
         protocol.close_channel(1)
         received = protocol.receive_data(broker.channel_close(1, 406, "X"))
-        assert received == [events.ChannelClosed(1, 406, "X", [])]
+        assert received == [events.ChannelClosed(1, 406, "X", [], (60, 40))]
 
     def test_a_broker_that_goes_away_says_so(self):
         protocol = with_channel()

@@ -228,7 +228,7 @@ async def test_a_channel_that_goes_on_nacking_is_replaced(broker, client):
 
     broker.on_publish = answer
     assert await publish() is O.NACKED
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (outcome := await publish()) is O.NACKED:
             pass
     assert outcome is O.CONFIRMED
@@ -242,7 +242,7 @@ async def test_what_is_in_flight_on_a_replaced_channel_is_settled_there(broker, 
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.nack(channel, tag))
     assert await publish() is O.NACKED
     broker.on_publish = lambda *_: None
-    held = publish.start(b"held", timeout=15)
+    held = publish.start(b"held", routing_key="held", timeout=15)
     await publish.until(lambda: b"held" in broker.published)
     [a_session] = publish.publisher._pool.sessions()
     await publish.until(lambda: a_session._single_use)

@@ -1,7 +1,8 @@
 import pytest
 
+from statelessd.amqp import encode
 from statelessd.broker.publish import Publish, Tally
-from statelessd.broker.refusals import attribute, channel_refusal, login_refusal
+from statelessd.broker.refusals import attribute, channel_refusal, login_refusal, returned
 from statelessd.message import Message, Outcome
 
 O = Outcome  # noqa: E741 - a table reads better with it
@@ -21,10 +22,44 @@ O = Outcome  # noqa: E741 - a table reads better with it
         (541, "INTERNAL_ERROR - access to vhost 'test' refused for user 'bob': "
               "vhost 'test' is down", O.BROKER_UNAVAILABLE),
         (320, "CONNECTION_FORCED - broker forced connection closure", O.BROKER_UNAVAILABLE),
+        (530, "NOT_ALLOWED - access to vhost 'test' refused for user 'bob' by backend "
+              "rabbit_auth_backend_http: no", O.FORBIDDEN),
+        (530, "NOT_ALLOWED - access to vhost 'test' refused for user 'bob', backend "
+              "rabbit_auth_backend_http returned an error: {failed_connect,[{to_address,"
+              "{\"10.0.0.7\",8000}},{inet,[inet],econnre...", O.BROKER_UNAVAILABLE),
+        # LavinMQ
+        (403, "ACCESS_REFUSED - ", O.UNAUTHORIZED),
+        (530, "NOT_ALLOWED - vhost not found", O.VIRTUAL_HOST_NOT_FOUND),
+        (530, "NOT_ALLOWED - 'bob' doesn't have access to 'test'", O.FORBIDDEN),
+        (530, "NOT_ALLOWED - access to vhost 'test' refused: connection limit (1) is reached",
+         O.BROKER_UNAVAILABLE),
+        # amqproxy: each of those with the code 403, and its own.
+        (403, "NOT_ALLOWED - vhost test not found", O.VIRTUAL_HOST_NOT_FOUND),
+        (403, "NOT_ALLOWED - vhost not found", O.VIRTUAL_HOST_NOT_FOUND),
+        (403, "NOT_ALLOWED - access to vhost 'test' refused for user 'bob'", O.FORBIDDEN),
+        (403, "NOT_ALLOWED - Connection refused for user 'bob': user connection limit (1) "
+              "is reached", O.BROKER_UNAVAILABLE),
+        (403, "CONNECTION_FORCED - broker forced connection closure", O.BROKER_UNAVAILABLE),
+        (403, "INTERNAL_ERROR - vhost 'test' is down", O.BROKER_UNAVAILABLE),
+        (403, "ACCESS_REFUSED", O.UNAUTHORIZED),
+        (503, "UPSTREAM_ERROR - Error connecting to '10.0.0.7:5672': Connection refused",
+         O.BROKER_UNAVAILABLE),
     ],
 )  # fmt: skip
 def test_a_refused_login(code, text, outcome):
-    assert login_refusal(code, text, "test", "bob").outcome is outcome
+    refusal = login_refusal(code, text, "test", "bob")
+    assert refusal.outcome is outcome
+    assert refusal.shared is (outcome is not O.BROKER_UNAVAILABLE)
+    assert "10.0.0.7" not in refusal.detail
+
+
+@pytest.mark.parametrize("user", ["o'brien", "the broker's to know"])
+def test_a_users_name_may_be_any(user):
+    text = f"NOT_ALLOWED - access to vhost 'test' refused for user '{user}'"
+    assert login_refusal(530, text, "test", "bob", token=True).outcome is Outcome.FORBIDDEN
+    failed = f"{text}, backend rabbit_auth_backend_http returned an error: timeout"
+    refusal = login_refusal(530, failed, "test", "bob", token=True)
+    assert refusal.outcome is Outcome.BROKER_UNAVAILABLE
 
 
 def test_a_virtual_hosts_name_is_not_taken_for_the_brokers_words():
@@ -41,51 +76,117 @@ def test_a_refusal_whose_reason_is_cut_off_is_taken_for_the_likelier_one():
     assert login_refusal(530, text, "v" * 255, "bob").outcome is Outcome.FORBIDDEN
 
 
+def message(routing_key="k", body=b"", *, headers=None, virtual_host="/", exchange="x"):
+    header = encode.properties({} if headers is None else {"headers": headers})
+    made = Message(exchange, routing_key, header, body)
+    return Publish(virtual_host, made, 0.0, lambda *_: None, Tally())
+
+
+ERROR = (
+    ", backend rabbit_auth_backend_http returned an error: "
+    '{failed_connect,[{to_address,{"10.0.0.7",8000}},{inet,[inet],econnrefused}]}'
+)
+
+
 @pytest.mark.parametrize(
     ("code", "text", "outcome", "shared"),
     [
         (404, "NOT_FOUND - no exchange 'x' in vhost '/'", O.EXCHANGE_NOT_FOUND, True),
         (403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'bob'",
          O.FORBIDDEN, True),
+        (403, "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'bob'",
+         O.FORBIDDEN, True),
+        (403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'bob'" + ERROR,
+         O.BROKER_UNAVAILABLE, True),
+        (403, "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'bob'"
+         + ERROR, O.BROKER_UNAVAILABLE, True),
         (403, "ACCESS_REFUSED - cannot publish to internal exchange 'x' in vhost '/'",
          O.FORBIDDEN, True),
         (403, "ACCESS_REFUSED - access to topic 'k' in exchange 'x' in vhost '/' refused for "
               "user 'bob'", O.FORBIDDEN, False),
+        (403, "ACCESS_REFUSED - write access to topic 'k' in exchange 'x' in vhost '/' refused for "
+              "user 'bob'", O.FORBIDDEN, False),
+        (403, "ACCESS_REFUSED - write access to topic 'k' in exchange 'x' in vhost '/' refused for "
+              "user 'bob'" + ERROR, O.BROKER_UNAVAILABLE, False),
         (406, "PRECONDITION_FAILED - user_id property set to 'a' but authenticated user was 'b'",
          O.FORBIDDEN, False),
-        (406, "PRECONDITION_FAILED - message size 9 is larger than configured max size 8",
+        (406, "PRECONDITION_FAILED - message size 0 is larger than configured max size 8",
          O.TOO_LARGE, False),
+        (311, "CONTENT_TOO_LARGE - x", O.TOO_LARGE, False),
         (406, "PRECONDITION_FAILED - invalid expiration", O.BAD_REQUEST, False),
         (541, "INTERNAL_ERROR", O.UNCONFIRMED, False),
+        # LavinMQ
+        (404, "NOT_FOUND - No exchange 'x' in vhost '/'", O.EXCHANGE_NOT_FOUND, True),
+        (403, "ACCESS_REFUSED - User 'bob' not allowed to publish to exchange 'x'",
+         O.FORBIDDEN, True),
+        (403, "ACCESS_REFUSED - User not allowed to publish to exchange 'x'", O.FORBIDDEN, True),
+        (403, "ACCESS_REFUSED - Exchange 'x' in vhost '/' is internal", O.FORBIDDEN, True),
+        (406, "PRECONDITION_FAILED - Message's user_id property 'a' doesn't match actual user 'b'",
+         O.FORBIDDEN, False),
+        (406, "PRECONDITION_FAILED - message size 0 larger than max size 8", O.TOO_LARGE, False),
+        (406, "PRECONDITION_FAILED - Server low on disk space", O.BROKER_BLOCKED, True),
     ],
 )  # fmt: skip
 def test_a_channel_closed_over_one_message(code, text, outcome, shared):
-    refusal = channel_refusal(code, text)
+    refusal = channel_refusal(code, text, message())
     assert (refusal.outcome, refusal.shared) == (outcome, shared)
+    assert "10.0.0.7" not in refusal.detail
 
 
-def in_flight(*messages):
-    publishes = []
-    for routing_key, body in messages:
-        message = Message("x", routing_key, b"\0\0", body)
-        publishes.append(Publish("test", message, 0.0, lambda *_: None, Tally()))
-    return publishes
+def test_an_exchanges_name_is_not_taken_for_the_brokers_words():
+    name = "x' in vhost '/' refused for user 'bob', backend y returned an error: z"
+    text = f"ACCESS_REFUSED - access to exchange '{name}' in vhost '/' refused for user 'bob'"
+    assert channel_refusal(403, text, message(exchange=name)).outcome is O.FORBIDDEN
+
+
+def test_a_close_over_another_method_is_no_judgement_on_a_message():
+    text = "NOT_FOUND - no exchange 'x' in vhost '/'"
+    confirm_select = (85, 10)
+    assert channel_refusal(404, text, message(), confirm_select).outcome is O.UNCONFIRMED
+    lost = [message("a"), message("b")]
+    verdicts = attribute(403, TOPIC.format("a"), lost, confirm_select)
+    assert [verdict.outcome for verdict in verdicts] == [O.UNCONFIRMED, O.UNCONFIRMED]
 
 
 def outcomes(code, text, *messages):
-    lost = in_flight(*messages)
+    lost = [each if isinstance(each, Publish) else message(*each) for each in messages]
     verdicts = attribute(code, text, lost)
     assert [verdict.publish for verdict in verdicts] == lost
+    assert not any("10.0.0.7" in verdict.detail for verdict in verdicts)
     return [verdict.outcome for verdict in verdicts]
 
 
-TOPIC = "ACCESS_REFUSED - access to topic '{}' in exchange 'x' in vhost '/' refused for user 'bob'"
+REFUSED = "topic '{}' in exchange 'x' in vhost '/' refused for user 'bob'"
+TOPIC = "ACCESS_REFUSED - access to " + REFUSED
+WRITE_TOPIC = "ACCESS_REFUSED - write access to " + REFUSED
 SIZE = "PRECONDITION_FAILED - message size {} is larger than configured max size 3"
 
 
-def test_a_topic_refusal_names_its_culprit():
-    got = outcomes(403, TOPIC.format("b"), ("a", b""), ("b", b""), ("c", b""), ("c", b""))
+TOPICS = pytest.mark.parametrize("topic", [TOPIC, WRITE_TOPIC], ids=["3.11", "3.12"])
+
+
+@TOPICS
+def test_a_topic_refusal_names_its_culprit(topic):
+    got = outcomes(403, topic.format("b"), ("a", b""), ("b", b""), ("c", b""), ("c", b""))
     assert got == [O.UNCONFIRMED, O.FORBIDDEN, None, None]
+
+
+def test_so_does_one_that_the_back_end_caused():
+    got = outcomes(403, WRITE_TOPIC.format("b") + ERROR, ("a", b""), ("b", b""), ("c", b""))
+    assert got == [O.UNCONFIRMED, O.BROKER_UNAVAILABLE, None]
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+def test_the_topic_may_be_one_of_a_messages_copies(name):
+    culprit = message("a", headers={name: ["c", "b"]})
+    got = outcomes(403, WRITE_TOPIC.format("b"), ("a", b""), culprit, ("c", b""))
+    assert got == [O.UNCONFIRMED, O.FORBIDDEN, None]
+
+
+def test_until_3_11_only_the_routing_key_is_looked_at():
+    copied = message("a", headers={"CC": ["b"]})
+    got = outcomes(403, TOPIC.format("b"), copied, ("b", b""), ("c", b""))
+    assert got == [O.UNCONFIRMED, O.FORBIDDEN, None]
 
 
 def test_of_two_possible_culprits_neither_is_certain_nor_what_stands_between():
@@ -113,7 +214,27 @@ def test_a_message_above_the_brokers_maximum_is_told_by_its_size():
     [
         "NOT_FOUND - no exchange 'x' in vhost '/'",
         "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'bob'",
+        "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'bob'" + ERROR,
     ],
 )
 def test_what_strikes_every_message_leaves_all_in_flight_unknown(text):
     assert outcomes(404, text, ("a", b""), ("b", b"")) == [O.UNCONFIRMED, O.UNCONFIRMED]
+
+
+@pytest.mark.parametrize(
+    ("publish", "outcome"),
+    [
+        (message(), O.NO_ROUTE),
+        (message("amq.rabbitmq.reply-to"), O.NO_ROUTE),  # the name of no caller
+        (message("amq.rabbitmq.reply-to.g2dkABFyZX"), O.UNCONFIRMED),
+        (message("amq.direct.reply-to.abc"), O.UNCONFIRMED),
+        (message("k", headers={"CC": ["k2", "amq.rabbitmq.reply-to.g2dk"]}), O.UNCONFIRMED),
+        (message("k", headers={"BCC": ["amq.rabbitmq.reply-to.g2dk"]}), O.UNCONFIRMED),
+        (message("k", headers={"x-delay": 5}), O.UNCONFIRMED),
+        (message("k", headers={"a": "x-delay", "b": {"x-delay": 5}}), O.NO_ROUTE),
+    ],
+)
+def test_a_return_means_that_nobody_has_it_but_where_the_broker_does_not_count_who_has(
+    publish, outcome
+):
+    assert returned(publish.message)[0] is outcome

@@ -23,6 +23,7 @@ async def test_the_password_is_part_of_the_key(broker, client):
 
 @scenario
 async def test_credentials_that_do_not_fit_a_login_are_unauthorized(broker, client):
+    broker.product, broker.version = "RabbitMQ", "3.10.8"
     publish = client()
     assert await publish(credentials=Credentials("guest", "x" * 5000)) is O.UNAUTHORIZED
 
@@ -92,7 +93,7 @@ async def test_a_login_is_verified_anew_without_a_hiccup(broker, client):
     publish = client(reverify_after=0.5)
     assert await publish(b"first") is O.CONFIRMED
     count = 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(broker.peers) < 3 or not broker.peers[0].gone:
             assert await publish(b"%d" % count) is O.CONFIRMED
             count += 1
@@ -127,7 +128,7 @@ async def test_a_password_that_was_changed_stops_working_within_that_age(broker,
     publish = client(reverify_after=0.5)
     assert await publish() is O.CONFIRMED
     broker.on_login = lambda peer: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (outcome := await publish()) is O.CONFIRMED:
             pass
     assert outcome is O.UNAUTHORIZED
@@ -174,7 +175,7 @@ async def test_confirms_that_come_while_closing_are_nothing_to_stumble_over(brok
     publish = client()
     broker.on_publish = lambda *_: None
     for _ in range(2):
-        publish.start(user_id="bob", timeout=0.2)  # each on a channel of its own
+        publish.start(user_id="bob", timeout=2)  # each on a channel of its own
     await publish.until(lambda: len(broker.published) == 2)
     handle = brokerside.channel_close_ok
     broker.on_close_channel = lambda peer, channel: peer.send(
@@ -243,6 +244,7 @@ async def test_a_connection_does_not_outlive_its_token(broker, client):
 
 @scenario
 async def test_a_long_token_gets_the_room_that_our_description_would_take(broker, client):
+    broker.product, broker.version = "RabbitMQ", "3.10.8"
     publish = client()
     assert await publish(credentials=Credentials.of_token("x" * 3900, "a", None)) is O.CONFIRMED
     assert set(broker.peers[0].start_ok.client_properties) == {"capabilities"}

@@ -182,10 +182,11 @@ async def test_a_login_whose_only_queue_is_stuck_keeps_its_connection(broker, cl
 
 @scenario
 async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client):
+    broker.product, broker.version = "RabbitMQ", "4.0"
     publish = client()
     assert await publish(b"opens") is O.CONFIRMED
     held, asked = [], []
-    broker.open_channels = False  # RabbitMQ reads nothing more
+    # RabbitMQ reads nothing more.
     broker.on_open_channel = lambda peer, channel: asked.append(channel)
     broker.on_publish = lambda peer, channel, tag, body: (
         peer.send(brokerside.blocked("low on memory")),
@@ -195,7 +196,7 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     await publish.until(lambda: publish.publisher.broker_state().state.value == "blocked")
     assert await publish(b"refused") is O.BROKER_BLOCKED
     broker.on_publish = lambda peer, channel, tag, body: ack(peer, channel, tag)
-    broker.open_channels = True
+    await publish.until(lambda: asked)
     broker.peers[0].send(brokerside.channel_open_ok(asked[-1]))
     ack(*held[0])
     assert (await unknown)[0] is O.CONFIRMED
@@ -225,7 +226,10 @@ async def test_refused_topics_harm_their_neighbours_once_and_no_more(broker, cli
             ack(peer, channel, tag)
 
     broker.on_publish = refuse
-    broker.on_open_channel = lambda peer, channel: dead.discard((peer, channel))
+    broker.on_open_channel = lambda peer, channel: (
+        dead.discard((peer, channel)),
+        peer.send(brokerside.channel_open_ok(channel)),
+    )
     assert await publish(b"opens") is O.CONFIRMED
     good, bad = [], []
     for n in range(200):
@@ -306,3 +310,15 @@ async def test_one_logins_stuck_queue_is_nothing_to_another_login(broker, client
     stuck = publish.start(b"stuck", timeout=2)
     assert await publish(b"fine", credentials=other) is O.CONFIRMED
     assert (await stuck)[0] is O.UNCONFIRMED
+
+
+@scenario
+async def test_a_network_that_is_slow_for_a_large_body_is_not_taken_for_one_that_is_gone(
+    broker, client
+):
+    publish = client(stalled_timeout=2.5)
+    assert await publish(b"opens") is O.CONFIRMED
+    broker.pace = 0.03
+    body = b"x" * 20_000_000  # 153 frames
+    assert await publish(body, timeout=19) is O.CONFIRMED
+    assert len(broker.peers) == 1

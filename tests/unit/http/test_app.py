@@ -139,7 +139,7 @@ class TestOwnPages:
     async def test_its_answer_is_left_alone_when_the_client_closes_its_half(self, edge):
         client = await edge.connect()
         client.send(get(b"/slow"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await Slow.begun.wait()
         client.writer.write_eof()
         await edge.until(lambda: any(c._half_closed for c in edge.state.connections))

@@ -25,6 +25,11 @@ async def ask(edge, items, headers=JSON):
     return answer, json.loads(answer.body)
 
 
+def nested(levels):
+    """An item with so many levels below its own."""
+    return b'{"routing_key":"k","json":%b}' % (b"[" * levels + b"]" * levels)
+
+
 def statuses(document):
     return [result["status"] for result in document["results"]]
 
@@ -103,6 +108,15 @@ class TestWhole:
         assert (answer.status, answer.problem) == (400, "bad-request")
         assert not edge.publisher.published
 
+    @pytest.mark.parametrize("levels", [512, 5_000, 100_000, 2_000_000])
+    @edge_test()
+    async def test_an_array_with_an_item_that_nests_too_deep_is_refused_whole(self, edge, levels):
+        body = b"[%b]" % b",".join(lines([item(0), nested(levels)]).splitlines())
+        answer = await edge.ask(post(body, path=b"/v/e", headers=AUTH + JSON))
+        assert (answer.status, answer.problem) == (400, "bad-request")
+        assert b"more than 512 levels" in answer.body
+        assert not edge.publisher.published
+
     @edge_test(publish=Publish(max_batch=2))
     async def test_too_many_items_are_a_413(self, edge):
         answer, _ = await ask(edge, [item(n) for n in range(3)])
@@ -168,6 +182,23 @@ class TestLines:
         assert (failure["index"], failure["status"]) == (1, 400)
         assert document["failures_left_out"] == 0
         assert "error" not in document
+
+    @pytest.mark.parametrize("headers", [JSON, NDJSON])
+    @edge_test()
+    async def test_any_json_may_nest_as_deep_as_every_python_reads_it(self, edge, headers):
+        body = nested(511) if headers is NDJSON else b"[%b]" % nested(511)
+        answer = await edge.ask(post(body, path=b"/v/e", headers=AUTH + headers))
+        assert json.loads(answer.body)["published"] == 1
+        assert edge.publisher.published == [("v", "e", "k", b"[" * 511 + b"]" * 511)]
+
+    @pytest.mark.parametrize("levels", [512, 5_000, 100_000, 2_000_000])
+    @edge_test()
+    async def test_a_line_that_nests_too_deep_fails_alone(self, edge, levels):
+        _, document = await ask(edge, [item(0), nested(levels), item(2)], NDJSON)
+        assert document["published"] == 2
+        [failure] = document["failures"]
+        assert (failure["index"], failure["status"]) == (1, 400)
+        assert "more than 512 levels" in failure["detail"]
 
     @edge_test()
     async def test_lines_are_published_while_the_body_arrives(self, edge):

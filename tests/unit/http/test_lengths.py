@@ -215,6 +215,17 @@ class TestUntyped:
         assert (await client.answer()).status == 204
         assert edge.publisher.cancelled == []
 
+    @edge_test()
+    async def test_what_comes_too_late_does_not_reset_the_answer(self, edge):
+        client = await edge.connect()
+        client.send(bare(AUTH + CLOSE))
+        await edge.until(lambda: edge.publisher.published)
+        client.send(BODY)
+        size = len(bare(AUTH + CLOSE) + BODY)
+        await edge.until(lambda: edge.gateway.statistics.received == size)
+        assert (await client.answer()).status == 204
+        assert await client.at_end()
+
     @edge_test(no_keep_alive=True)
     async def test_a_setting_of_ours_makes_no_last_request(self, edge):
         answer = await edge.ask(bare() + bare())

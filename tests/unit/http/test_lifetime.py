@@ -199,3 +199,49 @@ class TestDrain:
         client.send(request[-3:] + post(b"body=no"))
         assert await client.at_end()
         assert edge.publisher.published == []
+
+
+class TestFrozen:
+    """The process stood still: the time is over, and bytes that came in time wait in the socket."""
+
+    @pytest.mark.parametrize("last", [b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n", post()])
+    @edge_test()
+    async def test_an_idle_connection_is_read_before_it_is_closed(self, edge, last):
+        client = await edge.connect()
+        client.send(post())
+        assert (await client.answer()).status == 204
+        client.send(last)
+        edge.sweep(76)
+        assert (await client.answer()).status in (200, 204)
+        edge.sweep(76)
+        assert await client.at_end()
+
+    @edge_test()
+    async def test_so_is_one_on_which_nothing_was_asked(self, edge):
+        client = await edge.connect()
+        await edge.until(lambda: edge.state.connections)
+        client.send(post())
+        edge.sweep(11)
+        assert (await client.answer()).status == 204
+
+    @pytest.mark.parametrize("cut", [1, 20, 60, len(post()) - 8, len(post()) - 1])
+    @edge_test()
+    async def test_the_rest_of_a_request_counts(self, edge, cut):
+        client = await edge.connect()
+        client.send(post()[:cut])
+        await edge.until(lambda: edge.gateway.statistics.received == cut)
+        client.send(post()[cut:])
+        edge.sweep(11)
+        assert (await client.answer()).status == 204
+
+    @edge_test()
+    async def test_more_of_a_head_buys_no_further_time(self, edge):
+        client = await edge.connect()
+        client.send(post()[:20])
+        await edge.until(lambda: edge.gateway.statistics.received == 20)
+        client.send(post()[20:21])
+        edge.sweep(11)
+        await edge.until(lambda: edge.gateway.statistics.received == 21)
+        client.send(post()[21:22])
+        edge.sweep(11)
+        assert (await client.answer()).status == 408

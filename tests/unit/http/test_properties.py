@@ -73,6 +73,63 @@ def test_values_out_of_range_are_refused_by_name(name, text):
     assert (name if name != "headers" else "CC") in error.value.detail
 
 
+DEATH = {"queue": "q", "reason": "expired", "exchange": "", "count": 1, "time": 5}
+DEATH |= {"routing-keys": ["k"]}
+
+
+@pytest.mark.parametrize("value", ["5", "abc", 5.0, True, None, [], {}])
+def test_a_delay_that_is_not_an_integer_is_refused(value):
+    with pytest.raises(RequestError, match="x-delay must be an integer"):
+        properties.check({"headers": {"x-delay": value}})
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, None, ["a"], "x" * 256, "é" * 128, "a\0"])
+def test_a_filter_value_that_is_no_short_string_is_refused(value):
+    with pytest.raises(RequestError, match="x-stream-filter-value must be a string"):
+        properties.check({"headers": {"x-stream-filter-value": value}})
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        [1],
+        ["x"],
+        [DEATH, None],
+        [{}],
+        *([{name: v for name, v in DEATH.items() if name != left_out}]
+          for left_out in ("queue", "reason", "exchange", "count")),
+        [DEATH | {"count": "1"}],
+        [DEATH | {"count": True}],
+        [DEATH | {"queue": 1}],
+        [DEATH | {"time": "now"}],
+        [DEATH | {"routing-keys": "k"}],
+        [DEATH | {"routing-keys": [1]}],
+    ],
+)  # fmt: skip
+def test_a_history_of_deaths_that_crashes_a_queue_is_refused(deaths):
+    with pytest.raises(RequestError, match="x-death must be as RabbitMQ writes it"):
+        properties.check({"headers": {"x-death": deaths}})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-delay": 0},
+        {"x-delay": -1},
+        {"x-delay": 2**63 - 1},
+        {"x-stream-filter-value": ""},
+        {"x-stream-filter-value": "é" * 127},
+        {"x-death": [DEATH, DEATH]},
+        {"x-death": []},
+        {"x-death": "as text, from a client that makes everything text"},
+        {"nested": {"x-delay": "5"}},
+    ],
+    ids=str,
+)
+def test_headers_that_rabbitmq_reads_are_taken_where_it_can(headers):
+    assert properties.check({"headers": headers}) == {"headers": headers}
+
+
 def test_cc_and_bcc_may_be_arrays_of_strings():
     table = {"CC": ["a"], "BCC": []}
     assert properties.check({"headers": table}) == {"headers": table}

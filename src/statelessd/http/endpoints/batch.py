@@ -21,14 +21,17 @@ from ..defaults import Inherited, inherited
 from ..errors import RequestError, bad_request
 from ..gateway import Gateway
 from ..items import JSON, NDJSON, id_of, read_item
+from ..nesting import deeper
 from ..request import Target, decode_target
 from .page import Page, problem_response
 
 MAX_FAILURES = 1000  # that a summary lists
+MAX_DEPTH = 512  # of an item's JSON: what every Python's parser follows
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
 
 _STREAM = re.compile(rb'(?:^|,)\s*results\s*=\s*"?stream"?\s*(?:[;,]|$)')
+_TOO_DEEP = f"An item is nested more than {MAX_DEPTH} levels deep."
 _encode = msgspec.json.Encoder().encode
 
 
@@ -151,6 +154,12 @@ class _Request:
         known = InOrder()
         batch = self._begin(target, credentials, known.add)
         given = inherited(self._headers, self._gateway.defaults)
+        try:
+            for text in items:
+                await _check_depth(bytes(text))
+        except RequestError:
+            self._batch = None  # it is refused as a whole
+            raise
         for number, text in enumerate(items, 1):
             await self._publish(batch, text, target, given)
             if number % TURN == 0:
@@ -190,7 +199,9 @@ class _Request:
             raise bad_request(
                 f'A batch is an array of items, or {{"messages": [item, …]}}: {error}.'
             ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except RecursionError:
+            raise bad_request(_TOO_DEEP) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise bad_request(f"The batch is not valid JSON: {error}.") from None
         limit = self._gateway.publish.max_batch
         if len(items) > limit:
@@ -299,6 +310,8 @@ class _Request:
     ) -> None:
         """The next item; None for one that is too long."""
         try:
+            if isinstance(text, bytes):  # a line; an array's items were looked at together
+                await _check_depth(text)
             item_id, message = self._item(batch, text, target, given)
         except RequestError as error:
             await batch.refuse(None if text is None else id_of(text), error)
@@ -334,6 +347,14 @@ class _Request:
             if message["body"]:
                 yield message["body"]
             more = message["more_body"]
+
+
+async def _check_depth(text: bytes) -> None:
+    """Raise RequestError if the item nests deeper than MAX_DEPTH; the event loop is not held."""
+    for is_deeper in deeper(text, MAX_DEPTH):
+        if is_deeper:
+            raise bad_request(_TOO_DEEP)
+        await asyncio.sleep(0)
 
 
 def _target(scope: Scope) -> Target:

@@ -1,0 +1,253 @@
+"""The second connection of a login, for exchanges whose messages may have crashed the first.
+
+Some well-formed messages crash RabbitMQ's channel, and the broker then closes the whole
+connection with 541 INTERNAL_ERROR, which names no message. So the exchanges that were in
+flight go on over a connection of their own, with one message at a time. A second 541
+then names its message: the exchange stays here for a while, and the same message is
+refused without being sent. An exchange whose message is confirmed returns.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..amqp import encode
+from ..amqp.events import Settlement
+from ..message import Message, Outcome
+from .channel import ExchangeChannel
+from .publish import SETTLED, Publish
+from .publish import Session as Counted
+from .state import SessionState
+
+logger = logging.getLogger(__name__)
+
+WHILE = 60.0  # seconds for which a crash is remembered
+OVERDUE = 1.0  # seconds after which the next message does not wait for the last one's confirm
+PAUSE, LONGEST_PAUSE = 0.02, 0.2  # seconds after a crash, for each of the exchange's so far
+MOST_POISON = 1000  # messages that are remembered
+
+POISON = (
+    "The broker crashed its connection over this message a moment ago (541 INTERNAL_ERROR). "
+    "It is not sent again for now."
+)
+
+
+class ProbationSession(Counted, Protocol):
+    """A connection for one login, as a probation uses it."""
+
+    state: SessionState
+
+    def submit(self, publish: Publish) -> None: ...
+    def submit_again(self, publishes: list[Publish]) -> None: ...
+    def undivert(self, exchange: str) -> None: ...
+    def set_aside(self, exchange: str) -> None: ...
+    def close(self, reason: str) -> None: ...
+
+
+class Suspect:
+    """An exchange on probation: it returns after ``needed`` answers, if it crashed nothing."""
+
+    def __init__(self) -> None:
+        self.needed = 1
+        self.since = 0.0  # loop time of the last crash that it may have caused
+        self.crashes = 0  # that were its own
+        self.crashed_at = -math.inf  # loop time of the last of them
+        self.active = False
+
+
+class Diversion:
+    """Takes an exchange's messages to its probation, in place of a channel."""
+
+    idle = True
+    channels: tuple[ExchangeChannel, ...] = ()
+
+    def __init__(self, probation: "Probation[Any]") -> None:
+        self.used_at = 0.0
+        self._probation = probation
+
+    def submit(self, publish: Publish) -> None:
+        """Let the message wait for its turn."""
+        self._probation.submit(publish)
+
+    def lost(self) -> list[Publish]:
+        """Return nothing: what waits here waits for another connection."""
+        return []
+
+
+S = TypeVar("S", bound=ProbationSession)
+
+
+class Probation(Generic[S]):
+    """Sends the messages of suspected exchanges one by one; watches the channels they take.
+
+    ``main`` returns the login's session for everything else, ``new_session`` makes the
+    one for this. ``limit``: messages that may wait here.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[], S | None],
+        new_session: "Callable[[Probation[S]], S]",
+        limit: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.session: S | None = None
+        self._main = main
+        self._new_session = new_session
+        self._limit = limit
+        self._loop = loop
+        self._suspects: dict[str, Suspect] = {}
+        self._line: dict[Publish, None] = {}
+        self._on_trial: Publish | None = None
+        self._sent_at = 0.0
+        self._not_before = 0.0
+        self._poison: dict[tuple[str, str, bytes], float] = {}  # -> until when it is refused
+
+    def __repr__(self) -> str:
+        return f"<Probation of {sorted(self.exchanges)}, {len(self._line)} messages wait>"
+
+    @property
+    def exchanges(self) -> list[str]:
+        """Return the exchanges whose messages are to come here."""
+        return [name for name, suspect in self._suspects.items() if suspect.active]
+
+    def suspect(self, exchanges: Iterable[str]) -> None:
+        """Take the exchanges that were in flight when the connection crashed."""
+        now = self._loop.time()
+        for name in exchanges:
+            suspect = self._suspects.setdefault(name, Suspect())
+            # One that comes back again and again proves itself for longer.
+            suspect.needed = 1 if not suspect.since else min(10 * suspect.needed, 1000)
+            suspect.since, suspect.active = now, True
+
+    def submit(self, publish: Publish) -> None:
+        """Send the message when its turn comes, unless it is known to crash the broker."""
+        if self._poison.get(_fingerprint(publish.message), 0.0) > self._loop.time():
+            publish.withdraw()
+            publish.finish(Outcome.BAD_REQUEST, POISON)
+        elif len(self._line) >= self._limit:
+            publish.withdraw()
+            publish.finish(
+                Outcome.OVERLOADED, "Messages of this exchange are sent one by one for now."
+            )
+        else:
+            publish.wait_in(self._line)
+            self._send_next()
+
+    def crashed(self, lost: Sequence[Publish]) -> None:
+        """The connection of this probation was closed with 541: its message did it."""
+        now = self._loop.time()
+        self._on_trial = None
+        for publish in lost:
+            suspect = self._suspects.setdefault(publish.message.exchange, Suspect())
+            suspect.crashes += 1
+            suspect.crashed_at = suspect.since = now
+            suspect.active = True
+            pause = min(PAUSE * suspect.crashes, LONGEST_PAUSE)
+            self._not_before = max(self._not_before, now + pause)
+            if len(lost) == 1 and _is_distinct(publish.message):
+                self._refuse(publish.message, now)
+        self._loop.call_at(self._not_before, self._send_next)
+
+    def _refuse(self, message: Message, now: float) -> None:
+        if len(self._poison) >= MOST_POISON:
+            self._poison.clear()
+        self._poison[_fingerprint(message)] = now + WHILE
+        logger.warning(
+            "a message for the exchange %r crashed the broker's connection; "
+            "the same one is refused for %g s",
+            message.exchange,
+            WHILE,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is suspected or remembered any more."""
+        return not self._suspects and not self._line
+
+    def check(self, now: float) -> None:
+        """Several times a second: go on when a message gets no answer; forget what is old."""
+        trial = self._on_trial
+        if trial is not None:
+            unsent = trial.state is SETTLED and not trial.handed_over
+            overdue = trial.handed_over and now - self._sent_at > OVERDUE
+            if overdue and self.session is not None:
+                self.session.set_aside(trial.message.exchange)
+            if unsent or overdue:
+                self._on_trial = None
+        for name, suspect in list(self._suspects.items()):
+            if now - suspect.since > WHILE:
+                self._give_back(name)
+                del self._suspects[name]
+        self._send_next()
+
+    def _send_next(self) -> None:
+        now = self._loop.time()
+        if self._on_trial is not None or not self._line or now < self._not_before:
+            return
+        # Those that have crashed nothing first; else in order.
+        publish = min(self._line, key=lambda p: self._crashes_of(p.message.exchange))
+        del self._line[publish]
+        publish.queue = None
+        session = self.session
+        if session is None or session.state in (SessionState.CLOSING, SessionState.ENDED):
+            session = self.session = self._new_session(self)
+        publish.belong_to(session)
+        self._on_trial, self._sent_at = publish, now
+        session.submit(publish)
+
+    def _crashes_of(self, exchange: str) -> int:
+        suspect = self._suspects.get(exchange)
+        return suspect.crashes if suspect is not None else 0
+
+    # What the channels tell (broker.channel.Watcher)
+
+    def settled(self, channel: ExchangeChannel, settled: list[tuple[Publish, Settlement]]) -> None:
+        """The broker took the message without harm, or at least knew what to do with it."""
+        for publish, _ in settled:
+            self._answered(publish)
+
+    def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
+        """The broker refused the message and closed its channel, or the channel is not needed."""
+        for publish in again:
+            publish.wait_in(self._line)
+        if self._on_trial is not None and self._on_trial.state is SETTLED:
+            self._answered(self._on_trial)
+
+    def _answered(self, publish: Publish) -> None:
+        if publish is self._on_trial:
+            self._on_trial = None
+        exchange = publish.message.exchange
+        suspect = self._suspects.get(exchange)
+        if suspect is not None and suspect.active:
+            suspect.needed -= 1
+            if suspect.needed <= 0 and self._loop.time() - suspect.crashed_at > WHILE:
+                self._give_back(exchange)
+        self._loop.call_soon(self._send_next)
+
+    def _give_back(self, exchange: str) -> None:
+        """Let the exchange go on over the login's first connection, in order."""
+        suspect = self._suspects[exchange]
+        suspect.active, suspect.needed = False, 1
+        main = self._main()
+        if main is None:
+            return
+        main.undivert(exchange)
+        theirs = [p for p in self._line if p.message.exchange == exchange]
+        for publish in theirs:
+            del self._line[publish]
+            publish.belong_to(main)
+        main.submit_again(theirs)
+
+
+def _fingerprint(message: Message) -> tuple[str, str, bytes]:
+    """Return what a message has in common with its repetitions."""
+    return message.exchange, message.routing_key, encode.headers_of(message.header)
+
+
+def _is_distinct(message: Message) -> bool:
+    """Return whether the fingerprint tells the message from the harmless ones around it."""
+    has_headers = len(encode.headers_of(message.header)) > 4
+    return has_headers or message.routing_key.startswith("amq.rabbitmq.")
