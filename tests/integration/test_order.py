@@ -1,15 +1,12 @@
 """Messages of one client stay in order, also when a younger connection takes over."""
 
-import json
-
 import pytest
 from found import bodies
 from proxy import Proxy
-from stuck import opened
+from stuck import send_in_order
 
 ITEMS = 20_000
 SWAPS = 3
-NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture
@@ -34,15 +31,7 @@ def test_batches_while_connections_are_replaced(
     limits = {"timeout": 30}
     gateway = start_gateway({"Application": {"rabbitmq": rabbitmq, "publish": limits}})
     proxy.lag(0.02)
-    sent = 0
-    while sent < ITEMS or opened(gateway) <= SWAPS:
-        lines = [
-            json.dumps({"routing_key": f"k{n % 7}", "body": str(n), "mandatory": True})
-            for n in range(sent, sent + ITEMS // 2)
-        ]
-        answer = gateway.publish(f"/test/{queue.name}", data="\n".join(lines), headers=NDJSON)
-        assert answer.json()["published"] == len(lines), answer.text[:1000]
-        sent += len(lines)
+    sent = send_in_order(gateway, f"/test/{queue.name}", ITEMS, ITEMS // 2, SWAPS)
     found = [int(body) for body in bodies(channel, name)]
     channel.queue_delete(name)
     assert found == list(range(sent))

@@ -18,6 +18,7 @@ from stuck import (
     end,
     flows_again,
     is_true,
+    more_confirmed,
     opened,
     play_beside,
     slowest,
@@ -25,7 +26,6 @@ from stuck import (
     through,
     told_so,
 )
-from waiting import wait_until
 
 # Seconds for a publish: so many that a busy machine alone does not reach them.
 SETTINGS = {"Application": {"publish": {"timeout": 5}}}
@@ -110,8 +110,7 @@ def test_a_connection_that_swallows_everything(proxied, amqp, queue, make_queue)
         for path in (f"/test/{queue.name}/k", f"/test//{healthy}"):
             flows_again(gateway, path)
         assert time.monotonic() - begun < 10  # and not 31
-        confirmed = gateway.stats()["requests"]["response.204"]
-        wait_until(lambda: gateway.stats()["requests"]["response.204"] > confirmed + 300, 30)
+        more_confirmed(gateway, 300)
         end(flows)
     assert opened(gateway) == 2
     assert proxy.most <= 2
@@ -133,9 +132,8 @@ def test_a_slow_broker(proxied, amqp, queue, make_queue):
         for path in (f"/test/{queue.name}/k", f"/test//{healthy}"):
             flows_again(gateway, path)
         channels = channels_opened(gateway)
-        confirmed = gateway.stats()["requests"]["response.204"]
         proxy.lag(1.5)
-        wait_until(lambda: gateway.stats()["requests"]["response.204"] > confirmed + 400, 60)
+        more_confirmed(gateway, 400)
         end(flows)
     assert opened(gateway) == 1
     assert channels_opened(gateway) - channels <= 6

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import time
 import uuid
 
@@ -44,7 +45,7 @@ class Flow(Stream):
     """Mandatory messages to one routing key, each with an id that no other flow has."""
 
     def __init__(self, gateway, path, name, rate, **more):
-        self.name = name
+        self.name, self.path = name, path
         self.begun = 0.0
         self.rate = rate
         more = {"seconds": UNTIL_STOPPED, **more}
@@ -127,6 +128,35 @@ def told_so(gateway, count, seconds=60):
         return sum(requests.get(f"response.{status}", 0) for status in (503, 504))
 
     wait_until(lambda: failed() >= count, seconds, what=f"{count} answers that are not a 204")
+
+
+def more_confirmed(gateway, count, seconds=60):
+    """Wait until so many more messages are confirmed."""
+
+    def confirmed():
+        return gateway.stats()["requests"].get("response.204", 0)
+
+    before = confirmed()
+    wait_until(lambda: confirmed() >= before + count, seconds, what=f"{count} answers with 204")
+
+
+def send_in_order(gateway, path, items, batch, swaps):
+    """Send numbers by batches, at least so many, until the connection was replaced so often.
+
+    Return how many; each was confirmed.
+    """
+    sent = 0
+    while sent < items or opened(gateway) <= swaps:
+        lines = [
+            json.dumps({"routing_key": f"k{n % 7}", "body": str(n), "mandatory": True})
+            for n in range(sent, sent + batch)
+        ]
+        answer = gateway.publish(
+            path, data="\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert answer.json()["published"] == len(lines), answer.text[:1000]
+        sent += len(lines)
+    return sent
 
 
 @dataclasses.dataclass(frozen=True)
