@@ -1,7 +1,7 @@
 """A queue that does not answer: the login's other exchanges and routing keys go on beside it.
 
 The limits are wide, because the machine may be busy: without isolation all that the login
-publishes stops for 30 s. ``make test-stuck`` plays the same for longer, with narrow limits.
+publishes stops for 30 s. ``make test-isolation`` plays the same for longer, with narrow limits.
 """
 
 import time

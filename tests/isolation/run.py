@@ -1,5 +1,5 @@
 """Queues, topics and connections that are in the way of a login's other messages, for longer and
-with narrow limits: ``make test-stuck``.
+with narrow limits: ``make test-isolation``.
 
 Prints what was measured beside each limit. Exits with 1 when one was passed. The machine
 has to be idle, as for a benchmark.
@@ -7,7 +7,7 @@ has to be idle, as for a benchmark.
 
 import argparse
 import contextlib
-import json
+import itertools
 import os
 import signal
 import sys
@@ -25,7 +25,6 @@ sys.path[:0] = [
 ]
 
 import pika  # noqa: E402 - the path comes first
-import processes  # noqa: E402
 import stuck  # noqa: E402
 from found import bodies  # noqa: E402
 from gateway import GatewayProcess  # noqa: E402
@@ -36,6 +35,7 @@ from stuck import Flow, Names, slowest  # noqa: E402
 from users import add_users  # noqa: E402
 
 import debian  # noqa: E402
+import processes  # noqa: E402
 from broker import Broker  # noqa: E402
 
 SECONDS = 20  # of messages that are told that their queue is stuck
@@ -201,7 +201,7 @@ def order(world):
             channel.queue_bind(names.stuck, names.neighbour, "#")
             sent = stuck.send_in_order(gateway, f"/test/{names.neighbour}", ITEMS, ITEMS, 3)
             found = [int(body) for body in bodies(channel, names.stuck)]
-            inversions = sum(a > b for a, b in zip(found, found[1:], strict=False))
+            inversions = sum(a > b for a, b in itertools.pairwise(found))
             print(f"  {kind}: {sent} items, {stuck.opened(gateway)} connections")
             world.is_within("inversions", inversions, 0)
             world.is_within("items missing or there twice", abs(len(found) - sent), 0)
