@@ -15,6 +15,7 @@ class Direction:
         self.open = asyncio.Event()
         self.open.set()
         self.delay = 0.0  # seconds for each chunk
+        self.latency = 0.0  # seconds that each byte is under way, however many there are
 
 
 class Link:
@@ -23,18 +24,26 @@ class Link:
     def __init__(self, gateway, broker):
         self.gateway = gateway  # (reader, writer)
         self.broker = broker
+        self.swallows = False  # it reads, and passes nothing on
 
     async def pump(self, source, sink, direction):
+        loop = asyncio.get_running_loop()
         # RuntimeError: the sink was half-closed, and what comes for it is lost.
         with contextlib.suppress(OSError, RuntimeError):
             while data := await source[0].read(CHUNK):
+                if self.swallows:
+                    continue
+                if direction.latency:
+                    loop.call_later(direction.latency, sink[1].write, data)
+                    continue
                 if direction.delay:
                     await asyncio.sleep(direction.delay)
                 await direction.open.wait()
                 sink[1].write(data)
                 await sink[1].drain()
             await direction.open.wait()
-            sink[1].write_eof()
+            if not self.swallows:
+                sink[1].write_eof()
 
     def reset(self):
         """Both sides get an RST, and what was under way is lost."""
@@ -49,9 +58,13 @@ class Link:
 
 
 class Proxy:
-    """Listens on ``port``; its methods may be called from any thread."""
+    """Listens on ``port``; its methods may be called from any thread.
+
+    ``most``: the connections that it has had at once.
+    """
 
     def __init__(self, host, port):
+        self.most = 0
         self._upstream = host, port
         self._links = set()
         self._loop = asyncio.new_event_loop()
@@ -79,6 +92,14 @@ class Proxy:
     def delay(self, seconds):
         """Hold each chunk back for so long, both ways; 0 ends it."""
         self._call(self._delay, seconds)
+
+    def lag(self, seconds):
+        """Let what the broker says arrive so much later; it must not end while bytes come."""
+        self._call(self._lag, seconds)
+
+    def swallow(self):
+        """Pass on nothing more of the connections there are; new ones are served."""
+        self._call(self._swallow)
 
     def resume(self):
         """Let through what was stalled."""
@@ -109,6 +130,7 @@ class Proxy:
             return
         link = Link(gateway, broker)
         self._links.add(link)
+        self.most = max(self.most, sum(not each.gateway[1].is_closing() for each in self._links))
         try:
             await asyncio.gather(
                 link.pump(gateway, broker, self._to_broker),
@@ -138,6 +160,13 @@ class Proxy:
 
     def _delay(self, seconds):
         self._to_broker.delay = self._to_gateway.delay = seconds
+
+    def _lag(self, seconds):
+        self._to_gateway.latency = seconds
+
+    def _swallow(self):
+        for link in self._links:
+            link.swallows = True
 
     def _resume(self):
         self._to_broker.open.set()

@@ -80,7 +80,7 @@ class GatewayProcess:
         if not self.ports:
             wait_until(lambda: self.text.count("listening on ") > told, what="it to listen")
         for port in self.ports:
-            wait_until(lambda port=port: self._serves(port), what=f"port {port} to answer")
+            wait_until(lambda port=port: self._serves(port), 60, what=f"port {port} to answer")
         return self
 
     def run(self, *arguments):
