@@ -126,6 +126,7 @@ class PartedExchange:
         self._good: set[str] = set()
         self._guarded_until = 0.0
         self._trial: ExchangeChannel | None = None
+        self._trial_key = ""
         self._try_at = 0.0
 
     def __repr__(self) -> str:
@@ -261,6 +262,7 @@ class PartedExchange:
         if candidates:
             _, publish = min(candidates, key=lambda candidate: candidate[0])
             del self._held[publish]
+            self._trial_key = publish.message.routing_key
             self._trial = self._new_channel(alone=True)
             self._hand(publish, self._trial)
 
@@ -314,9 +316,9 @@ class PartedExchange:
             self._session.retire(channel)
         if settlement is Settlement.NACKED:
             self._try_at = max(self._try_at, *(h.since for h in self._old.values())) + AGAIN
-            return
-        for hold in self._old.values():
-            hold.give_up(publish.message.routing_key)
+        else:
+            for hold in self._old.values():
+                hold.give_up(publish.message.routing_key)
         self._release()
 
     def _prove(self, channel: ExchangeChannel, message: Message) -> None:
@@ -341,6 +343,8 @@ class PartedExchange:
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key
+        if self._trial is not None and key == self._trial_key:
+            return True
         return any(hold.everything or key in hold.keys for hold in self._old.values())
 
     def _release(self) -> None:
