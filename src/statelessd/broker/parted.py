@@ -48,6 +48,7 @@ class Owner(Counted, Protocol):
     ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
+    def unretire(self, channel: ExchangeChannel) -> None: ...
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
     def whole_again(self, parted: "PartedExchange", channel: ExchangeChannel | None) -> None: ...
 
@@ -294,6 +295,7 @@ class PartedExchange:
         if hold := self._old.get(channel):
             if channel.oldest > hold.head and not hold.everything:
                 self._session.was_slow(self._session.now - hold.head_since)
+                self._go_back(channel)
             freed = [hold.settle(publish) for publish, _ in settled]
             if any(freed):
                 self._release()
@@ -302,6 +304,22 @@ class PartedExchange:
         elif channel in self._lone.values():
             for publish, _ in settled:
                 self._prove(channel, publish.message)
+
+    def _go_back(self, channel: ExchangeChannel) -> None:
+        """Use a channel that was just slow, if nothing was sent on a younger one yet."""
+        younger = [each for each in (self._channel, self._trial) if each is not None]
+        if (
+            channel.phase is not Phase.PIPELINED
+            or len(self._old) > 1
+            or any(each.sent for each in younger)
+        ):
+            return
+        back = [publish for each in younger for publish in self._session.retire(each)]
+        del self._old[channel]
+        self._session.unretire(channel)
+        self._channel = channel
+        self.take(back)
+        self._release()
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
         """Forget a channel that ended; send again what the broker discarded of it."""
