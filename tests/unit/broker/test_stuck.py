@@ -187,7 +187,8 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     assert await publish(b"opens") is O.CONFIRMED
     held, asked = [], []
     # RabbitMQ reads nothing more.
-    broker.on_open_channel = lambda peer, channel: asked.append(channel)
+    broker.on_open_channel = lambda peer, channel: None
+    broker.on_select = lambda peer, channel: asked.append(channel)
     broker.on_publish = lambda peer, channel, tag, body: (
         peer.send(brokerside.blocked("low on memory")),
         held.append((peer, channel, tag)),
@@ -198,6 +199,7 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     broker.on_publish = lambda peer, channel, tag, body: ack(peer, channel, tag)
     await publish.until(lambda: asked)
     broker.peers[0].send(brokerside.channel_open_ok(asked[-1]))
+    broker.peers[0].send(brokerside.select_ok(asked[-1]))
     ack(*held[0])
     assert (await unknown)[0] is O.CONFIRMED
     await publish.until(lambda: publish.publisher.broker_state().state.value == "connected")
