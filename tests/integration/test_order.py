@@ -1,4 +1,7 @@
-"""Messages of one client stay in order, also when a younger connection takes over."""
+"""Messages of one client stay in order, also when another connection or channel takes over."""
+
+import json
+import time
 
 import pytest
 from found import bodies
@@ -6,6 +9,8 @@ from proxy import Proxy
 from stuck import send_in_order
 
 ITEMS = 20_000
+ITEMS_OF_A_SLOW_ONE = 400
+NDJSON = {"Content-Type": "application/x-ndjson"}
 SWAPS = 3
 
 
@@ -35,3 +40,26 @@ def test_batches_while_connections_are_replaced(
     found = [int(body) for body in bodies(channel, name)]
     channel.queue_delete(name)
     assert found == list(range(sent))
+
+
+def test_a_batch_through_a_broker_that_becomes_slow(start_gateway, amqp, queue, a_way_that_lags):
+    """The gateway tries other channels meanwhile: none overtakes the one that was slow."""
+    proxy = a_way_that_lags
+    rabbitmq = {"host": proxy.host, "port": proxy.port}
+    gateway = start_gateway({"Application": {"rabbitmq": rabbitmq, "publish": {"timeout": 20}}})
+
+    def lines():
+        for number in range(ITEMS_OF_A_SLOW_ONE):
+            if number == ITEMS_OF_A_SLOW_ONE // 4:
+                proxy.lag(1.5)
+            time.sleep(0.02)  # the rate of whoever has a message now and then
+            yield (
+                json.dumps({"routing_key": f"k{number % 2}", "body": str(number)}).encode() + b"\n"
+            )
+
+    answer = gateway.publish(f"/test/{queue.name}", data=lines(), headers=NDJSON)
+    assert answer.json()["published"] == ITEMS_OF_A_SLOW_ONE, answer.text[:1000]
+    found = [int(body) for body in bodies(amqp(), queue.name)]
+    for key in (0, 1):
+        numbers = [number for number in found if number % 2 == key]
+        assert numbers == list(range(key, ITEMS_OF_A_SLOW_ONE, 2))

@@ -56,7 +56,7 @@ def test_a_stuck_queue_beside_healthy_ones(start_gateway, broker, amqp, queue, m
     names = Names(queue.name, make_queue(), make_queue(STUCK[what][0]))
     gateway = start_gateway(SETTINGS)
     play = play_beside(
-        gateway, amqp(), names, what, lambda: suspended(broker, names.stuck), seconds=1
+        gateway, amqp(), names, what, lambda: suspended(broker, names.stuck), seconds=3
     )
     assert play.connections == 1
     assert play.channels < MOST_CHANNELS

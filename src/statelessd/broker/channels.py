@@ -156,6 +156,11 @@ class ChannelKeeping(ABC):
         if isinstance(channel, ExchangeChannel) and len(self._single_use) < MOST_PARTED:
             self._renew(channel)
 
+    def unretire(self, channel: ExchangeChannel) -> None:
+        """Undo that: the channel takes messages again."""
+        self._single_use.pop(channel, None)
+        channel.single_use = False
+
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:
         """Return a channel's messages that await the broker's word, by delivery tag."""
         connection = self.connection

@@ -48,6 +48,7 @@ class Owner(Counted, Protocol):
     ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
+    def unretire(self, channel: ExchangeChannel) -> None: ...
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
     def whole_again(self, parted: "PartedExchange", channel: ExchangeChannel | None) -> None: ...
 
@@ -126,6 +127,7 @@ class PartedExchange:
         self._good: set[str] = set()
         self._guarded_until = 0.0
         self._trial: ExchangeChannel | None = None
+        self._trial_key = ""
         self._try_at = 0.0
 
     def __repr__(self) -> str:
@@ -261,6 +263,7 @@ class PartedExchange:
         if candidates:
             _, publish = min(candidates, key=lambda candidate: candidate[0])
             del self._held[publish]
+            self._trial_key = publish.message.routing_key
             self._trial = self._new_channel(alone=True)
             self._hand(publish, self._trial)
 
@@ -292,6 +295,7 @@ class PartedExchange:
         if hold := self._old.get(channel):
             if channel.oldest > hold.head and not hold.everything:
                 self._session.was_slow(self._session.now - hold.head_since)
+                self._go_back(channel)
             freed = [hold.settle(publish) for publish, _ in settled]
             if any(freed):
                 self._release()
@@ -300,6 +304,22 @@ class PartedExchange:
         elif channel in self._lone.values():
             for publish, _ in settled:
                 self._prove(channel, publish.message)
+
+    def _go_back(self, channel: ExchangeChannel) -> None:
+        """Use a channel that was just slow, if nothing was sent on a younger one yet."""
+        younger = [each for each in (self._channel, self._trial) if each is not None]
+        if (
+            channel.phase is not Phase.PIPELINED
+            or len(self._old) > 1
+            or any(each.sent for each in younger)
+        ):
+            return
+        back = [publish for each in younger for publish in self._session.retire(each)]
+        del self._old[channel]
+        self._session.unretire(channel)
+        self._channel = channel
+        self.take(back)
+        self._release()
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
         """Forget a channel that ended; send again what the broker discarded of it."""
@@ -314,9 +334,9 @@ class PartedExchange:
             self._session.retire(channel)
         if settlement is Settlement.NACKED:
             self._try_at = max(self._try_at, *(h.since for h in self._old.values())) + AGAIN
-            return
-        for hold in self._old.values():
-            hold.give_up(publish.message.routing_key)
+        else:
+            for hold in self._old.values():
+                hold.give_up(publish.message.routing_key)
         self._release()
 
     def _prove(self, channel: ExchangeChannel, message: Message) -> None:
@@ -341,6 +361,8 @@ class PartedExchange:
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key
+        if self._trial is not None and key == self._trial_key:
+            return True
         return any(hold.everything or key in hold.keys for hold in self._old.values())
 
     def _release(self) -> None:
