@@ -345,7 +345,7 @@ class PartedExchange:
         if channel is not None:
             self._session.retire(channel)
         if settlement is Settlement.NACKED:
-            self._try_at = max(self._try_at, *(h.since for h in self._old.values())) + AGAIN
+            self._try_at = self._session.now + AGAIN
         else:
             for hold in self._old.values():
                 hold.give_up(publish.message.routing_key)
