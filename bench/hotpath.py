@@ -38,7 +38,7 @@ BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
 ACK = Struct(">BHIHHQBB")
 FRAME_END = 0xCE
 CHANNEL = 1
-PATIENCE = 60.0  # seconds for the login at the broker in this process
+PATIENCE = 60.0  # seconds for the login at the broker in this process, under valgrind
 
 ANSWERS: dict[str, Callable[[], Any]] = {
     "ProtocolHeader": lambda: commands.Connection.Start(
@@ -204,9 +204,10 @@ class HotPath:
     """One backend without sockets, and the scenario's client connections to it."""
 
     def __init__(self, scenario: Scenario, loop: Loop) -> None:
-        limits, server = Publish(), HTTPServer()
+        limits, server = Publish(timeout=PATIENCE), HTTPServer()
         self._loop = loop
-        self._publisher = Publisher(RabbitMQ(), limits, loop=loop, backend="bench")
+        rabbitmq = RabbitMQ(login_timeout=PATIENCE, channel_timeout=PATIENCE)
+        self._publisher = Publisher(rabbitmq, limits, loop=loop, backend="bench")
         self._gateway = Gateway(
             server,
             limits,

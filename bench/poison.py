@@ -46,7 +46,8 @@ DEATH = {
     "routing-keys": ["classic"],
 }  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    "abc", "", "é", "e\0", "s" * 4096, "s" * 4097, "9" * 400, "s" * 70_000, 0, 1, -1, 2**63 - 1, -(2**63), 1.5, 1e308, True,
+    "abc", "", "é", "e\0", "s" * 4096, "s" * 4097, "9" * 400, "s" * 70_000,
+    0, 1, -1, 2**63 - 1, -(2**63), 1.5, 1e308, True,
     None, [], [1], ["a"], [[]], [None], [{}], [{"a": 1}], {}, {"a": 1}, {"": {"": [{}]}},
     [DEATH], *([{k: v for k, v in DEATH.items() if k != gone}] for gone in DEATH),
     [DEATH | {"extra": {}}], [DEATH, DEATH | {"queue": "other"}], [DEATH | {"routing-keys": []}],

@@ -34,7 +34,7 @@ def connections(gateway):
         ),
         pytest.param(["-B", "-i", f"{LATE + 1}"], "response.401", id="bodies-of-strangers"),
         pytest.param(
-            ["-X", "-w", "8", "-y", "16", "-z", "8", "-l", "16"], "response.200", id="slow-readers"
+            ["-X", "-w", "8", "-y", "16", "-z", "8", "-l", "24"], "response.200", id="slow-readers"
         ),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_good_client_beside_a_thousand_slow_ones(start_gateway, mode, told):
     gateway = start_gateway(settings)
     target = "/stats" if "-X" in mode else "/test/test/k"
     # It ends when none is left of those that it opened: only the slow readers stay for long.
-    command = ["slowhttptest", "-l", "30", *mode, "-c", str(CROWD), "-r", str(CROWD)]
+    command = ["slowhttptest", "-l", "60", *mode, "-c", str(CROWD), "-r", str(CROWD)]
     slow = subprocess.Popen(
         [*command, "-p", "30", "-u", f"{gateway.url}{target}"],
         stdout=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ import json
 
 import websocket
 
-SECONDS = 20
+SECONDS = 60
 
 
 class DevTools:

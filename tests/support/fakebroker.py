@@ -147,7 +147,8 @@ class Peer:
             case commands.Channel.Close():
                 broker.on_close_channel(self, channel)
             case commands.Confirm.Select():
-                broker.on_select(self, channel)
+                if broker.open_channels:
+                    broker.on_select(self, channel)
             case commands.Basic.Publish():
                 self._content[channel] = [value, 0, b""]
             case header.ContentHeader():

@@ -38,6 +38,7 @@ class ChannelKeeping(ABC):
         self._channels: dict[str, ExchangeChannel | PartedExchange | Diversion] = {}
         self._single_use: dict[ExchangeChannel, None] = {}
         self._channel_limit = limit
+        self.probation: Probation[Any] | None = None
         self._watcher = watcher  # of every channel, where a probation uses the session
         self._exchange_limit = exchange_limit  # messages of one, while it does not answer
 
@@ -197,6 +198,24 @@ class ChannelKeeping(ABC):
     def divert(self, exchange: str, probation: Probation[Any]) -> None:
         """Let a probation have the messages of an exchange."""
         self._channels[exchange] = Diversion(probation)
+
+    def divert_suspects(self, probation: Probation[Any] | None) -> None:
+        """Let a probation have the messages of the exchanges that it suspects."""
+        self.probation = probation
+        if probation is not None:
+            for exchange in probation.exchanges:
+                self.divert(exchange, probation)
+
+    def take_over_channels(self, old: "ChannelKeeping") -> None:
+        """Let each exchange go on here when the old connection has confirmed what it sent."""
+        self.divert_suspects(old.probation)
+        for exchange, route in list(old._channels.items()):
+            if isinstance(route, Diversion) or (isinstance(route, ExchangeChannel) and route.idle):
+                continue
+            parted = old.parted(exchange)
+            old.whole_again(parted, None)
+            self._channels[exchange] = parted
+            parted.follow(self, self.now)
 
     def undivert(self, exchange: str) -> None:
         """Let the messages of an exchange take this connection again."""

@@ -88,6 +88,7 @@ class BrokerConnection(asyncio.Protocol):
         self.amqp = Protocol(login)
         self.channels: dict[int, Channel] = {}
         self.writable = False
+        self._held = self._paused = False
         self._owner = owner
         self._loop = loop
         self._patience = patience
@@ -166,11 +167,18 @@ class BrokerConnection(asyncio.Protocol):
         self._owner.connection_lost(self.amqp.lost(), reason)
 
     def pause_writing(self) -> None:
-        self.writable = False
+        self._paused, self.writable = True, False
 
     def resume_writing(self) -> None:
-        self.writable = True
-        self._owner.connection_writable()
+        self._paused = False
+        self.hold(self._held)
+
+    def hold(self, held: bool) -> None:
+        """Take no messages while the broker does not answer, or take them again."""
+        self._held = held
+        was_writable, self.writable = self.writable, not (held or self._paused)
+        if self.writable and not was_writable:
+            self._owner.connection_writable()
 
     # For the session
 
@@ -236,7 +244,7 @@ class BrokerConnection(asyncio.Protocol):
     def _end(self, reason: str) -> None:
         """Nothing more may be handed over, though the socket is still there for a moment."""
         self._reason = self._reason or reason
-        self.writable = False
+        self._held, self.writable = True, False
         self._owner.connection_ending()
 
     def tick(self, now: float) -> None:

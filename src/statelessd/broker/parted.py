@@ -20,7 +20,7 @@ from typing import Protocol
 from ..amqp.events import Settlement
 from ..message import Message, Outcome
 from .channel import STALL, ExchangeChannel, Phase, Watcher
-from .publish import Publish
+from .publish import SETTLED, Publish
 from .publish import Session as Counted
 
 MOST_OLD = 5  # channels of one exchange that do not answer
@@ -28,6 +28,7 @@ QUICK = 0.4  # seconds for the first message of a new channel, doubled with each
 LONE_CHANNELS = 4  # for routing keys that have not proved good
 GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
+GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
 AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
 
 
@@ -80,6 +81,10 @@ class Hold:
     def doubts(self, key: str) -> bool:
         """Return whether the channel may be what does not answer, and not this key's queue."""
         return all(p in self._in_doubt for p in self._unsettled if p.message.routing_key == key)
+
+    def is_answered(self, key: str) -> bool:
+        """Return whether each client with a message of this key has had its answer."""
+        return all(p.state is SETTLED for p in self._unsettled if p.message.routing_key == key)
 
     def settle(self, publish: Publish) -> bool:
         """Return whether it was the last one with its routing key."""
@@ -270,9 +275,16 @@ class PartedExchange:
     def _tries(self, key: str, silent: list[Hold], now: float) -> int:
         """Return on how many channels the key was tried in vain; 0: not to be tried now."""
         holds = [hold for hold in self._old.values() if hold.everything or key in hold.keys]
-        if not all(hold in silent and hold.doubts(key) for hold in holds):
+        if not all(hold in silent for hold in holds):
             return 0
-        pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
+        if all(hold.doubts(key) for hold in holds):
+            pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
+        elif all(hold.is_answered(key) for hold in holds):
+            # A channel may never settle what it has: RabbitMQ forgets the messages to a
+            # quorum queue that is deleted by force.
+            pause = GIVEN_UP * 2 ** (len(holds) - 1)
+        else:
+            return 0
         return len(holds) if now - max(hold.since for hold in holds) >= pause else 0
 
     def _settle_down(self, now: float) -> None:
@@ -333,7 +345,7 @@ class PartedExchange:
         if channel is not None:
             self._session.retire(channel)
         if settlement is Settlement.NACKED:
-            self._try_at = max(self._try_at, *(h.since for h in self._old.values())) + AGAIN
+            self._try_at = self._session.now + AGAIN
         else:
             for hold in self._old.values():
                 hold.give_up(publish.message.routing_key)

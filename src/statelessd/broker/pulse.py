@@ -32,6 +32,7 @@ class Owner(Protocol):
     def routes(self) -> list[ExchangeChannel | PartedExchange]: ...
     def all_channels(self) -> list[ExchangeChannel]: ...
     def parted(self, exchange: str) -> PartedExchange: ...
+    def hold(self, held: bool) -> None: ...
     def stalled(self, reason: str) -> None: ...
 
 
@@ -79,7 +80,7 @@ class Pulse:
             default=0.0,
         )
         # One that is known to be slow gets the time it needs.
-        self.doubtful = waited > max(DOUBT, session.slowness / 2)
+        session.hold(waited > max(DOUBT, session.slowness / 2))
         patience = max(self._patience, session.slowness)
         if waited > patience:
             session.stalled(f"the broker did not answer for {patience:g} s")

@@ -22,7 +22,7 @@ from .channels import ChannelKeeping
 from .connection import BrokerConnection, login_of
 from .dial import NotConnectedError
 from .dialer import Dialer
-from .probation import Diversion, Probation
+from .probation import Diversion
 from .publish import Publish
 from .pulse import Pulse, Question
 from .reachability import Reachability
@@ -63,7 +63,6 @@ class Session(ChannelKeeping):
         super().__init__(
             settings.channels_per_connection, settings.in_flight_per_connection // 4, watcher, loop
         )
-        self.probation: Probation[Any] | None = None
         self._on_crash = on_crash
         self._crashed = False
         self.virtual_host = virtual_host
@@ -111,7 +110,6 @@ class Session(ChannelKeeping):
             and connection.writable
             and self.state is OPEN
             and not self._blockade.active
-            and not self.pulse.doubtful
         )
 
     @property
@@ -143,11 +141,9 @@ class Session(ChannelKeeping):
 
     def _submit(self, publish: Publish) -> None:
         message = publish.message
-        # Of a token's user only the broker knows the name for sure.
-        single_use = message.user_id is not None and (
-            self.credentials.is_token or message.user_id != self.username
-        )
-        single_use = single_use or publish.size >= self.too_large
+        single_use = (
+            message.user_id is not None or publish.size >= self.too_large
+        ) and self._may_close_its_channel(publish)
         channel = None if single_use else self._channels.get(message.exchange)
         if channel is not None:
             channel.used_at = self.used_at
@@ -156,6 +152,13 @@ class Session(ChannelKeeping):
             diverted.submit(publish)
         else:
             self._open_channel_for(publish, single_use=single_use)
+
+    def _may_close_its_channel(self, publish: Publish) -> bool:
+        """Return whether the broker may have a reason of the message's own to close it."""
+        user_id = publish.message.user_id
+        # Of a token's user only the broker knows the name for sure.
+        foreign = user_id is not None and (self.credentials.is_token or user_id != self.username)
+        return foreign or publish.body_size >= self.too_large
 
     def _queue(self, publish: Publish) -> None:
         if self.state is SessionState.REFUSED:
@@ -264,15 +267,9 @@ class Session(ChannelKeeping):
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
-        self._divert(self.probation)
+        self.divert_suspects(self.probation)
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
-
-    def _divert(self, probation: Probation[Any] | None) -> None:
-        self.probation = probation
-        if probation is not None:
-            for exchange in probation.exchanges:
-                self.divert(exchange, probation)
 
     def connection_refused(self, code: int, text: str) -> None:
         refusal = refusals.login_refusal(
@@ -377,9 +374,13 @@ class Session(ChannelKeeping):
 
     def answered(self) -> None:
         """The broker has answered the question whether it still reads."""
-        if self.pulse.doubtful:
-            self.pulse.doubtful = False
-            self.connection_writable()
+        self.hold(False)
+
+    def hold(self, held: bool) -> None:
+        """Hand over no message while it is doubtful whether the broker reads."""
+        if held is not self.pulse.doubtful and self.connection is not None:
+            self.pulse.doubtful = held
+            self.connection.hold(held)
 
     def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
         how.setdefault("watcher", self._watcher)
@@ -443,19 +444,8 @@ class Session(ChannelKeeping):
         )
 
     def take_over(self, old: "Session") -> None:
-        """Take the messages of the session that this one replaces.
-
-        Each exchange goes on here when the old connection has confirmed what it sent.
-        """
-        now = self._loop.time()
-        self._divert(old.probation)
-        for exchange, route in list(old._channels.items()):
-            if isinstance(route, Diversion) or (isinstance(route, ExchangeChannel) and route.idle):
-                continue
-            parted = old.parted(exchange)
-            old.whole_again(parted, None)
-            self._channels[exchange] = parted
-            parted.follow(self, now)
+        """Take the messages of the session that this one replaces, in order."""
+        self.take_over_channels(old)
         for publish in list(old._waiting):
             del old._waiting[publish]
             publish.belong_to(self)

@@ -187,7 +187,8 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     assert await publish(b"opens") is O.CONFIRMED
     held, asked = [], []
     # RabbitMQ reads nothing more.
-    broker.on_open_channel = lambda peer, channel: asked.append(channel)
+    broker.on_open_channel = lambda peer, channel: None
+    broker.on_select = lambda peer, channel: asked.append(channel)
     broker.on_publish = lambda peer, channel, tag, body: (
         peer.send(brokerside.blocked("low on memory")),
         held.append((peer, channel, tag)),
@@ -198,6 +199,7 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, client
     broker.on_publish = lambda peer, channel, tag, body: ack(peer, channel, tag)
     await publish.until(lambda: asked)
     broker.peers[0].send(brokerside.channel_open_ok(asked[-1]))
+    broker.peers[0].send(brokerside.select_ok(asked[-1]))
     ack(*held[0])
     assert (await unknown)[0] is O.CONFIRMED
     await publish.until(lambda: publish.publisher.broker_state().state.value == "connected")
@@ -321,4 +323,25 @@ async def test_a_network_that_is_slow_for_a_large_body_is_not_taken_for_one_that
     broker.pace = 0.03
     body = b"x" * 20_000_000  # 153 frames
     assert await publish(body, timeout=19) is O.CONFIRMED
+    assert len(broker.peers) == 1
+
+
+@scenario
+async def test_a_routing_key_is_not_dead_because_a_channel_never_settles_it(broker, client):
+    """RabbitMQ forgets the messages to a quorum queue that is deleted by force."""
+    publish = client()
+    queue = StuckQueue(broker)
+    assert await publish(b"opens", exchange="") is O.CONFIRMED
+    forgotten = publish.start(b"stuck", exchange="", routing_key="bad", timeout=0.2)
+    assert await publish(b"good", exchange="", routing_key="good") is O.CONFIRMED
+    assert (await forgotten)[0] is O.UNCONFIRMED
+    queue.unconfirmed = []  # for ever
+    [session] = publish.publisher._pool.sessions()
+    await publish.until(lambda: "1 old channels" in repr(session.routes()))
+    assert await publish(b"waits", exchange="", routing_key="bad", timeout=1) is (
+        O.BROKER_UNAVAILABLE
+    )
+    async with asyncio.timeout(40):  # 10 on an idle machine
+        while await publish(b"next", exchange="", routing_key="bad", timeout=1) is not O.CONFIRMED:
+            pass
     assert len(broker.peers) == 1
