@@ -201,6 +201,8 @@ class PartedExchange:
         unsettled = self._session.unsettled(channel)
         self._old[channel] = hold = Hold(channel, unsettled, now)
         hold.everything = everything
+        if len(self._old) > 1 and not everything:
+            self.guard(now)  # or each routing key that is stuck takes one more channel with it
         self._forget(channel)
         channel.watcher = self
         self.take(self._session.retire(channel))
