@@ -4,6 +4,8 @@ The limits are wide, because the machine may be busy: without isolation all that
 publishes stops for 30 s. ``make test-isolation`` plays the same for longer, with narrow limits.
 """
 
+import contextlib
+import math
 import time
 import uuid
 
@@ -63,6 +65,25 @@ def test_a_stuck_queue_beside_healthy_ones(start_gateway, broker, amqp, queue, m
     all_good(play.neighbour.answers)
     assert slowest(play.neighbour.answers) < P99
     all_good(play.later(GOES_ON))
+
+
+def test_queues_that_get_stuck_one_after_the_other(start_gateway, broker, amqp, make_queue):
+    """The first message to each hangs its channel: the healthy queue's are not behind it."""
+    healthy, late = make_queue(), [make_queue("quorum") for _ in range(7)]
+    gateway = start_gateway(SETTINGS)
+    beside = Flow(gateway, f"/test//{healthy}", "beside", 50)
+    waiting = [Flow(gateway, f"/test//{name}", name, 5) for name in late]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(beside)
+        flows_again(gateway, f"/test//{healthy}")
+        with suspended(broker, *late):
+            for flow in waiting:
+                stack.enter_context(flow)
+                more_confirmed(gateway, 80)  # of the healthy queue
+        end([beside, *waiting])
+    assert opened(gateway) == 1
+    all_good(beside.between(waiting[0].begun + GOES_ON, math.inf))
+    is_true([beside, *waiting], amqp(), [healthy, *late])
 
 
 def test_a_login_that_publishes_to_the_stuck_queue_alone(

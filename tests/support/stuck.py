@@ -13,8 +13,10 @@ from waiting import wait_until
 
 VHOST = "test"
 WORKER = """
-{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{virtual_host}">>, queue, <<"{queue}">>)),
-sys:{verb}(amqqueue:get_pid(Q)).
+[begin
+    {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{virtual_host}">>, queue, Name)),
+    sys:{verb}(amqqueue:get_pid(Q))
+end || Name <- [{queues}]].
 """
 # How a queue gets stuck: its kind, the messages that it has confirmed before to the same channel,
 # and how many a second come for it then.
@@ -28,11 +30,12 @@ OUTCOMES = {204: CONFIRMED, 504: UNKNOWN, 0: UNKNOWN}  # of every other status: 
 
 
 @contextlib.contextmanager
-def suspended(broker, queue):
-    """The queue's process, or that of a quorum queue's leader, answers nobody meanwhile."""
+def suspended(broker, *queues):
+    """The queues' processes, or those of quorum queues' leaders, answer nobody meanwhile."""
 
     def tell(verb):
-        broker.ctl("eval", WORKER.format(virtual_host=VHOST, queue=queue, verb=verb))
+        names = ", ".join(f'<<"{queue}">>' for queue in queues)
+        broker.ctl("eval", WORKER.format(virtual_host=VHOST, queues=names, verb=verb))
 
     tell("suspend")
     try:
