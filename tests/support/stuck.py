@@ -120,7 +120,7 @@ def flows_again(gateway, path, seconds=30):
     )
 
 
-def told_so(gateway, count, seconds=60):
+def told_so(gateway, count, seconds=300):
     """Wait until so many messages have reached their deadlines, in all."""
 
     def failed():
