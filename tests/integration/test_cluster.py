@@ -5,10 +5,12 @@ The whole of it, with a quorum queue and a partition, is ``make test-cluster``.
 
 import time
 
+import pika
 import pytest
 import requests
 from gateway import free_ports
 from prometheus_client.parser import text_string_to_metric_families
+from queues import parameters_of
 from waiting import wait_until
 
 import broker as broker_script
@@ -47,13 +49,20 @@ def test_what_does_not_answer_is_passed_over(broker, start_gateway):
 
 @pytest.fixture
 def two_nodes(tmp_path):
+    """A cluster whose queues are the first node's, whichever node read the definitions."""
     with broker_script.Broker(tmp_path / "broker", nodes=2) as running:
+        for virtual_host in broker_script.VIRTUAL_HOSTS:
+            with pika.BlockingConnection(parameters_of(running, virtual_host)) as connection:
+                channel = connection.channel()
+                channel.queue_delete("test")
+                channel.queue_declare("test", durable=True)
+                channel.queue_bind("test", "test", "#")
         yield running
 
 
 @pytest.mark.timeout(180)
 def test_a_node_that_dies_is_left_at_once_and_met_again(two_nodes, start_gateway):
-    survivor, victim = two_nodes.nodes  # the queues are the first one's
+    survivor, victim = two_nodes.nodes
     hosts = [f"{node.host}:{node.amqp_port}" for node in two_nodes.nodes]
     gateway = start_gateway(settings(hosts, reverify_after=3), against=survivor)
 
