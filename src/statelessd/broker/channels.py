@@ -206,6 +206,8 @@ class ChannelKeeping(ABC):
     def divert_suspects(self, probation: Probation[Any] | None) -> None:
         """Let a probation have the messages of the exchanges that it suspects."""
         self.probation = probation
+        for exchange in list(self._channels):
+            self.undivert(exchange)  # it may have returned to another session meanwhile
         if probation is not None:
             for exchange in probation.exchanges:
                 self.divert(exchange, probation)

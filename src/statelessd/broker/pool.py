@@ -16,7 +16,7 @@ from ..tls.client import Trust
 from .blockade import Blockade
 from .dialer import Dialer
 from .nodes import Node, Nodes
-from .probation import Probation
+from .probation import LEAVING, Probation
 from .publish import Publish
 from .reachability import Reachability
 from .session import Session
@@ -29,7 +29,6 @@ MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects w
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
 OPEN = SessionState.OPEN
 LONGEST_LEAVING = 60.0  # seconds for what a replaced session has not settled yet
-LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
 
 class Pool:
@@ -72,7 +71,7 @@ class Pool:
         session = self._sessions.get(key)
         if session is not None and session.state is OPEN:
             return session  # as mostly
-        if session is not None and session.state not in LEAVING and not self._forgiven(session):
+        if session is not None and session.state not in LEAVING and not session.is_forgiven:
             return session
         if not self._make_room():
             return None
@@ -108,6 +107,8 @@ class Pool:
         )
         if probation is None:
             session.probation = self._probations.get((virtual_host, credentials.digest))
+        elif probation.session is not None:  # it is closing, or was refused
+            self._leave(probation.session, self._loop.time())
         return session
 
     def _crashed(self, session: Session, lost: list[Publish]) -> None:
@@ -118,7 +119,7 @@ class Pool:
             self._probations[key] = Probation(
                 lambda: self._sessions.get(key),
                 lambda probation: self._new_session(virtual_host, credentials, probation=probation),
-                self._settings.in_flight_per_connection // 4,
+                max(1, self._settings.in_flight_per_connection // 4),
                 self._loop,
             )
         session.probation = self._probations[key]
@@ -153,7 +154,8 @@ class Pool:
     def _end_probation(self, key: tuple[str, bytes]) -> None:
         session = self._probations.pop(key).session
         if session is not None:
-            session.close("its messages harm nobody any more")
+            if not session.load:
+                session.close("its messages harm nobody any more")
             self._leave(session, self._loop.time())
         if key in self._sessions:
             self._sessions[key].probation = None
@@ -189,7 +191,7 @@ class Pool:
             if (
                 session.state is SessionState.ENDED
                 or (session.state is SessionState.IDLE and not session.load)
-                or self._forgiven(session)
+                or session.is_forgiven
             ):
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
@@ -250,12 +252,6 @@ class Pool:
     def _leave(self, session: Session, now: float) -> None:
         session.left_at = now
         self._leaving.add(session)
-
-    def _forgiven(self, session: Session) -> bool:
-        """The broker refused it so long ago that it may be asked again."""
-        if session.state is not SessionState.REFUSED:
-            return False
-        return self._loop.time() - session.refused_at >= self._settings.refused_for
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
         """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""

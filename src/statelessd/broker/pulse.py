@@ -56,7 +56,9 @@ class Pulse:
         self._checked_at = now
         # Neither an alarm nor a slow network says anything about queues.
         excused = session.is_excused or late
-        if session.progressed or excused or not session.load:
+        # Messages that wait elsewhere, as on probation, say nothing about this connection.
+        idle = all(channel.idle for channel in session.all_channels())
+        if session.progressed or excused or idle:
             session.progressed, self.progress_at = False, now
         if excused:
             for channel in session.all_channels():

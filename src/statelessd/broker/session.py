@@ -123,6 +123,14 @@ class Session(ChannelKeeping):
         return self._blockade.active or (self.connection is not None and self.connection.drains())
 
     @property
+    def is_forgiven(self) -> bool:
+        """Whether the broker refused the login so long ago that it may be asked again."""
+        return (
+            self.state is SessionState.REFUSED
+            and self._loop.time() - self.refused_at >= self._settings.refused_for
+        )
+
+    @property
     def holds_connection(self) -> bool:
         """Counts against the limit of broker connections."""
         return self.connection is not None or self.state is SessionState.CONNECTING
