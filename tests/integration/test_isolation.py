@@ -49,7 +49,8 @@ def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, br
     assert set(neighbours.statuses()) <= {204, 504}
     # How many depends on how many are under way at once, and so on the machine's load.
     assert neighbours.statuses()[204] > RATE * SECONDS / 10
-    assert set(refused.statuses()) <= {403, 504}
+    # Each refusal closes a channel: on a busy machine some reach their deadlines unsent (503).
+    assert set(refused.statuses()) <= {403, 503, 504}
     found = collections.Counter(queue.bodies())
     for number in range(len(others.answers)):
         body = b"%d" % number

@@ -42,14 +42,18 @@ def suspended(broker, queue):
 
 
 class Flow(Stream):
-    """Mandatory messages to one routing key, each with an id that no other flow has."""
+    """Mandatory messages to one routing key, each with an id that no other flow has.
 
-    def __init__(self, gateway, path, name, rate, **more):
+    ``fields``: more of the form; # is the message's number.
+    """
+
+    def __init__(self, gateway, path, name, rate, fields="", **more):
         self.name, self.path = name, path
         self.begun = 0.0
         self.rate = rate
         more = {"seconds": UNTIL_STOPPED, **more}
-        super().__init__(gateway, path, form=f"mandatory=true&body={name}-#", rate=rate, **more)
+        form = f"mandatory=true&body={name}-#{fields}"
+        super().__init__(gateway, path, form=form, rate=rate, **more)
 
     def __enter__(self):
         self.begun = time.monotonic()
@@ -120,7 +124,7 @@ def flows_again(gateway, path, seconds=30):
     )
 
 
-def told_so(gateway, count, seconds=60):
+def told_so(gateway, count, seconds=300):
     """Wait until so many messages have reached their deadlines, in all."""
 
     def failed():

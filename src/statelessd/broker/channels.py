@@ -156,9 +156,13 @@ class ChannelKeeping(ABC):
         if isinstance(channel, ExchangeChannel) and len(self._single_use) < MOST_PARTED:
             self._renew(channel)
 
+    def owns(self, channel: ExchangeChannel) -> bool:
+        """Return whether a retired channel is on this session's connection."""
+        return channel in self._single_use
+
     def unretire(self, channel: ExchangeChannel) -> None:
-        """Undo that: the channel takes messages again."""
-        self._single_use.pop(channel, None)
+        """Let a channel that was retired, and is this session's, go on after all."""
+        del self._single_use[channel]
         channel.single_use = False
 
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:

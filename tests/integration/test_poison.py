@@ -1,0 +1,244 @@
+"""Messages that crash RabbitMQ's connection, and what becomes of the others of their login.
+
+An x-jms-topic exchange compares a message header with a number here. Null is no number, and
+every supported RabbitMQ answers 541 INTERNAL_ERROR. The gateway cannot know that beforehand.
+"""
+
+import json
+import time
+import uuid
+
+import pika
+import pytest
+import requests
+from clients import NOBODY_THERE, Clients
+from found import bodies
+from problems import is_problem
+from proxy import Proxy
+from queues import parameters_of
+from stuck import Flow, all_good, end, flows_again, is_true, told_so
+
+import broker as broker_script
+
+# Seconds for a publish: so many that a busy machine alone does not reach them.
+SETTINGS = {"publish": {"timeout": 5}}
+SELECTOR = "{'>',{ident,<<\"h\">>},0}."
+HARMLESS = "&headers=%7B%22h%22%3A1%7D"
+POISON = "&headers=%7B%22h%22%3Anull%7D"
+DISTINCT = "&headers=%7B%22h%22%3Anull%2C%22id%22%3A#%7D"
+SECONDS = 12
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with broker_script.Broker(
+        tmp_path_factory.mktemp("broker"), plugins=("rabbitmq_jms_topic_exchange",)
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(broker):
+    with pika.BlockingConnection(parameters_of(broker, "test")) as connection:
+        yield connection.channel()
+
+
+@pytest.fixture
+def exchanges(channel):
+    """Names of one exchange that crashes the broker, and of two that do not.
+
+    Each has a queue of its name.
+    """
+    names = [f"{kind}-{uuid.uuid4().hex[:12]}" for kind in ("jms", "one", "two")]
+    for name in names:
+        channel.exchange_declare(name, "x-jms-topic" if name.startswith("jms") else "topic")
+        channel.queue_declare(name)
+    channel.queue_bind(names[0], names[0], "#", {"rjms_erlang_selector": SELECTOR})
+    for name in names[1:]:
+        channel.queue_bind(name, name, "#")
+    yield names
+    for name in names:
+        channel.queue_delete(name)
+        channel.exchange_delete(name)
+
+
+@pytest.fixture
+def proxied(broker, start_gateway):
+    """A proxy that counts connections, and a gateway that reaches the broker through it."""
+    with Proxy(broker.host, broker.amqp_port) as proxy:
+        rabbitmq = {"host": proxy.host, "port": proxy.port}
+        yield proxy, start_gateway({"Application": SETTINGS | {"rabbitmq": rabbitmq}})
+
+
+def play(gateway, exchanges, poison):
+    """Send 100 good messages a second to two exchanges, and ten poisonous ones to a third.
+
+    Return the flows: the first two, the good ones of the third, the poisonous ones.
+    """
+    paths = [f"/test/{name}/k" for name in exchanges]
+    flows = [
+        Flow(gateway, paths[1], "one", 50),
+        Flow(gateway, paths[2], "two", 50),
+        Flow(gateway, paths[0], "same", 5, HARMLESS),
+        Flow(gateway, paths[0], "poison", 10, poison, seconds=SECONDS),
+    ]
+    with flows[0], flows[1], flows[2]:
+        flows_again(gateway, paths[1])
+        flows_again(gateway, paths[2])
+        with flows[3]:
+            pass
+        end(flows[:3])
+    return flows
+
+
+def harmed_little(good):
+    """At most 1 % of the answers are ``unknown``, and all others a 204."""
+    answers = [answer for flow in good for answer in flow.answers]
+    unknown = [answer for answer in answers if answer.status != 204]
+    assert {answer.status for answer in unknown} <= {504}
+    assert len(answers) >= 100 * SECONDS
+    assert len(unknown) <= len(answers) / 100
+
+
+def takes_good_ones(gateway, exchange):
+    """The exchange is slower than others for a while, and takes harmless messages."""
+    answer = gateway.publish(
+        f"/test/{exchange}/k",
+        data={"body": uuid.uuid4().hex, "headers": '{"h": 1}'},
+        headers={"Prefer": "wait=30"},
+    )
+    assert answer.status_code == 204, answer.text
+
+
+def test_ten_messages_a_second_that_each_crash_the_connection(proxied, channel, exchanges):
+    proxy, gateway = proxied
+    *good, same, poison = play(gateway, exchanges, DISTINCT)
+    harmed_little(good)
+    assert set(poison.statuses()) <= {503, 504}
+    assert poison.statuses()[504] > 2
+    assert set(same.statuses()) <= {204, 503, 504}
+    assert same.statuses()[204]
+    takes_good_ones(gateway, exchanges[0])
+    assert proxy.most <= 3  # two, and one more while one is replaced
+    is_true([*good, same, poison], channel, exchanges)
+
+
+def test_the_same_message_is_refused_without_being_sent(proxied, channel, exchanges):
+    proxy, gateway = proxied
+    *good, same, poison = play(gateway, exchanges, POISON)
+    harmed_little(good)
+    assert set(poison.statuses()) == {400, 504}
+    assert poison.statuses()[504] <= 10
+    assert set(same.statuses()) <= {204, 504}
+    all_good(same.answers[-10:])
+    form = {"body": "another body", "headers": '{"h": null}'}
+    problem = is_problem(gateway.publish(f"/test/{exchanges[0]}/k", data=form), 400, "bad-request")
+    assert not problem["retryable"]
+    assert "541" in problem["detail"]
+    takes_good_ones(gateway, exchanges[0])
+    assert proxy.most <= 3
+    is_true([*good, same, poison], channel, exchanges)
+
+
+def test_a_batch_of_which_some_items_crash_the_connection(proxied, channel, exchanges):
+    """The first takes with it what is in flight; the second is alone, and names itself."""
+    _, gateway = proxied
+    items = [
+        {
+            "routing_key": "k",
+            "body": str(n),
+            "mandatory": True,
+            "headers": {"h": None} if n % 50 == 7 else {"h": n + 1},
+        }
+        for n in range(400)
+    ]
+    answer = gateway.publish(f"/test/{exchanges[0]}", json=items, headers={"Prefer": "wait=60"})
+    told = [each["status"] for each in answer.json()["results"]]
+    assert len(told) == len(items)
+    assert set(told[7::50]) == {400, 504}
+    assert set(told) == {204, 400, 504}
+    assert set(told[350:]) == {204, 400}
+    found = [int(body) for body in bodies(channel, exchanges[0])]
+    assert found == sorted(set(found))
+    assert {n for n, status in enumerate(told) if status == 204} <= set(found)
+    assert not {n for n, status in enumerate(told) if status == 400} & set(found)
+
+
+def test_a_stop_while_messages_crash_the_connection(proxied, exchanges):
+    _, gateway = proxied
+
+    def asking(path, fields):
+        def ask(stopping):
+            with requests.Session() as session:
+                session.auth = ("guest", "guest")
+                number = 0
+                while not stopping.is_set():
+                    number += 1
+                    form = {"body": str(number)} | fields(number)
+                    try:
+                        answer = session.post(f"{gateway.url}{path}", data=form, timeout=30)
+                        yield answer.status_code
+                    except requests.ConnectionError as error:
+                        assert any(kind.__name__ in repr(error) for kind in NOBODY_THERE), error
+                        return
+
+        return ask
+
+    def poison(number):
+        return {"headers": json.dumps({"h": None, "id": number})}
+
+    bad, good = (f"/test/{name}/k" for name in exchanges[:2])
+    with Clients(4, asking(good, lambda _: {})) as well, Clients(2, asking(bad, poison)) as ill:
+        well.go_on()
+        told_so(gateway, 4)
+        begun = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - begun < 20
+    assert "stopped: every request was answered" in gateway.text
+    assert set(well.told) <= {204, 503, 504}
+    assert set(ill.told) <= {503, 504}
+
+
+CRASHING = [
+    ("x-delay", '"abc"'),
+    ("x-delay", "1.5"),
+    ("x-stream-filter-value", "1"),
+    ("x-stream-filter-value", "null"),
+    ("x-stream-filter-value", f'"{"s" * 4097}"'),
+    ("x-death", "[1]"),
+]
+TEXTS = [("x-delay", "abc"), ("x-stream-filter-value", "s" * 4097)]
+
+
+def refused(answer, name):
+    problem = is_problem(answer, 400, "bad-request")
+    assert name in problem["detail"]
+    assert not problem["retryable"]
+
+
+@pytest.mark.parametrize(("name", "value"), CRASHING)
+def test_headers_that_are_known_to_crash_are_refused(start_gateway, exchanges, name, value):
+    gateway = start_gateway()
+    path = f"/test/{exchanges[1]}"
+    headers = f'{{"{name}": {value}}}'
+    refused(gateway.publish(f"{path}/k", data={"body": "x", "headers": headers}), name)
+    answer = gateway.publish(
+        f"{path}/k?{requests.compat.urlencode({'headers': headers})}", data=b"raw"
+    )
+    refused(answer, name)
+    batch = f'[{{"routing_key": "k", "body": "x", "headers": {headers}}}, ' + (
+        '{"routing_key": "k", "body": "good"}]'
+    )
+    answer = gateway.publish(path, data=batch, headers={"Content-Type": "application/json"})
+    first, second = answer.json()["results"]
+    assert (first["status"], second["status"]) == (400, 204)
+    assert name in first["detail"]
+
+
+@pytest.mark.parametrize(("name", "value"), TEXTS)
+def test_as_request_headers_they_are_refused_as_well(start_gateway, exchanges, name, value):
+    gateway = start_gateway()
+    answer = gateway.publish(
+        f"/test/{exchanges[1]}/k", data=b"raw", headers={f"AMQP-Header-{name}": value}
+    )
+    refused(answer, name)
