@@ -37,7 +37,7 @@ def statuses(document):
 async def read_lines(client, count):
     """So many results of a stream, as they arrive."""
     found = []
-    async with asyncio.timeout(30):  # there may be many
+    async with asyncio.timeout(100):  # there may be many
         while len(found) < count:
             size = int(await client.reader.readline(), 16)
             if not size:
