@@ -135,7 +135,9 @@ class Probation(Generic[S]):
 
     def submit(self, publish: Publish) -> None:
         """Send the message when its turn comes, unless it is known to crash the broker."""
-        if self._poison.get(_fingerprint(publish.message), 0.0) > self._loop.time():
+        now = self._loop.time()
+        self._hear_witness(now)
+        if self._poison.get(_fingerprint(publish.message), 0.0) > now:
             publish.withdraw()
             publish.finish(Outcome.BAD_REQUEST, POISON)
         elif len(self._line) >= self._limit:
@@ -184,6 +186,13 @@ class Probation(Generic[S]):
                 publish.withdraw()
                 publish.finish(Outcome.BAD_REQUEST, POISON)
 
+    def _hear_witness(self, now: float) -> None:
+        """Blame no message if the login's first connection ended soon after the crash."""
+        if now < self._watched_until:
+            main = self._main()
+            if main is None or main.connection is not self._witness:
+                self._poison.clear()
+
     @property
     def is_over(self) -> bool:
         """Nothing is suspected or remembered any more."""
@@ -198,10 +207,7 @@ class Probation(Generic[S]):
                 self._set_aside(trial)
         elif trial is not None and trial.state is SETTLED:
             self._on_trial = None
-        if now < self._watched_until:
-            main = self._main()
-            if main is None or main.connection is not self._witness:
-                self._poison.clear()
+        self._hear_witness(now)
         for name, suspect in list(self._suspects.items()):
             self._return_if_proved(name, suspect, now)
             if not suspect.active and now - suspect.since > WHILE:
@@ -274,20 +280,21 @@ class Probation(Generic[S]):
             and (proved or now - suspect.since > WHILE)
             and not any(p.message.exchange == exchange for p in unsettled)
         ):
-            self._give_back(exchange)
+            self._give_back(exchange, suspect)
 
-    def _give_back(self, exchange: str) -> None:
+    def _give_back(self, exchange: str, suspect: Suspect) -> None:
         """Let the exchange go on over the login's first connection, in order."""
-        self._suspects[exchange].active = False
         main = self._main()
         if main is None:
-            return
-        main.undivert(exchange)
-        theirs = [p for p in self._line if p.message.exchange == exchange]
-        for publish in theirs:
-            del self._line[publish]
-            publish.belong_to(main)
-        main.submit_again(theirs)
+            suspect.active = False
+        elif main.state is SessionState.OPEN:  # else later messages wait there, and would be first
+            suspect.active = False
+            main.undivert(exchange)
+            theirs = [p for p in self._line if p.message.exchange == exchange]
+            for publish in theirs:
+                del self._line[publish]
+                publish.belong_to(main)
+            main.submit_again(theirs)
 
 
 def _destination(publish: Publish) -> tuple[str, str]:
