@@ -87,6 +87,23 @@ async def test_it_is_tried_again_after_a_while(broker, client, monkeypatch):
 
 
 @scenario
+async def test_an_exchange_that_crashes_again_and_again_stays_longer(broker, client):
+    publish = client()
+    crashing = Crashing(broker)
+    for n in range(3):
+        for _ in range(15):
+            assert await publish(b"good", exchange="bad") is O.CONFIRMED
+        assert await publish(b"poison", exchange="bad", header=distinct(n)) is O.UNCONFIRMED
+    for _ in range(15):
+        assert await publish(b"good", exchange="bad") is O.CONFIRMED
+    crashing.delay = 0.2
+    near = publish.start(b"near", exchange="near")
+    await publish.until(arrived(broker, b"near"))
+    assert await publish(b"poison", exchange="bad", header=distinct(3)) is O.UNCONFIRMED
+    assert (await near)[0] is O.CONFIRMED
+
+
+@scenario
 async def test_a_node_that_stops_makes_no_message_poisonous(broker, client):
     publish = client()
     Crashing(broker)
