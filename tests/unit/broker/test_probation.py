@@ -108,15 +108,10 @@ async def test_a_node_that_stops_makes_no_message_poisonous(broker, client):
     publish = client()
     Crashing(broker)
     assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-
-    def stop(peer, channel, tag, body):
-        peer.send(brokerside.close(541, "INTERNAL_ERROR"))
-        for other in alive(broker):
-            if other is not peer:
-                other.send(brokerside.close())
-
-    broker.on_publish = stop
+    broker.on_publish = lambda peer, *_: peer.send(brokerside.close(541, "INTERNAL_ERROR"))
     assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
+    for other in alive(broker):
+        other.send(brokerside.close())
     await publish.until(lambda: not alive(broker))
     Crashing(broker)
     assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
