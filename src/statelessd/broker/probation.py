@@ -254,8 +254,13 @@ class Probation(Generic[S]):
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
         """The broker refused the message and closed its channel, or the channel is not needed."""
-        for publish in again:
-            publish.wait_in(self._line)
+        if again:
+            later, self._line = self._line, {}
+            for publish in [*again, *later]:
+                publish.wait_in(self._line)
+            if self._on_trial in self._line:
+                self._on_trial = None
+            self._loop.call_soon(self._send_next)
         if self._on_trial is not None and self._on_trial.state is SETTLED:
             self._answered(self._on_trial)
 

@@ -176,6 +176,23 @@ async def test_a_refused_login_of_the_second_connection_is_tried_again(broker, c
 
 
 @scenario
+async def test_a_channel_that_does_not_open_on_the_second_connection(broker, client):
+    publish = client()
+    Crashing(broker)
+    await suspect(publish, "near")
+    opened = broker.on_open_channel
+
+    def refuse(peer, channel):
+        broker.on_open_channel = opened
+        peer.send(brokerside.channel_close(channel, 506, "RESOURCE_ERROR", over=(20, 10)))
+
+    broker.on_open_channel = refuse
+    started = [publish.start(b"%d" % n, exchange="near", timeout=3) for n in range(3)]
+    assert {(await each)[0] for each in started} == {O.CONFIRMED}
+    assert broker.published == [b"0", b"1", b"2"]
+
+
+@scenario
 async def test_the_smallest_bound_leaves_room_for_a_message_on_probation(broker, client):
     publish = client(in_flight_per_connection=2)
     Crashing(broker)
