@@ -42,11 +42,15 @@ class Held(Crashing):
 
 async def suspect(publish, *exchanges):
     """Crash the login's connection with a message of each exchange in flight."""
+    broker = publish.broker
+    usual = broker.on_publish
+    Held(broker)
     near = [publish.start(b"near", exchange=exchange) for exchange in exchanges]
-    await publish.until(lambda: publish.broker.published.count(b"near") == len(near))
+    await publish.until(lambda: broker.published.count(b"near") == len(near))
     assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
     assert {(await each)[0] for each in near} == {O.UNCONFIRMED}
-    publish.broker.published.clear()
+    broker.published.clear()
+    broker.on_publish = usual
 
 
 async def becomes(outcome, attempt):
