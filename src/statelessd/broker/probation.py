@@ -313,6 +313,10 @@ def _fingerprint(message: Message) -> tuple[str, str, bytes]:
 
 
 def _is_distinct(message: Message) -> bool:
-    """Return whether the fingerprint tells the message from the harmless ones around it."""
+    """Return whether the fingerprint tells the message from the harmless ones around it.
+
+    RabbitMQ 4 cannot refuse long names that are not ASCII: the refusal itself is a 541.
+    """
     has_headers = len(encode.headers_of(message.header)) > 4
-    return has_headers or message.routing_key.startswith("amq.rabbitmq.")
+    names = message.exchange + message.routing_key
+    return has_headers or message.routing_key.startswith("amq.rabbitmq.") or not names.isascii()

@@ -78,6 +78,24 @@ async def test_copies_that_wait_already_are_refused_with_it(broker, client):
     assert crashing.crashes == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        # RabbitMQ 4 crashes when it refuses such a topic.
+        ({"exchange": "bad", "routing_key": "é" * 127}, O.BAD_REQUEST),
+        ({"exchange": "", "routing_key": "amq.rabbitmq.reply-to.gone"}, O.BAD_REQUEST),
+        # Harmless messages look the same.
+        ({"exchange": "bad", "routing_key": "k"}, O.UNCONFIRMED),
+    ],
+)
+@scenario
+async def test_without_message_headers_the_names_have_to_tell(broker, client, names, told):
+    publish = client()
+    Crashing(broker)
+    outcomes = [await publish(b"poison", **names) for _ in range(3)]
+    assert outcomes == [O.UNCONFIRMED, O.UNCONFIRMED, told]
+
+
 @scenario
 async def test_it_is_tried_again_after_a_while(broker, client, monkeypatch):
     monkeypatch.setattr(probation, "WHILE", 0.5)
