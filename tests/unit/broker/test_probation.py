@@ -215,6 +215,38 @@ async def test_a_channel_that_does_not_open_on_the_second_connection(broker, cli
 
 
 @scenario
+async def test_the_broker_is_away_during_the_probation(broker, client):
+    publish = client()
+    held = Held(broker)
+    await suspect(publish, "near")
+    trial = publish.start(b"trial", exchange="near")
+    await publish.until(arrived(broker, b"trial"))
+    short = publish.start(b"short", exchange="near", timeout=0.5)
+    long = publish.start(b"long", exchange="near")
+    await broker.stop()
+    assert (await trial)[0] is O.UNCONFIRMED
+    assert (await short)[0] is O.BROKER_UNAVAILABLE
+    Crashing(broker)
+    await broker.start_again()
+    assert (await long)[0] is O.CONFIRMED
+    assert held.crashes == 0
+    assert broker.published == [b"trial", b"long"]
+
+
+@scenario
+async def test_an_idle_second_connection_is_made_anew_for_the_next_message(broker, client):
+    publish = client(idle_timeout=3.0)
+    crashing = Crashing(broker)
+    for outcome in (O.UNCONFIRMED, O.UNCONFIRMED, O.BAD_REQUEST):
+        assert await publish(b"poison", exchange="bad", header=POISON) is outcome
+    assert await publish(b"m", exchange="bad") is O.CONFIRMED
+    await publish.until(lambda: not alive(broker))
+    assert await publish(b"m", exchange="bad") is O.CONFIRMED
+    assert await publish(b"poison", exchange="bad", header=POISON) is O.BAD_REQUEST
+    assert crashing.crashes == 2
+
+
+@scenario
 async def test_the_smallest_bound_leaves_room_for_a_message_on_probation(broker, client):
     publish = client(in_flight_per_connection=2)
     Crashing(broker)
