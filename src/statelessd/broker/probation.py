@@ -135,7 +135,9 @@ class Probation(Generic[S]):
 
     def submit(self, publish: Publish) -> None:
         """Send the message when its turn comes, unless it is known to crash the broker."""
-        if self._poison.get(_fingerprint(publish.message), 0.0) > self._loop.time():
+        now = self._loop.time()
+        self._hear_witness(now)
+        if self._poison.get(_fingerprint(publish.message), 0.0) > now:
             publish.withdraw()
             publish.finish(Outcome.BAD_REQUEST, POISON)
         elif len(self._line) >= self._limit:
@@ -184,6 +186,13 @@ class Probation(Generic[S]):
                 publish.withdraw()
                 publish.finish(Outcome.BAD_REQUEST, POISON)
 
+    def _hear_witness(self, now: float) -> None:
+        """Blame no message if the login's first connection ended soon after the crash."""
+        if now < self._watched_until:
+            main = self._main()
+            if main is None or main.connection is not self._witness:
+                self._poison.clear()
+
     @property
     def is_over(self) -> bool:
         """Nothing is suspected or remembered any more."""
@@ -198,10 +207,7 @@ class Probation(Generic[S]):
                 self._set_aside(trial)
         elif trial is not None and trial.state is SETTLED:
             self._on_trial = None
-        if now < self._watched_until:
-            main = self._main()
-            if main is None or main.connection is not self._witness:
-                self._poison.clear()
+        self._hear_witness(now)
         for name, suspect in list(self._suspects.items()):
             self._return_if_proved(name, suspect, now)
             if not suspect.active and now - suspect.since > WHILE:
@@ -248,8 +254,13 @@ class Probation(Generic[S]):
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
         """The broker refused the message and closed its channel, or the channel is not needed."""
-        for publish in again:
-            publish.wait_in(self._line)
+        if again:
+            later, self._line = self._line, {}
+            for publish in [*again, *later]:
+                publish.wait_in(self._line)
+            if self._on_trial in self._line:
+                self._on_trial = None
+            self._loop.call_soon(self._send_next)
         if self._on_trial is not None and self._on_trial.state is SETTLED:
             self._answered(self._on_trial)
 
@@ -274,20 +285,21 @@ class Probation(Generic[S]):
             and (proved or now - suspect.since > WHILE)
             and not any(p.message.exchange == exchange for p in unsettled)
         ):
-            self._give_back(exchange)
+            self._give_back(exchange, suspect)
 
-    def _give_back(self, exchange: str) -> None:
+    def _give_back(self, exchange: str, suspect: Suspect) -> None:
         """Let the exchange go on over the login's first connection, in order."""
-        self._suspects[exchange].active = False
         main = self._main()
         if main is None:
-            return
-        main.undivert(exchange)
-        theirs = [p for p in self._line if p.message.exchange == exchange]
-        for publish in theirs:
-            del self._line[publish]
-            publish.belong_to(main)
-        main.submit_again(theirs)
+            suspect.active = False
+        elif main.state is SessionState.OPEN:  # else later messages wait there, and would be first
+            suspect.active = False
+            main.undivert(exchange)
+            theirs = [p for p in self._line if p.message.exchange == exchange]
+            for publish in theirs:
+                del self._line[publish]
+                publish.belong_to(main)
+            main.submit_again(theirs)
 
 
 def _destination(publish: Publish) -> tuple[str, str]:
@@ -301,6 +313,10 @@ def _fingerprint(message: Message) -> tuple[str, str, bytes]:
 
 
 def _is_distinct(message: Message) -> bool:
-    """Return whether the fingerprint tells the message from the harmless ones around it."""
+    """Return whether the fingerprint tells the message from the harmless ones around it.
+
+    RabbitMQ 4 cannot refuse long names that are not ASCII: the refusal itself is a 541.
+    """
     has_headers = len(encode.headers_of(message.header)) > 4
-    return has_headers or message.routing_key.startswith("amq.rabbitmq.")
+    names = message.exchange + message.routing_key
+    return has_headers or message.routing_key.startswith("amq.rabbitmq.") or not names.isascii()

@@ -2,35 +2,10 @@
 
 import asyncio
 
-import brokerside
+from crashing import POISON, Crashing, distinct
 from scenario import O, scenario
 
 from statelessd.amqp import encode
-
-POISON = encode.properties({"headers": {"h": None}})
-
-
-class Crashing:
-    """Closes the connection with 541 over each message ``poison…``; confirms after ``delay``."""
-
-    def __init__(self, broker, delay=0.005):
-        self.delay = delay
-        self.crashes = 0
-        broker.on_publish = self
-
-    def __call__(self, peer, channel, tag, body):
-        if peer.crashed:
-            return
-        if body.startswith(b"poison"):
-            self.crashes += 1
-            peer.crashed = True
-            peer.send(brokerside.close(541, "INTERNAL_ERROR"))
-        else:
-            asyncio.get_running_loop().call_later(self.delay, self.confirm, peer, channel, tag)
-
-    def confirm(self, peer, channel, tag):
-        if not peer.crashed:
-            peer.send(brokerside.ack(channel, tag))
 
 
 @scenario
@@ -42,8 +17,7 @@ async def test_poison_harms_messages_of_other_exchanges_once(broker, client):
     for n in range(300):
         good.append(publish.start(b"good%d" % n, exchange="other"))
         if n % 10 == 5:
-            header = encode.properties({"headers": {"h": None, "id": n}})
-            poison.append(publish.start(b"poison%d" % n, exchange="bad", header=header))
+            poison.append(publish.start(b"poison%d" % n, exchange="bad", header=distinct(n)))
         await asyncio.sleep(0.01)
     outcomes = [(await p)[0] for p in good]
     assert set(outcomes) <= {O.CONFIRMED, O.UNCONFIRMED}
