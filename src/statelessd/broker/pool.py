@@ -148,7 +148,7 @@ class Pool:
                 self._replace(key, successor, now)
         if len(self.nodes) > 1:
             for key, session in self._sessions.items():
-                if session.load and session.is_stuck(now):
+                if session.load and session.pulse.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
     def _end_probation(self, key: tuple[str, bytes]) -> None:
@@ -226,7 +226,7 @@ class Pool:
         successor, and then the next publish is told so.
         """
         session = self._sessions.get(key)
-        if successor.is_refuge and not (session is not None and session.is_stuck(now)):
+        if successor.is_refuge and not (session is not None and session.pulse.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
             successor.close("not needed")
             self._leave(successor, now)

@@ -15,6 +15,7 @@ from .parted import PartedExchange
 
 LATE = 1.0  # seconds since the last look: this process did not run, and it proves nothing
 DOUBT = 0.5  # seconds without an answer from which on no message is handed over
+STUCK = 1.5  # seconds without any confirm after which another node may do better
 UNASKED = 30.0  # seconds without a confirm where no channel is left to ask with
 
 
@@ -25,6 +26,8 @@ class Owner(Protocol):
     progressed: bool
     slowness: float
 
+    @property
+    def is_open(self) -> bool: ...
     @property
     def may_part(self) -> bool: ...
     @property
@@ -48,6 +51,12 @@ class Pulse:
         self._session = session
         self._patience = patience  # seconds for an answer
         self._checked_at = 0.0
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether the broker answers, and confirms nothing of all that is unsettled."""
+        session = self._session
+        stuck = session.load > 0 and now - self.progress_at >= STUCK
+        return stuck and session.is_open and not self.doubtful
 
     def check(self, now: float) -> None:
         """Find the channels that do not answer, and ask."""

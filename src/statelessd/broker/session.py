@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
-STUCK = 1.5  # seconds without any confirm after which another node may do better
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
 
@@ -380,10 +379,6 @@ class Session(ChannelKeeping):
         for channel in self.all_channels():
             channel.pump()
 
-    def answered(self) -> None:
-        """The broker has answered the question whether it still reads."""
-        self.hold(False)
-
     def hold(self, held: bool) -> None:
         """Hand over no message while it is doubtful whether the broker reads."""
         if held is not self.pulse.doubtful and self.connection is not None:
@@ -441,15 +436,6 @@ class Session(ChannelKeeping):
                 self.used_at = now
             self._useful = self._useful or self.progressed
             self.pulse.check(now)
-
-    def is_stuck(self, now: float) -> bool:
-        """Whether the broker answers, and yet confirms nothing of all that is unsettled."""
-        return (
-            self.state is OPEN
-            and self.load > 0
-            and not self.pulse.doubtful
-            and now - self.pulse.progress_at >= STUCK
-        )
 
     def take_over(self, old: "Session") -> None:
         """Take the messages of the session that this one replaces, in order."""
