@@ -26,7 +26,7 @@ SELECTOR = "{'>',{ident,<<\"h\">>},0}."
 HARMLESS = "&headers=%7B%22h%22%3A1%7D"
 POISON = "&headers=%7B%22h%22%3Anull%7D"
 DISTINCT = "&headers=%7B%22h%22%3Anull%2C%22id%22%3A#%7D"
-SECONDS = 12
+SECONDS = 8
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,7 @@ def refused(answer, name):
 
 
 @pytest.mark.parametrize(("name", "value"), CRASHING)
-def test_headers_that_are_known_to_crash_are_refused(start_gateway, exchanges, name, value):
-    gateway = start_gateway()
+def test_headers_that_are_known_to_crash_are_refused(gateway, exchanges, name, value):
     path = f"/test/{exchanges[1]}"
     headers = f'{{"{name}": {value}}}'
     refused(gateway.publish(f"{path}/k", data={"body": "x", "headers": headers}), name)
@@ -237,8 +236,7 @@ def test_headers_that_are_known_to_crash_are_refused(start_gateway, exchanges, n
 
 
 @pytest.mark.parametrize(("name", "value"), TEXTS)
-def test_as_request_headers_they_are_refused_as_well(start_gateway, exchanges, name, value):
-    gateway = start_gateway()
+def test_as_request_headers_they_are_refused_as_well(gateway, exchanges, name, value):
     answer = gateway.publish(
         f"/test/{exchanges[1]}/k", data=b"raw", headers={f"AMQP-Header-{name}": value}
     )

@@ -138,7 +138,11 @@ class Pool:
         """Several times a second: let each session find out what does not answer."""
         for session in self.sessions():
             if session.load:
-                session.check(now)
+                try:
+                    session.check(now)
+                except Exception:  # the heartbeats of all others must not stop over it
+                    logger.exception("looking for what does not answer failed")
+                    session.stalled("a fault of this program")
         for key, probation in list(self._probations.items()):
             probation.check(now)
             if probation.is_over:
