@@ -145,12 +145,8 @@ def without_bcc(header: bytes) -> bytes:
     name = b"\x03BCC"
     if name not in header:
         return header
-    (flags,) = _FLAGS.unpack_from(header)
-    at = 2
-    for flag in (1 << 15, 1 << 14):  # content_type, content_encoding
-        if flags & flag:
-            at += 1 + header[at]
-    if not flags & 1 << 13:
+    at = _headers_at(header)
+    if not at:
         return header
     (size,) = _ULONG.unpack_from(header, at)
     start, end = at + 4, at + 4 + size
@@ -171,15 +167,23 @@ def without_bcc(header: bytes) -> bytes:
 
 def headers_of(header: bytes) -> bytes:
     """Return the field table of the message headers in a property list; empty without one."""
+    at = _headers_at(header)
+    if not at:
+        return b""
+    (size,) = _ULONG.unpack_from(header, at)
+    return header[at : at + 4 + size]
+
+
+def _headers_at(header: bytes) -> int:
+    """Return where the field table of the message headers begins; 0 without one."""
     (flags,) = _FLAGS.unpack_from(header)
     if not flags & 1 << 13:
-        return b""
+        return 0
     at = 2
     for flag in (1 << 15, 1 << 14):  # content_type, content_encoding
         if flags & flag:
             at += 1 + header[at]
-    (size,) = _ULONG.unpack_from(header, at)
-    return header[at : at + 4 + size]
+    return at
 
 
 def connection_open(virtual_host: str) -> bytes:

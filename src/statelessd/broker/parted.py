@@ -149,11 +149,6 @@ class PartedExchange:
         return [channel for channel in found if channel is not None]
 
     @property
-    def idle(self) -> bool:
-        """Nothing waits, and nothing is unsettled on a channel that still sends."""
-        return not self._held and all(channel.idle for channel in self.channels)
-
-    @property
     def load(self) -> int:
         """Return how many messages of the exchange wait or are unsettled."""
         channels = [*self.channels, *self._old]
@@ -173,11 +168,6 @@ class PartedExchange:
             publish.wait_in(self._held)
         else:
             self._send(publish)
-
-    def pump(self) -> None:
-        """Hand over what may be handed over."""
-        for channel in self.channels:
-            channel.pump()
 
     def take(self, publishes: Iterable[Publish]) -> None:
         """Hold messages that came before all that are held."""

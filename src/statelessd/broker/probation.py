@@ -68,7 +68,6 @@ class Suspect:
 class Diversion:
     """Takes an exchange's messages to its probation, in place of a channel."""
 
-    idle = True
     channels: tuple[ExchangeChannel, ...] = ()
 
     def __init__(self, probation: "Probation[Any]") -> None:
