@@ -12,7 +12,7 @@ from time import perf_counter_ns
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Outcome
+from ..message import Outcome, Public
 from . import refusals, replies
 from .connection import BrokerConnection
 from .publish import HANDED_OVER, SETTLED, Publish
@@ -22,6 +22,12 @@ ACKED = Settlement.ACKED
 NACKED = Settlement.NACKED
 RETURNED = Settlement.RETURNED
 CONFIRMED = Outcome.CONFIRMED
+
+NOT_TAKEN = Public(
+    "The broker did not take the message: a queue is full and rejects, or failed. "
+    "Other queues may have it."
+)
+ONE_OF_SEVERAL = Public("The broker returned a message and did not say which of several it was.")
 
 # Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
 # channel 400 credits and renews them in 200s: from 202 on its reader may stop.
@@ -173,8 +179,10 @@ class ExchangeChannel:
             session.load -= 1
             publish.finish(
                 Outcome.BAD_REQUEST,
-                "The properties and headers do not fit a frame of "
-                f"{connection.amqp.frame_max} bytes, which the broker agreed to.",
+                Public(
+                    "The properties and headers do not fit a frame of "
+                    f"{connection.amqp.frame_max} bytes, which the broker agreed to."
+                ),
             )
             self._release_if_idle()
             return
@@ -236,18 +244,11 @@ class ExchangeChannel:
                 publish.finish(CONFIRMED)
             elif settlement is NACKED:
                 self.nacked = True
-                publish.finish(
-                    Outcome.NACKED,
-                    "The broker did not take the message: a queue is full and rejects, or failed. "
-                    "Other queues may have it.",
-                )
+                publish.finish(Outcome.NACKED, NOT_TAKEN)
             elif settlement is RETURNED:
                 publish.finish(*refusals.returned(publish.message))
             else:
-                publish.finish(
-                    Outcome.UNCONFIRMED,
-                    "The broker returned a message and did not say which of several it was.",
-                )
+                publish.finish(Outcome.UNCONFIRMED, ONE_OF_SEVERAL)
         if self.watcher is not None:
             self.watcher.settled(self, settled)
         if self.waiting:

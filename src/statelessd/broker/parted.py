@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from .channel import STALL, ExchangeChannel, Phase, Watcher
 from .publish import SETTLED, Publish
 from .publish import Session as Counted
@@ -111,7 +111,9 @@ class Hold:
                 if publish.message.routing_key == key:
                     publish.finish(
                         Outcome.UNCONFIRMED,
-                        "The broker did not confirm the message, and later ones overtook it.",
+                        Public(
+                            "The broker did not confirm the message, and later ones overtook it."
+                        ),
                     )
 
 
@@ -162,7 +164,9 @@ class PartedExchange:
             publish.withdraw()
             publish.finish(
                 Outcome.OVERLOADED,
-                "Too many messages wait for this exchange: the broker does not confirm them.",
+                Public(
+                    "Too many messages wait for this exchange: the broker does not confirm them."
+                ),
             )
         elif must_wait:
             publish.wait_in(self._held)

@@ -14,6 +14,7 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
 from .blockade import Blockade
+from .close_reason import CloseReason
 from .dialer import Dialer
 from .nodes import Node, Nodes
 from .probation import LEAVING, Probation
@@ -142,7 +143,7 @@ class Pool:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
                     logger.exception("looking for what does not answer failed")
-                    session.stalled("a fault of this program")
+                    session.stalled("a fault of this program", CloseReason.NETWORK)
         for key, probation in list(self._probations.items()):
             probation.check(now)
             if probation.is_over:
@@ -159,7 +160,7 @@ class Pool:
         session = self._probations.pop(key).session
         if session is not None:
             if not session.load:
-                session.close("its messages harm nobody any more")
+                session.close(CloseReason.UNNEEDED)
             self._leave(session, self._loop.time())
         if key in self._sessions:
             self._sessions[key].probation = None
@@ -215,9 +216,12 @@ class Pool:
         for session in list(self._leaving):
             if session.state is SessionState.OPEN and not session.load:
                 expired = _has_expired(session)
-                session.close("its token has expired" if expired else "replaced by a newer login")
+                session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
             elif session.state is SessionState.OPEN and now - session.left_at > LONGEST_LEAVING:
-                session.stalled("replaced by a newer login, and the rest was not confirmed")
+                session.stalled(
+                    f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
+                    CloseReason.REPLACED,
+                )
             if not session.holds_connection and not session.load:
                 self._leaving.discard(session)
 
@@ -232,7 +236,7 @@ class Pool:
         session = self._sessions.get(key)
         if successor.is_refuge and not (session is not None and session.pulse.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
-            successor.close("not needed")
+            successor.close(CloseReason.UNNEEDED)
             self._leave(successor, now)
         elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
@@ -250,7 +254,10 @@ class Pool:
                 if session is not None:
                     successor.take_over(session)
                     if successor.is_refuge:
-                        session.stalled("its node confirmed nothing, and another was reached")
+                        session.stalled(
+                            "its node confirmed nothing, and another was reached",
+                            CloseReason.MOVED,
+                        )
                         successor.is_refuge = False
 
     def _leave(self, session: Session, now: float) -> None:
@@ -261,7 +268,7 @@ class Pool:
         """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""
         sessions = self.sessions()
         for session in sessions:
-            session.close("shutting down")
+            session.close(CloseReason.SHUTDOWN)
         await asyncio.gather(*(session.wait_closed(timeout) for session in sessions))
 
     def _make_room(self) -> bool:
@@ -271,7 +278,7 @@ class Pool:
         idle = [s for s in holders if s.state is SessionState.OPEN and not s.load]
         if not idle:
             return False
-        min(idle, key=lambda s: s.used_at).close("the least recently used, at the limit")
+        min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
         return True
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:

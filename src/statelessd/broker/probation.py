@@ -17,8 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..amqp import encode
 from ..amqp.events import Settlement
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from .channel import ExchangeChannel
+from .close_reason import CloseReason
 from .publish import SETTLED, WAITING, Publish
 from .publish import Session as Counted
 from .state import SessionState
@@ -33,7 +34,7 @@ MOST_POISON = 1000  # messages that are remembered
 MOST_NEEDED = 100  # answers until an exchange returns
 LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
-POISON = (
+POISON = Public(
     "The broker crashed its connection over this message a moment ago (541 INTERNAL_ERROR). "
     "It is not sent again for now."
 )
@@ -51,7 +52,7 @@ class ProbationSession(Counted, Protocol):
     def submit_again(self, publishes: list[Publish]) -> None: ...
     def undivert(self, exchange: str) -> None: ...
     def set_aside(self, exchange: str) -> None: ...
-    def close(self, reason: str) -> None: ...
+    def close(self, reason: CloseReason) -> None: ...
 
 
 class Suspect:
@@ -142,7 +143,7 @@ class Probation(Generic[S]):
         elif len(self._line) >= self._limit:
             publish.withdraw()
             publish.finish(
-                Outcome.OVERLOADED, "Messages of this exchange are sent one by one for now."
+                Outcome.OVERLOADED, Public("Messages of this exchange are sent one by one for now.")
             )
         else:
             publish.wait_in(self._line)

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..config.settings import RabbitMQ
-from ..message import Credentials, Outcome
+from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .blockade import Blockade
 from .channel import ExchangeChannel, Phase, Watcher
 from .channels import ChannelKeeping
+from .close_reason import CloseReason
 from .connection import BrokerConnection, login_of
 from .dial import NotConnectedError
 from .dialer import Dialer
@@ -35,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
 
-
+LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
 OPEN = SessionState.OPEN
 
 
@@ -84,7 +85,7 @@ class Session(ChannelKeeping):
         self._blockade = blockade
         self._reachability = reachability
         self._counters = counters
-        self._closing_because = ""
+        self._closing_because: CloseReason | None = None
         self._waiting: dict[Publish, None] = {}
         self.pulse = Pulse(self, settings.stalled_timeout)
         self._closing_since = 0.0
@@ -144,7 +145,7 @@ class Session(ChannelKeeping):
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
             publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            publish.finish(Outcome.INTERNAL_ERROR, FAULT)
 
     def _submit(self, publish: Publish) -> None:
         message = publish.message
@@ -185,11 +186,12 @@ class Session(ChannelKeeping):
     def why_waiting(self) -> str:
         """For the client whose deadline passed before its message was handed over."""
         if self.state is SessionState.OPEN:
-            return "The broker did not confirm earlier messages in time; this one was not sent."
+            return LATE
         if self.failure:
-            return f"No connection to the broker: {self.failure}."
+            return Public(f"No connection to the broker: {self.failure}.")
         made = self.connection is not None and self.connection.has_socket
-        return f"The broker did not {'complete the login' if made else 'let us connect'} in time."
+        what = "complete the login" if made else "let us connect"
+        return Public(f"The broker did not {what} in time.")
 
     # Connecting
 
@@ -321,16 +323,17 @@ class Session(ChannelKeeping):
         age = self._loop.time() - self.refused_at
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
-        return outcome, f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        again = f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        return outcome, type(detail)(again)  # as public as it was
 
     def connection_ending(self) -> None:
         if self.state is SessionState.OPEN:
             self._become(SessionState.ENDING)
 
-    def connection_lost(self, lost: list[Any], reason: str) -> None:
+    def connection_lost(self, lost: list[Any], reason: CloseReason, words: str) -> None:
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         self._blockade.remove(self.connection)
-        self._reachability.ended(self.connection, lost=not self._closing_because)
+        self._reachability.ended(self.connection, lost=self._closing_because is None)
         self.starved = False
         for publish in self._lose_channels():
             publish.wait_in(self._waiting)
@@ -343,15 +346,16 @@ class Session(ChannelKeeping):
         if greeted and not was_open:
             self._reachability.answered()
         if was_open:
-            self._counters.lost(self._closing_because or reason)
-            self.statistics.closed("" if self._closing_because else reason)
-            self._log(f"connection ended: {self._closing_because or reason}")
+            ours = self._closing_because
+            self._counters.closed[(ours or reason).label] += 1
+            self.statistics.closed("" if ours else words)
+            self._log(f"connection ended: {ours.words if ours else words}")
         self.load -= len(lost)
         if was_open:
             self.connection = None
             if self._useful or self.progressed:
                 self._failures = 0
-            self._failed(reason)
+            self._failed(words)
         elif self.state is SessionState.REFUSED:
             self.connection = None
         elif self.state is SessionState.ENDED:
@@ -359,9 +363,10 @@ class Session(ChannelKeeping):
             self._end()
         else:
             said, self._said = self._said, ""
-            self._not_connected(said or reason, answered=greeted)
+            self._not_connected(said or words, answered=greeted)
+        why = Public(f"The connection to the broker was lost: {words}.")
         for publish in lost:
-            publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
+            publish.finish(Outcome.UNCONFIRMED, why)
         crashed, self._crashed = self._crashed, False
         if crashed:
             self._on_crash(self, lost)
@@ -427,7 +432,7 @@ class Session(ChannelKeeping):
         if now > self._slow_until:
             self.slowness = 0.0
         if now - self.used_at > settings.idle_timeout:
-            self.close("idle")
+            self.close(CloseReason.IDLE)
 
     def check(self, now: float) -> None:
         """Several times a second, while messages are unsettled: find out what does not answer."""
@@ -445,15 +450,15 @@ class Session(ChannelKeeping):
             publish.belong_to(self)
             self.submit_again([publish])
 
-    def stalled(self, reason: str) -> None:
+    def stalled(self, words: str, reason: CloseReason = CloseReason.STALLED) -> None:
         """Give the connection up: the broker does not answer on it."""
-        self.dialer.stalled(reason)
+        self.dialer.stalled(words)
         if self.connection is not None:
-            self.connection.abort(reason)
+            self.connection.abort(words, reason)
 
     # The end
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: CloseReason) -> None:
         """Close the channels, then the connection; ``wait_closed`` tells when it is done."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:

@@ -56,7 +56,7 @@ class SessionStatistics:
 
     def failed(self, reason: str) -> None:
         """There is no connection."""
-        self.last_error = time.time(), reason
+        self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:
         """So long after the last look: how many publishes a second there were."""
@@ -72,34 +72,12 @@ class SessionStatistics:
 class ConnectionCounters:
     """Of all connections to the broker that this backend has had."""
 
-    # What a reason that is told to people begins with -> the word that is counted.
-    KINDS = (
-        ("idle", "idle"),
-        ("replaced", "replaced"),
-        ("its token", "expired"),
-        ("the least recently used", "limit"),
-        ("shutting down", "shutdown"),
-        ("the broker closed it", "broker"),
-        ("the broker confirmed nothing", "stalled"),
-        ("the broker did not answer", "stalled"),
-        ("nothing was heard", "silent"),
-    )
-    OTHER = "network"
-
     def __init__(self) -> None:
-        self.closed: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()  # connections that were open, by CloseReason.label
         self.attempts_failed = 0
         self.logins_refused = 0
         self.received = 0  # bytes, on connections that are gone
         self.sent = 0  # likewise
-
-    def lost(self, reason: str) -> None:
-        """An open connection has ended."""
-        for beginning, kind in self.KINDS:
-            if reason.startswith(beginning):
-                self.closed[kind] += 1
-                return
-        self.closed[self.OTHER] += 1
 
 
 class ExchangeCounts:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ..broker.publish import Publish
-from ..message import TABLE, Credentials, Message, Outcome, RequestError
+from ..message import Credentials, Message, Outcome, RequestError, is_unknown
 from ..message import problem as problem_of
 from .gateway import Gateway
 from .request import Target
@@ -223,12 +223,11 @@ class Batch:
 
     def _count(self, item: BatchItem) -> None:
         assert item.outcome is not None  # noqa: S101 - it has just become known
-        row = TABLE[item.outcome]
         if item.outcome is Outcome.CONFIRMED:
             self.published += 1
         else:
             handed_over = item.publish is not None and item.publish.handed_over
-            if row.unknown or (handed_over and item.outcome is Outcome.INTERNAL_ERROR):
+            if is_unknown(item.outcome, handed_over=handed_over):
                 self.unknown += 1
             else:
                 self.failed += 1

@@ -14,8 +14,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..message import Credentials, Message, Outcome, RequestError, bad_request, problem
-from .admission import too_large
+from ..message import Credentials, Message, Outcome, Public, RequestError, bad_request, problem
+from .admission import TOO_MANY_BODIES, too_large
 from .batch import TURN, Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
 from .gateway import Gateway
@@ -117,7 +117,7 @@ class BatchRequest:
                 self._gateway.publisher.release(self._reserved)
         else:
             raise bad_request(
-                f"A batch is sent as {JSON} or {NDJSON}, and its Content-Type says so."
+                Public(f"A batch is sent as {JSON} or {NDJSON}, and its Content-Type says so.")
             )
 
     # application/json
@@ -158,7 +158,7 @@ class BatchRequest:
             if len(body) > limit:
                 raise too_large(limit)
             if not self._gateway.publisher.reserve(len(piece)):
-                raise RequestError(Outcome.OVERLOADED, "Too many bodies arrive at once here.")
+                raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
             self._reserved += len(piece)
         return None if self._gone else bytes(body)
 
@@ -179,7 +179,8 @@ class BatchRequest:
         limit = self._gateway.publish.max_batch
         if len(items) > limit:
             raise RequestError(
-                Outcome.TOO_LARGE, f"The batch has more than {limit} items; {NDJSON} may have any."
+                Outcome.TOO_LARGE,
+                Public(f"The batch has more than {limit} items; {NDJSON} may have any."),
             )
         return items
 
@@ -302,7 +303,7 @@ class BatchRequest:
         if batch.cut_short is not None and self._whole:
             raise batch.cut_short  # not one more, and each is told so
         if text is None:
-            raise RequestError(Outcome.TOO_LARGE, "The line is too long for any message.")
+            raise RequestError(Outcome.TOO_LARGE, Public("The line is too long for any message."))
         found = read_item(text, target.exchange, batch.items, self._gateway.defaults, stamps)
         if len(found[1].body) > limit:
             raise too_large(limit)

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ..config.settings import Cors
-from ..message import Outcome
-from .errors import RequestError
+from ..message import Outcome, RequestError
 
 ANY = "*"
 SAME_SITE = (b"same-origin", b"none")  # none: the user's own doing, such as a bookmark

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..config.settings import Publish
-from .errors import bad_request
+from ..message import bad_request
 
 TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
 IDEMPOTENCY_KEY = b"idempotency-key"

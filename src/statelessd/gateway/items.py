@@ -13,10 +13,9 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Message
+from ..message import Message, bad_request
 from . import properties
 from .defaults import Defaults, Stamps
-from .errors import bad_request
 from .request import options
 
 JSON = "application/json"

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..message import FieldValue, Properties
-from .errors import bad_request
+from ..message import FieldValue, Properties, bad_request
 from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``

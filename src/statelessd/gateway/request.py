@@ -12,10 +12,17 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Credentials, FieldValue, Message, Outcome
+from ..message import (
+    Credentials,
+    FieldValue,
+    Message,
+    Outcome,
+    Public,
+    RequestError,
+    bad_request,
+)
 from . import properties, tokens
 from .defaults import Defaults, Stamps, inherits, stamps_of
-from .errors import RequestError, bad_request
 from .forms import (
     PERCENT,
     PLUS,
@@ -56,7 +63,9 @@ def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b""
         _segment("routing key", routing_key),
     )
     if not target.virtual_host:
-        raise bad_request("The path names no virtual host; that of RabbitMQ's default is %2f.")
+        raise bad_request(
+            Public("The path names no virtual host; that of RabbitMQ's default is %2f.")
+        )
     if target.exchange == DEFAULT_EXCHANGE:
         return Target(target.virtual_host, "", target.routing_key)
     return target
@@ -81,13 +90,14 @@ def parse_authorization(value: bytes | None) -> Credentials:
     Raises RequestError, which quotes nothing of them.
     """
     if value is None:
-        raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The request has no Authorization header."))
     scheme, _, encoded = value.partition(b" ")
     if scheme.lower() == b"bearer":
         return tokens.credentials(encoded.strip())
     if scheme.lower() != b"basic":
         raise RequestError(
-            Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic or Bearer."
+            Outcome.UNAUTHORIZED,
+            Public("The Authorization header is not of type Basic or Bearer."),
         )
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
@@ -97,7 +107,7 @@ def parse_authorization(value: bytes | None) -> Credentials:
     # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
     if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
         # Raised here and not above: the exception there holds the secret.
-        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The Authorization header is malformed."))
     return credentials
 
 
@@ -256,9 +266,11 @@ def _form_body(pairs: Pairs) -> bytes:
         if name == b"body":
             return value
     raise bad_request(
-        "The form has no field 'body'. To publish the request's body as it is, send another "
-        "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
-        "application/json' --data-binary …)."
+        Public(
+            "The form has no field 'body'. To publish the request's body as it is, send another "
+            "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
+            "application/json' --data-binary …)."
+        )
     )
 
 

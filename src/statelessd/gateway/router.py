@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import RequestError
+from ..message import RequestError
 from .request import Target, decode_target
 
 ASGIApp = Callable[..., Any]

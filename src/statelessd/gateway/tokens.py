@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..message import Credentials, Outcome
-from .errors import RequestError
+from ..message import Credentials, Outcome, Public, RequestError
 
 OPAQUE = "(token)"  # the name where the token does not tell one
 MAX_NAME = 255  # characters
@@ -25,7 +24,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 def credentials(token: bytes) -> Credentials:
     """What to log in with. Raises RequestError, which quotes nothing of the token."""
     if not _TOKEN.fullmatch(token):
-        raise RequestError(Outcome.UNAUTHORIZED, "The bearer token is malformed.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The bearer token is malformed."))
     claims = _claims(token)
     name = claims.get("sub") or claims.get("client_id")  # in RabbitMQ's own order
     expires_at = claims.get("exp")

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..broker.close_reason import CloseReason
 from ..broker.statistics import BrokerMetrics, BrokerStatus
 from ..gateway.gateway import Gateway
 from ..message import TABLE, Outcome
@@ -198,18 +199,7 @@ REFUSALS = {
 }
 """What is refused at which limit."""
 
-CLOSED = {
-    "idle": "nobody used it for `Application.rabbitmq.idle_timeout`",
-    "replaced": "a new login took its place, after `Application.rabbitmq.reverify_after`",
-    "expired": "its token's time was over",
-    "limit": "it was the least recently used one, and another user needed a place",
-    "shutdown": "this backend stopped",
-    "broker": "the broker closed it",
-    "stalled": "messages were unconfirmed, and the broker did not answer for "
-    "`Application.rabbitmq.stalled_timeout`",
-    "silent": "nothing was heard of the broker, not even heartbeats",
-    "network": "it was lost, or broken in another way",
-}
+CLOSED = {reason.label: reason.meaning for reason in CloseReason}
 """Why a connection to the broker ended."""
 
 CHANNELS_CLOSED = {

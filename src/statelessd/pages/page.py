@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..gateway import response
 from ..gateway.gateway import Gateway
-from ..message import Outcome, problem
+from ..message import Outcome, Public, problem
 
 ABOUT = ("virtual_host", "exchange", "user")
 
@@ -29,7 +29,7 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """What answers where nothing is."""
-    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
+    answer = problem_response(scope, Outcome.NOT_FOUND, Public("There is nothing at this path."))
     await answer(scope, receive, send)
 
 
@@ -47,7 +47,7 @@ class Page(HTTPEndpoint):
 
     async def method_not_allowed(self, request: Request) -> Response:
         return problem_response(
-            request.scope, Outcome.METHOD_NOT_ALLOWED, self.refusal, allow=self.allowed
+            request.scope, Outcome.METHOD_NOT_ALLOWED, Public(self.refusal), allow=self.allowed
         )
 
 
