@@ -32,6 +32,26 @@ class Refusal(NamedTuple):
     shared: bool
 
 
+class _Meaning(NamedTuple):
+    """``public``: the text names no more than an exchange, a virtual host, a user or a size."""
+
+    outcome: Outcome
+    shared: bool
+    public: bool
+
+
+_OF_MESSAGES = {
+    Reason.NO_EXCHANGE: _Meaning(Outcome.EXCHANGE_NOT_FOUND, True, True),
+    Reason.EXCHANGE_REFUSED: _Meaning(Outcome.FORBIDDEN, True, True),
+    Reason.REFUSED: _Meaning(Outcome.FORBIDDEN, True, False),
+    Reason.TOPIC_REFUSED: _Meaning(Outcome.FORBIDDEN, False, False),
+    Reason.FOREIGN_USER_ID: _Meaning(Outcome.FORBIDDEN, False, False),
+    Reason.TOO_LARGE: _Meaning(Outcome.TOO_LARGE, False, True),
+    Reason.LOW_ON_DISK: _Meaning(Outcome.BROKER_BLOCKED, True, True),
+    Reason.PRECONDITION: _Meaning(Outcome.BAD_REQUEST, False, False),
+}
+
+
 class Verdict(NamedTuple):
     """What became of one message of a closed channel; no outcome: discarded, to be sent again."""
 
@@ -40,30 +60,29 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def login_refusal(
-    code: int, text: str, virtual_host: str, username: str, *, token: bool = False
-) -> Refusal:
+def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = False) -> Refusal:
     """Return what it means that the broker closed the connection before it was open.
 
-    Its words are public, because before a message it can only name the login.
+    Its words are public, because before a message they can only name the login.
     """
-    said = Public(f"The broker says: {replies.shown(text)}")
+    said = replies.shown(text)
     match replies.login_reason(code, text, Names(virtual_host)):
         case Reason.LOGIN_REFUSED:
             what = "token" if token else "user name or password"
             return Refusal(Outcome.UNAUTHORIZED, Public(f"The broker refused the {what}."), True)
         case Reason.NO_VIRTUAL_HOST:
-            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, said, True)
+            detail = Public(f"The broker says: {said}")
+            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, detail, True)
         case Reason.VIRTUAL_HOST_REFUSED:
-            return Refusal(Outcome.FORBIDDEN, said, True)
+            return Refusal(Outcome.FORBIDDEN, Public(f"The broker says: {said}"), True)
         case Reason.BACK_END_FAILED:
             return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, False)
         case Reason.PROXY_LOST_BROKER:
             return Refusal(Outcome.BROKER_UNAVAILABLE, Public(PROXY_LOST_BROKER), False)
     # Connection limits (530 with other words), a virtual host that is down (541), a
     # node that shuts down (320), and whatever else it may be: another try may succeed.
-    said = Public(f"The broker refused a connection: {code} {replies.shown(text)}")
-    return Refusal(Outcome.BROKER_UNAVAILABLE, said, False)
+    detail = Public(f"The broker refused a connection: {code} {said}")
+    return Refusal(Outcome.BROKER_UNAVAILABLE, detail, False)
 
 
 def is_node_shutdown(code: int, text: str) -> bool:
@@ -98,34 +117,24 @@ def channel_refusal(
 ) -> Refusal:
     """Return what it means that the broker closed a channel over exactly this message.
 
-    ``method`` is the class and method that it names. Its words are public if they name no
-    more than the exchange, the virtual host, the user or a size.
+    ``method`` is the class and method that it names.
     """
     said = replies.shown(text)
-    detail = f"The broker says: {said}"
     reason = None
     if method in OVER_A_MESSAGE:
         reason = replies.message_reason(code, text, _names(publish))
-    match reason:
-        case Reason.NO_EXCHANGE:
-            return Refusal(Outcome.EXCHANGE_NOT_FOUND, Public(detail), True)
-        case Reason.BACK_END_FAILED:
-            shared = not replies.is_topic(code, text)
-            return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
-        case Reason.EXCHANGE_REFUSED:
-            return Refusal(Outcome.FORBIDDEN, Public(detail), True)
-        case Reason.TOPIC_REFUSED | Reason.REFUSED:
-            return Refusal(Outcome.FORBIDDEN, detail, not replies.is_topic(code, text))
-        case Reason.FOREIGN_USER_ID:
-            return Refusal(Outcome.FORBIDDEN, detail, False)
-        case Reason.TOO_LARGE:
-            return Refusal(Outcome.TOO_LARGE, Public(detail), False)
-        case Reason.LOW_ON_DISK:
-            return Refusal(Outcome.BROKER_BLOCKED, Public(detail), True)
-        case Reason.PRECONDITION:
-            return Refusal(Outcome.BAD_REQUEST, detail, False)
-    # Not a judgement on the message, so nothing is known of it.
-    return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
+    if reason is Reason.BACK_END_FAILED:
+        shared = not replies.is_topic(code, text)
+        return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
+    meaning = _OF_MESSAGES.get(reason) if reason is not None else None
+    if meaning is None:  # not a judgement on the message, so nothing is known of it
+        return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
+    detail = f"The broker says: {said}"
+    return Refusal(
+        meaning.outcome,
+        Public(detail) if meaning.public else detail,
+        meaning.shared and not replies.is_topic(code, text),
+    )
 
 
 def attribute(

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
-
+NO_LOGIN = Public("The broker did not complete the login in time.")
+NO_SOCKET = Public("The broker did not let us connect in time.")
 LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
 OPEN = SessionState.OPEN
 
@@ -124,11 +125,9 @@ class Session(ChannelKeeping):
 
     @property
     def is_forgiven(self) -> bool:
-        """Whether the broker refused the login so long ago that it may be asked again."""
-        return (
-            self.state is SessionState.REFUSED
-            and self._loop.time() - self.refused_at >= self._settings.refused_for
-        )
+        """Return whether the broker refused the login so long ago that it may be asked again."""
+        age = self._loop.time() - self.refused_at
+        return self.state is SessionState.REFUSED and age >= self._settings.refused_for
 
     @property
     def holds_connection(self) -> bool:
@@ -190,8 +189,7 @@ class Session(ChannelKeeping):
         if self.failure:
             return Public(f"No connection to the broker: {self.failure}.")
         made = self.connection is not None and self.connection.has_socket
-        what = "complete the login" if made else "let us connect"
-        return Public(f"The broker did not {what} in time.")
+        return NO_LOGIN if made else NO_SOCKET
 
     # Connecting
 
@@ -281,9 +279,8 @@ class Session(ChannelKeeping):
         self.submit_again(waiting)
 
     def connection_refused(self, code: int, text: str) -> None:
-        refusal = refusals.login_refusal(
-            code, text, self.virtual_host, self.username, token=self.credentials.is_token
-        )
+        is_token = self.credentials.is_token
+        refusal = refusals.login_refusal(code, text, self.virtual_host, token=is_token)
         self.dialer.said(code, text)
         size = 0 if self.connection is None else self.connection.amqp.oversized_login
         if size and refusals.is_silence_behind_proxy(code, text):
@@ -345,14 +342,12 @@ class Session(ChannelKeeping):
             self.dialer.left(silent=not self.connection.received)
         if greeted and not was_open:
             self._reachability.answered()
+        self.load -= len(lost)
         if was_open:
-            ours = self._closing_because
+            ours, self.connection = self._closing_because, None
             self._counters.closed[(ours or reason).label] += 1
             self.statistics.closed("" if ours else words)
             self._log(f"connection ended: {ours.words if ours else words}")
-        self.load -= len(lost)
-        if was_open:
-            self.connection = None
             if self._useful or self.progressed:
                 self._failures = 0
             self._failed(words)

@@ -265,38 +265,30 @@ class Lines:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rest = bytearray()
-        self._too_long = False
+        self._rest = bytearray()  # of a line whose end has not come
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """Yield the lines that end in ``data``, without the empty ones."""
-        first, *others = data.split(b"\n")
-        yield from self._grow(first, ended=bool(others))
-        if others:
-            *whole, last = others
-            for line in whole:
-                if len(line) > self._limit:
-                    yield None
-                elif line and not line.isspace():
-                    yield line
-            yield from self._grow(last, ended=False)
+        *ends, rest = data.split(b"\n")
+        for piece in ends:
+            yield from self._line(piece)
+        self._keep(rest)
 
     def end(self) -> Iterator[bytes | None]:
         """Yield the last line, if no line end follows it."""
-        yield from self._grow(b"", ended=True)
+        yield from self._line(b"")
 
-    def _grow(self, piece: bytes, *, ended: bool) -> Iterator[bytes | None]:
-        if not self._too_long:
+    def _keep(self, piece: bytes) -> None:
+        if len(self._rest) <= self._limit:  # else the line is too long, whatever follows
             self._rest += piece
-            if len(self._rest) > self._limit:
-                self._too_long = True
-                self._rest.clear()
-        if not ended:
-            return
-        line, too_long = bytes(self._rest), self._too_long
-        self._rest.clear()
-        self._too_long = False
-        if too_long:
+
+    def _line(self, piece: bytes) -> Iterator[bytes | None]:
+        line = piece
+        if self._rest:
+            self._keep(piece)
+            line = bytes(self._rest)
+            self._rest.clear()
+        if len(line) > self._limit:
             yield None
         elif line and not line.isspace():
             yield line

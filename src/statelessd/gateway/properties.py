@@ -1,7 +1,7 @@
-"""Names and values as clients write them -> the properties of a message.
+"""Turn names and values as clients write them into the properties of a message.
 
-Everything that RabbitMQ would close a channel or a connection over is found
-here, before anything is sent.
+Whatever RabbitMQ would close a channel or a connection over is found here, before
+anything is sent.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,20 +23,17 @@ _TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
-Fields = dict[str, Any]
-"""What one source said: property names to text, and ``headers`` to a table."""
-
 
 def name_of(raw: str) -> str:
-    """The property or option that a client's name means: ``content-type`` is ``content_type``."""
+    """Return the property or option that a client means: ``content-type`` is ``content_type``."""
     name = raw.replace("-", "_").lower()
     return _ALIASES.get(name, name)
 
 
 def check(fields: dict[str, Any]) -> Properties:
-    """Text values, by the names of ``NAMES`` -> typed ones, within their ranges.
+    """Return typed values for text, by the names of ``NAMES``.
 
-    Raises RequestError, which names the field.
+    Raise RequestError, which names the field, for a value out of its range.
     """
     properties: dict[str, Any] = {}
     for name, value in fields.items():
@@ -46,7 +43,7 @@ def check(fields: dict[str, Any]) -> Properties:
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
-    """The field ``headers``: a JSON object. Raises RequestError."""
+    """Return the table that the field ``headers`` holds as a JSON object, or raise RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if any(deeper(text, MAX_DEPTH)):
@@ -61,7 +58,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
 
 
 def check_depth(table: dict[str, Any]) -> None:
-    """Raises RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
+    """Raise RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -75,10 +72,10 @@ def check_depth(table: dict[str, Any]) -> None:
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
-    """PHP's ``headers[a][b]=c`` -> ``{"a": {"b": "c"}}``; numbered keys from 0 make an array.
+    """Return ``{"a": {"b": "c"}}`` for PHP's ``headers[a][b]=c``, or raise RequestError.
 
-    ``http_build_query`` writes a PHP list with the keys 0, 1, …; ``[]`` means
-    the next number. Later values replace earlier ones. Raises RequestError.
+    Numbered keys from 0 make an array: ``http_build_query`` writes a PHP list with the
+    keys 0, 1, …; ``[]`` means the next number. Later values replace earlier ones.
     """
     table = _Level()
     for name, value in pairs:
@@ -95,7 +92,7 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
 
 
 class _Level(dict[str, Any]):
-    """What one pair of brackets chooses from. Like a PHP array it knows its next number."""
+    """The values that one pair of brackets chooses from; as a PHP array it knows its next key."""
 
     next = 0
 
@@ -109,7 +106,7 @@ class _Level(dict[str, Any]):
 
 
 def bracket_path(name: str) -> list[str]:
-    """``headers[a][b]`` -> ``["a", "b"]``. Raises RequestError."""
+    """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
         raise bad_request(f"{name!a} is no header field: write headers[name].")
@@ -129,7 +126,7 @@ def _lists(value: Any) -> FieldValue:
 
 
 def flag(name: str, text: str) -> bool:
-    """``true``, ``false``, ``1`` or ``0``. Raises RequestError."""
+    """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
     match text.lower():
         case "true" | "1":
             return True
@@ -138,27 +135,19 @@ def flag(name: str, text: str) -> bool:
     raise bad_request(f"{name} must be true or false.")
 
 
-def _integer(name: str, text: str, low: int, high: int, unit: str = "") -> int:
-    # The length first: a number of a million digits takes its time.
-    if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
-        return int(text)
-    raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    """Return what reads an integer of that range."""
+
+    def convert(text: str) -> int:
+        # The length first: a number of a million digits takes its time.
+        if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
+            return int(text)
+        raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+
+    return convert
 
 
-def _priority(text: str) -> int:
-    return _integer("priority", text, 0, 255)
-
-
-def _delivery_mode(text: str) -> int:
-    return _integer("delivery_mode", text, 1, 2)
-
-
-def _timestamp(text: str) -> int:
-    return _integer("timestamp", text, 0, 2**64 - 1, " of seconds")
-
-
-def _expiration(text: str) -> str:
-    return str(_integer("expiration", text, 0, MAX_EXPIRATION, " of milliseconds"))
+_milliseconds = _integer("expiration", 0, MAX_EXPIRATION, " of milliseconds")
 
 
 def _reply_to(text: str) -> str:
@@ -220,10 +209,10 @@ _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "priority": _priority,
-    "delivery_mode": _delivery_mode,
-    "timestamp": _timestamp,
-    "expiration": _expiration,
+    "priority": _integer("priority", 0, 255),
+    "delivery_mode": _integer("delivery_mode", 1, 2),
+    "timestamp": _integer("timestamp", 0, 2**64 - 1, " of seconds"),
+    "expiration": lambda text: str(_milliseconds(text)),
     "reply_to": _reply_to,
     "headers": _headers,
 }

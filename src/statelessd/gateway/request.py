@@ -129,26 +129,35 @@ def wait_seconds(prefer: bytes) -> float | None:
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
-    """What makes a request's message of its body, given its head; header names in lower case.
+    """Return what makes a request's message of its body; header names are in lower case.
 
-    What it raises is a RequestError, for whatever the broker would refuse over its form.
+    It raises RequestError for whatever the broker would refuse because of its form.
     """
-    if inherits(headers, defaults):  # which differs from one request to the next
+    exchange, key = target.exchange, target.routing_key
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    is_form = media_type in (URLENCODED, MULTIPART)
+    is_coded = is_form and b"content-encoding" in headers
+    if inherits(headers, defaults) or media_type == MULTIPART or is_coded:
 
         def read(body: bytes) -> Message:
-            stamps = stamps_of(headers, defaults)
-            return read_message(target, headers, query, body, defaults, stamps)
+            stamps = stamps_of(headers, defaults)  # which differ from one request to the next
+            if is_coded:
+                raise bad_request("A form must not have a Content-Encoding.")
+            if media_type == URLENCODED:
+                body, made = _read_urlencoded(body, query, defaults, stamps)
+            elif media_type == MULTIPART:
+                pairs = decode_multipart(body, headers[b"content-type"])
+                body = _form_body(pairs)
+                made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, stamps)
+            else:
+                made = options(_of_raw(headers, query), defaults, stamps)
+            return Message(exchange, key, made[0], body, *made[1:])
 
-    elif (media_type := _media_type(headers)) == URLENCODED and b"content-encoding" not in headers:
+    elif is_form:
 
         def read(body: bytes) -> Message:
             value, made = _read_urlencoded(body, query, defaults, None)
-            return Message(target.exchange, target.routing_key, made[0], value, *made[1:])
-
-    elif media_type in (URLENCODED, MULTIPART):
-
-        def read(body: bytes) -> Message:
-            return read_message(target, headers, query, body, defaults)
+            return Message(exchange, key, made[0], value, *made[1:])
 
     else:
         made: Options | None = None  # all of it is in the head, which may be repeated
@@ -157,41 +166,9 @@ def message_reader(
             nonlocal made
             if made is None:
                 made = options(_of_raw(headers, query), defaults, None)
-            return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
+            return Message(exchange, key, made[0], body, *made[1:])
 
     return read
-
-
-def read_message(
-    target: Target,
-    headers: Mapping[bytes, bytes],
-    query: bytes,
-    body: bytes,
-    defaults: Defaults,
-    stamps: Stamps | None = None,
-) -> Message:
-    """The message that a request wants published; header names in lower case.
-
-    Raises RequestError for whatever the broker would refuse over its form.
-    """
-    media_type = _media_type(headers)
-    if media_type in (URLENCODED, MULTIPART):
-        if b"content-encoding" in headers:
-            raise bad_request("A form must not have a Content-Encoding.")
-        if media_type == URLENCODED:
-            body, made = _read_urlencoded(body, query, defaults, stamps)
-        else:
-            pairs = decode_multipart(body, headers[b"content-type"])
-            body = _form_body(pairs)
-            fields = _merged(_from_query(query), _from_pairs(pairs))
-            made = options(fields, defaults, stamps)
-    else:
-        made = options(_of_raw(headers, query), defaults, stamps)
-    return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
-
-
-def _media_type(headers: Mapping[bytes, bytes]) -> bytes:
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 class Options(NamedTuple):

@@ -47,7 +47,7 @@ O = Outcome  # noqa: E741 - a table reads better with it
     ],
 )  # fmt: skip
 def test_a_refused_login(code, text, outcome):
-    refusal = login_refusal(code, text, "test", "bob")
+    refusal = login_refusal(code, text, "test")
     assert refusal.outcome is outcome
     assert refusal.shared is (outcome is not O.BROKER_UNAVAILABLE)
     assert "10.0.0.7" not in refusal.detail
@@ -56,24 +56,24 @@ def test_a_refused_login(code, text, outcome):
 @pytest.mark.parametrize("user", ["o'brien", "the broker's to know"])
 def test_a_users_name_may_be_any(user):
     text = f"NOT_ALLOWED - access to vhost 'test' refused for user '{user}'"
-    assert login_refusal(530, text, "test", "bob", token=True).outcome is Outcome.FORBIDDEN
+    assert login_refusal(530, text, "test", token=True).outcome is Outcome.FORBIDDEN
     failed = f"{text}, backend rabbit_auth_backend_http returned an error: timeout"
-    refusal = login_refusal(530, failed, "test", "bob", token=True)
+    refusal = login_refusal(530, failed, "test", token=True)
     assert refusal.outcome is Outcome.BROKER_UNAVAILABLE
 
 
 def test_a_virtual_hosts_name_is_not_taken_for_the_brokers_words():
     vhost = "x' refused for user 'bob': connection limit (1) is reached"
     text = f"NOT_ALLOWED - vhost {vhost} not found"
-    assert login_refusal(530, text, vhost, "bob").outcome is Outcome.VIRTUAL_HOST_NOT_FOUND
+    assert login_refusal(530, text, vhost).outcome is Outcome.VIRTUAL_HOST_NOT_FOUND
     vhost = "y not found"
     text = f"NOT_ALLOWED - access to vhost '{vhost}' refused for user 'bob'"
-    assert login_refusal(530, text, vhost, "bob").outcome is Outcome.FORBIDDEN
+    assert login_refusal(530, text, vhost).outcome is Outcome.FORBIDDEN
 
 
 def test_a_refusal_whose_reason_is_cut_off_is_taken_for_the_likelier_one():
     text = "NOT_ALLOWED - access to vhost '" + "v" * 221 + "..."
-    assert login_refusal(530, text, "v" * 255, "bob").outcome is Outcome.FORBIDDEN
+    assert login_refusal(530, text, "v" * 255).outcome is Outcome.FORBIDDEN
 
 
 def message(routing_key="k", body=b"", *, headers=None, virtual_host="/", exchange="x"):
