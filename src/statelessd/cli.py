@@ -20,7 +20,7 @@ from .process.limits import make_room
 from .process.reexec import Handover, Program, Running
 from .process.sockets import ListenError, activated, bind, close, name_of
 from .process.supervisor import RunBackend, Supervisor
-from .telemetry.scoreboard import Board
+from .telemetry.scoreboard import Scoreboard
 from .tls.client import Trust
 from .tls.files import TlsError
 from .tls.server import Certificate
@@ -99,7 +99,7 @@ def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
         check_user(config.daemon.user)
     close(bind(server, {listener: [] for listener in running.listeners}))
     try:
-        _backend(config, Board.make())
+        _backend(config, Scoreboard.make())
     except (ImportError, SyntaxError) as error:
         raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
 
@@ -141,23 +141,23 @@ def _run_in_foreground(config: Config, handover: Handover | None) -> int:
         )
     # SIGHUP from a terminal that is closed is the end of what runs in it.
     in_terminal = sys.stdin is not None and sys.stdin.isatty()
-    board = _board(handover)
-    backend = _backend(config, board)
+    scoreboard = _scoreboard(handover)
+    backend = _backend(config, scoreboard)
     listeners = _listeners(config, handover)
     supervisor = Supervisor(
         config,
         listeners,
         backend,
         former=None if handover is None else handover.backends(),
-        program=None if in_terminal else Program(config, board.descriptor),
+        program=None if in_terminal else Program(config, scoreboard.descriptor),
     )
     return _supervise(config, supervisor)
 
 
 def _run_as_daemon(config: Config, handover: Handover | None) -> int:
     check_user(config.daemon.user)
-    board = _board(handover)
-    backend = _backend(config, board)
+    scoreboard = _scoreboard(handover)
+    backend = _backend(config, scoreboard)
     pidfile = _pidfile(config, handover)
     listeners = _listeners(config, handover)
     held = -1 if pidfile is None else pidfile.descriptor
@@ -169,7 +169,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
         user=config.daemon.user,
         private=() if pidfile is None else (held,),
         former=None if handover is None else handover.backends(),
-        program=Program(config, board.descriptor, held),
+        program=Program(config, scoreboard.descriptor, held),
         report=report,
     )
     if report is None:  # detached long ago, before a reload
@@ -178,7 +178,7 @@ def _run_as_daemon(config: Config, handover: Handover | None) -> int:
     return detach(
         lambda: _supervise(config, supervisor),
         pidfile=pidfile,
-        keep=[*sockets, board.descriptor, *logs.open_files()],
+        keep=[*sockets, scoreboard.descriptor, *logs.open_files()],
         report=report,
     )
 
@@ -195,8 +195,8 @@ def _pidfile(config: Config, handover: Handover | None) -> PidFile | None:
     return pidfile
 
 
-def _board(handover: Handover | None) -> Board:
-    return Board.make() if handover is None else Board(handover.board)
+def _scoreboard(handover: Handover | None) -> Scoreboard:
+    return Scoreboard.make() if handover is None else Scoreboard(handover.board)
 
 
 def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list[socket.socket]]:
@@ -232,7 +232,7 @@ def _places(settings: HTTPServer) -> str:
     return told if own is None else f"{told}; pages on {own}"
 
 
-def _backend(config: Config, board: Board) -> RunBackend:
+def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
     from .process.backend import Inheritance, run  # noqa: PLC0415
 
@@ -240,7 +240,7 @@ def _backend(config: Config, board: Board) -> RunBackend:
     inheritance = Inheritance(
         certificate=None if tls.certificate is None else Certificate(tls),
         trust=Trust(to_broker) if to_broker.enabled else None,
-        board=board,
+        scoreboard=scoreboard,
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)

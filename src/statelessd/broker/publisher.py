@@ -5,6 +5,7 @@ import logging
 import platform
 import socket
 from collections import Counter
+from operator import attrgetter
 from typing import Any
 
 from ..config.settings import Publish as Limits
@@ -19,7 +20,13 @@ from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
+from .statistics import (
+    BrokerFigures,
+    BrokerState,
+    BrokerStatus,
+    ExchangeCounts,
+    SessionStatistics,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -165,57 +172,39 @@ class Publisher:
         pool = self._pool
         return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
 
-    def load(self) -> Load:
-        """What is told each second."""
-        tally, pool = self._tally, self._pool
+    def figures(self) -> BrokerFigures:
+        """Return everything that is counted, at this moment."""
+        tally, pool, counters = self._tally, self._pool, self._pool.counters
         waiting = sum(publish.state is WAITING for publish in tally.active)
-        return Load(
-            sum(each.publishes for each in pool.statistics.values()) + pool.forgotten.publishes,
-            waiting,
-            len(tally.active) - waiting,
-            sum(session.state is SessionState.OPEN for session in pool.sessions()),
-            tally.confirms,
-        )
-
-    def metrics(self) -> BrokerMetrics:
-        """Everything that is counted, at this moment."""
-        tally, pool, sessions = self._tally, self._pool, self._pool.sessions()
-        counters = pool.counters
-        waiting = sum(publish.state is WAITING for publish in tally.active)
+        sessions = pool.sessions()
         live = [s.connection for s in sessions if s.connection is not None]
-        per_login = [*pool.statistics.values(), pool.forgotten]
-        closed = sum(each.channels_closed for each in per_login)
-        refused = sum(each.channels_refused for each in per_login)
-        lost = sum(each.channels_lost for each in per_login)
         to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
-        return BrokerMetrics(
-            outcomes={
-                Outcome.CONFIRMED.value: tally.confirmed,
-                **{outcome.value: count for outcome, count in tally.outcomes.items()},
-            },
-            by_exchange=None
-            if tally.exchanges is None
-            else {
-                key: {outcome.value: count for outcome, count in counted.items()}
-                for key, counted in tally.exchanges.counts.items()
-            },
+        logins = [*pool.statistics.values(), pool.forgotten]
+        total = {name: sum(map(attrgetter(name), logins)) for name in SessionStatistics.COUNTS}
+        refused, lost = total["channels_refused"], total["channels_lost"]
+        exchanges = {} if tally.exchanges is None else tally.exchanges.counts
+        return BrokerFigures(
+            published=total["publishes"],
+            outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
+            by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
             waits=tally.waits,
             confirms=tally.confirms,
             waiting=waiting,
             in_flight=len(tally.active) - waiting,
             bytes=tally.size,
             refusals=dict(self.refusals),
-            connections=sum(s.state is SessionState.OPEN for s in sessions),
-            nodes=[NodeMetrics(str(n.host), to_node[n], n.up) for n in pool.nodes],
-            connections_opened=sum(each.connections_opened for each in per_login),
+            connections=to_node.total(),
+            node_connections={str(node.host): to_node[node] for node in pool.nodes},
+            nodes_up={str(node.host): node.up for node in pool.nodes},
+            connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
             logins_refused=counters.logins_refused,
-            channels_opened=sum(each.channels_opened for each in per_login),
+            channels_opened=total["channels_opened"],
             channels_closed={
                 "broker": refused,
                 "connection": lost,
-                "released": closed - refused - lost,
+                "released": total["channels_closed"] - refused - lost,
             },
             blocked=self._blockade.active,
             blocked_nanoseconds=self._blockade.nanoseconds,
@@ -232,8 +221,8 @@ class Publisher:
             return UNANSWERED
         return state
 
-    def look_at_broker(self) -> None:
-        """Ask the broker where nobody else does, for whoever wants its state a moment later."""
+    def start_probe(self) -> None:
+        """Ask the broker if nobody else does, so that its state is known a moment later."""
         self._probe.start()
 
     async def ask_broker(self) -> BrokerState:
@@ -295,6 +284,10 @@ class Publisher:
 
     def _blocked_because(self) -> str:
         return f"The broker takes no messages for now: {self._blockade.reason}."
+
+
+def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in outcomes.items()}
 
 
 def _client_properties(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The data of the HTTP interface as JSON Schema, from the declarations that the code goes by."""
+"""The data of the HTTP interface as JSON Schema, made from the declarations in the code."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..message import MEMBERS, Outcome, Problem, type_of
 from .details import Details
-from .overview import Overview
+from .figures import HISTOGRAM, HISTORY, NOW
 
 Schema = dict[str, Any]
 
@@ -75,7 +75,7 @@ def form() -> Schema:
 def components() -> dict[str, Schema]:
     """All named schemas."""
     _, found = msgspec.json.schema_components(
-        [Item, Result, Problem, Overview, Details],
+        [Item, Result, Problem, Details],
         ref_template="#/components/schemas/{name}",
     )
     problem = found["Problem"]
@@ -114,6 +114,7 @@ def components() -> dict[str, Schema]:
                 "error": ref("Problem"),
             },
         },
+        "Overview": _overview(),
         "Stats": _stats(),
         "AllStats": _object(
             {"backends": {"type": "array", "items": ref("Stats")}, "total": {"type": "object"}}
@@ -140,6 +141,34 @@ def _broker() -> Schema:
 
 def _object(members: dict[str, Schema]) -> Schema:
     return {"type": "object", "required": list(members), "properties": members}
+
+
+def _overview() -> Schema:
+    text, number = {"type": "string"}, {"type": ["number", "null"]}
+    columns = {"type": "array", "items": number}
+    now: dict[str, Schema] = {
+        "backend": text, "up": {"type": "boolean"}, "pid": _COUNT, "broker": _broker(),
+    }  # fmt: skip
+    for figure in NOW:
+        kind = {"type": "object", "additionalProperties": number} if figure.labels else number
+        now[figure.dashboard] = {**kind, "description": figure.help}
+    now["draining"]["type"] = "boolean"
+    series: dict[str, Schema] = {"backend": {"type": ["string", "null"]}, "time": columns}
+    for figure in HISTORY:
+        names = ("p50", "p99") if figure.kind is HISTOGRAM else (figure.dashboard,)
+        kind = {"type": "object", "additionalProperties": columns} if figure.labels else columns
+        series |= {name: {**kind, "description": figure.help} for name in names}
+    series["broker"] = {"type": "array", "items": text}
+    return _object(
+        {
+            "version": text,
+            "host": text,
+            "time": {"type": "number"},
+            "window": _COUNT,
+            "backends": {"type": "array", "items": _object(now)},
+            "series": _object(series),
+        }
+    )
 
 
 def _stats() -> Schema:

@@ -38,7 +38,7 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Handover(msgspec.Struct, frozen=True):
-    """``board``: the descriptor of what the backends share.
+    """``board``: the descriptor of the scoreboard.
 
     ``pidfile``: the one that holds its lock; -1: there is none.
     """
