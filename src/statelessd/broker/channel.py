@@ -6,7 +6,6 @@ in one stream, within a window: RabbitMQ stops reading the whole connection when
 some 200 messages have followed one that it cannot confirm.
 """
 
-import enum
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Protocol
@@ -15,7 +14,8 @@ from ..amqp.events import Settlement
 from ..message import Outcome
 from . import refusals, replies
 from .connection import BrokerConnection
-from .publish import HANDED_OVER, SETTLED, Publish
+from .pending import HANDED_OVER, SETTLED, Publish
+from .state import ChannelPhase
 from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
@@ -31,17 +31,7 @@ STALL = 0.7
 LOOKS = 2  # and so many looks, after the first that saw it
 
 
-class Phase(enum.Enum):
-    """The life of a channel, in order."""
-
-    QUEUED = "queued"  # the connection has no room for another channel yet
-    OPENING = "opening"
-    FRESH = "fresh"  # open, nothing confirmed on it: one message at a time
-    PIPELINED = "pipelined"
-    GONE = "gone"
-
-
-PIPELINED = Phase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
+PIPELINED = ChannelPhase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
 
 
 class Watcher(Protocol):
@@ -98,8 +88,10 @@ class ExchangeChannel:
         self.single_use = single_use
         self.is_question = is_question
         self.watcher = watcher
-        self.phase = Phase.QUEUED
-        self._proved = Phase.FRESH if alone else Phase.PIPELINED  # the phase after a confirm
+        self.phase = ChannelPhase.QUEUED
+        self._proved = (
+            ChannelPhase.FRESH if alone else ChannelPhase.PIPELINED
+        )  # the phase after a confirm
         self.number = 0
         self.opened_at = 0.0  # loop time at which opening began
         self.used_at = 0.0  # loop time, to the second
@@ -128,7 +120,7 @@ class ExchangeChannel:
         """The connection had room: ``number`` is being opened."""
         self.number = number
         self.opened_at = self.used_at = now
-        self.phase = Phase.OPENING
+        self.phase = ChannelPhase.OPENING
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes."""
@@ -157,7 +149,7 @@ class ExchangeChannel:
             if self.phase is PIPELINED:
                 if self.sent >= self._may_send:
                     return
-            elif self.phase is not Phase.FRESH or self.in_flight:
+            elif self.phase is not ChannelPhase.FRESH or self.in_flight:
                 return
             publish = next(iter(self.waiting))
             del self.waiting[publish]
@@ -207,13 +199,13 @@ class ExchangeChannel:
     def forgive(self, now: float) -> None:
         """Begin to wait anew: it was not the channel that did not answer."""
         self.head_since = self.settled_at = now
-        if self.phase is Phase.OPENING:
+        if self.phase is ChannelPhase.OPENING:
             self.opened_at = now
 
     # What the broker says
 
     def opened(self) -> None:
-        self.phase = Phase.FRESH
+        self.phase = ChannelPhase.FRESH
         self._session.statistics.channels_opened += 1
         if self.is_question:
             self.is_question = False
@@ -265,7 +257,7 @@ class ExchangeChannel:
         session.progressed = True
         # All before it are settled, all behind it were not sent: it is exactly this one's.
         alone = len(lost) == 1
-        self.phase = Phase.GONE
+        self.phase = ChannelPhase.GONE
         session.drop(self)
         self._settles = self.sent
         again: list[Publish] = []
@@ -300,16 +292,16 @@ class ExchangeChannel:
 
     def ended(self) -> None:
         """Our own close is complete."""
-        self.phase = Phase.GONE
+        self.phase = ChannelPhase.GONE
         self._session.statistics.channels_closed += 1
         self._session.channel_ended()
 
     def lost(self) -> list[Publish]:
         """The connection is gone: what still waits."""
-        if self.phase in (Phase.FRESH, Phase.PIPELINED):
+        if self.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED):
             self._session.statistics.channels_closed += 1
             self._session.statistics.channels_lost += 1
-        self.phase = Phase.GONE
+        self.phase = ChannelPhase.GONE
         self._settles = self.sent
         if self.watcher is not None:
             self.watcher.gone(self, ())

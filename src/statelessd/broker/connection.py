@@ -15,7 +15,7 @@ from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config.settings import RabbitMQ
 from ..message import Credentials
-from .publish import Publish
+from .pending import Publish
 from .refusals import closing_words
 from .unreachable import why
 

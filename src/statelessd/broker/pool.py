@@ -13,11 +13,11 @@ from ..config.hosts import hosts_of
 from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
-from .blockade import Blockade
+from .alarm import ResourceAlarm
 from .dialer import Dialer
 from .nodes import Node, Nodes
-from .probation import LEAVING, Probation
-from .publish import Publish
+from .pending import Publish
+from .quarantine import LEAVING, Quarantine
 from .reachability import Reachability
 from .session import Session
 from .state import SessionState
@@ -42,7 +42,7 @@ class Pool:
         settings: RabbitMQ,
         *,
         client_properties: dict[str, Any],
-        blockade: Blockade,
+        alarm: ResourceAlarm,
         reachability: Reachability,
         trust: Trust | None,
         loop: asyncio.AbstractEventLoop,
@@ -52,7 +52,7 @@ class Pool:
         self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
         self._client_properties = client_properties
-        self._blockade = blockade
+        self._alarm = alarm
         self._reachability = reachability
         self._trust = trust
         self.counters = ConnectionCounters()
@@ -61,7 +61,7 @@ class Pool:
         self._sessions: dict[tuple[str, bytes], Session] = {}
         self._successors: dict[tuple[str, bytes], Session] = {}
         self._leaving: set[Session] = set()
-        self._probations: dict[tuple[str, bytes], Probation[Session]] = {}
+        self._quarantines: dict[tuple[str, bytes], Quarantine[Session]] = {}
         # Of stuck logins: when they may try another node again, and the pause after that.
         self._refuges: dict[tuple[str, bytes], tuple[float, float]] = {}
 
@@ -85,9 +85,9 @@ class Pool:
         virtual_host: str,
         credentials: Credentials,
         avoid: Node | None = None,
-        probation: Probation[Session] | None = None,
+        quarantine: Quarantine[Session] | None = None,
     ) -> Session:
-        """Return a session; with ``probation``, the one that the probation sends on."""
+        """Return a session; with ``quarantine``, the one that the quarantine sends on."""
         session = Session(
             virtual_host,
             credentials,
@@ -96,34 +96,36 @@ class Pool:
             client_properties=self._client_properties,
             counted=self.statistics.get((virtual_host, credentials.name)),
             statistics=self._statistics_of,
-            blockade=self._blockade,
+            alarm=self._alarm,
             reachability=self._reachability,
             counters=self.counters,
             on_crash=self._crashed
-            if probation is None
-            else lambda _, lost: probation.crashed(lost),
-            watcher=probation,
+            if quarantine is None
+            else lambda _, lost: quarantine.crashed(lost),
+            watcher=quarantine,
             loop=self._loop,
         )
-        if probation is None:
-            session.probation = self._probations.get((virtual_host, credentials.digest))
-        elif probation.session is not None:  # it is closing, or was refused
-            self._leave(probation.session, self._loop.time())
+        if quarantine is None:
+            session.quarantine = self._quarantines.get((virtual_host, credentials.digest))
+        elif quarantine.session is not None:  # it is closing, or was refused
+            self._leave(quarantine.session, self._loop.time())
         return session
 
     def _crashed(self, session: Session, lost: list[Publish]) -> None:
         """The broker closed a connection with 541: somebody's message did it."""
         virtual_host, credentials = session.virtual_host, session.credentials
         key = virtual_host, credentials.digest
-        if key not in self._probations:
-            self._probations[key] = Probation(
+        if key not in self._quarantines:
+            self._quarantines[key] = Quarantine(
                 lambda: self._sessions.get(key),
-                lambda probation: self._new_session(virtual_host, credentials, probation=probation),
+                lambda quarantine: self._new_session(
+                    virtual_host, credentials, quarantine=quarantine
+                ),
                 max(1, self._settings.in_flight_per_connection // 4),
                 self._loop,
             )
-        session.probation = self._probations[key]
-        session.probation.suspect({publish.message.exchange for publish in lost})
+        session.quarantine = self._quarantines[key]
+        session.quarantine.suspect({publish.message.exchange for publish in lost})
 
     def new_dialer(self) -> Dialer:
         """A way to the nodes, for one connection at a time."""
@@ -131,7 +133,7 @@ class Pool:
 
     def sessions(self) -> list[Session]:
         """All that may still have a connection."""
-        probing = [p.session for p in self._probations.values() if p.session is not None]
+        probing = [p.session for p in self._quarantines.values() if p.session is not None]
         return [*self._sessions.values(), *self._successors.values(), *self._leaving, *probing]
 
     def check(self, now: float) -> None:
@@ -143,26 +145,26 @@ class Pool:
                 except Exception:  # the heartbeats of all others must not stop over it
                     logger.exception("looking for what does not answer failed")
                     session.stalled("a fault of this program")
-        for key, probation in list(self._probations.items()):
-            probation.check(now)
-            if probation.is_over:
-                self._end_probation(key)
+        for key, quarantine in list(self._quarantines.items()):
+            quarantine.check(now)
+            if quarantine.is_over:
+                self._end_quarantine(key)
         for key, successor in list(self._successors.items()):
             if successor.is_refuge:
                 self._replace(key, successor, now)
         if len(self.nodes) > 1:
             for key, session in self._sessions.items():
-                if session.load and session.pulse.is_stuck(now):
+                if session.load and session.stall.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
-    def _end_probation(self, key: tuple[str, bytes]) -> None:
-        session = self._probations.pop(key).session
+    def _end_quarantine(self, key: tuple[str, bytes]) -> None:
+        session = self._quarantines.pop(key).session
         if session is not None:
             if not session.load:
                 session.close("its messages harm nobody any more")
             self._leave(session, self._loop.time())
         if key in self._sessions:
-            self._sessions[key].probation = None
+            self._sessions[key].quarantine = None
 
     def _look_for_refuge(self, key: tuple[str, bytes], session: Session, now: float) -> None:
         """Try another node for a login of which nothing is confirmed, though its node answers.
@@ -230,7 +232,7 @@ class Pool:
         successor, and then the next publish is told so.
         """
         session = self._sessions.get(key)
-        if successor.is_refuge and not (session is not None and session.pulse.is_stuck(now)):
+        if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
             successor.close("not needed")
             self._leave(successor, now)

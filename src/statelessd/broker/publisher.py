@@ -12,11 +12,11 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from ..version import __version__
-from .blockade import Blockade
+from .alarm import ResourceAlarm
 from .logins import Login, logins
+from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
-from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
 from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
@@ -54,12 +54,12 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._blockade = Blockade(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._pool = Pool(
             rabbitmq,
             client_properties=_client_properties(f"statelessd {backend}"),
-            blockade=self._blockade,
+            alarm=self._alarm,
             reachability=self._reachability,
             trust=trust,
             loop=loop,
@@ -95,7 +95,7 @@ class Publisher:
         tally.size += publish.size
         if self._closing:
             publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
-        elif self._blockade.active:
+        elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
@@ -217,16 +217,16 @@ class Publisher:
                 "connection": lost,
                 "released": closed - refused - lost,
             },
-            blocked=self._blockade.active,
-            blocked_nanoseconds=self._blockade.nanoseconds,
+            blocked=self._alarm.active,
+            blocked_nanoseconds=self._alarm.nanoseconds,
             received=counters.received + sum(each.received for each in live),
             sent=counters.sent + sum(each.sent for each in live),
         )
 
     def broker_state(self) -> BrokerState:
         """What a publish would find now, as far as is known without asking the broker."""
-        if self._blockade.active:
-            return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
+        if self._alarm.active:
+            return BrokerState(BrokerStatus.BLOCKED, self._alarm.reason)
         state = self._reachability.state
         if state.state is BrokerStatus.UNUSED and self._probe.waits_for >= PATIENCE:
             return UNANSWERED
@@ -294,7 +294,7 @@ class Publisher:
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return f"The broker takes no messages for now: {self._blockade.reason}."
+        return f"The broker takes no messages for now: {self._alarm.reason}."
 
 
 def _client_properties(name: str) -> dict[str, Any]:

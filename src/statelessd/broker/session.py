@@ -16,17 +16,17 @@ from typing import Any
 from ..config.settings import RabbitMQ
 from ..message import Credentials, Outcome
 from . import refusals, replies
-from .blockade import Blockade
-from .channel import ExchangeChannel, Phase, Watcher
-from .channels import ChannelKeeping
+from .alarm import ResourceAlarm
+from .channel import ExchangeChannel, Watcher
+from .channel_table import ChannelKeeping
 from .connection import BrokerConnection, login_of
-from .dial import NotConnectedError
 from .dialer import Dialer
-from .probation import Diversion
-from .publish import Publish
-from .pulse import Pulse, Question
+from .pending import Publish
+from .quarantine import Diversion
+from .race import NotConnectedError
 from .reachability import Reachability
-from .state import SessionState
+from .stall import Question, StallDetector
+from .state import ChannelPhase, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Session(ChannelKeeping):
         client_properties: dict[str, Any],
         counted: SessionStatistics | None,
         statistics: Callable[[str, str], SessionStatistics],
-        blockade: Blockade,
+        alarm: ResourceAlarm,
         reachability: Reachability,
         counters: ConnectionCounters,
         on_crash: Callable[["Session", list[Publish]], None],
@@ -81,12 +81,12 @@ class Session(ChannelKeeping):
         self.dialer = dialer
         self._client_properties = client_properties
         self._statistics_of = statistics
-        self._blockade = blockade
+        self._alarm = alarm
         self._reachability = reachability
         self._counters = counters
         self._closing_because = ""
         self._waiting: dict[Publish, None] = {}
-        self.pulse = Pulse(self, settings.stalled_timeout)
+        self.stall = StallDetector(self, settings.stalled_timeout)
         self._closing_since = 0.0
         self._failures = 0  # attempts and connections in a row on which nothing was settled
         self.failure = ""  # why there is no connection, once an attempt has failed
@@ -108,7 +108,7 @@ class Session(ChannelKeeping):
             connection is not None
             and connection.writable
             and self.state is OPEN
-            and not self._blockade.active
+            and not self._alarm.active
         )
 
     @property
@@ -119,7 +119,7 @@ class Session(ChannelKeeping):
     @property
     def is_excused(self) -> bool:
         """Whether there is a reason for confirms to be late: an alarm, or a slow network."""
-        return self._blockade.active or (self.connection is not None and self.connection.drains())
+        return self._alarm.active or (self.connection is not None and self.connection.drains())
 
     @property
     def is_forgiven(self) -> bool:
@@ -266,7 +266,7 @@ class Session(ChannelKeeping):
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self.pulse = Pulse(self, self._settings.stalled_timeout)
+        self.stall = StallDetector(self, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
         self.statistics = self._statistics_of(self.virtual_host, self.username)
@@ -274,7 +274,7 @@ class Session(ChannelKeeping):
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
-        self.divert_suspects(self.probation)
+        self.divert_suspects(self.quarantine)
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
 
@@ -329,7 +329,7 @@ class Session(ChannelKeeping):
 
     def connection_lost(self, lost: list[Any], reason: str) -> None:
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
-        self._blockade.remove(self.connection)
+        self._alarm.remove(self.connection)
         self._reachability.ended(self.connection, lost=not self._closing_because)
         self.starved = False
         for publish in self._lose_channels():
@@ -367,13 +367,13 @@ class Session(ChannelKeeping):
             self._on_crash(self, lost)
 
     def connection_blocked(self, reason: str) -> None:
-        self._blockade.add(self.connection, reason)
+        self._alarm.add(self.connection, reason)
         connection = self.connection
         if connection is not None and connection.tells_when_blocked and self._has_room(connection):
             Question(connection)
 
     def connection_unblocked(self) -> None:
-        self._blockade.remove(self.connection)
+        self._alarm.remove(self.connection)
 
     def connection_writable(self) -> None:
         for channel in self.all_channels():
@@ -381,8 +381,8 @@ class Session(ChannelKeeping):
 
     def hold(self, held: bool) -> None:
         """Hand over no message while it is doubtful whether the broker reads."""
-        if held is not self.pulse.doubtful and self.connection is not None:
-            self.pulse.doubtful = held
+        if held is not self.stall.doubtful and self.connection is not None:
+            self.stall.doubtful = held
             self.connection.hold(held)
 
     def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
@@ -412,7 +412,7 @@ class Session(ChannelKeeping):
         if self.state is not SessionState.OPEN:
             return
         if any(
-            c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
+            c.phase is ChannelPhase.OPENING and now - c.opened_at > settings.channel_timeout
             for c in self.all_channels()
         ):
             self.stalled("the broker did not open a channel in time")
@@ -435,7 +435,7 @@ class Session(ChannelKeeping):
             if self.load or self.progressed:
                 self.used_at = now
             self._useful = self._useful or self.progressed
-            self.pulse.check(now)
+            self.stall.check(now)
 
     def take_over(self, old: "Session") -> None:
         """Take the messages of the session that this one replaces, in order."""
@@ -460,7 +460,7 @@ class Session(ChannelKeeping):
             self._become(SessionState.CLOSING)
             self._closing_because, self._closing_since = reason, self._loop.time()
             for channel in self.all_channels():
-                if channel.phase not in (Phase.QUEUED, Phase.GONE):
+                if channel.phase not in (ChannelPhase.QUEUED, ChannelPhase.GONE):
                     connection.amqp.close_channel(channel.number)
             connection.flush_soon()
             self._close_when_empty()

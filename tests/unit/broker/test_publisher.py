@@ -87,14 +87,14 @@ async def test_one_blocked_connection_stands_for_the_broker(broker, client):
     broker.on_publish = lambda peer, *_: peer.send(brokerside.blocked("low on memory"))
     handed_over = publish.start(b"held", timeout=0.5)
     await publish.until(lambda: broker.published[-1] == b"held")
-    await publish.until(lambda: publish.publisher._blockade.active)
+    await publish.until(lambda: publish.publisher._alarm.active)
     outcome, detail = await publish.start(b"refused", credentials=other)
     assert outcome is O.BROKER_BLOCKED
     assert "low on memory" in detail
     assert (await handed_over)[0] is O.UNCONFIRMED
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
     broker.peers[0].send(brokerside.ack(1, 2) + brokerside.unblocked())
-    await publish.until(lambda: not publish.publisher._blockade.active)
+    await publish.until(lambda: not publish.publisher._alarm.active)
     assert await publish(b"again", credentials=other) is O.CONFIRMED
     assert b"refused" not in broker.published
 

@@ -9,9 +9,10 @@ answer in time, the connection is replaced.
 from typing import Any, Protocol
 
 from ..amqp.events import Settlement
-from .channel import STALL, ExchangeChannel, Phase
+from .channel import STALL, ExchangeChannel
 from .connection import BrokerConnection
-from .parted import PartedExchange
+from .split_exchange import SplitExchange
+from .state import ChannelPhase
 
 LATE = 1.0  # seconds since the last look: this process did not run, and it proves nothing
 DOUBT = 0.5  # seconds without an answer from which on no message is handed over
@@ -20,7 +21,7 @@ UNASKED = 30.0  # seconds without a confirm where no channel is left to ask with
 
 
 class Owner(Protocol):
-    """The session, as its pulse sees it."""
+    """The session, as its stall sees it."""
 
     load: int
     progressed: bool
@@ -32,14 +33,14 @@ class Owner(Protocol):
     def may_part(self) -> bool: ...
     @property
     def is_excused(self) -> bool: ...
-    def routes(self) -> list[ExchangeChannel | PartedExchange]: ...
+    def routes(self) -> list[ExchangeChannel | SplitExchange]: ...
     def all_channels(self) -> list[ExchangeChannel]: ...
-    def parted(self, exchange: str) -> PartedExchange: ...
+    def parted(self, exchange: str) -> SplitExchange: ...
     def hold(self, held: bool) -> None: ...
     def stalled(self, reason: str) -> None: ...
 
 
-class Pulse:
+class StallDetector:
     """Looks at the channels several times a second while messages are unsettled.
 
     ``doubtful``: the broker was asked and has not answered yet.
@@ -65,7 +66,7 @@ class Pulse:
         self._checked_at = now
         # Neither an alarm nor a slow network says anything about queues.
         excused = session.is_excused or late
-        # Messages that wait elsewhere, as on probation, say nothing about this connection.
+        # Messages that wait elsewhere, as on quarantine, say nothing about this connection.
         idle = all(channel.idle for channel in session.all_channels())
         if session.progressed or excused or idle:
             session.progressed, self.progress_at = False, now
@@ -74,7 +75,7 @@ class Pulse:
                 channel.forgive(now)
             return
         for route in session.routes():
-            if isinstance(route, PartedExchange):
+            if isinstance(route, SplitExchange):
                 route.check(now)
             elif route.look(now, max(STALL, session.slowness)) and session.may_part:
                 session.parted(route.exchange).check(now)
@@ -86,7 +87,7 @@ class Pulse:
             (
                 now - max(channel.opened_at, self.progress_at)
                 for channel in session.all_channels()
-                if channel.is_question and channel.phase is Phase.OPENING
+                if channel.is_question and channel.phase is ChannelPhase.OPENING
             ),
             default=0.0,
         )

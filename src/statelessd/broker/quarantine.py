@@ -19,8 +19,8 @@ from ..amqp import encode
 from ..amqp.events import Settlement
 from ..message import Message, Outcome
 from .channel import ExchangeChannel
-from .publish import SETTLED, WAITING, Publish
-from .publish import Session as Counted
+from .pending import SETTLED, WAITING, Publish
+from .pending import Session as Counted
 from .state import SessionState
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ POISON = (
 )
 
 
-class ProbationSession(Counted, Protocol):
-    """A connection for one login, as a probation uses it."""
+class QuarantineSession(Counted, Protocol):
+    """A connection for one login, as a quarantine uses it."""
 
     state: SessionState
     connection: Any
@@ -55,7 +55,7 @@ class ProbationSession(Counted, Protocol):
 
 
 class Suspect:
-    """An exchange on probation: it returns after ``needed`` answers, if it crashed nothing."""
+    """An exchange on quarantine: it returns after ``needed`` answers, if it crashed nothing."""
 
     def __init__(self) -> None:
         self.needed = self.left = 0  # answers: in all, and from now on
@@ -66,13 +66,13 @@ class Suspect:
 
 
 class Diversion:
-    """Takes an exchange's messages to its probation, in place of a channel."""
+    """Takes an exchange's messages to its quarantine, in place of a channel."""
 
     channels: tuple[ExchangeChannel, ...] = ()
 
-    def __init__(self, probation: "Probation[Any]") -> None:
+    def __init__(self, quarantine: "Quarantine[Any]") -> None:
         self.used_at = 0.0
-        self._probation = probation
+        self._probation = quarantine
 
     def submit(self, publish: Publish) -> None:
         """Let the message wait for its turn."""
@@ -83,10 +83,10 @@ class Diversion:
         return []
 
 
-S = TypeVar("S", bound=ProbationSession)
+S = TypeVar("S", bound=QuarantineSession)
 
 
-class Probation(Generic[S]):
+class Quarantine(Generic[S]):
     """Sends the messages of suspected exchanges one by one; watches the channels they take.
 
     ``main`` returns the login's session for everything else, ``new_session`` makes the
@@ -96,7 +96,7 @@ class Probation(Generic[S]):
     def __init__(
         self,
         main: Callable[[], S | None],
-        new_session: "Callable[[Probation[S]], S]",
+        new_session: "Callable[[Quarantine[S]], S]",
         limit: int,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -115,7 +115,7 @@ class Probation(Generic[S]):
         self._watched_until = 0.0
 
     def __repr__(self) -> str:
-        return f"<Probation of {sorted(self.exchanges)}, {len(self._line)} messages wait>"
+        return f"<Quarantine of {sorted(self.exchanges)}, {len(self._line)} messages wait>"
 
     @property
     def exchanges(self) -> list[str]:
@@ -149,7 +149,7 @@ class Probation(Generic[S]):
             self._send_next()
 
     def crashed(self, lost: Sequence[Publish]) -> None:
-        """The connection of this probation was closed with 541: its message did it."""
+        """The connection of this quarantine was closed with 541: its message did it."""
         now = self._loop.time()
         if self._on_trial is not None and self._on_trial.state is SETTLED:
             self._on_trial = None

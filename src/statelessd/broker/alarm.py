@@ -11,7 +11,7 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 
-class Blockade:
+class ResourceAlarm:
     """``active`` while any connection is blocked; the callbacks tell of its beginning and end."""
 
     def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:

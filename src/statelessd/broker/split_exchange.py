@@ -19,9 +19,10 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Message, Outcome
-from .channel import STALL, ExchangeChannel, Phase, Watcher
-from .publish import SETTLED, Publish
-from .publish import Session as Counted
+from .channel import STALL, ExchangeChannel, Watcher
+from .pending import SETTLED, Publish
+from .pending import Session as Counted
+from .state import ChannelPhase
 
 MOST_OLD = 5  # channels of one exchange that do not answer
 QUICK = 0.4  # seconds for the first message of a new channel, doubled with each that failed
@@ -52,7 +53,7 @@ class Owner(Counted, Protocol):
     def owns(self, channel: ExchangeChannel) -> bool: ...
     def unretire(self, channel: ExchangeChannel) -> None: ...
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
-    def whole_again(self, parted: "PartedExchange", channel: ExchangeChannel | None) -> None: ...
+    def whole_again(self, parted: "SplitExchange", channel: ExchangeChannel | None) -> None: ...
 
 
 class Hold:
@@ -115,7 +116,7 @@ class Hold:
                     )
 
 
-class PartedExchange:
+class SplitExchange:
     """Takes the messages of one exchange in place of its channel; watches its channels.
 
     ``limit``: messages that it may hold while a channel does not answer.
@@ -138,7 +139,7 @@ class PartedExchange:
 
     def __repr__(self) -> str:
         return (
-            f"<PartedExchange {self.exchange!r}: {len(self._old)} old channels, "
+            f"<SplitExchange {self.exchange!r}: {len(self._old)} old channels, "
             f"{len(self._held)} messages held, {len(self._good)} good routing keys>"
         )
 
@@ -222,7 +223,7 @@ class PartedExchange:
         """Several times a second: part from a channel that does not answer, try keys in doubt."""
         for channel in self.channels:
             patience = STALL
-            if channel.phase is Phase.FRESH and self._old:
+            if channel.phase is ChannelPhase.FRESH and self._old:
                 patience = QUICK * 2 ** (len(self._old) - 1)
             if channel.look(now, max(patience, self._session.slowness)) and self._may_part:
                 self.part(channel, now)
@@ -314,7 +315,7 @@ class PartedExchange:
         """Use a channel that was just slow, if nothing was sent on a younger one yet."""
         younger = [each for each in (self._channel, self._trial) if each is not None]
         if (
-            channel.phase is not Phase.PIPELINED
+            channel.phase is not ChannelPhase.PIPELINED
             or len(self._old) > 1
             or not self._session.owns(channel)
             or any(each.sent for each in younger)
@@ -397,7 +398,7 @@ class PartedExchange:
     def _hand(self, publish: Publish, channel: ExchangeChannel) -> None:
         channel.used_at = self.used_at
         channel.submit(publish)
-        if channel.phase is Phase.QUEUED:
+        if channel.phase is ChannelPhase.QUEUED:
             self._session.open_channels()
 
     def _ask(self) -> None:

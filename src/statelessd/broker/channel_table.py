@@ -4,12 +4,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any
 
-from .channel import ExchangeChannel, Phase, Watcher
+from .channel import ExchangeChannel, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
-from .parted import PartedExchange
-from .probation import Diversion, Probation
-from .publish import Publish
-from .state import SessionState
+from .pending import Publish
+from .quarantine import Diversion, Quarantine
+from .split_exchange import SplitExchange
+from .state import ChannelPhase, SessionState
 
 MOST_PATIENCE, SLOW_FOR = 5.0, 60.0  # seconds
 MOST_PARTED = 16  # channels of a session that do not answer, with a successor each
@@ -35,11 +35,11 @@ class ChannelKeeping(ABC):
         self.slowness = 0.0  # seconds that a channel is given because the broker was slow
         self._slow_until = 0.0
         self._loop = loop
-        self._channels: dict[str, ExchangeChannel | PartedExchange | Diversion] = {}
+        self._channels: dict[str, ExchangeChannel | SplitExchange | Diversion] = {}
         self._single_use: dict[ExchangeChannel, None] = {}
         self._channel_limit = limit
-        self.probation: Probation[Any] | None = None
-        self._watcher = watcher  # of every channel, where a probation uses the session
+        self.quarantine: Quarantine[Any] | None = None
+        self._watcher = watcher  # of every channel, where a quarantine uses the session
         self._exchange_limit = exchange_limit  # messages of one, while it does not answer
 
     @abstractmethod
@@ -86,7 +86,7 @@ class ChannelKeeping(ABC):
         assert connection is not None  # noqa: S101 - the session is open
         queued = []
         for channel in self.all_channels():
-            if channel.phase is Phase.QUEUED:
+            if channel.phase is ChannelPhase.QUEUED:
                 if channel.idle and channel.watcher is None:
                     self.drop(channel)  # whoever wanted it gave up
                 else:
@@ -98,7 +98,7 @@ class ChannelKeeping(ABC):
             connection.channels[number] = channel
             channel.open(number, self._loop.time())
             connection.flush_soon()
-        self.starved = any(c.phase is Phase.QUEUED for c in queued)
+        self.starved = any(c.phase is ChannelPhase.QUEUED for c in queued)
 
     def _has_room(self, connection: BrokerConnection, spare: int = 0) -> bool:
         limit = min(self._channel_limit + spare, connection.amqp.channel_max)
@@ -111,22 +111,24 @@ class ChannelKeeping(ABC):
         if self._has_room(connection):
             return
         idle = [
-            c for c in self.all_channels() if c.idle and c.phase in (Phase.FRESH, Phase.PIPELINED)
+            c
+            for c in self.all_channels()
+            if c.idle and c.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED)
         ]
         if idle:
             self.release(min(idle, key=lambda c: c.used_at))
 
     def release(self, channel: ExchangeChannel) -> None:
         """Close an idle channel."""
-        if channel.phase is Phase.GONE:
+        if channel.phase is ChannelPhase.GONE:
             return
         self.drop(channel)
         # While the session closes, every channel is being closed already.
         if self.state is SessionState.OPEN and self.connection is not None:
-            if channel.phase is not Phase.QUEUED:
+            if channel.phase is not ChannelPhase.QUEUED:
                 self.connection.amqp.close_channel(channel.number)
                 self.connection.flush_soon()
-            channel.phase = Phase.GONE
+            channel.phase = ChannelPhase.GONE
         if channel.watcher is not None:
             channel.watcher.gone(channel, ())
 
@@ -182,13 +184,13 @@ class ChannelKeeping(ABC):
             and self._has_room(connection, SPARE_CHANNELS)
         )
 
-    def parted(self, exchange: str) -> PartedExchange:
+    def parted(self, exchange: str) -> SplitExchange:
         """Return the exchange as one that several channels serve from now on."""
         route = self._channels.get(exchange)
-        if isinstance(route, PartedExchange):
+        if isinstance(route, SplitExchange):
             return route
         assert not isinstance(route, Diversion)  # noqa: S101 - no channel of it is here
-        made = PartedExchange(self, exchange, self._exchange_limit)
+        made = SplitExchange(self, exchange, self._exchange_limit)
         if route is not None:
             made.adopt(route)
         self._channels[exchange] = made
@@ -199,22 +201,22 @@ class ChannelKeeping(ABC):
         if not isinstance(self._channels.get(exchange), Diversion) and self._watcher is None:
             self.parted(exchange).guard(self.now)
 
-    def divert(self, exchange: str, probation: Probation[Any]) -> None:
-        """Let a probation have the messages of an exchange."""
-        self._channels[exchange] = Diversion(probation)
+    def divert(self, exchange: str, quarantine: Quarantine[Any]) -> None:
+        """Let a quarantine have the messages of an exchange."""
+        self._channels[exchange] = Diversion(quarantine)
 
-    def divert_suspects(self, probation: Probation[Any] | None) -> None:
-        """Let a probation have the messages of the exchanges that it suspects."""
-        self.probation = probation
+    def divert_suspects(self, quarantine: Quarantine[Any] | None) -> None:
+        """Let a quarantine have the messages of the exchanges that it suspects."""
+        self.quarantine = quarantine
         for exchange in list(self._channels):
             self.undivert(exchange)  # it may have returned to another session meanwhile
-        if probation is not None:
-            for exchange in probation.exchanges:
-                self.divert(exchange, probation)
+        if quarantine is not None:
+            for exchange in quarantine.exchanges:
+                self.divert(exchange, quarantine)
 
     def take_over_channels(self, old: "ChannelKeeping") -> None:
         """Let each exchange go on here when the old connection has confirmed what it sent."""
-        self.divert_suspects(old.probation)
+        self.divert_suspects(old.quarantine)
         for exchange, route in list(old._channels.items()):
             if isinstance(route, Diversion) or (isinstance(route, ExchangeChannel) and route.idle):
                 continue
@@ -228,7 +230,7 @@ class ChannelKeeping(ABC):
         if isinstance(self._channels.get(exchange), Diversion):
             del self._channels[exchange]
 
-    def whole_again(self, parted: PartedExchange, channel: ExchangeChannel | None) -> None:
+    def whole_again(self, parted: SplitExchange, channel: ExchangeChannel | None) -> None:
         """Give the exchange back to one channel."""
         if self._channels.get(parted.exchange) is parted:
             del self._channels[parted.exchange]
@@ -256,8 +258,8 @@ class ChannelKeeping(ABC):
         """Return the event loop's time, in seconds."""
         return self._loop.time()
 
-    def routes(self) -> list[ExchangeChannel | PartedExchange]:
-        """Return what takes messages, for each exchange that is not on probation."""
+    def routes(self) -> list[ExchangeChannel | SplitExchange]:
+        """Return what takes messages, for each exchange that is not on quarantine."""
         return [each for each in self._channels.values() if not isinstance(each, Diversion)]
 
     def all_channels(self) -> list[ExchangeChannel]:

@@ -1,6 +1,5 @@
 """One message on its way: from the request that brought it to the one outcome it gets."""
 
-import enum
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -9,20 +8,13 @@ from typing import Protocol
 
 from ..message import Message, Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
+from .state import PublishState
 from .statistics import ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
 Callback = Callable[[Outcome, str], None]
 """Takes the outcome and a sentence about it for the client."""
-
-
-class PublishState(enum.Enum):
-    """A publish only ever moves down this list, but for a message that the broker discarded."""
-
-    WAITING = "waiting"  # not one byte of it was given to the transport
-    HANDED_OVER = "handed over"  # only the broker's word settles it now
-    SETTLED = "settled"  # answered: it is never sent from here on
 
 
 WAITING = PublishState.WAITING
