@@ -1,30 +1,34 @@
-"""Whether the broker takes publishes at all.
+"""Whether the broker has blocked publishers: a memory or disk alarm.
 
-RabbitMQ tells only the connections that have published under its alarm, and an
-alarm holds for the whole cluster: so one connection's block stands for all.
+RabbitMQ tells only the connections that have published during the alarm, and an alarm
+holds for the whole cluster. So one blocked connection stands for all.
 """
 
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
+
+from ..amqp.events import Settlement
+from .connection import BrokerConnection
 
 logger = logging.getLogger(__name__)
 
 
 class ResourceAlarm:
-    """``active`` while any connection is blocked; the callbacks tell of its beginning and end."""
+    """``active`` while any connection is blocked; the callbacks report its begin and end."""
 
     def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:
         self.active = False
         self.reason = ""
         self._begun_at = 0  # nanoseconds, as the next
-        self._blocked_for = 0  # by those that are over
+        self._blocked_for = 0  # by the alarms that are over
         self._blocked: set[object] = set()
         self._on_begin = on_begin
         self._on_end = on_end
 
-    def add(self, connection: object, reason: str) -> None:
-        """The broker has blocked this connection."""
+    def blocked(self, connection: object, reason: str) -> None:
+        """Note that the broker has blocked this connection."""
         self._blocked.add(connection)
         if not self.active:
             self.active, self.reason = True, reason
@@ -32,8 +36,8 @@ class ResourceAlarm:
             logger.warning("the broker blocks publishers: %s", reason)
             self._on_begin()
 
-    def remove(self, connection: object) -> None:
-        """The connection is no longer blocked, or no longer there."""
+    def unblocked(self, connection: object) -> None:
+        """Note that the connection is no longer blocked, or no longer there."""
         self._blocked.discard(connection)
         if self.active and not self._blocked:
             self.active = False
@@ -43,6 +47,32 @@ class ResourceAlarm:
 
     @property
     def nanoseconds(self) -> int:
-        """For how long publishers have been blocked, in all."""
+        """Return how long publishers have been blocked in total."""
         running = time.monotonic_ns() - self._begun_at if self.active else 0
         return self._blocked_for + running
+
+
+class EndOfAlarm:
+    """A channel that is opened to learn when the broker reads again; it closes itself.
+
+    RabbitMQ reads nothing from a connection that an alarm blocks. So Open-Ok comes when
+    the alarm is over, also if Connection.Unblocked was lost.
+    """
+
+    def __init__(self, connection: BrokerConnection) -> None:
+        self._connection = connection
+        self._number = connection.open_channel(self)
+
+    def opened(self) -> None:
+        """Report that the broker reads."""
+        self._connection.read_again()
+        self._connection.close_channel(self._number)
+
+    def settled(self, settled: list[tuple[Any, Settlement]], oldest: int) -> None:
+        """Do nothing, because nothing is sent on it."""
+
+    def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None:
+        """Do nothing, because nothing is lost with it."""
+
+    def ended(self) -> None:
+        """Do nothing, because it has done its work."""

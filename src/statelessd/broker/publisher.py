@@ -105,14 +105,14 @@ class Publisher:
             if session is None:
                 self.refusals["broker_connections"] += 1
                 publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
-            elif session.load >= self.in_flight_per_login:
+            elif session.load.messages >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(
                     Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
                 )
             else:
                 publish.session = session
-                session.load += 1
+                session.load.take()
                 session.submit(publish)
         return publish
 
@@ -120,8 +120,7 @@ class Publisher:
         """The client is gone: nobody will be told, and what was not handed over is not sent."""
         publish.callback = None
         if publish.state is WAITING:
-            publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR)
+            publish.refuse(Outcome.INTERNAL_ERROR)
 
     def reserve(self, size: int) -> bool:
         """Count bytes of a body that is still arriving; False when there is no room for them."""
@@ -280,14 +279,12 @@ class Publisher:
         if publish.handed_over:
             publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
         else:
-            publish.withdraw()
-            publish.finish(outcome, detail)
+            publish.refuse(outcome, detail)
 
     def _refuse_waiting(self) -> None:
         detail = self._blocked_because()
         for publish in [p for p in self._tally.active if p.state is WAITING]:
-            publish.withdraw()
-            publish.finish(Outcome.BROKER_BLOCKED, detail)
+            publish.refuse(Outcome.BROKER_BLOCKED, detail)
 
     def _resume_all(self) -> None:
         for session in self._pool.sessions():

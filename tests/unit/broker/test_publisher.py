@@ -41,7 +41,7 @@ async def test_a_confirm_that_does_not_come_is_unknown_at_the_deadline(broker, c
     broker.peers[0].send(brokerside.ack(1, 1))  # too late to be told, not to be counted
     await publish.until(lambda: publish.statistics["publishes"])
     assert (publish.publisher._tally.size, publish.publisher._tally.active) == (0, set())
-    assert publish.publisher._pool.sessions()[0].load == 0
+    assert publish.publisher._pool.sessions()[0].load.messages == 0
 
 
 @scenario
@@ -61,10 +61,10 @@ async def test_a_fault_of_ours_leaves_no_place_taken(broker, client, monkeypatch
     publish = client()
     assert await publish() is O.CONFIRMED
     [session] = publish.publisher._pool.sessions()
-    monkeypatch.setattr(session, "_channels", None)
+    monkeypatch.setattr(session.channels, "_routes", None)
     assert await publish() is O.INTERNAL_ERROR
     monkeypatch.undo()
-    assert (session.load, publish.publisher._tally.size) == (0, 0)
+    assert (session.load.messages, publish.publisher._tally.size) == (0, 0)
 
 
 @scenario
