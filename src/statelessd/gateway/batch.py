@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ..broker.publish import Publish
+from ..broker.pending import Publish
 from ..message import TABLE, Credentials, Message, Outcome
 from ..message import problem as problem_of
 from .errors import RequestError
