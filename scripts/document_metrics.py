@@ -1,10 +1,11 @@
 """The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.process_collector import ProcessCollector
 
+from markdown_table import table
 from statelessd.broker.statistics import BrokerStatus
 from statelessd.pages.figures import (
     BACKEND_UP,
@@ -62,38 +63,32 @@ they are all other exchanges.
 
 
 def reference() -> str:
-    """docs/metrics.md."""
+    """Return the text of docs/metrics.md."""
     labels = LABELS.format(outcomes=_words(OUTCOMES), states=_words(s.value for s in BrokerStatus))
     return "".join(
         [
             HEADING,
-            *_table("metric", "type | labels", _rows()),
+            table(("metric", "type", "labels", ""), _rows()),
             labels,
-            *_values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
-            *_values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
-            *_values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
+            _values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
+            _values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
+            _values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
         ]
     )
 
 
-def _rows() -> Iterable[str]:
+def _rows() -> Iterator[tuple[str, ...]]:
     for figure in (*METRICS, BACKEND_UP):
         name = PREFIX + figure.name + ("_total" if figure.kind is COUNTER else "")
-        yield f"`{name}` | {figure.kind.value} | {_words(sorted(figure.labels))} | {figure.help}"
+        yield f"`{name}`", figure.kind.value, _words(sorted(figure.labels)), figure.help
     for metric in ProcessCollector(registry=None).collect():
         name = metric.name + ("_total" if metric.type == COUNTER.value else "")
-        yield f"`{name}` | {metric.type} |  | {metric.documentation}"
+        yield f"`{name}`", metric.type, "", metric.documentation
 
 
-def _values(heading: str, meanings: Mapping[str, str]) -> list[str]:
-    rows = [f"`{value}` | {meaning}" for value, meaning in meanings.items()]
-    return [f"\n{heading}:\n\n", *_table("value", "", rows)]
-
-
-def _table(first: str, others: str, rows: Iterable[str]) -> list[str]:
-    head = f"| {first} | {others} | |" if others else f"| {first} | |"
-    rule = "|" + "---|" * (head.count("|") - 1)
-    return [f"{line}\n" for line in [head, rule, *(f"| {row} |" for row in rows)]]
+def _values(heading: str, meanings: Mapping[str, str]) -> str:
+    rows = [(f"`{value}`", meaning) for value, meaning in meanings.items()]
+    return f"\n{heading}:\n\n{table(('value', ''), rows)}"
 
 
 def _words(names: Iterable[str]) -> str:
