@@ -139,6 +139,7 @@ class Protocol:
         self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
+        self._abandoned: list[Any] = []  # unsettled on channels that we have closed
         self._events: list[Event] = []
         self._out: list[bytes | memoryview] = [PROTOCOL_HEADER]
 
@@ -207,7 +208,10 @@ class Protocol:
         return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel; meant for one with nothing unsettled. Raises StateError."""
+        """Begin to close a channel. Raises StateError.
+
+        What the broker has not settled until its Close-Ok is among the ``lost``.
+        """
         self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
         if channel is None or channel.state is ChannelState.CLOSING:
@@ -231,6 +235,7 @@ class Protocol:
         self.state = ConnectionState.CLOSED
         self._login = None
         lost = [entry for channel in self._channels.values() for entry in channel.confirms.lost()]
+        lost, self._abandoned = self._abandoned + lost, []
         self._channels.clear()
         return lost
 
@@ -376,9 +381,7 @@ class Protocol:
         self._events.append(ChannelClosed(number, method.code, method.text, lost, method.method))
 
     def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
-        channel = self._channels.pop(number)
-        if channel.confirms:
-            raise ProtocolError("a channel was closed with messages unsettled")
+        self._abandoned += self._channels.pop(number).confirms.lost()
         self._events.append(ChannelEnded(number))
 
     def _on_return(self, number: int, method: BasicReturn) -> None:

@@ -22,6 +22,10 @@ class TableOwner(ChannelOwner, Protocol):
     state: SessionState
     used_at: float
 
+    @property
+    def is_excused(self) -> bool: ...
+    def stalled(self, reason: str) -> None: ...
+
 
 class Quarantine(Protocol):
     """Takes the messages of some exchanges to another connection, in place of a channel."""
@@ -95,24 +99,10 @@ class ChannelTable:
         self.open_channels()
 
     def new_channel(
-        self,
-        exchange: str,
-        *,
-        watcher: Watcher | None,
-        single_use: bool = False,
-        alone: bool = False,
-        is_question: bool = False,
+        self, exchange: str, *, watcher: Watcher | None, **how: bool
     ) -> ExchangeChannel:
         """Return one more channel; ``open_channels`` opens it."""
-        return ExchangeChannel(
-            self.session,
-            self,
-            exchange,
-            single_use=single_use,
-            alone=alone,
-            is_question=is_question,
-            watcher=watcher,
-        )
+        return ExchangeChannel(self.session, self, exchange, watcher=watcher, **how)
 
     # Opening and closing
 
@@ -189,10 +179,9 @@ class ChannelTable:
         A channel of RabbitMQ 3.10 that began while a quorum queue had no leader asks the one
         that is gone, and nacks, until that one is back.
         """
-        for route in self.routes():
-            if isinstance(route, ExchangeChannel) and route.nacked:
-                if self.now - route.opened_at > NACKS:
-                    self.renew(route)
+        for channel in [each for each in self.routes() if isinstance(each, ExchangeChannel)]:
+            if channel.nacked and self.now - channel.opened_at > NACKS:
+                self.renew(channel)
 
     def set_aside(self, exchange: str) -> None:
         """Open a new channel for an exchange, so that its next message waits for no confirm."""

@@ -7,10 +7,9 @@ delays no other login. Sessions share only which nodes can be reached.
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.settings import RabbitMQ
 from ..message import Credentials, Outcome
@@ -21,6 +20,7 @@ from .channel_table import ChannelTable
 from .connection import BrokerConnection, login_of
 from .dialer import Dialer
 from .load import Load
+from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
 from .reachability import Reachability
@@ -35,42 +35,49 @@ GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 OPEN = SessionState.OPEN
 
 
+class Shared(NamedTuple):
+    """What all sessions of a backend share.
+
+    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
+    """
+
+    settings: RabbitMQ
+    client_properties: dict[str, Any]
+    alarm: ResourceAlarm
+    reachability: Reachability
+    counters: ConnectionCounters
+    statistics: Callable[[str, str], SessionStatistics]
+    loop: asyncio.AbstractEventLoop
+
+
 class Session:
     """The connection of one virtual host, user and password.
 
-    ``counted`` are the figures of a login that has succeeded before. ``statistics`` returns
-    those that count from its first success on.
+    ``counted`` are the figures of a login that has succeeded before.
     """
 
     def __init__(
         self,
         virtual_host: str,
         credentials: Credentials,
-        settings: RabbitMQ,
+        shared: Shared,
         *,
         dialer: Dialer,
-        client_properties: dict[str, Any],
         counted: SessionStatistics | None,
-        statistics: Callable[[str, str], SessionStatistics],
-        alarm: ResourceAlarm,
-        reachability: Reachability,
-        counters: ConnectionCounters,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        settings, loop = shared.settings, shared.loop
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self._settings = settings
-        self._client_properties = client_properties
-        self._loop = loop
-        # Shared with other sessions.
-        self._statistics_of = statistics
-        self._alarm = alarm
-        self._reachability = reachability
-        self._counters = counters
         self._on_crash = on_crash
+        self._shared = shared
+        self._settings = settings
+        self._loop = loop
+        self._alarm = shared.alarm
+        self._reachability = shared.reachability
+        self._counters = shared.counters
         # As long as the session lives.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
@@ -99,7 +106,7 @@ class Session:
         self._closed: asyncio.Future[None] = loop.create_future()
         # Of one connection.
         self.connection: BrokerConnection | None = None
-        self.stall = StallDetector(self, settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, settings.stalled_timeout)
         self.progressed = False  # something was settled since the last check
         self._useful = False  # something was settled on the connection at hand
         self._said = ""  # by the broker, when it closed the connection before it was open
@@ -118,6 +125,11 @@ class Session:
 
     def _become(self, state: SessionState) -> None:
         self.state, self.since = state, time.time()
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Return the virtual host and the user, by which people know the session."""
+        return self.virtual_host, self.username
 
     @property
     def writable(self) -> bool:
@@ -213,7 +225,9 @@ class Session:
 
     def _new_connection(self) -> BrokerConnection:
         settings = self._settings
-        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
+        login = login_of(
+            self.virtual_host, self.credentials, settings, self._shared.client_properties
+        )
         patience = self.dialer.patience(settings.login_timeout)
         self.connection = BrokerConnection(
             login, self, self._loop, settings.login_timeout, patience
@@ -243,9 +257,7 @@ class Session:
         elif not self._waiting:
             self._become(SessionState.IDLE)
         else:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-            # Jitter: sessions that lost one broker together do not come back together.
-            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
+            pause = back_off(self._failures + 1, FIRST_PAUSE, LONGEST_PAUSE)
             self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
@@ -263,10 +275,10 @@ class Session:
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self.stall = StallDetector(self, self._settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(self.virtual_host, self.username)
+        self.statistics = self._shared.statistics(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
