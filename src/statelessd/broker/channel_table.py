@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
+from ..config.settings import RabbitMQ
+from ..message import Credentials
 from .channel import ChannelOwner, ExchangeChannel, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
 from .pending import Publish
@@ -43,29 +45,27 @@ class Quarantine(Protocol):
 class ChannelTable:
     """Finds or opens the channel for each message of a session.
 
-    ``user_id`` is the only one that the broker surely accepts; None if nobody knows it.
-    ``limit`` bounds the channels, ``exchange_limit`` the messages of a stuck exchange.
-    ``watcher`` watches every channel. ``starved``: a channel waits for room.
+    ``watcher`` watches every channel. ``limit`` bounds them. ``starved``: one waits for room.
     """
 
     def __init__(
         self,
         session: TableOwner,
-        user_id: str | None,
-        limit: int,
-        exchange_limit: int,
+        settings: RabbitMQ,
+        credentials: Credentials,
         watcher: Watcher | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.session = session
         self.starved = False
-        self.limit = limit
+        self.limit = settings.channels_per_connection
         self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
         self.slowness = 0.0  # seconds that a channel is given because the broker was slow
         self.quarantine: Quarantine | None = None
         self._slow_until = 0.0
-        self._user_id = user_id
-        self._exchange_limit = exchange_limit
+        # The one user_id that the broker surely accepts; it alone knows the user of a token.
+        self._user_id = None if credentials.is_token else credentials.username
+        self._exchange_limit = settings.in_flight_per_connection // 4  # once it is stuck
         self._watcher = watcher
         self._loop = loop
         self._routes: dict[str, ExchangeChannel | SplitExchange | Quarantine] = {}

@@ -50,7 +50,7 @@ class Owner(Interface):
     """Learns what happens on the connection."""
 
     def connection_opened(self) -> None: ...
-    def connection_refused(self, code: int, text: str) -> None: ...
+    def connection_refused(self, code: int, text: str) -> str: ...
     def connection_closed(self, code: int, text: str) -> None: ...
     def login_too_large(self, text: str) -> None: ...
     def connection_ending(self) -> None: ...
@@ -100,6 +100,7 @@ class BrokerConnection(asyncio.Protocol):
         self._backlog = 0, 0
         self._unflushed = 0  # bytes of messages that the transport has not got yet
         self.received = self.sent = 0  # bytes
+        self.close_code = 0  # of the broker's Close, once the login had succeeded
         # Since the last tick; loop times are taken there and not for each message.
         self._heard = self._sent = True
         self._heard_at = self._sent_at = 0.0
@@ -200,10 +201,6 @@ class BrokerConnection(asyncio.Protocol):
         moved = self.sent - backlog
         before, self._backlog = self._backlog, (backlog, moved)
         return before[0] >= BACKLOG and moved > before[1]
-
-    def read_again(self) -> None:
-        """Report that the broker has answered, although it had blocked the connection."""
-        self._owner.connection_unblocked()
 
     def open_channel(self, channel: Channel) -> int:
         """Begin to open a channel and return its number. Raise amqp's StateError."""
@@ -310,11 +307,13 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                self._end(closing_words(code, text) if code else "closed in order")
+                reason = closing_words(code, text) if code else "closed in order"
                 if opened:
+                    self.close_code = code
                     self._owner.connection_closed(code, text)
                 else:
-                    self._owner.connection_refused(code, text)
+                    reason = self._owner.connection_refused(code, text) or reason
+                self._end(reason)
                 self._flush()  # our Close-Ok
                 if self._transport is not None:
                     self._transport.close()

@@ -103,7 +103,7 @@ class Dialer:
     def stalled(self, reason: str) -> None:
         """Report that the node took messages and confirmed none."""
         if self._address is not None:
-            self._address.is_stalled(self._loop.time(), reason)
+            self._address.is_down(self._loop.time(), reason, stalled=True)
 
     def left(self, *, silent: bool = False) -> None:
         """Report that the connection is gone; ``silent``: the node sent nothing on it."""

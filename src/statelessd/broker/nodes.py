@@ -67,15 +67,10 @@ class Standing:
         self.connections -= 1
 
     def failed(self, now: float) -> None:
-        """Note that it could not be reached."""
+        """Note that it could not be reached, or did not do its work."""
         self.failures += 1
         self.failed_at = now
         self.back_off(now)
-
-    def stalled(self, now: float) -> None:
-        """Note that it took messages and confirmed nothing. Another login there proves nothing."""
-        self.stalled_until = now + STALLED_BACK_OFF
-        self.failed(now)
 
     def reached(self) -> None:
         """Note that it answers."""
@@ -107,14 +102,14 @@ class Address(Standing):
         super().end()
         self.node.end()
 
-    def is_down(self, now: float, reason: str) -> None:
-        """Note that the address could not be reached."""
-        self.failed(now)
-        self.node.failed_at_address(now, reason)
+    def is_down(self, now: float, reason: str, *, stalled: bool = False) -> None:
+        """Note that the address could not be reached.
 
-    def is_stalled(self, now: float, reason: str) -> None:
-        """Note that the address took a connection and confirmed nothing on it."""
-        self.stalled(now)
+        ``stalled``: it took messages and confirmed none, so that a login there proves nothing.
+        """
+        if stalled:
+            self.stalled_until = now + STALLED_BACK_OFF
+        self.failed(now)
         self.node.failed_at_address(now, reason)
 
     def is_up(self) -> None:

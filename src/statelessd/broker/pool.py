@@ -192,7 +192,7 @@ class Pool:
         )
         refuge.is_refuge = True
         self._successors[key] = refuge
-        refuge.open()
+        refuge.connect()
 
     def _drains(self, key: Key) -> bool:
         return any((s.virtual_host, s.credentials.digest) == key for s in self._draining)
@@ -222,7 +222,7 @@ class Pool:
                 and not self._drains(key)
             ):
                 self._successors[key] = self._new_session(session.virtual_host, session.credentials)
-                self._successors[key].open()
+                self._successors[key].connect()
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
         for session in list(self._draining):
