@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,8 +66,11 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
-	@$(BIN)/python -m statelessd.config.report
+	@$(BIN)/python scripts/document_settings.py
 	@$(BIN)/python scripts/document_metrics.py
+
+trip: $(READY) ## Print the files of the package that each kind of request goes through
+	@$(BIN)/python scripts/trip.py
 
 screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traffic (a quarter of an hour)
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
