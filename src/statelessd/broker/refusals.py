@@ -11,7 +11,7 @@ from ..amqp.errors import FrameError
 from ..message import Message, Outcome, Public
 from . import replies
 from .close_reason import CloseReason
-from .publish import Publish
+from .pending import Publish
 from .replies import Names, Reason
 
 # Class and method (section 1.8.3.7). LavinMQ names none when a content header is the reason.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ..broker.publish import Publish
+from ..broker.pending import Publish
 from ..message import Credentials, Message, Outcome, RequestError, is_unknown
 from ..message import problem as problem_of
 from .gateway import Gateway

@@ -109,7 +109,7 @@ def bracket_path(name: str) -> list[str]:
     """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
-        raise bad_request(f"{name!a} is no header field: write headers[name].")
+        raise bad_request(f"{name!a} is not a header field: write headers[name].")
     path = inner[1:-1].split("][")
     if len(path) > MAX_DEPTH:
         raise bad_request(_TOO_DEEP)

@@ -6,12 +6,12 @@ from crashing import POISON, Crashing
 from fakebroker import FakeBroker
 from scenario import O, scenario
 
-from statelessd.broker import probation
+from statelessd.broker import quarantine
 from statelessd.message import Credentials
 
 
 def closed(publish):
-    return publish.publisher.metrics().connections_closed
+    return publish.publisher.figures().connections_closed
 
 
 async def counts(publish, **expected):
@@ -101,7 +101,7 @@ async def test_a_login_that_moves_to_another_node(broker, client):
 
 @scenario
 async def test_a_second_connection_that_is_not_needed_any_more(broker, client, monkeypatch):
-    monkeypatch.setattr(probation, "WHILE", 0.5)
+    monkeypatch.setattr(quarantine, "WHILE", 0.5)
     publish = client()
     Crashing(broker)
     for outcome in (O.UNCONFIRMED, O.UNCONFIRMED, O.BAD_REQUEST):
