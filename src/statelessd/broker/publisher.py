@@ -1,4 +1,4 @@
-"""One publish: taken within the bounds, given to its session, settled before its deadline."""
+"""The way in: a message is taken within the bounds and gets its outcome by its deadline."""
 
 import asyncio
 import logging
@@ -39,10 +39,10 @@ PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: bala
 
 
 class Publisher:
-    """The broker as the HTTP edge sees it, over TLS with ``trust``. Belongs to one event loop.
+    """The broker as the gateway sees it, on one event loop, over TLS with ``trust``.
 
-    Nothing waits here without a deadline, and nothing without a bound: messages
-    and bytes in all, messages for each session, sessions in all.
+    Nothing waits without a deadline. Bounds limit all messages, their bytes, the messages of
+    each session, and the sessions.
     """
 
     def __init__(
@@ -83,6 +83,10 @@ class Publisher:
         self._ticked_at = self._checked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
 
+    def __repr__(self) -> str:
+        tally = self._tally
+        return f"<Publisher: {len(tally.active)} messages, {tally.size} bytes, {self._pool!r}>"
+
     def publish(
         self,
         virtual_host: str,
@@ -93,8 +97,8 @@ class Publisher:
     ) -> Publish:
         """Publish one message; ``deadline`` is in loop time.
 
-        ``settled`` is called exactly once, with the outcome and a sentence about
-        it, by the deadline at the latest; perhaps before this returns.
+        Call ``settled`` exactly once, with the outcome and a sentence about it, at the latest
+        by the deadline, and perhaps before this returns.
         """
         tally = self._tally
         publish = Publish(virtual_host, message, deadline, settled, tally)
@@ -124,13 +128,16 @@ class Publisher:
         return publish
 
     def cancel(self, publish: Publish) -> None:
-        """The client is gone: nobody will be told, and what was not handed over is not sent."""
+        """Tell nobody the outcome, and do not send a message that was not handed over.
+
+        The client is gone.
+        """
         publish.callback = None
         if publish.state is WAITING:
             publish.refuse(Outcome.INTERNAL_ERROR)
 
     def reserve(self, size: int) -> bool:
-        """Count bytes of a body that is still arriving; False when there is no room for them."""
+        """Count bytes of a body that is still arriving; return False if there is no room."""
         if self._tally.size + size > self._max_bytes:
             self.refusals["arriving_bytes"] += 1
             return False
@@ -138,20 +145,18 @@ class Publisher:
         return True
 
     def release(self, size: int) -> None:
-        """Give back what was reserved."""
+        """Give back ``size`` bytes that were reserved."""
         self._tally.size -= size
 
     def connection_statistics(self) -> dict[str, dict[str, Any]]:
-        """The ``connections`` of ``/stats``: virtual host and user -> what the original showed."""
-        connected = set()
-        waiting: dict[tuple[str, str], int] = {}
-        for session in self._pool.sessions():
-            if session.state is SessionState.OPEN:
-                connected.add((session.virtual_host, session.username))
-        for publish in self._tally.active:
-            if publish.state is WAITING and publish.session is not None:
-                key = (publish.session.virtual_host, publish.session.username)
-                waiting[key] = waiting.get(key, 0) + 1
+        """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013."""
+        sessions = self._pool.sessions()
+        connected = {each.login for each in sessions if each.state is SessionState.OPEN}
+        waiting = Counter(
+            (publish.session.virtual_host, publish.session.username)
+            for publish in self._tally.active
+            if publish.state is WAITING and publish.session is not None
+        )
         return {
             f"{key[0]}:{key[1]}": {
                 "connections": {
@@ -161,13 +166,13 @@ class Publisher:
                 "channels": {"opened": counted.channels_opened, "closed": counted.channels_closed},
                 "connected": key in connected,
                 "publishes": counted.publishes,
-                "queue_size": waiting.get(key, 0),
+                "queue_size": waiting[key],
             }
             for key, counted in self._pool.statistics.items()
         }
 
     def logins(self, backend: str) -> list[Login]:
-        """The same logins and those that have not succeeded yet, as people look at them."""
+        """Return the state of each login, also of those that have not succeeded yet."""
         pool = self._pool
         return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
 
@@ -212,7 +217,7 @@ class Publisher:
         )
 
     def broker_state(self) -> BrokerState:
-        """What a publish would find now, as far as is known without asking the broker."""
+        """Return what a publish would find now, as far as is known without asking the broker."""
         if self._alarm.active:
             return BrokerState(BrokerStatus.BLOCKED, self._alarm.reason)
         state = self._reachability.state
@@ -225,7 +230,7 @@ class Publisher:
         self._probe.start()
 
     async def ask_broker(self) -> BrokerState:
-        """The same, after asking the broker where nobody else does."""
+        """Return the broker's state, after asking the broker if there is no connection."""
         await self._probe.look(PATIENCE)
         state = self.broker_state()
         if state.state is BrokerStatus.UNUSED and self._probe.is_under_way:
@@ -233,7 +238,7 @@ class Publisher:
         return state
 
     def stop(self) -> None:
-        """Answer what is left, and take nothing more."""
+        """Answer the messages that are left, and take no more."""
         self._closing = True
         for publish in list(self._tally.active):
             self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
@@ -264,7 +269,7 @@ class Publisher:
             self._reachability.logins.tick()
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
-        """``outcome`` if the message was not handed over; else nothing is known of it."""
+        """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""
         if publish.handed_over:
             publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
         else:
@@ -288,7 +293,7 @@ def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:
 
 
 def _client_properties(name: str) -> dict[str, Any]:
-    """What RabbitMQ's connection list shows of us."""
+    """Return what RabbitMQ's list of connections shows of the gateway."""
     return {
         "product": "statelessd",
         "version": __version__,
