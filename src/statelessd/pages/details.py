@@ -1,4 +1,4 @@
-"""``/details.json``: connections and recent errors, of all backends of this parent."""
+"""``/details.json``: the connections and recent errors of all backends of this parent."""
 
 import asyncio
 import heapq
@@ -14,8 +14,8 @@ from ..telemetry import recent_errors as recent
 from ..telemetry.recent_errors import RecentError
 from .monitoring import Monitoring
 
-MOST = 2000  # connections that a backend tells of
-MOST_BRIEFLY = 500  # where all that it tells would be too large
+MOST = 2000  # connections of one backend
+MOST_BRIEFLY = 500  # if its snapshot would be too large
 
 
 class Details(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""``GET /metrics``: of this process, in the text that Prometheus reads; ``?scope=all``: of all."""
+"""``GET /metrics``: the figures of this process for Prometheus; with ``?scope=all`` of all."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ BUCKETS = [*map(repr, BOUNDS), "+Inf"]
 
 
 class Metrics(Page):
-    """Prometheus' text or OpenMetrics, as the client prefers."""
+    """The figures in Prometheus' text format or OpenMetrics, as the client prefers."""
 
     async def get(self, request: Request) -> Response:
         monitoring = monitoring_of(request)
