@@ -121,18 +121,6 @@ def test_all_backends_are_told_of_by_each(start_gateway, queue, tmp_path):
     assert stats["total"]["requests"]["response.204"] == 7
 
 
-def test_a_listener_that_was_removed_keeps_its_totals_and_is_not_down(start_gateway, queue):
-    gateway = start_gateway(ports=2)
-    kept, removed = gateway.ports
-    publish(gateway, queue, 2, removed)
-    wait_until(lambda: told(gateway, kept, {kept: 0, removed: 2}), what="both to be told of")
-    gateway.hang_up(HTTPServer={"ports": [kept]})
-    wait_until(lambda: len(gateway.backends()) == 1, what="the other to end")
-    found = wait_until(lambda: told(gateway, kept, {kept: 0, removed: 2}), what="the totals")
-    up = {labels: v for (name, labels), v in found.items() if name == "statelessd_backend_up"}
-    assert up == {frozenset({("backend", str(kept))}): 1}
-
-
 def test_exchanges_are_counted_one_by_one_when_told_so(start_gateway, queue):
     gateway = start_gateway({"Application": {"metrics": {"exchanges": 1}}})
     gateway.publish("/test/made-up/k")  # takes no place
