@@ -20,7 +20,7 @@ class Host(NamedTuple):
 
 
 def parse(text: str, port: int) -> Host:
-    """``port`` is for a text without one. Raises ValueError with what is wrong."""
+    """Return the host of a text, at ``port`` if it has none. Raise ValueError with the reason."""
     found = _HOST.fullmatch(text)
     if found is None:
         if "//" in text:
@@ -35,7 +35,7 @@ def parse(text: str, port: int) -> Host:
 
 
 def hosts_of(settings: RabbitMQ) -> list[Host]:
-    """Those of ``hosts``, or the one of ``host``. Raises ValueError."""
+    """Return those of ``hosts``, or the one of ``host``. Raise ValueError."""
     if settings.hosts:
         return [parse(text, settings.port) for text in settings.hosts]
     return [Host(settings.host, settings.port)]
