@@ -1,49 +1,39 @@
-"""How the broker is known over TLS, and we to it; taken up anew when a file changes."""
+"""Know the broker over TLS, and be known to it; changed files are taken up."""
 
-import logging
 import ssl
 
 from ..config.settings import BrokerTls
 from .files import VERSIONS, KeyPair, TlsError, Watch, check_readable, load_certificates
 
-logger = logging.getLogger(__name__)
-
 SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """``context`` is for the next connection; another one takes its place when files change.
+    """Holds the ``context`` for the next connection; changed files get another one.
 
-    Raises TlsError for files that cannot be used.
+    Raise TlsError for files that cannot be used.
     """
 
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
         named = [settings.ca, settings.certificate, settings.key]
-        self._watch = Watch(path for path in named if path is not None)
+        self._watch = Watch(SECTION, "TLS to the broker", filter(None, named))
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Whom the broker on ``host`` has to prove to be; a name is sent to it as well (SNI)."""
+        """Return whom the broker on ``host`` has to prove to be; it is sent to it as well (SNI)."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for connections from now on; called often.
+        """Take up changed files, for connections from now on; called often."""
+        self._watch.refresh(now, self._take_up)
 
-        What cannot be used is told once, and things stay as they were.
-        """
-        if not self._watch.has_news(now):
-            return
-        try:
-            self.context = make_context(self._settings)
-        except TlsError as error:
-            logger.error("%s; TLS to the broker stays as it was", error)  # noqa: TRY400 - all is said
-        else:
-            logger.info("files of %s have changed: using them", SECTION)
+    def _take_up(self) -> None:
+        self.context = make_context(self._settings)
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Verifies certificate and name, always. Raises TlsError."""
+    """Return a context that verifies certificate and name, always. Raise TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
     # Who names an intermediate authority, or the broker's own certificate, means it.

@@ -130,7 +130,7 @@ Logging: 5
         ),
         (
             "Application: {rabbitmq: {tls: {enabled: true, key: /x}}}",
-            "Application.rabbitmq.tls.certificate: is needed, for there is a key",
+            "Application.rabbitmq.tls.certificate: is needed, because there is a key",
         ),
         (
             "Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}}",

@@ -137,7 +137,7 @@ class TestUnixSockets:
 
     def test_a_path_that_is_no_socket_is_refused_and_kept(self, place, path):
         path.write_text("precious")
-        with pytest.raises(ListenError, match="there is something, and no socket"):
+        with pytest.raises(ListenError, match="what is there is not a socket"):
             bind(settings("", place))
         assert path.read_text() == "precious"
 

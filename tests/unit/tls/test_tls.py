@@ -75,7 +75,7 @@ def test_a_changed_certificate_is_taken_up(authority, settings, caplog):
     new = authority.issue()
     looks(certificate)
     assert serial(certificate) == new.split() != before
-    assert caplog.text.count("has changed: using it") == 1
+    assert caplog.text.count("have changed: using them") == 1
 
 
 def test_files_are_taken_when_they_no_longer_change(authority, settings, caplog):
