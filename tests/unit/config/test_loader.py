@@ -114,66 +114,50 @@ Logging: 5
     assert len(got) == 18
 
 
+WRONG = r"""
+HTTPServer: {ports: [8000, 8000]} => has 8000 more than once
+HTTPServer: {ports: []} => length >= 1
+HTTPServer: {ports: ['unix:/x', 'unix:/x']} => has unix:/x more than once
+HTTPServer: {ports: ['unix:x']} => ports[0]: Expected str matching regex '^unix:/
+HTTPServer: {tls: {key: /x}} => HTTPServer.tls.certificate: is needed
+HTTPServer: {tls: {minimum_version: '1.1'}} => minimum_version: Invalid enum value
+Application: {rabbitmq: {tls: {ca: /x}}} => rabbitmq.tls.enabled: is needed, because
+Application: {rabbitmq: {tls: {enabled: true, key: /x}}} => tls.certificate: is needed
+Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}} => /no/such.pem cannot be read
+Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}} => holds no certificate
+Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}} => '.x' is no host name
+HTTPServer: {unix_mode: rw} => unix_mode: Expected str matching regex
+HTTPServer: {unix_mode: '0888'} => unix_mode: Expected str matching regex
+HTTPServer: {trusted_proxies: [here]} => trusted_proxies[0]: 'here' does not appear
+a: [ => not valid YAML at line 1, column 5
+Daemon: {user: a, user: b} => the key 'user' is given twice
+- a list => the file must be a mapping
+Daemon: [1] => Daemon: must be a mapping, not a list
+Routes: {a: b} => Routes: must be a list
+Routes: [['(?u)/', statelessd.Stats]] => not a regular expression for paths
+Routes: [[/x, ..foo]] => there is no class ..foo
+Routes: [['/(.*)', statelessd.pages.Publisher]] => has 1 groups
+Application: !!python/object:os.system {} => not valid YAML
+HTTPServer: {pages: {networks: ['::1', 10.0.0.0/33]}} => networks[1]: '10.0.0.0/33'
+HTTPServer: {pages: {networks: [example.com]}} => networks[0]: 'example.com' does not
+HTTPServer: {pages: {networks: 10.0.0.0/8}} => networks: Expected array
+HTTPServer: {pages: {listener: 8000}} => listener: 8000 is one of HTTPServer.ports
+HTTPServer: {pages: {listener: 70000}} => listener: Expected int <= 65535
+HTTPServer: {pages: {listener: nonsense}} => listener: Expected str matching regex
+HTTPServer: {pages: {address: '::1'}} => pages.address: is of no use without a port
+HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => is of no use without a
+Application: {rabbitmq: {probe: {password: x}}} => is of no use without a username
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("HTTPServer: {ports: [8000, 8000]}", "has 8000 more than once"),
-        ("HTTPServer: {ports: []}", "length >= 1"),
-        ("HTTPServer: {ports: ['unix:/x', 'unix:/x']}", "has unix:/x more than once"),
-        ("HTTPServer: {ports: ['unix:x']}", "ports[0]: Expected str matching regex '^unix:/"),
-        (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "is longer than 107 bytes"),
-        ("HTTPServer: {tls: {key: /x}}", "HTTPServer.tls.certificate: is needed"),
-        ("HTTPServer: {tls: {minimum_version: '1.1'}}", "minimum_version: Invalid enum value"),
-        (
-            "Application: {rabbitmq: {tls: {ca: /x}}}",
-            "Application.rabbitmq.tls.enabled: is needed, because there are other settings of TLS",
-        ),
-        (
-            "Application: {rabbitmq: {tls: {enabled: true, key: /x}}}",
-            "Application.rabbitmq.tls.certificate: is needed, because there is a key",
-        ),
-        (
-            "Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}}",
-            "rabbitmq.tls.ca: /no/such.pem cannot be read: No such file or directory",
-        ),
-        (
-            "Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}}",
-            "Application.rabbitmq.tls.ca: /dev/null holds no certificate in PEM form",
-        ),
-        (
-            "Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}}",
-            "Application.rabbitmq.tls.server_name: '.x' is no host name",
-        ),
-        (
-            'Application: {rabbitmq: {tls: {enabled: true, server_name: "a\\0"}}}',
-            "Application.rabbitmq.tls.server_name: 'a\\x00' is no host name",
-        ),
-        ("HTTPServer: {unix_mode: rw}", "unix_mode: Expected str matching regex"),
-        ("HTTPServer: {unix_mode: '0888'}", "unix_mode: Expected str matching regex"),
-        ("HTTPServer: {trusted_proxies: [here]}", "trusted_proxies[0]: 'here' does not appear"),
-        ("a: [", "not valid YAML at line 1, column 5"),
-        ("Daemon: {user: a, user: b}", "the key 'user' is given twice"),
-        ("- a list", "the file must be a mapping"),
-        ("Daemon: [1]", "Daemon: must be a mapping, not a list"),
-        ("Routes: {a: b}", "Routes: must be a list"),
+        *(line.split(" => ") for line in WRONG.strip().splitlines()),
         ("Routes: [['/\\u0041', statelessd.Stats]]", "not a regular expression for paths"),
-        ("Routes: [['(?u)/', statelessd.Stats]]", "not a regular expression for paths"),
-        ("Routes: [[/x, ..foo]]", "there is no class ..foo"),
-        ("Routes: [['/(.*)', statelessd.pages.Publisher]]", "has 1 groups"),
-        ("Application: !!python/object:os.system {}", "not valid YAML"),
-        (
-            "HTTPServer: {pages: {networks: ['::1', 10.0.0.0/33]}}",
-            "networks[1]: '10.0.0.0/33'",
-        ),
-        ("HTTPServer: {pages: {networks: [example.com]}}", "networks[0]: 'example.com' does not"),
-        ("HTTPServer: {pages: {networks: 10.0.0.0/8}}", "networks: Expected array"),
-        ("HTTPServer: {pages: {listener: 8000}}", "listener: 8000 is one of HTTPServer.ports"),
-        ("HTTPServer: {pages: {listener: 70000}}", "listener: Expected int <= 65535"),
-        ("HTTPServer: {pages: {listener: nonsense}}", "listener: Expected str matching regex"),
+        (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "ports: /éé"),
         (f"HTTPServer: {{pages: {{listener: 'unix:/{'x' * 107}'}}}}", "is longer than 107 bytes"),
-        ("HTTPServer: {pages: {address: '::1'}}", "pages.address: is of no use without a port"),
-        ("HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}}", "is of no use without a"),
-        ("Application: {rabbitmq: {probe: {password: x}}}", "is of no use without a username"),
+        ('Application: {rabbitmq: {tls: {enabled: true, server_name: "a\\0"}}}', "is no host name"),
     ],
 )
 def test_one_thing_wrong(write, text, words):
