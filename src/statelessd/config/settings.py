@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, default, bounds, and a line of help.
 
-Those of HTTPServer stand in ``config_http``. ``config_loader`` fills them from the YAML
-file and the environment; ``config.report`` prints them and writes docs/configuration.md.
+Those of HTTPServer stand in ``config.http_server``. ``config.loader`` fills them from the
+YAML file and the environment, and ``config.report`` prints them.
 """
 
 from typing import Annotated, Any
@@ -326,14 +326,17 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A regular expression for the raw path, and the dotted class that answers."""
+    """Maps raw paths that match a regular expression to the dotted class that answers."""
 
     pattern: str
     endpoint: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. ``routes`` empty: the built-in ones; ``logging`` None: plain lines on stderr."""
+    """Holds all settings.
+
+    Without ``routes`` the built-in ones apply; ``logging`` None is a ready-made log.
+    """
 
     daemon: Daemon = Daemon()
     application: Application = Application()
@@ -347,11 +350,11 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The file's top-level keys -> Config's attributes; Routes and Logging have forms of their own."""
+"""The attribute of Config and the type of each section; Routes and Logging have other forms."""
 
 
 def without_secrets(config: Config) -> Config:
-    """The same, fit to be shown."""
+    """Return the same configuration, fit to be shown."""
     probe = config.application.rabbitmq.probe
     if not probe.password:
         return config
