@@ -1,4 +1,4 @@
-"""What the C library does with memory that was freed.
+"""Tell the C library what to do with memory that was freed.
 
 glibc gives it back to the kernel whenever 128 KiB of it are free in a row, and
 gets it again, page by page, for the next body: for bodies of 64 KiB that is half
@@ -13,7 +13,7 @@ FROM_HEAP = 16 * 1024 * 1024  # bytes of one block; larger ones are given back w
 
 
 def keep_freed_memory() -> None:
-    """Of this process, from here on; elsewhere than on glibc nothing changes."""
+    """Keep freed memory in this process from now on; without glibc nothing changes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)

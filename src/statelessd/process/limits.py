@@ -1,4 +1,4 @@
-"""Room for open files: each client and each broker connection is one."""
+"""Make room for open files: each client and each broker connection is one."""
 
 import logging
 import resource

@@ -28,6 +28,7 @@ RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
 # of earlier versions, so that a reload can go forth to another version, and back.
 VARIABLE = "_STATELESSD_HANDOVER"
 OLD_CHECK_VARIABLE = "_STATELESSD_RUNNING"  # what earlier versions gave to the check instead
+UNUSABLE = "the new configuration cannot be used; nothing changes"
 CHECK_SECONDS = 10.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
 
 
@@ -141,7 +142,9 @@ class Program:
             os.chdir(self._directory)
             os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - the command that we were started with
         except OSError as error:
-            raise ReexecError(f"the program cannot be started anew: {error}") from error
+            raise ReexecError(
+                f"the program cannot be started anew; nothing changes: {error}"
+            ) from error
 
     def _check(self, environment: Mapping[str, str]) -> None:
         """Raise ReexecError with what the new program says of the configuration as it is now."""
@@ -157,7 +160,7 @@ class Program:
                 timeout=CHECK_SECONDS,
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise ReexecError(f"the new configuration cannot be checked: {error}") from error
+            raise ReexecError(f"{UNUSABLE}:\n{error}") from error
         if done.returncode:
             said = done.stderr.strip() or f"status {done.returncode}"
-            raise ReexecError(f"the new configuration cannot be used:\n{said}")
+            raise ReexecError(f"{UNUSABLE}:\n{said}")

@@ -352,7 +352,7 @@ class Supervisor:
         try:
             program.start_anew(self._bound, backends)
         except ReexecError as error:
-            logger.error("the reload failed; nothing changes: %s", error)  # noqa: TRY400 - all is said
+            logger.error("%s", error)  # noqa: TRY400 - all is said
         if self._phase is _Phase.SERVING:
             self._notifier.ready()
 
