@@ -52,12 +52,9 @@ class Connection:
         return answer
 
     def _read(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self.socket.recv(size - len(data))
-            if not more:
-                raise ConnectionError("the broker closed the benchmark's own connection")
-            data += more
+        data = self.socket.recv(size, socket.MSG_WAITALL)
+        if len(data) < size:
+            raise ConnectionError("the broker closed the benchmark's own connection")
         return data
 
     def close(self) -> None:
@@ -85,22 +82,28 @@ class MeasuredQueue:
             call(commands.Exchange.Declare(exchange=name, exchange_type="topic", durable=True))
             call(commands.Queue.Bind(queue=QUEUE, exchange=name, routing_key=BINDING))
 
-    def empty(self, quiet: float = 0.4, patience: float = 30.0) -> int:
-        """Purge the queue and return how many messages it had.
-
-        Wait until the count stands still for ``quiet`` seconds: the last requests may still
-        be on their way when the load has ended. Raise ``RuntimeError`` after ``patience``.
-        """
-        deadline = time.monotonic() + patience
-        before = -1
-        while (now := self._count()) != before:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the queue did not come to rest within {patience:.0f} s")
-            before = now
-            time.sleep(quiet)
-        self._connection.call(commands.Queue.Purge(queue=QUEUE))
-        return now
-
-    def _count(self) -> int:
+    def count(self) -> int:
+        """Return how many messages are ready, by a passive declare."""
         declare = commands.Queue.Declare(queue=QUEUE, passive=True)
         return int(self._connection.call(declare).message_count)
+
+    def purge(self) -> None:
+        self._connection.call(commands.Queue.Purge(queue=QUEUE))
+
+
+def empty(queues: Sequence[MeasuredQueue], quiet: float = 0.4, patience: float = 30.0) -> int:
+    """Purge the queues and return how many messages they had.
+
+    Wait until the counts stand still for ``quiet`` seconds: the last requests may still be on
+    their way when the load has ended. Raise ``RuntimeError`` after ``patience`` seconds.
+    """
+    deadline = time.monotonic() + patience
+    before: list[int] = []
+    while (now := [queue.count() for queue in queues]) != before:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the queue did not come to rest within {patience:.0f} s")
+        before = now
+        time.sleep(quiet)
+    for queue in queues:
+        queue.purge()
+    return sum(now)

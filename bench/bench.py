@@ -121,17 +121,9 @@ def prepare(options: argparse.Namespace) -> None:
     """Install what is missing, and say so: that is not counted. Raise one of FAILURES."""
     packages = (name for each in options.scenarios for name in SCENARIOS[each].packages)
     debian.ensure(["rabbitmq-server", "wrk", *packages])
-    for name in singles.PEERS:
+    for name in gateways.PEERS:
         if "singles" in options.scenarios and name in options.only:
-            singles.python_of(name)
-
-
-def expected_minutes(options: argparse.Namespace) -> float:
-    runs = sum(SCENARIOS[name].runs for name in options.scenarios)
-    if "singles" in options.scenarios:
-        runs += len(singles.points(options)) * len(options.only)
-    each = options.warm_up + options.seconds + AROUND
-    return float(each * options.rounds * runs + START * len(options.scenarios)) / 60
+            gateways.python_of(name)
 
 
 def measure(options: argparse.Namespace) -> results.Document:
@@ -144,7 +136,7 @@ def measure(options: argparse.Namespace) -> results.Document:
     kind = "full" if options.full else "quick"
     document = results.new(kind, results.command(sys.argv[1:]), told)
     document["versions"] |= {"wrk": load.wrk_version()} | {
-        name: gateways.requirements_of(peer) for name, peer in singles.PEERS.items()
+        name: gateways.requirements_of(name) for name in gateways.PEERS
     }
     for name in options.scenarios:
         scenario = SCENARIOS[name]
@@ -155,10 +147,8 @@ def measure(options: argparse.Namespace) -> results.Document:
                 here = stage.Stage(stack, options, management=management)
                 document["cores"] = here.where
                 server = here.queue.server
-                document["versions"] |= {
-                    "RabbitMQ": server["version"],
-                    "Erlang": server["platform"],
-                }
+                versions = {"RabbitMQ": server["version"], "Erlang": server["platform"]}
+                document["versions"] |= versions
                 for run in scenario.play(here):
                     document["runs"].append(run)
         except FAILURES as error:
@@ -176,15 +166,21 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     begun = time.monotonic()
-    print(f"this takes about {expected_minutes(options):.0f} minutes", flush=True)
+    runs = sum(SCENARIOS[name].runs for name in options.scenarios)
+    if "singles" in options.scenarios:
+        runs += len(singles.points(options)) * len(options.only)
+    each = options.warm_up + options.seconds + AROUND
+    expected = each * options.rounds * runs + START * len(options.scenarios)
+    print(f"this takes about {expected / 60:.0f} minutes", flush=True)
     document = measure(options)
     file = results.write(document, options.json)
     if found := document["medians"]:
         print("", results.text(results.rows(found)), "", sep="\n")
     for text, value, bound, met in goals.verdicts(found):
         print(f"{met:8} {text}: {value} ({bound})")
-    cores = document.get("cores", "")
-    print(f"\n{cores}\n{time.monotonic() - begun:.0f} s; written to {os.path.relpath(file)}")
+    print(
+        f"\n{document['cores']}\n{time.monotonic() - begun:.0f} s; written to {os.path.relpath(file)}"
+    )
     faults = results.faults(document)
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)

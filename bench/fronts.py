@@ -5,7 +5,6 @@ import os
 import re
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import trustme
 
 import load
 import processes
-from gateways import PATH, Gateway, free_port
+from gateways import free_port
 from results import Run
 from stage import DIRECTORY, Stage, publishing
 
@@ -45,25 +44,9 @@ def _spread(stage: Stage, scenario: str, *, close: bool) -> Iterator[Run]:
         # A core for each backend, where half of the cores are enough for that.
         cores = stage.available[: max(1, min(count, len(stage.available) // 2))]
         with stage.statelessd(port=ports[0], cores=cores, http={"ports": ports}) as gateway:
-            for port in ports[1:]:
-                _wait_for(gateway, port)
             publish = publishing(gateway, CONNECTIONS, load.Shape(ports=ports, close=close))
             for _ in stage.rounds:
                 yield stage.measure(scenario, f"{count}", CONNECTIONS, publish, gateway)
-
-
-def _wait_for(gateway: Gateway, port: int, patience: float = 20.0) -> None:
-    """Publish to a further backend until it listens. Raise OSError if it does not."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            gateway.publish(PATH, load.token(), port)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def tls(stage: Stage) -> Iterator[Run]:

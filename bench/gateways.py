@@ -16,7 +16,9 @@ import load
 import processes
 from amqp_client import EXCHANGE, ROUTING_KEY, VIRTUAL_HOST
 
-PEERS = Path(__file__).parent / "peers"
+PEERS = {"mq-bridge": "rust_bridge", "fastapi": "fastapi_aio_pika"}  # in bench/peers
+DIRECTORY = Path(__file__).parent / "peers"
+RUN = Path(__file__).resolve().parent.parent / ".run"
 PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}/{ROUTING_KEY}"
 
 
@@ -80,10 +82,10 @@ class Gateway:
         tail = self._log.read_text(errors="replace")[-2000:].strip()
         raise RuntimeError(f"{self.name} answered {answer}; its log {self._log} ends:\n{tail}")
 
-    def publish(self, path: str, token: str, port: int = 0) -> int:
+    def publish(self, path: str, token: str) -> int:
         """Return the status of one publish over a connection of its own."""
         headers = {"Authorization": f"Basic {token}", "Content-Type": load.FORM}
-        address = "127.0.0.1", port or self.port
+        address = "127.0.0.1", self.port
         connection = (
             http.client.HTTPSConnection(*address, timeout=10, context=self._tls)
             if self._tls
@@ -101,17 +103,18 @@ class Gateway:
 
 def requirements_of(peer: str) -> dict[str, str]:
     """Return the packages that a peer's environment is made of, each with its version."""
-    lines = (PEERS / f"{peer}.txt").read_text().splitlines()
+    lines = (DIRECTORY / f"{PEERS[peer]}.txt").read_text().splitlines()
     pins = (line.partition("==") for line in lines if not line.startswith("#"))
     return {name: version for name, _, version in pins}
 
 
-def python_of(peer: str, directory: Path) -> Path:
+def python_of(peer: str) -> Path:
     """Return the interpreter of a peer's virtual environment; make it if it is missing or old.
 
     Raise ``subprocess.CalledProcessError`` when pip fails.
     """
-    requirements = PEERS / f"{peer}.txt"
+    requirements = DIRECTORY / f"{PEERS[peer]}.txt"
+    directory = RUN / f"bench-{peer}"
     python = directory / "bin" / "python"
     stamp = directory / "installed"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()

@@ -350,7 +350,7 @@ async def count(names: Sequence[str], publishes: int) -> None:
     for _ in range(publishes // 4):
         reference.turn(FORM)
     mark()
-    async for path, scenario in _each(names):
+    async for _, path, scenario in _each(names):
         gc.collect()
         mark()
         await path.publish(publishes // scenario.window)
@@ -359,14 +359,13 @@ async def count(names: Sequence[str], publishes: int) -> None:
 
 async def measure(names: Sequence[str], publishes: int) -> None:
     """CPU microseconds for each publish: the best of five."""
-    async for path, scenario in _each(names):
+    async for name, path, scenario in _each(names):
         turns = max(1, publishes // scenario.window)
         best = float("inf")
         for _ in range(5):
             begun = time.process_time()
             await path.publish(turns)
             best = min(best, (time.process_time() - begun) / (turns * scenario.window))
-        name = next(each for each in SCENARIOS if SCENARIOS[each] is scenario)
         print(f"{name:22} {best * 1e6:7.2f} us")
 
 
@@ -375,7 +374,7 @@ async def _each(names: Sequence[str]) -> Any:
     for name in names or SCENARIOS:
         path = HotPath(SCENARIOS[name], loop)  # type: ignore[arg-type]  # it is our Loop
         await path.warm_up()
-        yield path, SCENARIOS[name]
+        yield name, path, SCENARIOS[name]
         await path.close()
 
 

@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import load
 from gateways import Gateway
@@ -49,12 +48,12 @@ def serve(stage: Stage, gateway: Gateway, way: str, seconds: float) -> load.Load
         ]
     try:
         for process in running:  # PHP's start is not measured
-            if _pipe(process.stdout).readline() != "ready\n":
+            if process.stdout.readline() != "ready\n":  # type: ignore[union-attr]
                 raise RuntimeError("php did not start")
         begun = time.perf_counter()
         for process in running:
-            _pipe(process.stdin).write("\n")
-            _pipe(process.stdin).flush()
+            process.stdin.write("\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
         results = [json.loads(process.communicate()[0] or "null") for process in running]
         taken = time.perf_counter() - begun
     finally:
@@ -65,8 +64,3 @@ def serve(stage: Stage, gateway: Gateway, way: str, seconds: float) -> load.Load
         raise RuntimeError("php printed no result")
     times = [each for result in results for each in result["milliseconds"]]
     return load.of_latencies(taken, times, sum(result["failed"] for result in results))
-
-
-def _pipe(of: IO[str] | None) -> IO[str]:
-    assert of is not None  # all are told to be pipes
-    return of

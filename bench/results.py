@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ Document = dict[str, Any]
 PARTS = {"command", "commit", "date", "machine", "medians", "options", "runs", "versions"}
 Run = dict[str, Any]
 """``scenario``, ``point`` and ``gateway`` name it; figures that are None were not to be had."""
+DISTRIBUTIONS = ("statelessd", "uvloop", "httptools", "pamqp")  # what its speed depends on
 NAMES = ("scenario", "point", "gateway")
 
 OURS = "statelessd"
@@ -39,9 +41,7 @@ COUNTS = frozenset({"confirmed", "non_204", "socket_errors", "lost", "surplus", 
 
 
 def run(
-    scenario: str,
-    point: str,
-    gateway: str,
+    names: tuple[str, str, str],
     connections: int,
     load: Load,
     cpu: dict[str, float],
@@ -63,26 +63,20 @@ def run(
         "messages in the queue that nobody asked for": surplus,
         "runs without any answer": int(not load.confirmed),
     }
-    where = f"{scenario}, {point}, {gateway}"
-    each = {key: value / max(load.requests, 1) * 1e6 for key, value in cpu.items()}
     return {
-        "scenario": scenario,
-        "point": point,
-        "gateway": gateway,
+        **dict(zip(NAMES, names, strict=True)),
+        **asdict(load),
         "connections": connections,
         "requests_per_second": load.confirmed / load.seconds,
-        "p50_ms": load.p50_ms,
-        "p99_ms": load.p99_ms,
         "gateway_us": None,
-        **each,
+        **{key: value / max(load.requests, 1) * 1e6 for key, value in cpu.items()},
         "resident_mib": None if resident is None else resident / 2**20,
-        "confirmed": load.confirmed,
-        "non_204": load.non_204,
-        "socket_errors": load.socket_errors,
         "lost": lost,
         "surplus": surplus,
         "found": found,
-        "faults": [f"{where}: {count} {what}" for what, count in counts.items() if count],
+        "faults": [
+            f"{', '.join(names)}: {count} {what}" for what, count in counts.items() if count
+        ],
     }
 
 
@@ -128,31 +122,25 @@ COLUMNS = (
 
 def rows(medians: Sequence[Run], names: Sequence[str] = NAMES) -> list[tuple[str, ...]]:
     """Return the headings and cells of a table, without columns that have no figure."""
-    plain = {
-        (each["scenario"], each["point"]): each["requests_per_second"]
+    rates = {
+        (each["scenario"], each["point"], each["gateway"]): each["requests_per_second"]
         for each in medians
-        if each["gateway"] == PIPELINED
     }
-    shown = []
+    cells = []
     for each in medians:
-        whole = plain.get((each["scenario"], each["point"]))
-        share = 100 * each["requests_per_second"] / whole if whole else None
-        shown.append(each | {"share": share})
-    columns = [column for column in COLUMNS if any(_has(each, column[1]) for each in shown)]
-    return [
-        (*names, *(heading for heading, _, _ in columns)),
-        *(
-            (
-                *(each[name] for name in names),
-                *(f"{each[k]:,.{digits}f}" if _has(each, k) else "" for _, k, digits in columns),
-            )
-            for each in shown
-        ),
+        plain = rates.get((each["scenario"], each["point"], PIPELINED))
+        figures = each | {"share": 100 * each["requests_per_second"] / plain if plain else None}
+        cells.append([_figure(figures.get(key), digits) for _, key, digits in COLUMNS])
+    shown = [at for at in range(len(COLUMNS)) if any(row[at] for row in cells)]
+    head = (*names, *(COLUMNS[at][0] for at in shown))
+    return [head] + [
+        (*(each[name] for name in names), *(row[at] for at in shown))
+        for each, row in zip(medians, cells, strict=True)
     ]
 
 
-def _has(run: Run, key: str) -> bool:
-    return run.get(key) is not None
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
 
 
 def text(rows: Sequence[Sequence[str]], left: int = len(NAMES)) -> str:
@@ -182,9 +170,13 @@ def new(kind: str, command: str, options: dict[str, Any]) -> Document:
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),
+        "cores": "",
         "load_average": round(os.getloadavg()[0], 2),
         "options": options,
-        "versions": {"statelessd": our_versions()},
+        "versions": {
+            "statelessd": {"python": platform.python_version()}
+            | {name: metadata.version(name) for name in DISTRIBUTIONS}
+        },
         "runs": [],
         "failures": [],
     }
@@ -220,12 +212,6 @@ def machine() -> dict[str, str | int]:
         "cpu": names[0] if names else platform.machine(),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-
-
-def our_versions() -> dict[str, str]:
-    """Return the versions of Python, of this package, and of what its speed depends on."""
-    names = ("statelessd", "uvloop", "httptools", "pamqp")
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 
 def write(document: Document, file: Path | None = None) -> Path:

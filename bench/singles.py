@@ -5,9 +5,8 @@ disturbs the machine disturbs all of them.
 """
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import gateways
 import load
@@ -15,25 +14,17 @@ import publisher
 import results
 from amqp_client import EXCHANGE, PASSWORD, ROUTING_KEY, USER, VIRTUAL_HOST
 from goals import LARGE_POINT
-from stage import DIRECTORY, RUN, Publish, Stage
+from stage import DIRECTORY, Stage
 
 SMALL = 100  # bytes of the message
 LARGE = 65536
 
-PEERS = {"mq-bridge": "rust_bridge", "fastapi": "fastapi_aio_pika"}  # in bench/peers
-CONTENDERS = ("statelessd", *PEERS, "management", "pipelined")
+CONTENDERS = ("statelessd", *gateways.PEERS, "management", "pipelined")
 
 
-@dataclass(frozen=True)
-class Contender:
-    """Who publishes messages of so many bytes over so many connections.
-
-    ``gateway``: whose CPU is the gateway's; without one all of it is the broker's.
-    """
-
-    name: str
-    gateway: gateways.Gateway | None
-    publish: Callable[[int, int], Publish]
+Contender = tuple[str, gateways.Gateway | None, Callable[[int, int, float], load.Load]]
+"""A name; whose CPU is the gateway's, or None if all of it is the broker's; and what publishes
+over so many connections, messages of so many bytes, for so many seconds."""
 
 
 def points(options: argparse.Namespace) -> list[tuple[str, int, int]]:
@@ -44,18 +35,14 @@ def points(options: argparse.Namespace) -> list[tuple[str, int, int]]:
 
 def over_http(
     url: str, content_type: str, body: str, *, authorized: bool = True
-) -> Callable[[int, int], Publish]:
-    """Return wrk's load with this body, in which ``%`` stands for the message."""
+) -> Callable[[int, int, float], load.Load]:
+    """Return wrk's load with this body, in which ``#`` stands for the message."""
+    file = DIRECTORY / "body"
+    shape = load.Shape(content_type, file, authorized=authorized)
 
-    def publish(connections: int, size: int) -> Publish:
-        file = DIRECTORY / "body"
-        shape = load.Shape(content_type, file, authorized=authorized)
-
-        def run(seconds: float) -> load.Load:
-            file.write_text(body.replace("%", ("0123456789" * (size // 10 + 1))[:size]))
-            return load.wrk(url, connections, seconds, shape)
-
-        return run
+    def publish(connections: int, size: int, seconds: float) -> load.Load:
+        file.write_text(body.replace("#", ("0123456789" * (size // 10 + 1))[:size]))
+        return load.wrk(url, connections, seconds, shape)
 
     return publish
 
@@ -63,49 +50,40 @@ def over_http(
 def contenders(stage: Stage) -> Iterator[Contender]:
     """Start those that take part; all stay up until the stage's end."""
     amqp = f"amqp://{USER}:{PASSWORD}@127.0.0.1:{stage.broker.amqp_port}/{VIRTUAL_HOST}"
-    port = gateways.free_port()
-    form = (load.FORM, "body=%&content-type=text/plain")
+    form = (load.FORM, "body=#&content-type=text%2Fplain")
     start = stage.stack.enter_context
     if "statelessd" in stage.options.only:
         ours = start(stage.statelessd())
-        yield Contender(ours.name, ours, over_http(ours.url, *form))
+        yield ours.name, ours, over_http(ours.url, *form)
     if "mq-bridge" in stage.options.only:
-        program = (python_of("mq-bridge"), gateways.PEERS / "rust_bridge.py")
+        port = gateways.free_port()
+        program = (gateways.python_of("mq-bridge"), gateways.DIRECTORY / "rust_bridge.py")
         command = (*program, f"{port}", amqp, EXCHANGE, ROUTING_KEY)
         rust = start(stage.gateway(results.RUST, *command, port=port, path="/publish", success=202))
-        plain = over_http(rust.url, "text/plain", "%", authorized=False)
-        yield Contender(rust.name, rust, plain)
+        plain = over_http(rust.url, "text/plain", "#", authorized=False)
+        yield rust.name, rust, plain
     if "fastapi" in stage.options.only:
         port = gateways.free_port()
         server = (
-            *(python_of("fastapi"), "-m", "uvicorn", "fastapi_aio_pika:app"),
-            *("--app-dir", gateways.PEERS, "--host", "127.0.0.1", "--port", f"{port}"),
+            *(gateways.python_of("fastapi"), "-m", "uvicorn", "fastapi_aio_pika:app"),
+            *("--app-dir", gateways.DIRECTORY, "--host", "127.0.0.1", "--port", f"{port}"),
             *("--loop", "uvloop", "--http", "httptools"),
             *("--no-access-log", "--log-level", "warning"),
         )
         where = {"AMQP_URL": amqp}
         fast = start(stage.gateway(results.FASTAPI, *server, port=port, environment=where))
-        yield Contender(fast.name, fast, over_http(fast.url, *form))
+        yield fast.name, fast, over_http(fast.url, *form)
     if "management" in stage.options.only:
         url = f"http://127.0.0.1:{stage.management_port}"
         url += f"/api/exchanges/{VIRTUAL_HOST}/{EXCHANGE}/publish"
         body = (
             '{"properties":{"delivery_mode":2,"content_type":"text/plain"},'
-            f'"routing_key":"{ROUTING_KEY}","payload_encoding":"string","payload":"%"}}'
+            f'"routing_key":"{ROUTING_KEY}","payload_encoding":"string","payload":"#"}}'
         )
-        yield Contender(results.MANAGEMENT, None, over_http(url, "application/json", body))
+        yield results.MANAGEMENT, None, over_http(url, "application/json", body)
     if "pipelined" in stage.options.only:
         broker = stage.broker.amqp_port
-        yield Contender(
-            results.PIPELINED,
-            None,
-            lambda window, size: lambda seconds: publisher.run(broker, window, size, seconds),
-        )
-
-
-def python_of(name: str) -> Path:
-    """Return the interpreter of a peer. Raise ``CalledProcessError`` if pip fails."""
-    return gateways.python_of(PEERS[name], RUN / f"bench-{name}")
+        yield results.PIPELINED, None, functools.partial(publisher.run, broker)
 
 
 def singles(stage: Stage) -> Iterator[results.Run]:
@@ -113,8 +91,6 @@ def singles(stage: Stage) -> Iterator[results.Run]:
     contending = list(contenders(stage))
     for _ in stage.rounds:
         for point, connections, size in points(stage.options):
-            for each in contending:
-                publish = each.publish(connections, size)
-                yield stage.measure(
-                    "singles", point, connections, publish, each.gateway, name=each.name
-                )
+            for name, gateway, publish in contending:
+                load_of = functools.partial(publish, connections, size)
+                yield stage.measure("singles", point, connections, load_of, gateway, name=name)

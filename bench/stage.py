@@ -20,14 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import load
 import processes
 import results
-from amqp_client import PASSWORD, USER, VIRTUAL_HOST, MeasuredQueue
+from amqp_client import PASSWORD, USER, VIRTUAL_HOST, MeasuredQueue, empty
 from broker import Broker, BrokerError
-from gateways import PATH, Gateway, free_port
+from gateways import PATH, RUN, Gateway, free_port
 
 Publish = Callable[[float], load.Load]
 """A load of so many seconds."""
 
-RUN = Path(__file__).resolve().parent.parent / ".run"
 DIRECTORY = RUN / "bench"
 
 # Without statistics: counting every message would cost the others' runs too.
@@ -179,24 +178,18 @@ class Stage:
         """
         queues = queues or [self.queue]
         publish(self.options.warm_up)
-        for queue in queues:
-            queue.empty()
+        empty(queues)
         pids = {"broker_us": self._broker_pids, **(also or {})}
         if gateway:
             pids["gateway_us"] = gateway.pids
         before = _cpu_seconds(pids)
         counted = publish(self.options.seconds)
         after = _cpu_seconds(pids)
-        run = results.run(
-            scenario,
-            point,
-            name or (gateway.name if gateway else ""),
-            connections,
-            counted,
-            {figure: after[figure] - before[figure] for figure in after},
-            processes.resident_bytes(gateway.pids) if gateway else None,
-            sum(queue.empty() for queue in queues),
-        )
+        cpu = {figure: after[figure] - before[figure] for figure in after}
+        resident = processes.resident_bytes(gateway.pids) if gateway else None
+        found = empty(queues)
+        names = scenario, point, name or (gateway.name if gateway else "")
+        run = results.run(names, connections, counted, cpu, resident, found)
         print(f"{time.strftime('%H:%M:%S')} {results.line(run)}", flush=True)
         return run
 

@@ -30,7 +30,7 @@ CPU = {"gateway_us": 2.0, "broker_us": 4.0}
 
 
 def run(of: load.Load = LOAD, name: str = "32", found: int = 80_000, **figures: Any) -> results.Run:
-    return results.run("singles", name, "ours", 32, of, CPU, 50 * 2**20, found) | figures
+    return results.run(("singles", name, "ours"), 32, of, CPU, 50 * 2**20, found) | figures
 
 
 def document(*runs: results.Run, **more: Any) -> results.Document:
