@@ -20,7 +20,7 @@ WINDOW = 1000  # messages of the publisher without a confirm
 
 
 def batches(stage: Stage) -> Iterator[Run]:
-    """Batches of 10,000 messages and a stream; p50 and p99 are the time of the whole request."""
+    """Batches and a stream: rate and CPU of a message; p50 and p99 are of the whole request."""
     broker = stage.broker.amqp_port
     with stage.statelessd() as gateway:
 

@@ -178,9 +178,8 @@ def main() -> int:
         print("", results.text(results.rows(found)), "", sep="\n")
     for text, value, bound, met in goals.verdicts(found):
         print(f"{met:8} {text}: {value} ({bound})")
-    print(
-        f"\n{document['cores']}\n{time.monotonic() - begun:.0f} s; written to {os.path.relpath(file)}"
-    )
+    took = time.monotonic() - begun
+    print(f"\n{document['cores']}\n{took:.0f} s; written to {os.path.relpath(file)}")
     faults = results.faults(document)
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)

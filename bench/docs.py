@@ -65,7 +65,7 @@ def _others(document: results.Document) -> Iterator[str]:
     for name, scenario in bench.SCENARIOS.items():
         runs = [run for run in document["medians"] if run["scenario"] == name]
         if runs and name != "singles":
-            yield f"## {name.capitalize()}\n\n{scenario.play.__doc__}\n"
+            yield f"## {name}\n\n{scenario.play.__doc__}\n".replace("``", "`")
             yield from _markdown(results.rows(runs, ("point", "gateway")), left=2)
             yield ""
 

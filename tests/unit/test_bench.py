@@ -214,7 +214,7 @@ def test_page_shows_what_its_result_has_and_its_faults(tmp_path: Path) -> None:
     assert "from [bench/results/reference.json](../bench/results/reference.json)" in text
     assert "| statelessd | 32 | 10,000 |" in text
     assert "| 10 in turn at 32 | statelessd | 10,000 |" in text
-    assert "## Php" not in text
+    assert "## php" not in text
     assert "Faults" not in text
     bad = document(run(found=79_999), failures=["php failed: no php"])
     text = docs.page(bad, tmp_path / "mine.json")
