@@ -1,15 +1,14 @@
 """HTTP clients that ask at a constant rate, however slow the answers are.
 
-The latency of a request counts from the moment at which it was due, not from
-when a connection was free for it: else a stall would hide the requests that it
-kept from being sent.
+The latency of a request counts from when it was due, not from when a connection was free for
+it: otherwise a stall would hide the requests that it kept from being sent.
 """
 
 import asyncio
 import base64
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
@@ -27,7 +26,7 @@ class Answer:
 def form_request(
     path: str, username: str, password: str, form: str = "body=#"
 ) -> Callable[[int], bytes]:
-    """Makes the requests to ``path``, each with its number in place of the form's ``#``."""
+    """Return what makes the requests, each with its number in place of the form's ``#``."""
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {token}\r\n"
@@ -41,48 +40,6 @@ def form_request(
     return request
 
 
-class _Connection(asyncio.Protocol):
-    """Kept alive; one request at a time."""
-
-    def __init__(self) -> None:
-        self.status: asyncio.Future[int] | None = None
-        self._transport: asyncio.Transport | None = None
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-
-    def ask(self, request: bytes) -> "asyncio.Future[int]":
-        assert self._transport is not None
-        self._received = b""
-        self.status = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return self.status
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, blank, body = self._received.partition(b"\r\n\r\n")
-        length = LENGTH.search(head)
-        if blank and len(body) >= (int(length[1]) if length else 0):
-            self._settle(int(head[9:12]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._settle(0)
-
-    def _settle(self, status: int) -> None:
-        if self.status is not None and not self.status.done():
-            self.status.set_result(status)
-
-    @property
-    def lives(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-
 async def ask_steadily(
     port: int,
     request: Callable[[int], bytes],
@@ -90,22 +47,29 @@ async def ask_steadily(
     seconds: float,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Answer]:
-    """``rate`` requests a second for ``seconds``; their answers, when the last one has come.
+    """Send ``rate`` requests a second for ``seconds``; return all answers.
 
-    ``stopped``: whether there shall be no more requests, already before that time.
+    ``stopped``: whether to send no more requests before that time is over.
     """
     loop = asyncio.get_running_loop()
-    idle: list[_Connection] = []
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     begun = loop.time()
 
     async def one(number: int, due: float) -> Answer:
-        connection = idle.pop() if idle else None
-        if connection is None or not connection.lives:
-            _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
-        status = await connection.ask(request(number))
-        if connection.lives:
-            idle.append(connection)
-        return Answer(number, status, loop.time() - due)
+        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        if reader.at_eof():  # the gateway closed it meanwhile
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(request(number))
+            head = await reader.readuntil(b"\r\n\r\n")
+            if length := LENGTH.search(head):
+                await reader.readexactly(int(length[1]))
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+            return Answer(number, 0, loop.time() - due)
+        idle.append((reader, writer))
+        return Answer(number, int(head[9:12]), loop.time() - due)
 
     asked = []
     for number in itertools.count():
@@ -116,18 +80,12 @@ async def ask_steadily(
             await asyncio.sleep(due - loop.time())
         asked.append(loop.create_task(one(number, due)))
     answers = list(await asyncio.gather(*asked))
-    for connection in idle:
-        connection.close()
+    for _, writer in idle:
+        writer.close()
     return answers
 
 
 def percentile(answers: list[Answer], share: float) -> float:
-    """Seconds that this share of the answers stayed within."""
-    return nearest_rank(sorted(answer.seconds for answer in answers), share)
-
-
-def nearest_rank(ordered: Sequence[float], share: float) -> float:
-    """What this share of the values, in order, stays within; 0 where there are none."""
-    if not ordered:
-        return 0.0
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    """Return the seconds that this share of the answers stayed within; 0 if there are none."""
+    ordered = sorted(answer.seconds for answer in answers)
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
