@@ -4,13 +4,16 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import load
 import publisher
 from amqp_client import EXCHANGE, ROUTING_KEY, VIRTUAL_HOST
+from gateways import Gateway
 from results import PIPELINED, Run
-from stage import Stage
+from stage import Publish, Stage
 
+NDJSON = "application/x-ndjson"
 PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}"
 SIZE = 100  # bytes of a message
 ITEM = json.dumps({"routing_key": ROUTING_KEY, "body": "x" * SIZE}).encode()
@@ -22,26 +25,20 @@ WINDOW = 1000  # messages of the publisher without a confirm
 def batches(stage: Stage) -> Iterator[Run]:
     """Batches and a stream: rate and CPU of a message; p50 and p99 are of the whole request."""
     broker = stage.broker.amqp_port
+    json_batch, ndjson_batch = b"[%b]" % b",".join([ITEM] * BATCH), (ITEM + b"\n") * BATCH
+    of_batch, array = f"{BATCH} messages", "application/json"
     with stage.statelessd() as gateway:
-
-        def pipelined(_: float) -> load.Load:
-            return publisher.run(broker, WINDOW, SIZE, count=BATCH, cores=stage.cores)
-
-        def ndjson(_: float) -> load.Load:
-            return post(gateway.port, "application/x-ndjson", [(ITEM + b"\n") * BATCH])
-
-        def array(_: float) -> load.Load:
-            return post(gateway.port, "application/json", [b"[%b]" % b",".join([ITEM] * BATCH)])
-
-        def stream(seconds: float) -> load.Load:
-            return post(gateway.port, "application/x-ndjson", _chunks(seconds))
-
-        point = f"{BATCH} messages"
+        port = gateway.port
+        plain = partial(publisher.run, broker, WINDOW, SIZE, 0, BATCH, stage.cores)
+        ways: list[tuple[str, str, Gateway | None, Publish]] = [
+            (of_batch, PIPELINED, None, lambda _: plain()),
+            (of_batch, "NDJSON", gateway, lambda _: post(port, NDJSON, [ndjson_batch])),
+            (of_batch, "JSON", gateway, lambda _: post(port, array, [json_batch])),
+            ("one stream", "NDJSON", gateway, lambda time: post(port, NDJSON, _chunks(time))),
+        ]
         for _ in stage.rounds:
-            yield stage.measure("batches", point, 1, pipelined, None, name=PIPELINED)
-            yield stage.measure("batches", point, 1, ndjson, gateway, name="NDJSON")
-            yield stage.measure("batches", point, 1, array, gateway, name="JSON")
-            yield stage.measure("batches", "one stream", 1, stream, gateway, name="NDJSON")
+            for point, name, whose, publish in ways:
+                yield stage.measure("batches", point, 1, publish, whose, name=name)
 
 
 def _chunks(seconds: float) -> Iterator[bytes]:

@@ -1,8 +1,4 @@
-"""What a PHP page gains that publishes one message: by statelessd, or by a connection of its own.
-
-Sixteen PHP processes serve page requests, one after the other, each with
-``page_requests.php``.
-"""
+"""Measure PHP pages that publish one message: by us, or by a connection of their own."""
 
 import functools
 import json
@@ -19,7 +15,7 @@ from stage import Stage
 
 PROCESSES = 16
 WAYS = {"curl": OURS, **dict(zip(("php_amqplib", "php_amqp"), PHP_DIRECT, strict=True))}
-PAGES = Path(__file__).with_name("page_requests.php")
+PAGES = Path(__file__).with_name("page_requests.php")  # one process: page after page
 
 
 def php(stage: Stage) -> Iterator[Run]:

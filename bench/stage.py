@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import ssl
 import sys
@@ -61,6 +62,18 @@ def publishing(gateway: Gateway, connections: int, shape: load.Shape = load.Shap
     return lambda seconds: load.wrk(gateway.url, connections, seconds, shape)
 
 
+def new_broker(name: str, **more: Any) -> Broker:
+    """Return a broker with nothing of an earlier run. Raise BrokerError if that still runs."""
+    broker = Broker(DIRECTORY / name, **more)
+    if any(node.process for node in broker.nodes):
+        raise BrokerError(
+            "another benchmark runs, or one was killed; "
+            f"then: .venv/bin/python scripts/broker.py stop --run-dir {broker.run_dir}"
+        )
+    shutil.rmtree(broker.run_dir)  # the ports in it may be another's by now
+    return Broker(broker.run_dir, **more)
+
+
 class Stage:
     """A private broker with the measured queue, for as long as ``stack`` lives.
 
@@ -82,17 +95,12 @@ class Stage:
         self.where = f"The gateway runs on cores {self.cores}, broker and load on {others}"
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         self.management_port = free_port() if management else 0
-        self.broker = Broker(
-            DIRECTORY / (f"cluster-{options.nodes}" if options.nodes > 1 else "broker"),
+        self.broker = new_broker(
+            f"cluster-{options.nodes}" if options.nodes > 1 else "broker",
             nodes=options.nodes,
             extra_conf=MANAGEMENT.format(port=self.management_port) if management else "",
             plugins=("rabbitmq_management",) if management else (),
         )
-        if self.broker.running:
-            raise BrokerError(
-                "another benchmark runs, or one was killed; "
-                f"then: .venv/bin/python scripts/broker.py stop --run-dir {self.broker.run_dir}"
-            )
         stack.callback(self.broker.stop)
         self.broker.start()
         nodes = (processes.tree_of(node.pid) for node in self.broker.nodes)
