@@ -252,7 +252,7 @@ class HotPath:
         self._connect()
         self._clients[0][0].data_received(next(self._requests))
         deadline = time.monotonic() + PATIENCE
-        while not self._gateway.publisher.load().in_flight:
+        while not self._gateway.publisher.figures().in_flight:
             if time.monotonic() > deadline:
                 raise RuntimeError("the first message was not sent")
             await asyncio.sleep(0)
