@@ -61,7 +61,7 @@ class MissingPackagesError(Exception):
 
 
 def missing(packages: list[str]) -> list[str]:
-    """Those that are not installed."""
+    """Return the packages that are not installed."""
     absent = []
     for package in packages:
         evidence = EVIDENCE[package]
@@ -124,7 +124,7 @@ def _write_as(prefix: list[str], path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """The command; exit status 1 when something is missing for good."""
+    """Run the command. Return 1 if something is missing and cannot be installed."""
     try:
         ensure(FOR_TESTS if sys.argv[1:] == ["--for-tests"] else sys.argv[1:])
     except MissingPackagesError as error:

@@ -49,7 +49,7 @@ class Podman:
         ]
 
     def __call__(self, *arguments: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
-        """What the command prints. Raises ImageError with what it says when it fails."""
+        """Return what the command prints. Raise ImageError with its output if it fails."""
         return _run(*self._command, *arguments, stdin=stdin)
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ def build() -> None:
 
 
 def _bootstrapped(podman: Podman, directory: Path) -> str:
-    """The name of the image of a minimal Debian, this machine's release."""
+    """Make an image of a minimal Debian of this machine's release, and return its name."""
     if os.getuid() != 0:
         raise ImageError("debootstrap has to run as root; or name an image in BASE")
     print("Making a base by debootstrap …", flush=True)
@@ -121,7 +121,7 @@ def _bootstrapped(podman: Podman, directory: Path) -> str:
 
 
 def _mirror(release: str) -> str:
-    """The one that this machine's apt takes the release from."""
+    """Return the mirror from which this machine's apt takes the release."""
     wanted = "$(RELEASE) $(REPO_URI)"
     targets = _run("apt-get", "indextargets", "--format", wanted, "Created-By: Packages")
     for line in targets.splitlines():
@@ -146,7 +146,7 @@ def _run(*command: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
 
 
 def main() -> int:
-    """The command; exit status 1 when there is no image."""
+    """Run the command. Return 1 if the image could not be made."""
     try:
         build()
     except (ImageError, debian.MissingPackagesError) as error:

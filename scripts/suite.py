@@ -75,7 +75,7 @@ class Suite:
 
     @property
     def rabbitmq_version(self) -> str:
-        """The version of its package."""
+        """Return the version of its package."""
         shown = ("dpkg-query", "--show", "--showformat=${Version}", "rabbitmq-server")
         return _run("chroot", str(self.root), *shown)
 

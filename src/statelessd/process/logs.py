@@ -1,4 +1,4 @@
-"""The file's Logging section -> Python's logging, as the original took it."""
+"""Configures Python's logging from the file's Logging section, as the original did."""
 
 import copy
 import datetime as dt
@@ -28,35 +28,38 @@ _PLAIN = logging.Formatter()
 
 
 class Redaction(logging.Filter):
-    """A net under the rule that no secret is ever logged: credentials in URLs and headers."""
+    """Removes credentials in URLs and headers from log lines.
+
+    No code logs a secret on purpose. This is a second line of defence.
+    """
 
     _SECRETS = re.compile(
         r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always true; the record's text may change, and that of its traceback."""
+        """Remove secrets from the record's text and traceback. Return True."""
         text = record.getMessage()
         redacted = self._SECRETS.sub("…", text)
         if redacted != text:
             record.msg, record.args = redacted, ()
         if record.exc_info:
-            # Formatters take this text where it is there already.
+            # Formatters use this text if it is there already.
             traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
             record.exc_text = self._SECRETS.sub("…", traceback)
         return True
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object in each line: what the record says, and what was added to it by ``extra``.
+    """Formats each record as one line of JSON, with the fields that ``extra`` added.
 
-    For a section Logging of one's own: ``"()": statelessd.logs.JsonFormatter``.
+    A Logging section can use it with ``"()": statelessd.process.logs.JsonFormatter``.
     """
 
     _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its end."""
         document: dict[str, Any] = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(),
             "level": record.levelname,
@@ -73,10 +76,10 @@ class JsonFormatter(logging.Formatter):
 def configure(
     section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
 ) -> None:
-    """Set logging up for the whole process. Raises LoggingError.
+    """Set up logging for the whole process.
 
-    ``section`` None: in the ready-made ``form``; ``auto`` is plain lines on
-    standard error, or syslog for a daemon.
+    If ``section`` is None, ``form`` says how; ``auto`` means plain lines on standard error,
+    or syslog for a daemon. Raise LoggingError if the section cannot be used.
     """
     warnings: list[str] = []
     if section is None:
@@ -86,7 +89,7 @@ def configure(
     _apply(settings, warnings)
     if debug:
         logging.getLogger("statelessd").setLevel(logging.DEBUG)
-    # A handler that fails later (a restarted syslog) must not print a traceback for each record.
+    # A handler that fails later, such as a restarted syslog, would print a traceback each time.
     logging.raiseExceptions = False
     redaction = Redaction()
     for handler in _all_handlers():
@@ -99,7 +102,10 @@ def configure(
 def check(
     section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
 ) -> list[str]:
-    """What ``configure`` would say, without opening a file. Raises LoggingError."""
+    """Return the warnings that ``configure`` would log, without opening a file.
+
+    Raise LoggingError if the section cannot be used.
+    """
     warnings: list[str] = []
     if section is None:
         _ready_made(form, foreground)
@@ -107,7 +113,7 @@ def check(
         settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
         for name, handler in settings["handlers"].items():
             if "filename" in handler:
-                handler["delay"] = True  # opened with the first record, which will not come
+                handler["delay"] = True  # it is opened for the first record, and there is none
                 directory = Path(str(handler["filename"])).absolute().parent
                 if not directory.is_dir():
                     warnings.append(
@@ -118,9 +124,10 @@ def check(
 
 
 def _contain(handler: logging.Handler) -> None:
-    """Some handlers raise, such as a WatchedFileHandler that may not reopen its file.
+    """Let a handler report its errors and not raise them.
 
-    A log that cannot be written must never be the end of a request.
+    A WatchedFileHandler raises if it may not reopen its file, for example. That must not
+    end a request.
     """
     emit = handler.emit
 
@@ -134,7 +141,7 @@ def _contain(handler: logging.Handler) -> None:
 
 
 def open_files() -> list[Any]:
-    """What the handlers hold open, for a daemon to keep."""
+    """Return the files and sockets that the handlers hold open, for a daemon to keep."""
     held = []
     for handler in _all_handlers():
         for attribute in ("stream", "socket"):
@@ -150,7 +157,7 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
     if form == "json":
         formatter = {"()": JsonFormatter}
     elif form == "syslog" or (form == "auto" and not foreground and Path(SYSLOG_SOCKET).exists()):
-        # The syslog daemon has the time and the process id of its own.
+        # The syslog daemon adds the time itself.
         formatter = {"format": "statelessd[%(process)d]: %(levelname)s %(name)s: %(message)s"}
         handler = {
             "class": "logging.handlers.SysLogHandler",
@@ -171,9 +178,9 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> dict[str, Any]:
-    """The section without what is the original's own, and without what cannot work here."""
+    """Return the section without the original's extensions and without unusable handlers."""
     for key in ("formatters", "filters", "handlers", "loggers"):
-        # The original's file says "filters: []", which its Python took.
+        # The original's file has "filters: []", which its Python accepted.
         if settings.get(key) in ([], None):
             settings[key] = {}
         if not isinstance(settings[key], dict):
@@ -186,14 +193,17 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
         elif missing := _missing_socket(handler):
             warnings.append(f"the log handler {name!r} is left out: {missing}")
             _drop_handler(settings, name)
-    # At this point every logger is ours or a library's of ours.
+    # At this point every logger is ours or one of our libraries'.
     settings["disable_existing_loggers"] = False
     _include_libraries(settings)
     return settings
 
 
 def _missing_socket(handler: dict[str, Any]) -> str:
-    """SysLogHandler takes a missing socket without a word, and fails at each record."""
+    """Return why a SysLogHandler's socket cannot be used, or an empty text.
+
+    The handler itself would be made without an error, and fail for each record.
+    """
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
         return ""
@@ -216,7 +226,7 @@ def _drop_handler(settings: dict[str, Any], name: str) -> None:
 
 
 def _include_libraries(settings: dict[str, Any]) -> None:
-    """A file of 2013 knows nothing of uvicorn: what it warns of goes where our records go."""
+    """Send the libraries' warnings where our records go, because files of 2013 omit them."""
     ours = settings["loggers"].get("statelessd")
     root = settings.get("root") or {}
     for name in LIBRARIES:
@@ -241,7 +251,7 @@ def _apply(settings: dict[str, Any], warnings: list[str]) -> None:
 
 
 def _unusable_handler(error: BaseException) -> str:
-    """The handler whose file or socket is not there; "" when it is the section that is wrong."""
+    """Return the handler whose file or socket is missing; "" if the section itself is wrong."""
     match = re.search(r"handler '([^']*)'", str(error))
     cause: BaseException | None = error
     while cause is not None:
