@@ -66,7 +66,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
-	@$(BIN)/python -m statelessd.config.report
+	@$(BIN)/python scripts/document_settings.py
 	@$(BIN)/python scripts/document_metrics.py
 
 trip: $(READY) ## Print the files of the package that each kind of request goes through

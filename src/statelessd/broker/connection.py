@@ -15,7 +15,7 @@ from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config.settings import RabbitMQ
 from ..message import Credentials
-from .publish import Publish
+from .pending import Publish
 from .refusals import closing_words
 from .unreachable import why
 
@@ -207,6 +207,18 @@ class BrokerConnection(asyncio.Protocol):
     def read_again(self) -> None:
         """The broker has answered although it had blocked the connection."""
         self._owner.connection_unblocked()
+
+    def open_channel(self, channel: Channel) -> int:
+        """Begin to open a channel and return its number. Raises amqp's StateError."""
+        number = self.amqp.open_channel(self.channels)
+        self.channels[number] = channel
+        self.flush_soon()
+        return number
+
+    def close_channel(self, number: int) -> None:
+        """Begin to close a channel. Raises amqp's StateError."""
+        self.amqp.close_channel(number)
+        self.flush_soon()
 
     def publish(self, channel: int, publish: Publish) -> None:
         """Hand one message over: whatever happens to it now, only the broker can tell.

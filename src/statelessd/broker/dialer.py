@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..tls.client import Trust
 from . import refusals
-from .dial import NotConnectedError, Round
 from .nodes import Address, Node, Nodes
+from .race import ConnectionRace, NotConnectedError
 from .unreachable import SILENT, in_full, why
 
 SHORT_PATIENCE = 1.0  # seconds
@@ -31,7 +31,7 @@ class Dialer:
         self._avoid = avoid
         self._trust = trust
         self._loop = loop
-        self._round: Round | None = None
+        self._round: ConnectionRace | None = None
         self._address: Address | None = None
 
     @property
@@ -51,7 +51,7 @@ class Dialer:
     ) -> asyncio.Transport:
         """Connect what ``make`` returns to the next node that answers. Raises NotConnectedError."""
         if not self.has_another:
-            self._round = Round(self._nodes, self._loop, self._avoid)
+            self._round = ConnectionRace(self._nodes, self._loop, self._avoid)
         assert self._round is not None  # noqa: S101 - made above
         until = self._loop.time() + timeout
         self._address, connected = await self._round.connect(timeout)

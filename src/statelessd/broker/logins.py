@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .publish import WAITING, Publish
+from .pending import WAITING, Publish
 from .session import Session
 from .state import SessionState
 from .statistics import SessionStatistics

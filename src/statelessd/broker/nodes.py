@@ -15,8 +15,8 @@ from ..config.hosts import Host
 
 logger = logging.getLogger(__name__)
 
-FIRST_LEAVE, LONGEST_LEAVE = 0.5, 10.0  # seconds for which a node that failed comes last
-STALLED_LEAVE = 30.0  # likewise, for one that takes connections and confirms nothing
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0  # seconds for which a node that failed comes last
+STALLED_BACK_OFF = 30.0  # likewise, for one that takes connections and confirms nothing
 NEVER = float("-inf")
 
 Resolved = tuple[int, Any]
@@ -30,28 +30,28 @@ class Standing:
         self.connections = 0  # of ours, open or being made
         self.failures = 0  # in a row
         self.failed_at = NEVER
-        self.last_until = NEVER
+        self.backs_off_until = NEVER
         self.stalled_until = NEVER
 
     def rank(self, now: float) -> tuple[bool, float, float]:
         """The lowest first: the least used, at random among equals; then the longest failed."""
         chance = random.random()  # noqa: S311 - not for secrecy
-        if self.last_until > now:
+        if self.backs_off_until > now:
             return True, self.failed_at, chance
         return False, self.connections, chance
 
-    def take_leave(self, now: float) -> None:
+    def back_off(self, now: float) -> None:
         """Come last for a while."""
-        longest = min(LONGEST_LEAVE, FIRST_LEAVE * 2 ** min(self.failures - 1, 10))
+        longest = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2 ** min(self.failures - 1, 10))
         # Jitter: the backends and their neighbours do not all come back to it at once.
         leave = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
-        self.last_until = max(self.stalled_until, now + leave)
+        self.backs_off_until = max(self.stalled_until, now + leave)
 
     def begin(self, now: float) -> None:
         """A connection is being made."""
         self.connections += 1
-        if self.failures and self.last_until <= now:
-            self.take_leave(now)  # one session finds out whether it is back, and not all
+        if self.failures and self.backs_off_until <= now:
+            self.back_off(now)  # one session finds out whether it is back, and not all
 
     def end(self) -> None:
         """That connection, or the attempt, is over."""
@@ -61,17 +61,17 @@ class Standing:
         """It could not be reached."""
         self.failures += 1
         self.failed_at = now
-        self.take_leave(now)
+        self.back_off(now)
 
     def stalled(self, now: float) -> None:
         """It was reached, and did not do its work: that it takes another login means nothing."""
-        self.stalled_until = now + STALLED_LEAVE
+        self.stalled_until = now + STALLED_BACK_OFF
         self.failed(now)
 
     def reached(self) -> None:
         """It is there."""
         self.failures = 0
-        self.last_until = self.stalled_until
+        self.backs_off_until = self.stalled_until
 
 
 Place = TypeVar("Place", bound=Standing)
@@ -145,7 +145,7 @@ class Node(Standing):
 
     def failed_at_address(self, now: float, reason: str) -> None:
         """One of the addresses failed, and perhaps it was the last."""
-        if all(address.last_until > now for address in self._addresses.values()):
+        if all(address.backs_off_until > now for address in self._addresses.values()):
             self.stalled_until = max(
                 self.stalled_until, min(a.stalled_until for a in self._addresses.values())
             )

@@ -19,8 +19,8 @@ from typing import Any
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
 from ..config.settings import RabbitMQ
-from .dial import NotConnectedError
 from .dialer import Dialer
+from .race import NotConnectedError
 from .reachability import Reachability
 from .refusals import login_refusal
 from .unreachable import why

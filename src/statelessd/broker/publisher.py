@@ -12,11 +12,11 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from ..version import __version__
-from .blockade import Blockade
+from .alarm import ResourceAlarm
 from .logins import Login, logins
+from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
-from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
 from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
@@ -54,12 +54,12 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._blockade = Blockade(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._pool = Pool(
             rabbitmq,
             client_properties=_client_properties(f"statelessd {backend}"),
-            blockade=self._blockade,
+            alarm=self._alarm,
             reachability=self._reachability,
             trust=trust,
             loop=loop,
@@ -95,7 +95,7 @@ class Publisher:
         tally.size += publish.size
         if self._closing:
             publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
-        elif self._blockade.active:
+        elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
@@ -105,14 +105,14 @@ class Publisher:
             if session is None:
                 self.refusals["broker_connections"] += 1
                 publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
-            elif session.load >= self.in_flight_per_login:
+            elif session.load.messages >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(
                     Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
                 )
             else:
                 publish.session = session
-                session.load += 1
+                session.load.take()
                 session.submit(publish)
         return publish
 
@@ -120,8 +120,7 @@ class Publisher:
         """The client is gone: nobody will be told, and what was not handed over is not sent."""
         publish.callback = None
         if publish.state is WAITING:
-            publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR)
+            publish.refuse(Outcome.INTERNAL_ERROR)
 
     def reserve(self, size: int) -> bool:
         """Count bytes of a body that is still arriving; False when there is no room for them."""
@@ -217,16 +216,16 @@ class Publisher:
                 "connection": lost,
                 "released": closed - refused - lost,
             },
-            blocked=self._blockade.active,
-            blocked_nanoseconds=self._blockade.nanoseconds,
+            blocked=self._alarm.active,
+            blocked_nanoseconds=self._alarm.nanoseconds,
             received=counters.received + sum(each.received for each in live),
             sent=counters.sent + sum(each.sent for each in live),
         )
 
     def broker_state(self) -> BrokerState:
         """What a publish would find now, as far as is known without asking the broker."""
-        if self._blockade.active:
-            return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
+        if self._alarm.active:
+            return BrokerState(BrokerStatus.BLOCKED, self._alarm.reason)
         state = self._reachability.state
         if state.state is BrokerStatus.UNUSED and self._probe.waits_for >= PATIENCE:
             return UNANSWERED
@@ -280,21 +279,19 @@ class Publisher:
         if publish.handed_over:
             publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
         else:
-            publish.withdraw()
-            publish.finish(outcome, detail)
+            publish.refuse(outcome, detail)
 
     def _refuse_waiting(self) -> None:
         detail = self._blocked_because()
         for publish in [p for p in self._tally.active if p.state is WAITING]:
-            publish.withdraw()
-            publish.finish(Outcome.BROKER_BLOCKED, detail)
+            publish.refuse(Outcome.BROKER_BLOCKED, detail)
 
     def _resume_all(self) -> None:
         for session in self._pool.sessions():
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return f"The broker takes no messages for now: {self._blockade.reason}."
+        return f"The broker takes no messages for now: {self._alarm.reason}."
 
 
 def _client_properties(name: str) -> dict[str, Any]:

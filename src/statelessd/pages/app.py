@@ -82,14 +82,14 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
         headers = dict(scope["headers"])
         request_id = gateway.request_id(headers)
         added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
-        page = gateway.router.match(scope["raw_path"]).page or not_found
-        preflight = gateway.origins.is_preflight(scope["method"].encode(), headers)
+        page = scope["state"]["match"].page or not_found
+        preflight = gateway.cors.is_preflight(scope["method"].encode(), headers)
         if preflight:
-            added += gateway.origins.preflight_headers(headers)
+            added += gateway.cors.preflight_headers(headers)
         else:
             # Any site's page could else read through the browser of somebody whom we let see it.
             kept = gateway.http_server.pages.kept and isinstance(page, Restricted)
-            added += gateway.origins.answer_headers(headers, to_any=not kept)
+            added += gateway.cors.answer_headers(headers, to_any=not kept)
 
         async def completing_send(message: Message) -> None:
             nonlocal status, size

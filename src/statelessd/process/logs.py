@@ -1,4 +1,4 @@
-"""Configures Python's logging from the file's Logging section, as the original did."""
+"""Python's logging, from the file's section Logging as the original took it, or ready-made."""
 
 import copy
 import datetime as dt
@@ -7,10 +7,13 @@ import logging.config
 import logging.handlers
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ..config.settings import Config
 
 LIBRARIES = ("uvicorn", "asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
@@ -20,40 +23,37 @@ DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 logger = logging.getLogger(__name__)
 
 
+_PLAIN = logging.Formatter()
+
+
 class LoggingError(Exception):
     """The section is not what dictConfig takes."""
 
 
-_PLAIN = logging.Formatter()
-
-
 class Redaction(logging.Filter):
-    """Removes credentials in URLs and headers from log lines.
-
-    No code logs a secret on purpose. This is a second line of defence.
-    """
+    """Hides credentials in URLs and headers, should one ever be logged against the rule."""
 
     _SECRETS = re.compile(
         r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Remove secrets from the record's text and traceback. Return True."""
+        """Return true. The record's text may change, and that of its traceback."""
         text = record.getMessage()
         redacted = self._SECRETS.sub("…", text)
         if redacted != text:
             record.msg, record.args = redacted, ()
         if record.exc_info:
-            # Formatters use this text if it is there already.
+            # Formatters take this text where it is there already.
             traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
             record.exc_text = self._SECRETS.sub("…", traceback)
         return True
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats each record as one line of JSON, with the fields that ``extra`` added.
+    """Writes one JSON object in each line: the record, and what ``extra`` added to it.
 
-    A Logging section can use it with ``"()": statelessd.process.logs.JsonFormatter``.
+    In a section Logging of your own: ``"()": statelessd.process.logs.JsonFormatter``.
     """
 
     _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -73,23 +73,18 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(document, enc_hook=str).decode()
 
 
-def configure(
-    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
-) -> None:
-    """Set up logging for the whole process.
+def configure(config: Config, *, foreground: bool) -> None:
+    """Set logging up for the whole process. Raise LoggingError.
 
-    If ``section`` is None, ``form`` says how; ``auto`` means plain lines on standard error,
-    or syslog for a daemon. Raise LoggingError if the section cannot be used.
+    Without a section it has the ready-made form of ``Application.log``: ``auto`` is
+    plain lines on standard error, or syslog for a daemon.
     """
     warnings: list[str] = []
-    if section is None:
-        settings = _ready_made(form, foreground)
-    else:
-        settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
+    settings = _settings(config, warnings, foreground=foreground)
     _apply(settings, warnings)
-    if debug:
+    if config.application.debug:
         logging.getLogger("statelessd").setLevel(logging.DEBUG)
-    # A handler that fails later, such as a restarted syslog, would print a traceback each time.
+    # A handler that fails later (a restarted syslog) must not print a traceback for each record.
     logging.raiseExceptions = False
     redaction = Redaction()
     for handler in _all_handlers():
@@ -99,35 +94,37 @@ def configure(
         logger.warning("%s", warning)
 
 
-def check(
-    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
-) -> list[str]:
-    """Return the warnings that ``configure`` would log, without opening a file.
-
-    Raise LoggingError if the section cannot be used.
-    """
+def check(config: Config, *, foreground: bool) -> list[str]:
+    """Return the warnings of ``configure``, without opening a file. Raise LoggingError."""
     warnings: list[str] = []
-    if section is None:
-        _ready_made(form, foreground)
-    else:
-        settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
-        for name, handler in settings["handlers"].items():
-            if "filename" in handler:
-                handler["delay"] = True  # it is opened for the first record, and there is none
-                directory = Path(str(handler["filename"])).absolute().parent
-                if not directory.is_dir():
-                    warnings.append(
-                        f"the log handler {name!r} is left out: {directory} is no directory"
-                    )
-        _apply(settings, warnings)
+    settings = _settings(config, warnings, foreground=foreground)
+    if config.logging is None:
+        return []
+    for name, handler in settings["handlers"].items():
+        if "filename" in handler:
+            handler["delay"] = True  # opened with the first record, which will not come
+            directory = Path(str(handler["filename"])).absolute().parent
+            if not directory.is_dir():
+                warnings.append(_left_out(name, f"{directory} is not a directory"))
+    _apply(settings, warnings)
     return warnings
 
 
-def _contain(handler: logging.Handler) -> None:
-    """Let a handler report its errors and not raise them.
+def _settings(config: Config, warnings: list[str], *, foreground: bool) -> dict[str, Any]:
+    if config.logging is None:
+        return _ready_made(config.application.log, foreground)
+    debug = config.application.debug and foreground
+    return _prepared(copy.deepcopy(config.logging), warnings, debug=debug)
 
-    A WatchedFileHandler raises if it may not reopen its file, for example. That must not
-    end a request.
+
+def _left_out(handler: str, reason: str) -> str:
+    return f"the log handler {handler!r} is left out: {reason}"
+
+
+def _contain(handler: logging.Handler) -> None:
+    """Let the handler not raise, as a WatchedFileHandler does that may not reopen its file.
+
+    A log that cannot be written must never be the end of a request.
     """
     emit = handler.emit
 
@@ -141,14 +138,9 @@ def _contain(handler: logging.Handler) -> None:
 
 
 def open_files() -> list[Any]:
-    """Return the files and sockets that the handlers hold open, for a daemon to keep."""
-    held = []
-    for handler in _all_handlers():
-        for attribute in ("stream", "socket"):
-            file = getattr(handler, attribute, None)
-            if file is not None and hasattr(file, "fileno"):
-                held.append(file)
-    return held
+    """Return what the handlers hold open, for a daemon to keep."""
+    held = [getattr(each, name, None) for each in _all_handlers() for name in ("stream", "socket")]
+    return [file for file in held if hasattr(file, "fileno")]
 
 
 def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
@@ -157,7 +149,7 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
     if form == "json":
         formatter = {"()": JsonFormatter}
     elif form == "syslog" or (form == "auto" and not foreground and Path(SYSLOG_SOCKET).exists()):
-        # The syslog daemon adds the time itself.
+        # The syslog daemon has the time and the process id of its own.
         formatter = {"format": "statelessd[%(process)d]: %(levelname)s %(name)s: %(message)s"}
         handler = {
             "class": "logging.handlers.SysLogHandler",
@@ -178,9 +170,9 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> dict[str, Any]:
-    """Return the section without the original's extensions and without unusable handlers."""
+    """Return the section without what is the original's own, and what cannot work here."""
     for key in ("formatters", "filters", "handlers", "loggers"):
-        # The original's file has "filters: []", which its Python accepted.
+        # The original's file says "filters: []", which its Python took.
         if settings.get(key) in ([], None):
             settings[key] = {}
         if not isinstance(settings[key], dict):
@@ -191,18 +183,18 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
         if handler.pop("debug_only", False) and not debug:
             _drop_handler(settings, name)
         elif missing := _missing_socket(handler):
-            warnings.append(f"the log handler {name!r} is left out: {missing}")
+            warnings.append(_left_out(name, missing))
             _drop_handler(settings, name)
-    # At this point every logger is ours or one of our libraries'.
+    # At this point every logger is ours or a library's of ours.
     settings["disable_existing_loggers"] = False
     _include_libraries(settings)
     return settings
 
 
 def _missing_socket(handler: dict[str, Any]) -> str:
-    """Return why a SysLogHandler's socket cannot be used, or an empty text.
+    """Return why a syslog socket cannot be used, or "".
 
-    The handler itself would be made without an error, and fail for each record.
+    SysLogHandler takes a missing socket without a word, and fails at each record.
     """
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
@@ -226,7 +218,7 @@ def _drop_handler(settings: dict[str, Any], name: str) -> None:
 
 
 def _include_libraries(settings: dict[str, Any]) -> None:
-    """Send the libraries' warnings where our records go, because files of 2013 omit them."""
+    """Send what libraries warn of where our records go: a file of 2013 does not know uvicorn."""
     ours = settings["loggers"].get("statelessd")
     root = settings.get("root") or {}
     for name in LIBRARIES:
@@ -237,43 +229,29 @@ def _include_libraries(settings: dict[str, Any]) -> None:
 
 
 def _apply(settings: dict[str, Any], warnings: list[str]) -> None:
+    """Configure logging, without the handlers whose file or socket is not there."""
     while True:
         try:
             logging.config.dictConfig(settings)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            name = _unusable_handler(error)
-            if name not in settings["handlers"]:
-                raise LoggingError(_reason(error)) from error
-            warnings.append(f"the log handler {name!r} is left out: {_reason(error)}")
-            _drop_handler(settings, name)
+            causes = list(_causes(error))
+            reason = ": ".join(map(str, causes))
+            handler = re.search(r"handler '([^']*)'", str(error))
+            is_missing = any(isinstance(cause, OSError) for cause in causes)
+            if not handler or not is_missing or handler[1] not in settings["handlers"]:
+                raise LoggingError(reason) from error
+            warnings.append(_left_out(handler[1], reason))
+            _drop_handler(settings, handler[1])
         else:
             return
 
 
-def _unusable_handler(error: BaseException) -> str:
-    """Return the handler whose file or socket is missing; "" if the section itself is wrong."""
-    match = re.search(r"handler '([^']*)'", str(error))
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and match:
-            return match[1]
-        cause = cause.__cause__
-    return ""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _reason(error: BaseException) -> str:
-    reasons = []
-    cause: BaseException | None = error
-    while cause is not None:
-        reasons.append(str(cause))
-        cause = cause.__cause__
-    return ": ".join(reasons)
-
-
-def _all_handlers() -> list[logging.Handler]:
+def _all_handlers() -> set[logging.Handler]:
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
-    handlers: dict[logging.Handler, None] = {}
-    for each in loggers:
-        if isinstance(each, logging.Logger):
-            handlers.update(dict.fromkeys(each.handlers))
-    return list(handlers)
+    return {handler for each in loggers for handler in getattr(each, "handlers", ())}

@@ -12,10 +12,10 @@ from gateway import free_ports
 from scenario import O
 from tlsscenario import on_both_loops
 
-from statelessd.broker import dial, session
-from statelessd.broker.dial import NotConnectedError, Round
+from statelessd.broker import race, session
 from statelessd.broker.dialer import Dialer
 from statelessd.broker.nodes import Nodes
+from statelessd.broker.race import ConnectionRace, NotConnectedError
 from statelessd.config.hosts import Host
 from statelessd.config.settings import Probe
 from statelessd.message import Credentials
@@ -262,8 +262,8 @@ async def test_cancelled_when_one_address_has_just_won_over_another(broker, clie
     loop = asyncio.get_running_loop()
     publish = client()
     trust = publish.publisher._pool._trust
-    monkeypatch.setattr(dial, "STAGGER", 0.01)
-    real = Round._attempt
+    monkeypatch.setattr(race, "STAGGER", 0.01)
+    real = ConnectionRace._attempt
 
     for turns in range(10):
         begun, go = [], asyncio.Event()
@@ -273,7 +273,7 @@ async def test_cancelled_when_one_address_has_just_won_over_another(broker, clie
             await (go.wait() if len(begun) == 2 else asyncio.Event().wait())
             return await real(self, address)
 
-        monkeypatch.setattr(Round, "_attempt", attempt)
+        monkeypatch.setattr(ConnectionRace, "_attempt", attempt)
         nodes = Nodes([Host("127.0.0.1", broker.port)] * 2)
         dialer = Dialer(nodes, trust, loop)
         task = loop.create_task(dialer.connect(asyncio.Protocol, 5))

@@ -23,7 +23,7 @@ class NotConnectedError(Exception):
         self.logged = logged or reason
 
 
-class Round:
+class ConnectionRace:
     """Each address of each node once; ``connect`` again goes on where it stopped."""
 
     def __init__(
