@@ -1,4 +1,4 @@
-"""The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
+"""Writes docs/metrics.md from the output of ``/metrics``."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,7 +93,7 @@ def _rows() -> Iterator[tuple[str, ...]]:
 
 
 async def _families() -> list[Family]:
-    """Return those of a backend that does not serve, and has counted a message of some exchange."""
+    """Return the metrics of a backend that does not serve but has counted a message."""
     config = Config(application=Application(metrics=Metrics(exchanges=1)))
     loop = asyncio.get_running_loop()
     backend = Backend(config, [], 8000, loop)

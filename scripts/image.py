@@ -1,4 +1,4 @@
-"""The container image: built by podman, in a storage that is gone afterwards.
+"""Builds the container image with podman, in a temporary storage.
 
 image.py    writes dist/statelessd-image.tar, in Docker's format, for "podman load"
 
@@ -25,15 +25,14 @@ PACKAGES = ["podman", "runc", "debootstrap"]
 
 
 class ImageError(Exception):
-    """What failed, and what that program said."""
+    """A program failed. The text has its output."""
 
 
 class Podman:
-    """podman with a storage of its own; a context manager that leaves nothing of it.
+    """podman with its own storage; a context manager that removes the storage.
 
-    vfs needs no support by the kernel, and no mount outlives a run that was
-    killed. runc and cgroupfs work where systemd does not run, with either
-    version of cgroups.
+    The driver vfs needs no support from the kernel, and leaves no mounts if the run is
+    killed. runc and cgroupfs also work without systemd, with both versions of cgroups.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -53,7 +52,7 @@ class Podman:
         return _run(*self._command, *arguments, stdin=stdin)
 
     def __enter__(self) -> Self:
-        self._remove()  # what a run that was killed has left
+        self._remove()  # a run that was killed leaves it
         self._directory.mkdir(parents=True)
         return self
 
@@ -67,7 +66,7 @@ class Podman:
 
 
 def build() -> None:
-    """Write ARCHIVE. Raises ImageError, MissingPackagesError."""
+    """Write ARCHIVE. Raise ImageError or MissingPackagesError if that fails."""
     debian.ensure(PACKAGES)
     with Podman(RUN_DIR / "build") as podman:
         context = RUN_DIR / "build" / "context"

@@ -24,17 +24,17 @@ NPM_INSTALL = [
 
 
 class JavaScriptError(Exception):
-    """The packages cannot be had."""
+    """The packages cannot be installed."""
 
 
 def ensure() -> None:
     """Install the packages of the declaration, unless they are there already.
 
-    Raises JavaScriptError or debian.MissingPackagesError.
+    Raise JavaScriptError or debian.MissingPackagesError if that fails.
     """
     debian.ensure(["nodejs", "npm"])
     wanted = DECLARATION.read_bytes()
-    installed = DIRECTORY / "installed"  # written last, so that it tells of all
+    installed = DIRECTORY / "installed"  # written last, so that it proves all the others
     if installed.is_file() and installed.read_bytes() == wanted:
         return
     print(f"Installing axe-core and TypeScript into {DIRECTORY.relative_to(ROOT)} …", flush=True)

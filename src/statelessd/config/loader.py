@@ -372,7 +372,7 @@ class _Reader:
         self._check_tls(server.tls, rabbitmq.tls)
 
     def _check_tls(self, ours: Tls, brokers: BrokerTls) -> None:
-        """Check the files of TLS by loading them; those who use them load them again."""
+        """Check the files of TLS by loading them. They are loaded again where they are used."""
         enabled = f"{BROKER_TLS}.enabled"
         if enabled not in self.sources and brokers != BrokerTls():
             # Plain text would be the opposite of what the other settings ask for.

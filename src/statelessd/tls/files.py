@@ -92,8 +92,8 @@ class Watch:
     def has_news(self, now: float) -> bool:
         """Return whether to reload the files now: once for each change. Call it often.
 
-        Files are reloaded when two checks in a row saw the same, because whoever replaces
-        several files needs a moment.
+        Files are reloaded when two checks in a row saw the same, because replacing several
+        files takes a moment.
         """
         if now < self._look_at:
             return False
