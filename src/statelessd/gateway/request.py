@@ -1,4 +1,4 @@
-"""Head and body of a publish request -> Credentials and Message."""
+"""Converts the head and body of a publish request to credentials and a message."""
 
 import base64
 import binascii
@@ -30,18 +30,18 @@ DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 
-# What forms say beside the body is remembered, up to so many bytes of so many forms.
+# The meaning of forms without their body is cached: for so many, each of at most so many bytes.
 REMEMBERED_SIZE = 512
 REMEMBERED_FORMS = 1024
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Text between commas; those in a quoted string are part of it. A quote that
-# nothing closes runs to the end, which keeps the search linear.
+# Text between commas. A comma in a quoted string is part of the text. A quote that is not
+# closed runs to the end, which keeps the search linear.
 _PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a request wants its message to go."""
+    """Where a message goes."""
 
     virtual_host: str
     exchange: str
@@ -76,9 +76,9 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def parse_authorization(value: bytes | None) -> Credentials:
-    """Basic credentials (RFC 7617) or a bearer token (RFC 6750).
+    """Return the credentials: Basic (RFC 7617) or a bearer token (RFC 6750).
 
-    Raises RequestError, which quotes nothing of them.
+    Raise RequestError, which quotes nothing of them, if they are missing or malformed.
     """
     if value is None:
         raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
@@ -96,13 +96,13 @@ def parse_authorization(value: bytes | None) -> Credentials:
         colon = b""
     # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
     if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
-        # Raised here and not above: the exception there holds the secret.
+        # It is not raised above, because the exception there contains the secret.
         raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
     return credentials
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one.
+    """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
 
     Of several the first one counts (section 2), even if it is not valid.
     """
@@ -119,11 +119,12 @@ def wait_seconds(prefer: bytes) -> float | None:
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
-    """What makes a request's message of its body, given its head; header names in lower case.
+    """Return a function that makes the request's message of its body.
 
-    What it raises is a RequestError, for whatever the broker would refuse over its form.
+    Header names are in lower case. The function raises RequestError for everything that
+    the broker would refuse over its form.
     """
-    if inherits(headers, defaults):  # which differs from one request to the next
+    if inherits(headers, defaults):  # stamps differ from one request to the next
 
         def read(body: bytes) -> Message:
             stamps = stamps_of(headers, defaults)
@@ -141,7 +142,7 @@ def message_reader(
             return read_message(target, headers, query, body, defaults)
 
     else:
-        made: Options | None = None  # all of it is in the head, which may be repeated
+        made: Options | None = None  # it depends on the head only, so it is computed once
 
         def read(body: bytes) -> Message:
             nonlocal made
@@ -160,9 +161,9 @@ def read_message(
     defaults: Defaults,
     stamps: Stamps | None = None,
 ) -> Message:
-    """The message that a request wants published; header names in lower case.
+    """Return the message of a request. Header names are in lower case.
 
-    Raises RequestError for whatever the broker would refuse over its form.
+    Raise RequestError for everything that the broker would refuse over its form.
     """
     media_type = _media_type(headers)
     if media_type in (URLENCODED, MULTIPART):
@@ -185,12 +186,12 @@ def _media_type(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 class Options(NamedTuple):
-    """All of a message but its body and target; ``header`` is the encoded property list."""
+    """A message without its body and target. ``header`` is the encoded property list."""
 
     header: bytes
     mandatory: bool
     user_id: str | None
-    message_id: str | None  # where it was stamped on the message here
+    message_id: str | None  # if it was stamped here
 
 
 def options(
@@ -199,9 +200,9 @@ def options(
     stamps: Stamps | None,
     index: int | None = None,
 ) -> Options:
-    """What the fields mean: properties by name, and ``mandatory``, as text.
+    """Convert fields: properties by name, and ``mandatory``, as text.
 
-    ``index``: the message's number in a batch. Raises RequestError.
+    ``index`` is the message's number in a batch. Raise RequestError if a field is not valid.
     """
     mandatory = fields.pop("mandatory", None)
     stamped = None if stamps is None else stamps.add_to(fields, index)
@@ -221,12 +222,12 @@ def options(
 def _read_urlencoded(
     data: bytes, query: bytes, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[bytes, Options]:
-    """The body and the rest of an urlencoded form.
+    """Return the body of an urlencoded form, and what its other fields mean.
 
-    The hot path: forms of one client are alike but for the body, so what the
-    other fields mean is remembered.
+    This is the hot path. The forms of one client differ in the body only, so the meaning of
+    the other fields is cached.
     """
-    if stamps is None:  # else it differs from one request to the next
+    if stamps is None:  # stamps differ from one request to the next
         start, end = find_body(data)
         if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
             made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
@@ -240,7 +241,7 @@ def _read_urlencoded(
 
 @functools.lru_cache(maxsize=REMEMBERED_FORMS)
 def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Options | None:
-    """None: another field turns out to be the body, once its name is decoded."""
+    """Return what the fields mean. Return None if one is the body, in an encoded spelling."""
     pairs = decode_urlencoded(others)
     if any(name == b"body" for name, _ in pairs):
         return None
@@ -263,15 +264,15 @@ def _form_body(pairs: Pairs) -> bytes:
 
 
 def _from_pairs(pairs: Pairs) -> dict[str, Any]:
-    """Of one source, by name; the last one wins, and an empty value is as good as none.
+    """Return the fields of one source by name.
 
-    ``headers`` and ``headers[name]`` add up: of one message header, too, the
-    last one wins.
+    The last one of a name wins, and an empty value counts as none. ``headers`` and
+    ``headers[name]`` add up, and of one message header the last value wins too.
     """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     brackets: list[tuple[str, str]] = []
-    before = 0  # how many of them the table came after
+    before = 0  # how many of them come before the table
     for raw_name, raw_value in pairs:
         if raw_name == b"body":
             continue
@@ -299,7 +300,10 @@ def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Of a raw publish: ``AMQP-*`` before the request's own Content-Type and Content-Encoding."""
+    """Return the fields of a raw publish from its request headers.
+
+    ``AMQP-*`` wins over the request's own Content-Type and Content-Encoding.
+    """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     for raw_name, raw_value in headers.items():
@@ -322,7 +326,7 @@ def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
-    """Field by field; message headers name by name."""
+    """Merge two sources by field, and their message headers by name."""
     if not weaker:
         return stronger
     merged = {**weaker, **stronger}

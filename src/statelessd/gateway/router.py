@@ -1,7 +1,7 @@
-"""The raw path of a request -> what answers it.
+"""Finds what answers a request by its raw path.
 
-Matched before percent-decoding, so that a virtual host or a routing key may
-contain ``%2F``; the whole path has to match, as Tornado has it.
+Paths are matched before percent-decoding, so that a virtual host or a routing key may
+contain ``%2F``. A pattern has to match the whole path, as in Tornado.
 """
 
 import re
@@ -23,9 +23,10 @@ CACHED_PATHS = 4096
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Where to publish, or why not; and which page answers (what is not a POST, if both).
+    """Where to publish or why not, and which page answers.
 
-    ``is_batch``: the page publishes, and takes the target from here.
+    If there are both, the page answers what is not a POST. With ``is_batch`` the page
+    publishes, and takes the target from here.
     """
 
     target: Target | None = None
@@ -35,11 +36,12 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def publishes(self) -> bool:
+        """Return whether a POST to this path publishes one message."""
         return not self.is_batch and (self.target is not None or self.refusal is not None)
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A pattern, and the page it leads to; without a page it publishes."""
+    """A pattern and its page. Without a page it publishes."""
 
     pattern: re.Pattern[bytes]
     page: ASGIApp | None
@@ -53,7 +55,10 @@ class Router:
         self._cache: dict[bytes, Match] = {}
 
     def match(self, path: bytes) -> Match:
-        """``path``: as it was sent, without the query. No rule: a match without anything."""
+        """Return what answers ``path``, which is as it was sent, without the query.
+
+        If no rule matches, the match is empty.
+        """
         found = self._cache.get(path)
         if found is None:
             found = self._match(path)
