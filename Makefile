@@ -33,10 +33,10 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/pytest tests/integration
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
-	@$(BIN)/python tests/faults/run.py $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
 test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traffic, and count (CLUSTER=options)
-	@$(BIN)/python tests/cluster/run.py $(CLUSTER)
+	@$(BIN)/python tests/faults/fault_suite.py --cluster $(CLUSTER)
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
 	@$(BIN)/python tests/isolation/run.py $(ISOLATION)
@@ -46,7 +46,7 @@ test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as r
 
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
-	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
 
 soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forwarded, and see that it does not grow
 	@$(BIN)/python scripts/debian.py chromium

@@ -7,10 +7,9 @@ delays no other login. Sessions share only which nodes can be reached.
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.settings import RabbitMQ
 from ..message import Credentials, Outcome
@@ -21,6 +20,7 @@ from .channel_table import ChannelTable
 from .connection import BrokerConnection, login_of
 from .dialer import Dialer
 from .load import Load
+from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
 from .reachability import Reachability
@@ -35,57 +35,55 @@ GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 OPEN = SessionState.OPEN
 
 
+class Shared(NamedTuple):
+    """What all sessions of a backend share.
+
+    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
+    """
+
+    settings: RabbitMQ
+    client_properties: dict[str, Any]
+    alarm: ResourceAlarm
+    reachability: Reachability
+    counters: ConnectionCounters
+    statistics: Callable[[str, str], SessionStatistics]
+    loop: asyncio.AbstractEventLoop
+
+
 class Session:
     """The connection of one virtual host, user and password.
 
-    ``counted`` are the figures of a login that has succeeded before. ``statistics`` returns
-    those that count from its first success on.
+    ``counted`` are the figures of a login that has succeeded before.
     """
 
     def __init__(
         self,
         virtual_host: str,
         credentials: Credentials,
-        settings: RabbitMQ,
+        shared: Shared,
         *,
         dialer: Dialer,
-        client_properties: dict[str, Any],
         counted: SessionStatistics | None,
-        statistics: Callable[[str, str], SessionStatistics],
-        alarm: ResourceAlarm,
-        reachability: Reachability,
-        counters: ConnectionCounters,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        settings, loop = shared.settings, shared.loop
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self._settings = settings
-        self._client_properties = client_properties
-        self._loop = loop
-        # Shared with other sessions.
-        self._statistics_of = statistics
-        self._alarm = alarm
-        self._reachability = reachability
-        self._counters = counters
         self._on_crash = on_crash
+        self._client_properties = shared.client_properties
+        self._statistics_of = shared.statistics
+        self._settings, self._loop = settings, loop
+        self._alarm, self._counters = shared.alarm, shared.counters
+        self._reachability = shared.reachability
         # As long as the session lives.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
         self.statistics = SessionStatistics() if counted is None else counted
         self.load = Load()
         self.dialer = dialer
-        self.channels = ChannelTable(
-            self,
-            # The broker alone knows the user of a token.
-            None if credentials.is_token else self.username,
-            settings.channels_per_connection,
-            settings.in_flight_per_connection // 4,
-            watcher,
-            loop,
-        )
+        self.channels = ChannelTable(self, settings, credentials, watcher, loop)
         self.used_at = self.verified_at = loop.time()
         self.draining_since = 0.0  # loop time at which another session replaced it
         self.is_refuge = False  # it is to find out whether another node confirms
@@ -99,11 +97,9 @@ class Session:
         self._closed: asyncio.Future[None] = loop.create_future()
         # Of one connection.
         self.connection: BrokerConnection | None = None
-        self.stall = StallDetector(self, settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, settings.stalled_timeout)
         self.progressed = False  # something was settled since the last check
         self._useful = False  # something was settled on the connection at hand
-        self._said = ""  # by the broker, when it closed the connection before it was open
-        self._crashed = False  # the broker closed the connection with 541
         self._closing_because = ""
         self._closing_since = 0.0  # loop time
 
@@ -118,6 +114,11 @@ class Session:
 
     def _become(self, state: SessionState) -> None:
         self.state, self.since = state, time.time()
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Return the virtual host and the user, by which people know the session."""
+        return self.virtual_host, self.username
 
     @property
     def writable(self) -> bool:
@@ -170,7 +171,7 @@ class Session:
         else:
             publish.wait_in(self._waiting)
             if self.state is SessionState.IDLE:
-                self._connect()
+                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -189,12 +190,8 @@ class Session:
 
     # Connecting
 
-    def open(self) -> None:
-        """Log in, although no message waits."""
-        if self.state is SessionState.IDLE:
-            self._connect()
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Log in, also if no message waits."""
         self._become(SessionState.CONNECTING)
         self._pause = None
         self._attempt = self._loop.create_task(self._open_socket())
@@ -227,7 +224,7 @@ class Session:
         self.statistics.failed(reason)
         self.failure = reason
         if self.dialer.has_another and self.state is SessionState.CONNECTING:
-            self._connect()  # to another node, at once
+            self.connect()  # to another node, at once
             return
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
@@ -243,15 +240,13 @@ class Session:
         elif not self._waiting:
             self._become(SessionState.IDLE)
         else:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-            # Jitter: sessions that lost one broker together do not come back together.
-            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
+            pause = back_off(self._failures + 1, FIRST_PAUSE, LONGEST_PAUSE)
             self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
     def _resume(self) -> None:
         if self._waiting:
-            self._connect()
+            self.connect()
         else:
             self._become(SessionState.IDLE)
 
@@ -263,10 +258,10 @@ class Session:
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self.stall = StallDetector(self, self._settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(self.virtual_host, self.username)
+        self.statistics = self._statistics_of(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
@@ -275,8 +270,8 @@ class Session:
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
 
-    def connection_refused(self, code: int, text: str) -> None:
-        """Find out what the broker's Close before the end of the login means."""
+    def connection_refused(self, code: int, text: str) -> str:
+        """Return what the broker's Close before the end of the login means, or ""."""
         refusal = refusals.login_refusal(
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
@@ -286,13 +281,11 @@ class Session:
             self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
         elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
-        else:
-            self._said = refusal.detail.rstrip(".")
+        return refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
         """Learn from the broker's Close on an open connection."""
         self.dialer.said(code, text)
-        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -330,53 +323,43 @@ class Session:
     def connection_lost(self, lost: list[Any], reason: str) -> None:
         """Answer ``lost``, what the broker did not settle, and connect again for the rest."""
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
-        self._alarm.unblocked(self.connection)
-        self._reachability.ended(self.connection, lost=not self._closing_because)
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return  # it was given up before its login, and its messages wait for another one
+        self._alarm.unblocked(connection)
+        self._reachability.ended(connection, lost=not self._closing_because)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
         self.load.give_back(len(lost))
-        greeted = self._count_connection(was_open, reason)
+        self._counters.received += connection.received
+        self._counters.sent += connection.sent
+        self.dialer.left(silent=not connection.received)
         if was_open:
-            self.connection = None
+            because = self._closing_because
+            self._counters.lost(because or reason)
+            self.statistics.closed("" if because else reason)
+            self._log(f"connection ended: {because or reason}")
             if self._useful or self.progressed:
                 self._failures = 0
             self._failed(reason)
-        elif self.state is SessionState.REFUSED:
-            self.connection = None
-        elif self.state is SessionState.ENDED:
-            self.connection = None
-            self._end()
         else:
-            said, self._said = self._said, ""
-            self._not_connected(said or reason, answered=greeted)
+            if connection.amqp.greeted:
+                self._reachability.answered()
+            if self.state is SessionState.ENDED:
+                self._end()
+            elif self.state is not SessionState.REFUSED:
+                self._not_connected(reason, answered=connection.amqp.greeted)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
-        crashed, self._crashed = self._crashed, False
-        if crashed:
+        if connection.close_code == replies.INTERNAL_ERROR:
             self._on_crash(self, lost)
-
-    def _count_connection(self, was_open: bool, reason: str) -> bool:
-        """Count the connection that has ended; return whether the broker said anything on it."""
-        greeted = False
-        if self.connection is not None:
-            greeted = self.connection.amqp.greeted
-            self._counters.received += self.connection.received
-            self._counters.sent += self.connection.sent
-            self.dialer.left(silent=not self.connection.received)
-        if greeted and not was_open:
-            self._reachability.answered()
-        if was_open:
-            self._counters.lost(self._closing_because or reason)
-            self.statistics.closed("" if self._closing_because else reason)
-            self._log(f"connection ended: {self._closing_because or reason}")
-        return greeted
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
         self._alarm.blocked(self.connection, reason)
         connection = self.connection
         if connection is not None and connection.tells_when_blocked and self.channels.has_room():
-            EndOfAlarm(connection)
+            EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
         """Note the end of the alarm for this connection."""

@@ -47,7 +47,7 @@ class Table(Protocol):
     def may_split(self) -> bool: ...
     def was_slow(self, took: float) -> None: ...
     def new_channel(
-        self, exchange: str, *, watcher: Watcher, alone: bool, is_question: bool
+        self, exchange: str, *, watcher: Watcher | None, **how: bool
     ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
@@ -392,10 +392,8 @@ class SplitExchange:
         if channel.phase is ChannelPhase.QUEUED:
             self._table.open_channels()
 
-    def _new_channel(self, *, alone: bool = False, is_question: bool = False) -> ExchangeChannel:
-        return self._table.new_channel(
-            self.exchange, watcher=self, alone=alone, is_question=is_question
-        )
+    def _new_channel(self, **how: bool) -> ExchangeChannel:
+        return self._table.new_channel(self.exchange, watcher=self, **how)
 
     def _forget(self, channel: ExchangeChannel) -> None:
         if channel is self._channel:

@@ -13,18 +13,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..config.loader import load_class
 from ..config.settings import Paths, Route
-from ..gateway.gateway import Gateway
 from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
 from ..message import Outcome
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
-from .dashboard import DashboardData, DetailsData
+from .dashboard import DashboardData, DetailsData, Documents
 from .health import Health, Readiness
 from .metrics import Metrics
+from .monitoring import Monitoring
 from .openapi import Docs, OpenAPI
 from .page import READING, Page, not_found, problem_response
 from .restricted import Restricted
-from .views import Views
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +68,15 @@ def _placed(cls: type) -> ASGIApp:
     return Restricted(cls) if ours else cls
 
 
-def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
-    """The application that uvicorn calls; its pages find the gateway in the request's state."""
-    state = {"gateway": gateway, "templates": _templates(paths), "views": Views(gateway)}
-    statistics = gateway.statistics
+def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
+    """Return the application of all pages; they find the gateway in the request's state."""
+    gateway, statistics = monitoring.gateway, monitoring.gateway.statistics
+    state = {
+        "gateway": gateway,
+        "monitoring": monitoring,
+        "templates": _templates(paths),
+        "documents": Documents(monitoring),
+    }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         statistics.began(scope["method"])
