@@ -55,7 +55,7 @@ class SessionStatistics:
             self.failed(lost_by)
 
     def failed(self, reason: str) -> None:
-        """There is no connection."""
+        """Remember why there is no connection."""
         self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:

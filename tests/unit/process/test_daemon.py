@@ -17,7 +17,10 @@ def path(tmp_path):
 
 
 # In a container that was started again, it may be of this process or of another.
-@pytest.mark.parametrize("before", ["", "what?", "999999999", os.getpid(), os.getppid()])
+@pytest.mark.parametrize(
+    "before", ["", "what?", "999999999", os.getpid(), os.getppid()],
+    ids=["nothing", "no number", "nobody", "this process", "its parent"],
+)  # fmt: skip
 def test_a_pidfile_holds_the_process_id_and_goes_at_the_end(path, before, caplog):
     path.parent.mkdir()
     path.write_text(f"{before}\n")
