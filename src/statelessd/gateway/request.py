@@ -1,4 +1,4 @@
-"""Head and body of a publish request -> Credentials and Message."""
+"""Converts the head and body of a publish request to credentials and a message."""
 
 import functools
 import re
@@ -32,18 +32,18 @@ DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 
-# What forms say beside the body is remembered, up to so many bytes of so many forms.
+# The meaning of forms without their body is cached: for so many, each of at most so many bytes.
 REMEMBERED_SIZE = 512
 REMEMBERED_FORMS = 1024
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Text between commas; those in a quoted string are part of it. A quote that
-# nothing closes runs to the end, which keeps the search linear.
+# Text between commas. A comma in a quoted string is part of the text. A quote that is not
+# closed runs to the end, which keeps the search linear.
 _PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a request wants its message to go."""
+    """Where a message goes."""
 
     virtual_host: str
     exchange: str
@@ -80,7 +80,7 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one.
+    """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
 
     Of several the first one counts (section 2), even if it is not valid.
     """
@@ -133,7 +133,7 @@ def message_reader(
             return Message(exchange, key, made[0], value, *made[1:])
 
     else:
-        made: Options | None = None  # all of it is in the head, which may be repeated
+        made: Options | None = None  # it depends on the head only, so it is computed once
 
         def read(body: bytes) -> Message:
             nonlocal made
@@ -145,12 +145,12 @@ def message_reader(
 
 
 class Options(NamedTuple):
-    """All of a message but its body and target; ``header`` is the encoded property list."""
+    """A message without its body and target. ``header`` is the encoded property list."""
 
     header: bytes
     mandatory: bool
     user_id: str | None
-    message_id: str | None  # where it was stamped on the message here
+    message_id: str | None  # if it was stamped here
 
 
 def options(
@@ -159,9 +159,9 @@ def options(
     stamps: Stamps | None,
     index: int | None = None,
 ) -> Options:
-    """What the fields mean: properties by name, and ``mandatory``, as text.
+    """Convert fields: properties by name, and ``mandatory``, as text.
 
-    ``index``: the message's number in a batch. Raises RequestError.
+    ``index`` is the message's number in a batch. Raise RequestError if a field is not valid.
     """
     mandatory = fields.pop("mandatory", None)
     stamped = None if stamps is None else stamps.add_to(fields, index)
@@ -181,12 +181,12 @@ def options(
 def _read_urlencoded(
     data: bytes, query: bytes, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[bytes, Options]:
-    """The body and the rest of an urlencoded form.
+    """Return the body of an urlencoded form, and what its other fields mean.
 
-    The hot path: forms of one client are alike but for the body, so what the
-    other fields mean is remembered.
+    This is the hot path. The forms of one client differ in the body only, so the meaning of
+    the other fields is cached.
     """
-    if stamps is None:  # else it differs from one request to the next
+    if stamps is None:  # stamps differ from one request to the next
         start, end = find_body(data)
         if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
             made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
@@ -200,7 +200,7 @@ def _read_urlencoded(
 
 @functools.lru_cache(maxsize=REMEMBERED_FORMS)
 def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Options | None:
-    """None: another field turns out to be the body, once its name is decoded."""
+    """Return what the fields mean. Return None if one is the body, in an encoded spelling."""
     pairs = decode_urlencoded(others)
     if any(name == b"body" for name, _ in pairs):
         return None
@@ -225,15 +225,15 @@ def _form_body(pairs: Pairs) -> bytes:
 
 
 def _from_pairs(pairs: Pairs) -> dict[str, Any]:
-    """Of one source, by name; the last one wins, and an empty value is as good as none.
+    """Return the fields of one source by name.
 
-    ``headers`` and ``headers[name]`` add up: of one message header, too, the
-    last one wins.
+    The last one of a name wins, and an empty value counts as none. ``headers`` and
+    ``headers[name]`` add up, and of one message header the last value wins too.
     """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     brackets: list[tuple[str, str]] = []
-    before = 0  # how many of them the table came after
+    before = 0  # how many of them come before the table
     for raw_name, raw_value in pairs:
         if raw_name == b"body":
             continue
@@ -261,7 +261,10 @@ def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Of a raw publish: ``AMQP-*`` before the request's own Content-Type and Content-Encoding."""
+    """Return the fields of a raw publish from its request headers.
+
+    ``AMQP-*`` wins over the request's own Content-Type and Content-Encoding.
+    """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     for raw_name, raw_value in headers.items():
@@ -284,7 +287,7 @@ def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
-    """Field by field; message headers name by name."""
+    """Merge two sources by field, and their message headers by name."""
     if not weaker:
         return stronger
     merged = {**weaker, **stronger}

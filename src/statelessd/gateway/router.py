@@ -1,7 +1,7 @@
-"""The raw path of a request -> what answers it.
+"""Finds what answers a request by its raw path.
 
-Matched before percent-decoding, so that a virtual host or a routing key may
-contain ``%2F``; the whole path has to match, as Tornado has it.
+Paths are matched before percent-decoding, so that a virtual host or a routing key may
+contain ``%2F``. A pattern has to match the whole path, as in Tornado.
 """
 
 import re
@@ -23,9 +23,10 @@ CACHED_PATHS = 4096
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Where to publish, or why not; and which page answers (what is not a POST, if both).
+    """Where to publish or why not, and which page answers.
 
-    ``is_batch``: the page publishes, and takes the target from here.
+    If there are both, the page answers what is not a POST. With ``is_batch`` the page
+    publishes, and takes the target from here.
     """
 
     target: Target | None = None
@@ -35,6 +36,7 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def publishes(self) -> bool:
+        """Return whether a POST to this path publishes one message."""
         return not self.is_batch and (self.target is not None or self.refusal is not None)
 
 

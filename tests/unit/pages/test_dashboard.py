@@ -78,7 +78,7 @@ class Played:
         self.edge.gateway.statistics.errors["nacked"] += published
         self.clock.now += 1
         second = self.monitoring.second_over()
-        sample = self.monitoring.sample(self.monitoring.read())
+        sample = self.monitoring.sample(second, self.monitoring.read())
         if reported:
             self.scoreboard.record(1, second, sample)
         return second
@@ -153,6 +153,20 @@ async def test_each_second_has_its_own_figures_and_gaps_stay(edge):
     assert found["p99"][0] == pytest.approx(0.002, rel=0.1)
     assert found["broker"] == ["unused"] * 3
     assert found["backend"] is None
+
+
+@edge_test()
+async def test_a_backend_that_reports_late_loses_no_count(edge):
+    """A machine that is busy wakes it after three seconds, and then after little more than one."""
+    played = Played(edge)
+    played.clock.now += 2.4
+    for n in (30, 4, 5):
+        last = played.second(n)
+        played.clock.now += 0.3
+    played.clock.now += 1
+    found = (await played.overview())["series"]
+    assert found["time"] == list(range(last - 5, last + 1))
+    assert found["published"] == [10, 10, 10, 2, 2, 5]
 
 
 @edge_test()
