@@ -13,7 +13,7 @@ from hmac import compare_digest
 from ..message import Credentials, Outcome, Public, RequestError
 from .client_address import Client, ClientAddress, Headers
 from .cors import CorsPolicy
-from .request import parse_authorization
+from .credentials import parse_authorization
 
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096

@@ -23,6 +23,7 @@ from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .nesting import deeper
+from .request import media_type_of
 from .router import Match
 
 MAX_FAILURES = 1000  # that a summary lists
@@ -46,28 +47,6 @@ Text = bytes | msgspec.Raw | None
 
 class _Messages(msgspec.Struct, forbid_unknown_fields=True):
     messages: list[msgspec.Raw]
-
-
-class Failures:
-    """What a summary says of the items that were not confirmed: the first, and how many more."""
-
-    def __init__(self) -> None:
-        self._results: list[Result] = []
-        self._left_out = 0
-
-    def add(self, item: BatchItem) -> None:
-        """Note an item that has its outcome."""
-        if item.outcome is Outcome.CONFIRMED:
-            return
-        if len(self._results) < MAX_FAILURES:
-            self._results.append(item.result())
-        else:
-            self._left_out += 1
-
-    def members(self) -> dict[str, Any]:
-        """Return them as members of the summary."""
-        failures = sorted(self._results, key=attrgetter("index"))
-        return {"failures": failures, "failures_left_out": self._left_out}
 
 
 class BatchRequest:
@@ -106,7 +85,7 @@ class BatchRequest:
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
-        media_type = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        media_type = media_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
         self._admit(None if is_stream else self._largest)
         if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -172,11 +151,19 @@ class BatchRequest:
         await self._respond({**batch.summary(), "results": results}, status)
 
     async def _answer_with_summary(self) -> None:
-        failures = Failures()
-        batch = self._begin(failures.add)
+        failures: list[Result] = []  # the first; the others are counted
+
+        def told(item: BatchItem) -> None:
+            if item.outcome is not Outcome.CONFIRMED and len(failures) < MAX_FAILURES:
+                failures.append(item.result())
+
+        batch = self._begin(told)
         await self._publish_lines(batch)
         await batch.settle()
-        await self._respond({**batch.summary(), **failures.members(), **self._end(batch)})
+        left_out = batch.failed + batch.unknown - len(failures)
+        failures.sort(key=attrgetter("index"))
+        members = {"failures": failures, "failures_left_out": left_out}
+        await self._respond({**batch.summary(), **members, **self._end(batch)})
 
     async def _answer_with_results(self) -> None:
         known = ReorderBuffer()

@@ -21,6 +21,7 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel
 
 _TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
 
@@ -35,11 +36,17 @@ def check(fields: dict[str, Any]) -> Properties:
 
     Raise RequestError, which names the field, for a value out of its range.
     """
-    properties: dict[str, Any] = {}
-    for name, value in fields.items():
-        convert = _CHECKS.get(name)
-        properties[name] = convert(value) if convert else value
-    return properties  # type: ignore[return-value]  # NAMES are the keys of Properties
+    return {  # type: ignore[return-value]  # NAMES are the keys of Properties
+        name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()
+    }
+
+
+def text(name: str, value: bytes) -> str:
+    """Return the value of the field or header ``name`` as text, or raise RequestError."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"{name} is not UTF-8.") from None
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
@@ -127,12 +134,10 @@ def _lists(value: Any) -> FieldValue:
 
 def flag(name: str, text: str) -> bool:
     """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
-    match text.lower():
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-    raise bad_request(f"{name} must be true or false.")
+    value = _FLAGS.get(text.lower())
+    if value is None:
+        raise bad_request(f"{name} must be true or false.")
+    return value
 
 
 def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], int]:
