@@ -52,12 +52,12 @@ class Served(msgspec.Struct, frozen=True):
 class Former(msgspec.Struct, frozen=True):
     """What the program before this one held; in a check, what the one that runs holds.
 
-    ``board``: the descriptor of the scoreboard. ``pidfile``: the descriptor that holds the
+    ``scoreboard``: its descriptor. ``pidfile``: the descriptor that holds the
     lock of ``pidfile_path``; -1: there is none.
     """
 
     served: list[Served]
-    board: int = -1
+    scoreboard: int = msgspec.field(default=-1, name="board")
     pidfile: int = -1
     pidfile_path: str | None = None
 
@@ -99,14 +99,14 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 class Program:
     """This program with its arguments, as it was started; made before anything changes directory.
 
-    ``board`` and ``pidfile``: descriptors, see Former.
+    ``scoreboard`` and ``pidfile``: descriptors, see Former.
     """
 
-    def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
+    def __init__(self, config: Config, scoreboard: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
         self._http_server = config.http_server
-        self._board = board
+        self._scoreboard = scoreboard
         self._pidfile = pidfile
         self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
 
@@ -127,11 +127,11 @@ class Program:
             )
             for listener, sockets in bound.items()
         ]
-        former = Former(served, self._board, self._pidfile, self._pidfile_path)
+        former = Former(served, self._scoreboard, self._pidfile, self._pidfile_path)
         environment = {**os.environ, VARIABLE: msgspec.json.encode(former).decode()}
         self._check(environment)
         for descriptor in (
-            self._board,
+            self._scoreboard,
             self._pidfile,
             *(descriptor for each in served for descriptor in each.descriptors),
         ):
