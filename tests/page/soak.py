@@ -15,15 +15,14 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent / "scripts"), str(HERE.parent / "support")]
 
 from chromium import Chromium  # noqa: E402
-from gateway import GatewayProcess, free_ports  # noqa: E402
+from gateway import At, free_port, running  # noqa: E402
 
 PERIOD = 150  # seconds, after which fast_forward.js does everything again
 
 
 def nobody():
-    """A broker that is not there: the documents tell of another."""
-    [port] = free_ports(1)
-    return type("Nobody", (), {"host": "127.0.0.1", "amqp_port": port})
+    """Return a broker that is not there: the documents tell of another."""
+    return At("127.0.0.1", free_port())
 
 
 def weights(page, url, *, seconds, every):
@@ -63,8 +62,7 @@ def main():
         Chromium(Path(directory)) as chromium,
         chromium.user() as page,
     ):
-        gateway = GatewayProcess(Path(directory), nobody()).start()
-        try:
+        with running(Path(directory), nobody()) as gateway:
             for weight in weights(page, gateway.url, seconds=options.hours * 3600, every=3600):
                 taken.append(weight)
                 print(
@@ -73,8 +71,6 @@ def main():
                     f"listeners {weight['listeners']:4}  timers {weight['timers']:3}",
                     flush=True,
                 )
-        finally:
-            gateway.stop()
         complaints = page.complaints
     found = growth(taken)
     print("growth: " + ", ".join(f"{name} {value:.1f}" for name, value in found.items()))

@@ -55,8 +55,8 @@ class SessionStatistics:
             self.failed(lost_by)
 
     def failed(self, reason: str) -> None:
-        """Remember why there is no connection."""
-        self.last_error = time.time(), reason
+        """There is no connection."""
+        self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:
         """Measure the rate of publishes over the ``seconds`` since the last call."""
@@ -72,34 +72,12 @@ class SessionStatistics:
 class ConnectionCounters:
     """The counts of all connections to the broker that this backend has had."""
 
-    # What a reason that is told to people begins with -> the word that is counted.
-    KINDS = (
-        ("idle", "idle"),
-        ("replaced", "replaced"),
-        ("its token", "expired"),
-        ("the least recently used", "limit"),
-        ("shutting down", "shutdown"),
-        ("the broker closed it", "broker"),
-        ("the broker confirmed nothing", "stalled"),
-        ("the broker did not answer", "stalled"),
-        ("nothing was heard", "silent"),
-    )
-    OTHER = "network"
-
     def __init__(self) -> None:
-        self.closed: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()  # connections that were open, by CloseReason.label
         self.attempts_failed = 0
         self.logins_refused = 0
         self.received = 0  # bytes, on connections that are gone
         self.sent = 0  # likewise
-
-    def lost(self, reason: str) -> None:
-        """Count an open connection that has ended."""
-        for beginning, kind in self.KINDS:
-            if reason.startswith(beginning):
-                self.closed[kind] += 1
-                return
-        self.closed[self.OTHER] += 1
 
 
 class ExchangeCounts:

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..config.loader import load_class
 from ..config.settings import Paths, Route
 from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
-from ..message import Outcome
+from ..message import FAULT, Outcome
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
 from .dashboard import DashboardData, DetailsData, Documents
@@ -114,9 +114,7 @@ def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
         except Exception:
             logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
             if not status:
-                answer = problem_response(
-                    scope, Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
-                )
+                answer = problem_response(scope, Outcome.INTERNAL_ERROR, FAULT)
                 await answer(scope, receive, completing_send)
         if status:
             elapsed = perf_counter_ns() - started_at

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-BUCKETS = 65  # for any number of 64 bits: a bound to check would cost more than the counting
+BUCKETS = 65  # for any number of 64 bits, because checking a bound would cost more
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
 LAST = 36  # and the last: 2**36 ns, 69 seconds
-PARTS = 8  # of an octave, where it has parts
+PARTS = 8  # of an octave, in a FineHistogram
 
 
 class Histogram:
@@ -73,5 +73,4 @@ def percentile(counts: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-BOUNDS = [2**n / 1e9 for n in range(FIRST, LAST + 1)]
-"""Seconds."""
+BOUNDS = [2**n / 1e9 for n in range(FIRST, LAST + 1)]  # seconds

@@ -5,10 +5,10 @@ from collections import Counter
 from .histogram import Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"})
-OTHER = "other"  # for methods that clients make up, of which there is no end
+OTHER = "other"  # for all other methods, so that clients cannot add counters without end
 
 Answered = tuple[str, int, str]
-"""Method, status, and the problem's type; empty where there is none."""
+"""Method, status and the problem's type, which is empty without a problem."""
 
 
 class RequestStatistics:
