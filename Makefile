@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,19 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
+
+coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
+	@$(BIN)/python scripts/debian.py --for-tests
+	@$(BIN)/python scripts/javascript.py
+	@mkdir -p .run/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests/unit tests/integration --deselect tests/integration/test_hot_path.py
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered
+	@$(BIN)/coverage report | awk -F '[ /]+' '$$1 == "src" { \
+		package = $$4 ~ /^[0-9]/ ? "(top)" : $$3; $$0 = gensub(/^[^ ]+ +/, "", 1); split($$0, n, / +/); \
+		all[package] += n[1]; missed[package] += n[2] } END { for (each in all) \
+		printf "%-12s %6d statements, %5.1f %% reached\n", each, all[each], 100 - 100 * missed[each] / all[each] }'
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
 	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
@@ -59,6 +72,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
 
 format: $(READY) ## Format the code
