@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from tasks import NO_ANSWER, answer, exchange_of
 from verdict import NOT_PUBLISHED, UNKNOWN, Answer
@@ -33,7 +34,7 @@ class HttpClient:
                 connection.connect()
         except OSError:
             return [Answer(task.message_id, NOT_PUBLISHED, NO_CONNECTION) for task in tasks]
-        results = {}
+        results: dict[int, tuple[int, Any]] = {}
         try:
             connection.request("POST", path, body, {**headers, "Authorization": f"Basic {login}"})
             self._read(connection.getresponse(), results, len(tasks))

@@ -145,6 +145,18 @@ def may_read(user, *paths):
     )
 
 
+class Daemon(GatewayProcess):
+    user = ""
+
+    @property
+    def pidfile(self):
+        return self.cwd / "run" / "statelessd.pid"
+
+    @property
+    def daemon_log(self):
+        return self.cwd / "d.log"
+
+
 class TestDaemon:
     @pytest.fixture
     def daemon(self, tmp_path, broker):
@@ -160,9 +172,7 @@ class TestDaemon:
                 "loggers": {"statelessd": {"level": "INFO", "handlers": ["file"]}},
             },
         }
-        gateway = GatewayProcess(tmp_path, broker, settings, cwd=tmp_path)
-        gateway.pidfile = tmp_path / "run" / "statelessd.pid"
-        gateway.daemon_log = tmp_path / "d.log"
+        gateway = Daemon(tmp_path, broker, settings, cwd=tmp_path)
         gateway.user = user
         yield gateway
         if gateway.pidfile.exists():

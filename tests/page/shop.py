@@ -4,20 +4,15 @@ import asyncio
 import math
 import random
 import socket
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+import steady
 from gateway import GatewayProcess
 from users import import_definitions
 
 import broker as broker_script
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
-
-import steady
 
 USUAL_PORTS = [8000, 8001, 8002]
 LIMITED = {"x-max-length": 2000}  # the oldest make room: nobody consumes here

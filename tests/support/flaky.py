@@ -67,6 +67,7 @@ class Flaky(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Flaky
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):

@@ -44,6 +44,8 @@ class Pages(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Pages
+
     def do_GET(self):
         page = f"<!doctype html><title>A page</title>{self.server.page}".encode()
         self.send_response(200)

@@ -140,6 +140,7 @@ class Protocol:
         self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
+        self._abandoned: list[Any] = []  # unsettled on channels that we have closed
         self._events: list[Event] = []
         self._out: list[bytes | memoryview] = [PROTOCOL_HEADER]
 
@@ -208,9 +209,10 @@ class Protocol:
         return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel on which nothing is unsettled.
+        """Begin to close a channel.
 
-        Raise StateError if it is not open.
+        What the broker has not settled until its Close-Ok is among the ``lost``. Raise
+        StateError if the channel is not open.
         """
         self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
@@ -242,6 +244,7 @@ class Protocol:
         self.state = ConnectionState.CLOSED
         self._login = None
         lost = [entry for channel in self._channels.values() for entry in channel.confirms.lost()]
+        lost, self._abandoned = self._abandoned + lost, []
         self._channels.clear()
         return lost
 
@@ -386,9 +389,7 @@ class Protocol:
         self._events.append(ChannelClosed(number, method.code, method.text, lost, method.method))
 
     def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
-        channel = self._channels.pop(number)
-        if channel.confirms:
-            raise ProtocolError("a channel was closed with messages unsettled")
+        self._abandoned += self._channels.pop(number).confirms.lost()
         self._events.append(ChannelEnded(number))
 
     def _on_return(self, number: int, method: BasicReturn) -> None:

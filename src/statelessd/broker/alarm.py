@@ -59,13 +59,14 @@ class EndOfAlarm:
     the alarm is over, also if Connection.Unblocked was lost.
     """
 
-    def __init__(self, connection: BrokerConnection) -> None:
+    def __init__(self, connection: BrokerConnection, on_end: Callable[[], None]) -> None:
         self._connection = connection
+        self._on_end = on_end
         self._number = connection.open_channel(self)
 
     def opened(self) -> None:
         """Report that the broker reads."""
-        self._connection.read_again()
+        self._on_end()
         self._connection.close_channel(self._number)
 
     def settled(self, settled: list[tuple[Any, Settlement]], oldest: int) -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
+from ..config.settings import RabbitMQ
+from ..message import Credentials
 from .channel import ChannelOwner, ExchangeChannel, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
 from .pending import Publish
@@ -21,6 +23,10 @@ class TableOwner(ChannelOwner, Protocol):
 
     state: SessionState
     used_at: float
+
+    @property
+    def is_excused(self) -> bool: ...
+    def stalled(self, words: str) -> None: ...
 
 
 class Quarantine(Protocol):
@@ -39,29 +45,27 @@ class Quarantine(Protocol):
 class ChannelTable:
     """Finds or opens the channel for each message of a session.
 
-    ``user_id`` is the only one that the broker surely accepts; None if nobody knows it.
-    ``limit`` bounds the channels, ``exchange_limit`` the messages of a stuck exchange.
-    ``watcher`` watches every channel. ``starved``: a channel waits for room.
+    ``watcher`` watches every channel. ``limit`` bounds them. ``starved``: one waits for room.
     """
 
     def __init__(
         self,
         session: TableOwner,
-        user_id: str | None,
-        limit: int,
-        exchange_limit: int,
+        settings: RabbitMQ,
+        credentials: Credentials,
         watcher: Watcher | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.session = session
         self.starved = False
-        self.limit = limit
+        self.limit = settings.channels_per_connection
         self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
         self.slowness = 0.0  # seconds that a channel is given because the broker was slow
         self.quarantine: Quarantine | None = None
         self._slow_until = 0.0
-        self._user_id = user_id
-        self._exchange_limit = exchange_limit
+        # The one user_id that the broker surely accepts; it alone knows the user of a token.
+        self._user_id = None if credentials.is_token else credentials.username
+        self._exchange_limit = settings.in_flight_per_connection // 4  # once it is stuck
         self._watcher = watcher
         self._loop = loop
         self._routes: dict[str, ExchangeChannel | SplitExchange | Quarantine] = {}
@@ -95,24 +99,10 @@ class ChannelTable:
         self.open_channels()
 
     def new_channel(
-        self,
-        exchange: str,
-        *,
-        watcher: Watcher | None,
-        single_use: bool = False,
-        alone: bool = False,
-        is_question: bool = False,
+        self, exchange: str, *, watcher: Watcher | None, **how: bool
     ) -> ExchangeChannel:
         """Return one more channel; ``open_channels`` opens it."""
-        return ExchangeChannel(
-            self.session,
-            self,
-            exchange,
-            single_use=single_use,
-            alone=alone,
-            is_question=is_question,
-            watcher=watcher,
-        )
+        return ExchangeChannel(self.session, self, exchange, watcher=watcher, **how)
 
     # Opening and closing
 
@@ -189,10 +179,9 @@ class ChannelTable:
         A channel of RabbitMQ 3.10 that began while a quorum queue had no leader asks the one
         that is gone, and nacks, until that one is back.
         """
-        for route in self.routes():
-            if isinstance(route, ExchangeChannel) and route.nacked:
-                if self.now - route.opened_at > NACKS:
-                    self.renew(route)
+        for channel in [each for each in self.routes() if isinstance(each, ExchangeChannel)]:
+            if channel.nacked and self.now - channel.opened_at > NACKS:
+                self.renew(channel)
 
     def set_aside(self, exchange: str) -> None:
         """Open a new channel for an exchange, so that its next message waits for no confirm."""

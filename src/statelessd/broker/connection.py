@@ -15,8 +15,9 @@ from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config.settings import RabbitMQ
 from ..message import Credentials
+from .close_reason import CloseReason
 from .pending import Publish
-from .refusals import closing_words
+from .refusals import closing
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ FULL = 8 * 1024
 def login_of(
     virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
 ) -> Login:
-    """``told``: what the broker's lists of connections are to show of us."""
+    """Return a login; ``told`` is what the broker's lists of connections show of the gateway."""
     return Login(
         credentials.username,
         credentials.password,
@@ -47,21 +48,21 @@ def login_of(
 
 
 class Owner(Interface):
-    """Who is told what happens on the connection."""
+    """Learns what happens on the connection."""
 
     def connection_opened(self) -> None: ...
-    def connection_refused(self, code: int, text: str) -> None: ...
+    def connection_refused(self, code: int, text: str) -> str: ...
     def connection_closed(self, code: int, text: str) -> None: ...
     def login_too_large(self, text: str) -> None: ...
     def connection_ending(self) -> None: ...
-    def connection_lost(self, lost: list[Any], reason: str) -> None: ...
+    def connection_lost(self, lost: list[Any], reason: CloseReason, words: str) -> None: ...
     def connection_blocked(self, reason: str) -> None: ...
     def connection_unblocked(self) -> None: ...
     def connection_writable(self) -> None: ...
 
 
 class Channel(Interface):
-    """Who is told what happens on a channel."""
+    """Learns what happens on a channel."""
 
     def opened(self) -> None: ...
     def settled(self, settled: list[tuple[Any, events.Settlement]], oldest: int) -> None: ...
@@ -70,11 +71,10 @@ class Channel(Interface):
 
 
 class BrokerConnection(asyncio.Protocol):
-    """Made for one login; lives until its socket is gone.
+    """Logs in once, and lives until its socket is gone.
 
-    ``login_timeout``: seconds for the login, of which at most ``patience`` may
-    pass before the broker's first word.
-    ``channels`` maps channel numbers to whom their events go.
+    The login may take ``login_timeout`` seconds, and the broker's first byte ``patience``.
+    ``channels`` maps channel numbers to the receivers of their events.
     """
 
     def __init__(
@@ -95,26 +95,26 @@ class BrokerConnection(asyncio.Protocol):
         self._login_timeout = login_timeout
         self._login_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._reason = ""
+        self._reason = CloseReason.NETWORK
+        self._words = ""  # once it ends
         self._flush_scheduled = False
-        self._backlog = (
-            0,
-            0,
-        )  # bytes: not acknowledged by the peer when last looked at, and all that were
+        # Bytes: not acknowledged by the peer at the last look, and acknowledged in all.
+        self._backlog = 0, 0
         self._unflushed = 0  # bytes of messages that the transport has not got yet
         self.received = self.sent = 0  # bytes
+        self.close_code = 0  # of the broker's Close, once the login had succeeded
         # Since the last tick; loop times are taken there and not for each message.
         self._heard = self._sent = True
         self._heard_at = self._sent_at = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Channels can be opened and used."""
+        """Return whether channels can be opened and used."""
         return self.amqp.state is ConnectionState.OPEN
 
     @property
     def has_socket(self) -> bool:
-        """``connection_made`` was called, and ``connection_lost`` will be."""
+        """Return whether ``connection_made`` was called, so that ``connection_lost`` will be."""
         return self._transport is not None
 
     # asyncio.Protocol
@@ -148,23 +148,22 @@ class BrokerConnection(asyncio.Protocol):
             self.flush_soon()
 
     def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
-        """The same read tells of the connection's end: what it offers before is gone by now."""
+        """Drop what the broker offered in the same read in which it ended the connection."""
         self.writable = False
         self._owner.connection_ending()
         return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
-        self._reason = self._reason or HUNG_UP
+        self._words = self._words or HUNG_UP
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
         said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
-        reason = self._reason or said
         size = self.amqp.oversized_login
-        if size and self._reason in ("", HUNG_UP):  # not by our will
+        if size and self._words in ("", HUNG_UP):  # not by our will
             self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
-        self._owner.connection_lost(self.amqp.lost(), reason)
+        self._owner.connection_lost(self.amqp.lost(), self._reason, self._words or said)
 
     def pause_writing(self) -> None:
         self._paused, self.writable = True, False
@@ -174,7 +173,7 @@ class BrokerConnection(asyncio.Protocol):
         self.hold(self._held)
 
     def hold(self, held: bool) -> None:
-        """Take no messages while the broker does not answer, or take them again."""
+        """Take no messages while the broker does not answer (``held``), or take them again."""
         self._held = held
         was_writable, self.writable = self.writable, not (held or self._paused)
         if self.writable and not was_writable:
@@ -184,13 +183,13 @@ class BrokerConnection(asyncio.Protocol):
 
     @property
     def tells_when_blocked(self) -> bool:
-        """Whether it is RabbitMQ itself, which reads nothing while an alarm blocks it."""
+        """Return whether this is RabbitMQ, which reads nothing while an alarm blocks it."""
         return self.amqp.peer.product == RABBITMQ
 
     def drains(self) -> bool:
-        """Return whether a backlog of bytes has moved since the last call: the network is slow.
+        """Return whether a backlog of bytes has moved since the last call.
 
-        What is asked now stands behind these bytes.
+        Then the network is slow, and what is sent now stands behind these bytes.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -204,26 +203,22 @@ class BrokerConnection(asyncio.Protocol):
         before, self._backlog = self._backlog, (backlog, moved)
         return before[0] >= BACKLOG and moved > before[1]
 
-    def read_again(self) -> None:
-        """The broker has answered although it had blocked the connection."""
-        self._owner.connection_unblocked()
-
     def open_channel(self, channel: Channel) -> int:
-        """Begin to open a channel and return its number. Raises amqp's StateError."""
+        """Begin to open a channel and return its number. Raise amqp's StateError."""
         number = self.amqp.open_channel(self.channels)
         self.channels[number] = channel
         self.flush_soon()
         return number
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel. Raises amqp's StateError."""
+        """Begin to close a channel. Raise amqp's StateError."""
         self.amqp.close_channel(number)
         self.flush_soon()
 
     def publish(self, channel: int, publish: Publish) -> None:
-        """Hand one message over: whatever happens to it now, only the broker can tell.
+        """Hand one message over, after which only the broker knows what becomes of it.
 
-        Raises amqp's StateError or EncodeError when it was not handed over.
+        Raise amqp's StateError or EncodeError if it was not handed over.
         """
         message = publish.message
         self.amqp.publish(
@@ -236,33 +231,34 @@ class BrokerConnection(asyncio.Protocol):
             message.mandatory,
         )
         self._unflushed += publish.size
-        if self._unflushed < FULL:
-            self.flush_soon()
-        else:
+        if self._unflushed >= FULL:
             self._flush()  # now, so that back-pressure is felt before the next message
+        elif not self._flush_scheduled:
+            self.flush_soon()
 
     def flush_soon(self) -> None:
-        """Write what the protocol has to say; all of one loop turn goes out together."""
+        """Write what the protocol has to send, once for all calls in one turn of the loop."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def abort(self, reason: str) -> None:
-        """Drop the socket without a word; ``connection_lost`` follows."""
-        self._end(reason)
+    def abort(self, words: str, reason: CloseReason = CloseReason.NETWORK) -> None:
+        """Drop the socket without a Close; ``connection_lost`` follows."""
+        self._end(words, reason)
         if self._transport is not None:
             self._transport.abort()
 
-    def _end(self, reason: str) -> None:
-        """Nothing more may be handed over, though the socket is still there for a moment."""
-        self._reason = self._reason or reason
+    def _end(self, words: str, reason: CloseReason) -> None:
+        """Hand over nothing more, although the socket is still there for a moment."""
+        if not self._words:
+            self._words, self._reason = words, reason
         self._held, self.writable = True, False
         self._owner.connection_ending()
 
     def tick(self, now: float) -> None:
-        """Once a second: send a heartbeat when one is due, notice a silent broker.
+        """Send a heartbeat when one is due, and notice a silent broker. Once a second.
 
-        Section 4.2.7: two intervals without a byte mean that the peer is gone.
+        After two intervals without a byte the peer is gone (AMQP 0-9-1, section 4.2.7).
         """
         if self._heard:
             self._heard, self._heard_at = False, now
@@ -272,7 +268,8 @@ class BrokerConnection(asyncio.Protocol):
         if not interval or not self.is_open:
             return
         if now - self._heard_at > 2 * interval:
-            self.abort(f"nothing was heard of the broker for {2 * interval} s")
+            silence = f"nothing was heard of the broker for {2 * interval} s"
+            self.abort(silence, CloseReason.SILENT)
         elif now - self._sent_at >= interval / 2:
             self.amqp.send_heartbeat()
             self.flush_soon()
@@ -301,8 +298,8 @@ class BrokerConnection(asyncio.Protocol):
                 self.channels.pop(channel).closed(code, text, lost, method)
             case events.ChannelEnded(channel):
                 self.channels.pop(channel).ended()
-            case events.Blocked(reason):
-                self._owner.connection_blocked(reason)
+            case events.Blocked(why_blocked):
+                self._owner.connection_blocked(why_blocked)
             case events.Unblocked():
                 self._owner.connection_unblocked()
             case events.Opened():
@@ -313,11 +310,13 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                self._end(closing_words(code, text) if code else "closed in order")
+                words, reason = closing(code, text)
                 if opened:
+                    self.close_code = code
                     self._owner.connection_closed(code, text)
                 else:
-                    self._owner.connection_refused(code, text)
+                    words = self._owner.connection_refused(code, text) or words
+                self._end(words, reason)
                 self._flush()  # our Close-Ok
                 if self._transport is not None:
                     self._transport.close()

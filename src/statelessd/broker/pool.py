@@ -1,7 +1,7 @@
 """Sessions by virtual host and credentials: found, made, limited, and ended when idle.
 
-The password is part of the key, by its keyed digest: a wrong password must
-never ride on a connection that a right one opened.
+The password is part of the key, by its keyed digest. A wrong password must never use a
+connection that a right one opened.
 """
 
 import asyncio
@@ -14,27 +14,32 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
 from .alarm import ResourceAlarm
+from .close_reason import CloseReason
 from .dialer import Dialer
 from .nodes import Node, Nodes
 from .pending import Publish
 from .quarantine import Quarantine
 from .reachability import Reachability
-from .session import Session
+from .session import Session, Shared
 from .state import SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
+Key = tuple[str, bytes]
+"""A virtual host, and the digest of a user name and password."""
+
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
 OPEN = SessionState.OPEN
-LONGEST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
+MOST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
 
 
 class Pool:
-    """``statistics`` has an entry for each (virtual host, user) whose login once succeeded.
+    """The sessions of one backend.
 
-    Of too many the first that have no session are added to ``forgotten``.
+    ``statistics`` has an entry for each virtual host and user whose login has succeeded.
+    Of too many, the first that have no session are added to ``forgotten``.
     """
 
     def __init__(
@@ -49,24 +54,37 @@ class Pool:
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
         self.forgotten = SessionStatistics()
+        self.counters = ConnectionCounters()
         self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
-        self._client_properties = client_properties
-        self._alarm = alarm
-        self._reachability = reachability
         self._trust = trust
-        self.counters = ConnectionCounters()
         self._loop = loop
+        self._shared = Shared(
+            settings,
+            client_properties,
+            alarm,
+            reachability,
+            self.counters,
+            self._statistics_of,
+            loop,
+        )
         self._ticked_at = loop.time()
-        self._sessions: dict[tuple[str, bytes], Session] = {}
-        self._successors: dict[tuple[str, bytes], Session] = {}
+        self._sessions: dict[Key, Session] = {}
+        self._successors: dict[Key, Session] = {}
         self._draining: set[Session] = set()
-        self._quarantines: dict[tuple[str, bytes], Quarantine] = {}
+        self._quarantines: dict[Key, Quarantine] = {}
         # Of stuck logins: when they may try another node again, and the pause after that.
-        self._refuges: dict[tuple[str, bytes], tuple[float, float]] = {}
+        self._refuges: dict[Key, tuple[float, float]] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool: sessions {[*self._sessions.values()]}, "
+            f"successors {[*self._successors.values()]}, draining {[*self._draining]}, "
+            f"quarantines {[*self._quarantines.values()]}, nodes {[*self.nodes]}>"
+        )
 
     def session(self, virtual_host: str, credentials: Credentials) -> Session | None:
-        """The session to publish on; None when the limit of connections leaves no room for it."""
+        """Return the session to publish on; None if the limit of connections leaves no room."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
         if session is not None and session.state is OPEN:
@@ -91,19 +109,13 @@ class Pool:
         session = Session(
             virtual_host,
             credentials,
-            self._settings,
+            self._shared,
             dialer=Dialer(self.nodes, self._trust, self._loop, avoid),
-            client_properties=self._client_properties,
             counted=self.statistics.get((virtual_host, credentials.name)),
-            statistics=self._statistics_of,
-            alarm=self._alarm,
-            reachability=self._reachability,
-            counters=self.counters,
             on_crash=self._crashed
             if quarantine is None
             else lambda _, lost: quarantine.crashed(lost),
             watcher=quarantine,
-            loop=self._loop,
         )
         if quarantine is None:
             session.channels.quarantine = self._quarantines.get((virtual_host, credentials.digest))
@@ -112,7 +124,7 @@ class Pool:
         return session
 
     def _crashed(self, session: Session, lost: list[Publish]) -> None:
-        """The broker closed a connection with 541: somebody's message did it."""
+        """Find out whose message it was: the broker closed a connection with 541."""
         virtual_host, credentials = session.virtual_host, session.credentials
         key = virtual_host, credentials.digest
         if key not in self._quarantines:
@@ -128,23 +140,23 @@ class Pool:
         self._quarantines[key].suspect({publish.message.exchange for publish in lost})
 
     def new_dialer(self) -> Dialer:
-        """A way to the nodes, for one connection at a time."""
+        """Return a way to the nodes, for one connection at a time."""
         return Dialer(self.nodes, self._trust, self._loop)
 
     def sessions(self) -> list[Session]:
-        """All that may still have a connection."""
+        """Return all sessions that may still have a connection."""
         probing = [p.session for p in self._quarantines.values() if p.session is not None]
         return [*self._sessions.values(), *self._successors.values(), *self._draining, *probing]
 
     def check(self, now: float) -> None:
-        """Several times a second: let each session find out what does not answer."""
+        """Let each session find out what does not answer. Several times a second."""
         for session in self.sessions():
             if session.load.messages:
                 try:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
                     logger.exception("looking for what does not answer failed")
-                    session.stalled("a fault of this program")
+                    session.stalled("a fault of this program", CloseReason.NETWORK)
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
             if quarantine.is_over:
@@ -157,20 +169,20 @@ class Pool:
                 if session.load.messages and session.stall.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
-    def _end_quarantine(self, key: tuple[str, bytes]) -> None:
+    def _end_quarantine(self, key: Key) -> None:
         session = self._quarantines.pop(key).session
         if session is not None:
             if not session.load.messages:
-                session.close("its messages harm nobody any more")
+                session.close(CloseReason.UNNEEDED)
             self._drain(session, self._loop.time())
         if key in self._sessions:
             self._sessions[key].channels.quarantine = None
 
-    def _look_for_refuge(self, key: tuple[str, bytes], session: Session, now: float) -> None:
+    def _look_for_refuge(self, key: Key, session: Session, now: float) -> None:
         """Try another node for a login of which nothing is confirmed, though its node answers.
 
-        A node that is parted from the cluster keeps its clients. If it is the queue that
-        is stuck, another node does no better; so the pauses grow.
+        A node that is cut off from its cluster keeps its clients. If it is the queue that is
+        stuck, another node does no better, so the pauses grow.
         """
         try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
         if now < try_at or key in self._successors or self._drains(key):
@@ -181,13 +193,13 @@ class Pool:
         )
         refuge.is_refuge = True
         self._successors[key] = refuge
-        refuge.open()
+        refuge.connect()
 
-    def _drains(self, key: tuple[str, bytes]) -> bool:
+    def _drains(self, key: Key) -> bool:
         return any((s.virtual_host, s.credentials.digest) == key for s in self._draining)
 
     def tick(self, now: float) -> None:
-        """Once a second: let each session look at the time, forget those that ended."""
+        """Let each session check its time-outs, and forget those that ended. Once a second."""
         for counted in self.statistics.values():
             counted.look(now - self._ticked_at)
         self._ticked_at = now
@@ -211,32 +223,32 @@ class Pool:
                 and not self._drains(key)
             ):
                 self._successors[key] = self._new_session(session.virtual_host, session.credentials)
-                self._successors[key].open()
+                self._successors[key].connect()
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
         for session in list(self._draining):
             if session.state is SessionState.OPEN and not session.load.messages:
                 expired = _has_expired(session)
-                session.close("its token has expired" if expired else "replaced by a newer login")
-            elif (
-                session.state is SessionState.OPEN and now - session.draining_since > LONGEST_DRAIN
-            ):
-                session.stalled("replaced by a newer login, and the rest was not confirmed")
+                session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
+            elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
+                session.stalled(
+                    f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
+                    CloseReason.REPLACED,
+                )
             if not session.holds_connection and not session.load.messages:
                 self._draining.discard(session)
 
-    def _replace(self, key: tuple[str, bytes], successor: Session, now: float) -> None:
+    def _replace(self, key: Key, successor: Session, now: float) -> None:
         """Let a session's successor with the same login take over, once it is open.
 
-        RabbitMQ applies changed passwords and permissions to new connections
-        only, so a session of some age gets a successor. The old one settles what
-        it has and leaves; it leaves just the same where the broker refuses the
-        successor, and then the next publish is told so.
+        RabbitMQ applies changed passwords and permissions to new connections only, so a
+        session of some age gets a successor. The old one settles what it has and ends. It
+        also ends if the broker refuses the successor, and the next publish gets that answer.
         """
         session = self._sessions.get(key)
         if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
-            successor.close("not needed")
+            successor.close(CloseReason.UNNEEDED)
             self._drain(successor, now)
         elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
@@ -254,7 +266,10 @@ class Pool:
                 if session is not None:
                     successor.take_over(session)
                     if successor.is_refuge:
-                        session.stalled("its node confirmed nothing, and another was reached")
+                        session.stalled(
+                            "its node confirmed nothing, and another was reached",
+                            CloseReason.MOVED,
+                        )
                         successor.is_refuge = False
 
     def _drain(self, session: Session, now: float) -> None:
@@ -262,10 +277,10 @@ class Pool:
         self._draining.add(session)
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
-        """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""
+        """Close every channel and connection in order; drop those that take ``timeout`` seconds."""
         sessions = self.sessions()
         for session in sessions:
-            session.close("shutting down")
+            session.close(CloseReason.SHUTDOWN)
         await asyncio.gather(*(session.wait_closed(timeout) for session in sessions))
 
     def _make_room(self) -> bool:
@@ -275,13 +290,13 @@ class Pool:
         idle = [s for s in holders if s.state is SessionState.OPEN and not s.load.messages]
         if not idle:
             return False
-        min(idle, key=lambda s: s.used_at).close("the least recently used, at the limit")
+        min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
         return True
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
         key = virtual_host, username
         if key not in self.statistics and len(self.statistics) >= MOST_LOGINS:
-            in_use = {(s.virtual_host, s.username) for s in self.sessions()}
+            in_use = {session.login for session in self.sessions()}
             unused = [each for each in self.statistics if each not in in_use]
             for each in unused[: len(self.statistics) - MOST_LOGINS + 1]:
                 self.forgotten.add(self.statistics.pop(each))

@@ -7,20 +7,21 @@ delays no other login. Sessions share only which nodes can be reached.
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.settings import RabbitMQ
-from ..message import Credentials, Outcome
+from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import EndOfAlarm, ResourceAlarm
 from .channel import Watcher
 from .channel_table import ChannelTable
+from .close_reason import CloseReason
 from .connection import BrokerConnection, login_of
 from .dialer import Dialer
 from .load import Load
+from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
 from .reachability import Reachability
@@ -32,60 +33,61 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
+NO_LOGIN = Public("The broker did not complete the login in time.")
+NO_SOCKET = Public("The broker did not let us connect in time.")
+LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
 OPEN = SessionState.OPEN
+
+
+class Shared(NamedTuple):
+    """What all sessions of a backend share.
+
+    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
+    """
+
+    settings: RabbitMQ
+    client_properties: dict[str, Any]
+    alarm: ResourceAlarm
+    reachability: Reachability
+    counters: ConnectionCounters
+    statistics: Callable[[str, str], SessionStatistics]
+    loop: asyncio.AbstractEventLoop
 
 
 class Session:
     """The connection of one virtual host, user and password.
 
-    ``counted`` are the figures of a login that has succeeded before. ``statistics`` returns
-    those that count from its first success on.
+    ``counted`` are the figures of a login that has succeeded before.
     """
 
     def __init__(
         self,
         virtual_host: str,
         credentials: Credentials,
-        settings: RabbitMQ,
+        shared: Shared,
         *,
         dialer: Dialer,
-        client_properties: dict[str, Any],
         counted: SessionStatistics | None,
-        statistics: Callable[[str, str], SessionStatistics],
-        alarm: ResourceAlarm,
-        reachability: Reachability,
-        counters: ConnectionCounters,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        settings, loop = shared.settings, shared.loop
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self._settings = settings
-        self._client_properties = client_properties
-        self._loop = loop
-        # Shared with other sessions.
-        self._statistics_of = statistics
-        self._alarm = alarm
-        self._reachability = reachability
-        self._counters = counters
         self._on_crash = on_crash
+        self._client_properties = shared.client_properties
+        self._statistics_of = shared.statistics
+        self._settings, self._loop = settings, loop
+        self._alarm, self._counters = shared.alarm, shared.counters
+        self._reachability = shared.reachability
         # As long as the session lives.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
         self.statistics = SessionStatistics() if counted is None else counted
         self.load = Load()
         self.dialer = dialer
-        self.channels = ChannelTable(
-            self,
-            # The broker alone knows the user of a token.
-            None if credentials.is_token else self.username,
-            settings.channels_per_connection,
-            settings.in_flight_per_connection // 4,
-            watcher,
-            loop,
-        )
+        self.channels = ChannelTable(self, settings, credentials, watcher, loop)
         self.used_at = self.verified_at = loop.time()
         self.draining_since = 0.0  # loop time at which another session replaced it
         self.is_refuge = False  # it is to find out whether another node confirms
@@ -99,12 +101,10 @@ class Session:
         self._closed: asyncio.Future[None] = loop.create_future()
         # Of one connection.
         self.connection: BrokerConnection | None = None
-        self.stall = StallDetector(self, settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, settings.stalled_timeout)
         self.progressed = False  # something was settled since the last check
         self._useful = False  # something was settled on the connection at hand
-        self._said = ""  # by the broker, when it closed the connection before it was open
-        self._crashed = False  # the broker closed the connection with 541
-        self._closing_because = ""
+        self._closing_because: CloseReason | None = None
         self._closing_since = 0.0  # loop time
 
     def __repr__(self) -> str:
@@ -118,6 +118,11 @@ class Session:
 
     def _become(self, state: SessionState) -> None:
         self.state, self.since = state, time.time()
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Return the virtual host and the user, by which people know the session."""
+        return self.virtual_host, self.username
 
     @property
     def writable(self) -> bool:
@@ -162,7 +167,7 @@ class Session:
                 self._queue(publish)
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
-            publish.refuse(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
 
     def _queue(self, publish: Publish) -> None:
         if self.state is SessionState.REFUSED:
@@ -170,7 +175,7 @@ class Session:
         else:
             publish.wait_in(self._waiting)
             if self.state is SessionState.IDLE:
-                self._connect()
+                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -181,20 +186,16 @@ class Session:
     def why_waiting(self) -> str:
         """Return a sentence for the client whose message was not handed over in time."""
         if self.state is SessionState.OPEN:
-            return "The broker did not confirm earlier messages in time; this one was not sent."
+            return LATE
         if self.failure:
-            return f"No connection to the broker: {self.failure}."
+            return Public(f"No connection to the broker: {self.failure}.")
         made = self.connection is not None and self.connection.has_socket
-        return f"The broker did not {'complete the login' if made else 'let us connect'} in time."
+        return NO_LOGIN if made else NO_SOCKET
 
     # Connecting
 
-    def open(self) -> None:
-        """Log in, although no message waits."""
-        if self.state is SessionState.IDLE:
-            self._connect()
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Log in, also if no message waits."""
         self._become(SessionState.CONNECTING)
         self._pause = None
         self._attempt = self._loop.create_task(self._open_socket())
@@ -227,7 +228,7 @@ class Session:
         self.statistics.failed(reason)
         self.failure = reason
         if self.dialer.has_another and self.state is SessionState.CONNECTING:
-            self._connect()  # to another node, at once
+            self.connect()  # to another node, at once
             return
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
@@ -243,15 +244,13 @@ class Session:
         elif not self._waiting:
             self._become(SessionState.IDLE)
         else:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-            # Jitter: sessions that lost one broker together do not come back together.
-            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
+            pause = back_off(self._failures + 1, FIRST_PAUSE, LONGEST_PAUSE)
             self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
     def _resume(self) -> None:
         if self._waiting:
-            self._connect()
+            self.connect()
         else:
             self._become(SessionState.IDLE)
 
@@ -263,10 +262,10 @@ class Session:
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self.stall = StallDetector(self, self._settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(self.virtual_host, self.username)
+        self.statistics = self._statistics_of(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
@@ -275,24 +274,21 @@ class Session:
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
 
-    def connection_refused(self, code: int, text: str) -> None:
-        """Find out what the broker's Close before the end of the login means."""
-        refusal = refusals.login_refusal(
-            code, text, self.virtual_host, self.username, token=self.credentials.is_token
-        )
+    def connection_refused(self, code: int, text: str) -> str:
+        """Return what the broker's Close before the end of the login means, or ""."""
+        is_token = self.credentials.is_token
+        refusal = refusals.login_refusal(code, text, self.virtual_host, token=is_token)
         self.dialer.said(code, text)
         size = 0 if self.connection is None else self.connection.amqp.oversized_login
         if size and refusals.is_silence_behind_proxy(code, text):
             self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
         elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
-        else:
-            self._said = refusal.detail.rstrip(".")
+        return refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
         """Learn from the broker's Close on an open connection."""
         self.dialer.said(code, text)
-        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
@@ -320,63 +316,55 @@ class Session:
         age = self._loop.time() - self._refused_at
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
-        return outcome, f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        again = f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        return outcome, type(detail)(again)  # as public as it was
 
     def connection_ending(self) -> None:
         """Hand over nothing more: the socket is about to go."""
         if self.state is SessionState.OPEN:
             self._become(SessionState.ENDING)
 
-    def connection_lost(self, lost: list[Any], reason: str) -> None:
+    def connection_lost(self, lost: list[Any], reason: CloseReason, words: str) -> None:
         """Answer ``lost``, what the broker did not settle, and connect again for the rest."""
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
-        self._alarm.unblocked(self.connection)
-        self._reachability.ended(self.connection, lost=not self._closing_because)
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return  # it was given up before its login, and its messages wait for another one
+        self._alarm.unblocked(connection)
+        self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
         self.load.give_back(len(lost))
-        greeted = self._count_connection(was_open, reason)
+        self._counters.received += connection.received
+        self._counters.sent += connection.sent
+        self.dialer.left(silent=not connection.received)
         if was_open:
-            self.connection = None
+            ours = self._closing_because
+            self._counters.closed[(ours or reason).label] += 1
+            self.statistics.closed("" if ours else words)
+            self._log(f"connection ended: {ours.words if ours else words}")
             if self._useful or self.progressed:
                 self._failures = 0
-            self._failed(reason)
-        elif self.state is SessionState.REFUSED:
-            self.connection = None
-        elif self.state is SessionState.ENDED:
-            self.connection = None
-            self._end()
+            self._failed(words)
         else:
-            said, self._said = self._said, ""
-            self._not_connected(said or reason, answered=greeted)
+            if connection.amqp.greeted:
+                self._reachability.answered()
+            if self.state is SessionState.ENDED:
+                self._end()
+            elif self.state is not SessionState.REFUSED:
+                self._not_connected(words, answered=connection.amqp.greeted)
+        why = Public(f"The connection to the broker was lost: {words}.")
         for publish in lost:
-            publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
-        crashed, self._crashed = self._crashed, False
-        if crashed:
+            publish.finish(Outcome.UNCONFIRMED, why)
+        if connection.close_code == replies.INTERNAL_ERROR:
             self._on_crash(self, lost)
-
-    def _count_connection(self, was_open: bool, reason: str) -> bool:
-        """Count the connection that has ended; return whether the broker said anything on it."""
-        greeted = False
-        if self.connection is not None:
-            greeted = self.connection.amqp.greeted
-            self._counters.received += self.connection.received
-            self._counters.sent += self.connection.sent
-            self.dialer.left(silent=not self.connection.received)
-        if greeted and not was_open:
-            self._reachability.answered()
-        if was_open:
-            self._counters.lost(self._closing_because or reason)
-            self.statistics.closed("" if self._closing_because else reason)
-            self._log(f"connection ended: {self._closing_because or reason}")
-        return greeted
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
         self._alarm.blocked(self.connection, reason)
         connection = self.connection
         if connection is not None and connection.tells_when_blocked and self.channels.has_room():
-            EndOfAlarm(connection)
+            EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
         """Note the end of the alarm for this connection."""
@@ -425,7 +413,7 @@ class Session:
         self.check(now)
         self.channels.forget_slowness()
         if now - self.used_at > settings.idle_timeout:
-            self.close("idle")
+            self.close(CloseReason.IDLE)
 
     def check(self, now: float) -> None:
         """Find out what does not answer. Several times a second while messages are unsettled."""
@@ -443,15 +431,15 @@ class Session:
             publish.belong_to(self)
             self.submit_again([publish])
 
-    def stalled(self, reason: str) -> None:
+    def stalled(self, words: str, reason: CloseReason = CloseReason.STALLED) -> None:
         """Give the connection up, because the broker does not answer on it."""
-        self.dialer.stalled(reason)
+        self.dialer.stalled(words)
         if self.connection is not None:
-            self.connection.abort(reason)
+            self.connection.abort(words, reason)
 
     # The end
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: CloseReason) -> None:
         """Close the channels, then the connection; ``wait_closed`` waits for the end."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:

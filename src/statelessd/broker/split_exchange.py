@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from .channel import STALL, ExchangeChannel, Watcher
 from .pending import SETTLED, Publish, PublishOwner
 from .state import ChannelPhase
@@ -47,7 +47,7 @@ class Table(Protocol):
     def may_split(self) -> bool: ...
     def was_slow(self, took: float) -> None: ...
     def new_channel(
-        self, exchange: str, *, watcher: Watcher, alone: bool, is_question: bool
+        self, exchange: str, *, watcher: Watcher | None, **how: bool
     ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
@@ -110,7 +110,7 @@ class Hold:
             for publish in self._of(key):
                 publish.finish(
                     Outcome.UNCONFIRMED,
-                    "The broker did not confirm the message, and later ones overtook it.",
+                    Public("The broker did not confirm the message, and later ones overtook it."),
                 )
 
 
@@ -154,7 +154,9 @@ class SplitExchange:
         if waits and self._is_full():
             publish.refuse(
                 Outcome.OVERLOADED,
-                "Too many messages wait for this exchange: the broker does not confirm them.",
+                Public(
+                    "Too many messages wait for this exchange: the broker does not confirm them."
+                ),
             )
         elif must_wait:
             publish.wait_in(self._held)
@@ -392,10 +394,8 @@ class SplitExchange:
         if channel.phase is ChannelPhase.QUEUED:
             self._table.open_channels()
 
-    def _new_channel(self, *, alone: bool = False, is_question: bool = False) -> ExchangeChannel:
-        return self._table.new_channel(
-            self.exchange, watcher=self, alone=alone, is_question=is_question
-        )
+    def _new_channel(self, **how: bool) -> ExchangeChannel:
+        return self._table.new_channel(self.exchange, watcher=self, **how)
 
     def _forget(self, channel: ExchangeChannel) -> None:
         if channel is self._channel:

@@ -6,11 +6,8 @@ Channel.Open, whatever queues do. If it answers, the connection is kept. If it d
 answer in time, the connection is replaced.
 """
 
-from typing import Protocol
-
 from .channel import STALL
 from .channel_table import ChannelTable
-from .load import Load
 from .split_exchange import SplitExchange
 from .state import ChannelPhase
 
@@ -20,19 +17,6 @@ STUCK = 1.5  # seconds without any confirm after which another node may do bette
 UNASKED = 30.0  # seconds without a confirm where no channel is left to ask with
 
 
-class Owner(Protocol):
-    """The session, as its stall detector sees it."""
-
-    channels: ChannelTable
-    load: Load
-    progressed: bool
-
-    @property
-    def is_excused(self) -> bool: ...
-    def hold(self, held: bool) -> None: ...
-    def stalled(self, reason: str) -> None: ...
-
-
 class StallDetector:
     """Looks at the channels of one connection while messages are unsettled.
 
@@ -40,22 +24,22 @@ class StallDetector:
     ``doubtful``: the broker was asked and has not answered yet.
     """
 
-    def __init__(self, session: Owner, patience: float) -> None:
+    def __init__(self, table: ChannelTable, patience: float) -> None:
         self.doubtful = False
-        self._session = session
+        self._table = table
         self._patience = patience
         self._progress_at = 0.0  # loop time at which something was settled, or nothing waited
         self._checked_at = 0.0  # loop time
 
     def is_stuck(self, now: float) -> bool:
         """Return whether the broker answers, and confirms nothing of all that is unsettled."""
-        session = self._session
-        stuck = session.load.messages > 0 and now - self._progress_at >= STUCK
-        return stuck and session.channels.is_open and not self.doubtful
+        load = self._table.session.load
+        stuck = load.messages > 0 and now - self._progress_at >= STUCK
+        return stuck and self._table.is_open and not self.doubtful
 
     def check(self, now: float) -> None:
         """Find the channels that do not answer, and ask the broker. Several times a second."""
-        session, table = self._session, self._session.channels
+        table, session = self._table, self._table.session
         late = now - self._checked_at > LATE
         self._checked_at = now
         # Neither an alarm nor a slow network says anything about queues.
@@ -76,7 +60,7 @@ class StallDetector:
         self._wait_for_answer(now)
 
     def _wait_for_answer(self, now: float) -> None:
-        session, table = self._session, self._session.channels
+        table, session = self._table, self._table.session
         asked_at = [
             max(channel.opened_at, self._progress_at)
             for channel in table.channels()

@@ -20,11 +20,11 @@ def hosts(*brokers):
 
 
 def node_connections(publish):
-    return {node.name: node.connections for node in publish.publisher.metrics().nodes}
+    return publish.publisher.figures().node_connections
 
 
 def up(publish):
-    return {node.name: node.up for node in publish.publisher.metrics().nodes}
+    return publish.publisher.figures().nodes_up
 
 
 async def fresh(publish, count, seconds=5.0):

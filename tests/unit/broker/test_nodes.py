@@ -91,7 +91,7 @@ def test_when_all_have_failed_the_longest_ago_comes_first():
 
 def test_a_stalled_node_is_left_though_it_takes_logins():
     cluster = Cluster()
-    cluster.address["a"].is_stalled(0, "the broker confirmed nothing")
+    cluster.address["a"].is_down(0, "the broker confirmed nothing", stalled=True)
     cluster.address["a"].is_up()
     assert cluster.order(STALLED_BACK_OFF - 1)[-1] == "a"
     for name in ("b", "c"):
@@ -161,7 +161,7 @@ def test_whatever_happens_every_node_is_tried_and_those_in_order_before_those_th
         elif what == "up":
             address.is_up()
         elif what == "stalled":
-            address.is_stalled(now, "x")
+            address.is_down(now, "x", stalled=True)
         order = cluster.order(now)
         assert sorted(order) == list(NAMES)
         nodes = {node.host.name: node for node in cluster.nodes}

@@ -39,7 +39,7 @@ async def test_of_too_many_logins_the_figures_are_kept_in_sum_only(broker, clien
     told = list(publish.publisher.connection_statistics())
     assert told[-2:] == ["test:e", "test:f"]
     assert len(told) <= 3  # one may have been closing
-    metrics = publish.publisher.metrics()
+    metrics = publish.publisher.figures()
     assert (metrics.connections_opened, metrics.channels_opened) == (6, 6)
     assert metrics.outcomes["confirmed"] == 6
 

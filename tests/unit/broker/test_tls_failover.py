@@ -99,7 +99,7 @@ async def test_a_node_that_hangs_in_the_handshake(broker, client, caplog, no_sec
     with hangs() as port:
         publish = client(hosts=(host(port), host(broker.port)))
         await each_is_confirmed_within(1.6, publish)
-        assert {n.name: n.up for n in publish.publisher.metrics().nodes}[host(port)] is False
+        assert publish.publisher.figures().nodes_up[host(port)] is False
         assert counts(publish)[:2] == [0, 0]
         await publish.publisher.close()
         await nothing_is_left(publish)
@@ -128,7 +128,7 @@ async def test_a_node_with_a_wrong_certificate(
         publish = client(hosts=(host(other.port), host(broker.port)))
         await each_is_confirmed_within(0.9, publish)
         assert other.published == []
-        assert {n.name: n.up for n in publish.publisher.metrics().nodes}[host(other.port)] is False
+        assert publish.publisher.figures().nodes_up[host(other.port)] is False
         await publish.publisher.close()
         await nothing_is_left(publish)
     assert no_error(caplog)
@@ -200,7 +200,7 @@ async def test_the_probe_finds_the_node_that_is_there(
         assert await found(asked) == ("reachable", "")
         assert time.monotonic() - begun < 1.8
         assert [n.connections for n in asked.publisher._pool.nodes] == [0, 1]  # as set above
-        assert {n.name: n.up for n in asked.publisher.metrics().nodes}[host(port)] is False
+        assert asked.publisher.figures().nodes_up[host(port)] is False
     assert no_error(caplog)
 
 
