@@ -21,7 +21,6 @@ KEYS = {
     "ArrowRight": ("ArrowRight", 39, ""),
     "ArrowDown": ("ArrowDown", 40, ""),
 }
-SHIFT = 8
 
 
 @dataclass
@@ -175,14 +174,13 @@ class Page(DevTools):
 
     # What a user does.
 
-    def press(self, key, *, modifiers=0):
+    def press(self, key):
         """A key, by its name, or a character."""
         code, number, text = KEYS.get(key, ("", ord(key.upper()), key) if len(key) == 1 else None)
         event = {
             "key": key,
             "code": code,
             "windowsVirtualKeyCode": number,
-            "modifiers": modifiers,
         }
         self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
         self.command("Input.dispatchKeyEvent", type="keyUp", **event)
