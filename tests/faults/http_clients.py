@@ -128,7 +128,7 @@ def _published(results):
 
 
 def _not_taken(results, count, summary):
-    """The body was cut short before these items: nothing of them was handed over."""
+    """Add the results of items before which the body was cut: none was handed over."""
     for number in range(len(results), count):
         results[number] = summary["error"]["status"], summary["error"]
 

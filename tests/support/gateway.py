@@ -101,7 +101,7 @@ class GatewayProcess:
 
     @property
     def command(self):
-        """The command line that starts it."""
+        """Return the command line that starts it."""
         return [sys.executable, "-m", "statelessd", "-c", str(self.config)]
 
     def start(self):
@@ -196,7 +196,7 @@ class GatewayProcess:
 
     @property
     def text(self):
-        """What it has logged so far."""
+        """Return what it has logged so far."""
         return self.log.read_text() if self.log.exists() else ""
 
     def says(self, text, times=1):

@@ -57,4 +57,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, *_):
-        """Nothing: standard error belongs to pytest."""
+        """Log nothing: standard error belongs to pytest."""

@@ -10,7 +10,7 @@ CHUNK = 64 * 1024
 
 
 class Direction:
-    """What holds for the bytes that flow one way."""
+    """The state of the bytes that flow one way."""
 
     def __init__(self):
         self.open = asyncio.Event()
@@ -47,7 +47,7 @@ class Link:
                 sink[1].write_eof()
 
     def reset(self):
-        """Both sides get an RST, and what was under way is lost."""
+        """Send an RST to both sides; bytes that are under way are lost."""
         for _, writer in (self.gateway, self.broker):
             transport = writer.transport
             with contextlib.suppress(OSError):
