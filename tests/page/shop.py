@@ -56,32 +56,27 @@ FLOWS = [
 def definitions():
     """Return virtual hosts, users, exchanges and queues."""
 
-    def each(name, virtual_host, **members):
-        durable = {"durable": True, "auto_delete": False, "arguments": {}}
-        return {"name": name, "vhost": virtual_host, **durable, **members}
+    def each(name, host, **members):
+        return {"name": name, "vhost": host, "durable": True, "auto_delete": False,
+                "arguments": {}, **members}  # fmt: skip
+
+    def binding(host, name, key):
+        return {"source": name, "vhost": host, "destination": name, "destination_type": "queue",
+                "routing_key": key, "arguments": {}}  # fmt: skip
 
     exchanges = [(host, name) for host, names in EXCHANGES.items() for name in names]
     logins = [(host, name) for host, names in USERS.items() for name in names]
+    rights = {"configure": "", "write": ".*", "read": ""}
     return {
-        "vhosts": [{"name": name} for name in EXCHANGES],
+        "vhosts": [{"name": host} for host in EXCHANGES],
         "users": [{"name": name, "password": "secret", "tags": ""} for _, name in logins],
-        "permissions": [
-            {"user": name, "vhost": host, "configure": "", "write": ".*", "read": ""}
-            for host, name in logins
-        ],
+        "permissions": [{"user": name, "vhost": host, **rights} for host, name in logins],
         "exchanges": [each(n, host, type="topic", internal=False) for host, n in exchanges],
         "queues": [each(name, host, arguments=LIMITED) for host, name in exchanges],
         "bindings": [
-            {
-                "source": name,
-                "vhost": host,
-                "destination": name,
-                "destination_type": "queue",
-                "routing_key": key,
-                "arguments": {},
-            }
+            binding(host, name, f"{kind}.*")
             for host, name in exchanges
-            for key in ("order.*", "stock.*", "invoice.*", "meter.*", "mail.*")
+            for kind in ("order", "stock", "invoice", "meter", "mail")
         ],
     }
 
