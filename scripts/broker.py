@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -270,10 +271,16 @@ def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
 
 
 def _free_port(held: contextlib.ExitStack) -> int:
-    probe = held.enter_context(socket.socket())
-    probe.bind(("127.0.0.1", 0))
-    port: int = probe.getsockname()[1]
-    return port
+    """Hold and return a port below those that the kernel gives to outgoing connections.
+
+    So nobody's connection takes the port while the broker does not listen.
+    """
+    while True:
+        probe = held.enter_context(socket.socket())
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from .process.limits import make_room
 from .process.reexec import Former, Program
 from .process.sockets import ListenError, activated, bind, close, name_of
 from .process.supervisor import RunBackend, Supervisor
-from .telemetry.scoreboard import Board
+from .telemetry.scoreboard import Scoreboard
 from .tls.client import Trust
 from .tls.files import TlsError
 from .tls.server import Certificate
@@ -90,7 +90,7 @@ def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
         check_user(config.daemon.user)
     close(bind(server, {each.listener: [] for each in former.served}))
     try:
-        _backend(config, Board.make())
+        _backend(config, Scoreboard.make())
     except (ImportError, SyntaxError) as error:
         raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
 
@@ -128,8 +128,8 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         )
     # SIGHUP from a terminal that is closed is the end of what runs in it.
     in_terminal = not daemon and sys.stdin is not None and sys.stdin.isatty()
-    board = Board.make() if former is None else Board(former.board)
-    backend = _backend(config, board)
+    scoreboard = Scoreboard.make() if former is None else Scoreboard(former.board)
+    backend = _backend(config, scoreboard)
     pidfile = _pidfile(config, former) if daemon else None
     locked = [] if pidfile is None else [pidfile.descriptor]
     listeners = _listeners(config, former)
@@ -141,13 +141,13 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         user=config.daemon.user if daemon else None,
         private=locked,
         former=None if former is None else former.backends(),
-        program=None if in_terminal else Program(config, board.descriptor, *locked),
+        program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
         report=report,
     )
     run = functools.partial(_supervise, config, supervisor)
     if report is not None:
         sockets = [each for group in listeners.values() for each in group]
-        keep = [*sockets, board.descriptor, *logs.open_files()]
+        keep = [*sockets, scoreboard.descriptor, *logs.open_files()]
         return detach(run, pidfile=pidfile, keep=keep, report=report)
     return resume(run, pidfile=pidfile) if daemon else run()
 
@@ -198,7 +198,7 @@ def _places(settings: HTTPServer) -> str:
     return told if own is None else f"{told}; pages on {own}"
 
 
-def _backend(config: Config, board: Board) -> RunBackend:
+def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
     """Return what serves a listener, with all that its processes share."""
     # Loaded once, here, and not in each process; and not for --help.
     from .process.backend import Inheritance, run  # noqa: PLC0415
@@ -207,7 +207,7 @@ def _backend(config: Config, board: Board) -> RunBackend:
     inheritance = Inheritance(
         certificate=None if tls.certificate is None else Certificate(tls),
         trust=Trust(to_broker) if to_broker.enabled else None,
-        board=board,
+        scoreboard=scoreboard,
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)

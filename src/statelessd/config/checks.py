@@ -37,7 +37,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
         yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
     enabled = f"{client.SECTION}.enabled"
     if enabled not in given and broker.tls != BrokerTls():
-        # To go on in plain text would be the opposite of what they were given for.
+        # Plain text would be the opposite of what the other settings ask for.
         what = "is needed, because there are other settings of TLS: true or false"
         yield enabled, "", what
     # The files are read, and read again by whoever uses them.
@@ -96,7 +96,7 @@ def _listeners(server: HTTPServer) -> Iterator[Wrong]:
             yield "HTTPServer.pages.listener", "", f"{pages.listener} is one of HTTPServer.ports"
         yield from _path("HTTPServer.pages.listener", pages.listener)
     if pages.address is not None and not isinstance(pages.listener, int):
-        # Whoever sets it means to hide the pages, and they would be open.
+        # It is set to hide the pages, and without a port it would not do so.
         what = "is of no use without a port as HTTPServer.pages.listener"
         yield "HTTPServer.pages.address", "", what
 

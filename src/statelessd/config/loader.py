@@ -15,7 +15,7 @@ import yaml
 from .checks import warnings_of, wrong_with
 from .settings import AMQPS_PORT, SECTIONS, Config, Route
 
-# Of a list: brackets around it may have others in them, but not end before it does.
+# A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
 IPV6 = re.compile(r"\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]", re.IGNORECASE | re.ASCII)
 
@@ -346,7 +346,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which PyYAML takes the last one without a word."""
+    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -356,7 +356,7 @@ class _Loader(yaml.SafeLoader):
                 twice = key in seen
                 seen.add(key)
             except TypeError:
-                twice = False  # no valid key at all; the base class says so
+                twice = False  # not a valid key; the base class raises the error
             if twice:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
@@ -380,7 +380,7 @@ def _item_type(hint: Any) -> Any:
 
 
 def _number_or_text(text: str, hint: Any) -> int | str:
-    """Return a number for digits where a setting may be either: msgspec takes text for text."""
+    """Convert text to a number if the setting may be either, which msgspec does not do."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
 

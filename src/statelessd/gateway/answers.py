@@ -14,10 +14,6 @@ from .turns import TurnTaking
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 CONFIRMED = Outcome.CONFIRMED
 SHUTTING_DOWN = Outcome.SHUTTING_DOWN
-ANNOUNCED = (
-    "The request announces a body by its Content-Type or Expect header, but has neither a "
-    "Content-Length nor a Transfer-Encoding."
-)
 MORE_CAME = "Bytes follow the request's head, which has no Content-Length."
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..broker.publish import Publish
+from ..broker.pending import Publish
 from ..message import Outcome
 from .known_heads import Head
 

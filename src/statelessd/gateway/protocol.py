@@ -11,7 +11,6 @@ uvicorn is pinned to a minor version because of these four modules.
 
 import asyncio
 import logging
-from hmac import compare_digest
 from time import perf_counter_ns
 from typing import Any
 
@@ -19,15 +18,18 @@ import httptools
 from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
-from ..message import Credentials, Outcome
-from .answers import ANNOUNCED, MORE_CAME, Answering
+from ..message import Outcome
+from .admission import GUEST, too_large
+from .answers import MORE_CAME, Answering
+from .client_address import Client
 from .cycle import CHUNKED, UNTOLD, PublishCycle
 from .errors import RequestError, bad_request
 from .fields import announces_body, check_coding, has_length, merge_repeated, without_upgrade
-from .gateway import GUEST, Gateway
+from .gateway import Gateway
 from .known_heads import NOWHERE, Head, Repeat
 from .lifetime import new_parser
 from .request import message_reader
+from .router import Match
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,6 @@ class GatewayProtocol(Answering):
         super().__init__(gateway, config, server_state, app_state, _loop)
         self.url = b""
         self._max_head = gateway.http_server.max_header_bytes  # looked at for each header
-        self._authorization = b""  # of the last request, which the next one mostly repeats
-        self._credentials: Credentials | None = None
         self._head_size = 0
         self._line_fed = 0  # bytes of whole reads within one head, or between pieces of a body
         self._body_came = False  # with the read at hand
@@ -64,7 +64,6 @@ class GatewayProtocol(Answering):
         self._known: Repeat | None = None  # the last one that was found among the gateway's
         self._misses = 0  # publishes in a row that did not repeat the last one's head
         self._begun = 0  # requests, within the read at hand
-        self._guest_may = False  # not looked at yet, or not
 
     # Connection
 
@@ -259,9 +258,9 @@ class GatewayProtocol(Answering):
         path, _, query = self._target().partition(b"?")
         match = self.gateway.router.match(path)
         if not match.publishes or (match.page is not None and method != b"POST"):
-            is_batch = method == b"POST" and getattr(match.page, "takes_messages", False)
+            is_batch = method == b"POST" and match.is_batch
             if not (is_batch and announces_body(headers) and not has_length(headers)):
-                self._begin_page()
+                self._begin_page(match)
                 return
         self.gateway.statistics.began(method.decode())
         head = Head(headers, self._keep_alive(headers), match.target or NOWHERE)
@@ -286,14 +285,14 @@ class GatewayProtocol(Answering):
         self._enqueue(cycle)
 
     def _decide_without_publishing(self, cycle: PublishCycle, method: bytes) -> None:
-        origins, headers = self.gateway.origins, cycle.head.headers
+        cors, headers = self.gateway.cors, cycle.head.headers
         cycle.method = method.decode()
         cycle.without_document = method == b"HEAD"
         cycle.options = method == b"OPTIONS"
-        if origins.is_preflight(method, headers):
-            cycle.extra = origins.preflight_headers(headers)
+        if cors.is_preflight(method, headers):
+            cycle.extra = cors.preflight_headers(headers)
         elif b"origin" in headers:
-            cycle.extra = origins.answer_headers(headers)
+            cycle.extra = cors.answer_headers(headers)
         cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
 
     def _target(self) -> bytes:
@@ -326,47 +325,26 @@ class GatewayProtocol(Answering):
     def _check_head(self, cycle: PublishCycle, refusal: RequestError | None) -> None:
         """Decide whatever can be refused before the body is read."""
         gateway = self.gateway
-        limit = gateway.http_server.max_body_bytes
         headers = cycle.head.headers
+        if b"origin" in headers or b"sec-fetch-site" in headers or gateway.cors.is_strict:
+            cycle.extra = cycle.head.extra = gateway.cors.answer_headers(headers)
         try:
-            if b"origin" in headers or b"sec-fetch-site" in headers or gateway.origins.watchful:
-                cycle.extra = cycle.head.extra = gateway.origins.answer_headers(headers)
-                gateway.origins.check(headers)
-            credentials = self._credentials_of(headers)
-            if credentials.username == GUEST:
-                self._check_guest(credentials)
+            cycle.head.credentials = gateway.admission.admit(
+                headers, gateway.http_server.max_body_bytes, refusal, self._peer, self.headers
+            )
         except RequestError as error:
             cycle.decided = (error.outcome, error.detail)
-            return
-        if cycle.length == UNTOLD and announces_body(headers):
-            cycle.decided = (Outcome.LENGTH_REQUIRED, ANNOUNCED)
-        elif cycle.length > limit:
-            cycle.decided = (Outcome.TOO_LARGE, _too_large(limit))
-        elif refusal is not None:
-            cycle.decided = (refusal.outcome, refusal.detail)
-        else:
-            cycle.head.credentials = credentials
 
-    def _credentials_of(self, headers: dict[bytes, bytes]) -> Credentials:
-        authorization = headers.get(b"authorization")
-        if self._credentials is None or not compare_digest(
-            authorization or b"", self._authorization
-        ):
-            self._credentials = self.gateway.credentials(authorization)
-            self._authorization = authorization or b""
-        return self._credentials
+    def _peer(self) -> Client:
+        self.look_up_addresses()
+        return self.client
 
-    def _check_guest(self, credentials: Credentials) -> None:
-        if not self._guest_may or self.gateway.http_server.xheaders:
-            self.look_up_addresses()
-            self.gateway.check_guest(credentials, self.client, self.headers)
-            self._guest_may = True
-
-    def _begin_page(self) -> None:
+    def _begin_page(self, match: Match) -> None:
         """Give the request to uvicorn: build its scope, which a publish does not need."""
         url, headers = self.url, self.headers
         self.look_up_addresses()
         super().on_message_begin()
+        self.scope["state"]["match"] = match
         self.url = url
         self.headers.extend(headers)
         self.expect_100_continue = (b"expect", b"100-continue") in headers
@@ -391,7 +369,8 @@ class GatewayProtocol(Answering):
             cycle.add(body)
             limit = self.gateway.http_server.max_body_bytes
             if cycle.size > limit:  # chunked: it was not announced
-                self._decide(cycle, Outcome.TOO_LARGE, _too_large(limit))
+                error = too_large(limit)
+                self._decide(cycle, error.outcome, error.detail)
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
@@ -489,7 +468,3 @@ class GatewayProtocol(Answering):
             f"The request line and headers exceed {settings.max_header_bytes} bytes "
             f"or {settings.max_header_fields} fields.",
         )
-
-
-def _too_large(limit: int) -> str:
-    return f"The body is larger than {limit} bytes."

@@ -1,4 +1,4 @@
-"""Know the broker over TLS, and be known to it; changed files are taken up."""
+"""TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
 
 import ssl
 
@@ -21,11 +21,11 @@ class Trust:
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Return whom the broker on ``host`` has to prove to be; it is sent to it as well (SNI)."""
+        """Return the name that the broker's certificate must have; it is sent as SNI too."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for connections from now on; called often."""
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:
@@ -36,7 +36,7 @@ def make_context(settings: BrokerTls) -> ssl.SSLContext:
     """Return a context that verifies certificate and name, always. Raise TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
-    # Who names an intermediate authority, or the broker's own certificate, means it.
+    # So ``ca`` may be an intermediate authority, or the broker's own certificate.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if settings.ca is None:
         context.load_default_certs()

@@ -13,10 +13,10 @@ from ..config.settings import BrokerTls, Tls
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between looks at the files
+LOOK = 1.0  # seconds between two checks of the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
 
 
 class TlsError(Exception):
@@ -33,7 +33,7 @@ class KeyPair(msgspec.Struct, frozen=True):
 
     section: str
     certificate: str
-    key: str | None  # None: in the certificate's file
+    key: str | None  # None if it is in the certificate's file
 
     @classmethod
     def of(cls, section: str, settings: Tls | BrokerTls) -> Self | None:
@@ -95,7 +95,7 @@ class Watch:
         self._look_at = 0.0
 
     def refresh(self, now: float, take_up: Callable[[], None]) -> None:
-        """Call ``take_up`` for changed files, once for each change; called often.
+        """Call ``take_up`` once for each change. ``now`` is in seconds; call this often.
 
         Files are taken when they were the same at two looks, because several have to be
         replaced. If ``take_up`` raises TlsError, that is logged, and things stay as they were.

@@ -48,7 +48,7 @@ class Certificate:
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for whoever connects from now on; called often."""
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:
