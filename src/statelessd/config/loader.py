@@ -346,7 +346,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
+    """Refuses a key that is given twice, of which PyYAML takes the last one without a word."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -380,7 +380,7 @@ def _item_type(hint: Any) -> Any:
 
 
 def _number_or_text(text: str, hint: Any) -> int | str:
-    """Convert text to a number if the setting may be either, which msgspec does not do."""
+    """Return a number for digits where a setting may be either: msgspec takes text for text."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
 

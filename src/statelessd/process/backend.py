@@ -18,10 +18,9 @@ import uvloop
 
 from ..broker.publisher import Publisher
 from ..config.settings import Config, Listener, without_secrets
-from ..gateway.errors import RequestError
 from ..gateway.gateway import Gateway
 from ..gateway.protocol import GatewayProtocol
-from ..message import Outcome
+from ..message import STOPPING, Outcome, RequestError
 from ..pages.app import build_app, build_router
 from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
@@ -44,7 +43,7 @@ HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an
 LOOK = 0.02  # seconds between looks at what is left
 
 
-SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, STOPPING)
 
 
 class _Server(uvicorn.Server):
@@ -266,7 +265,7 @@ class Backend:
                     logger.warning("too many logins: ?scope=all goes without those of this backend")
                 self._brief = True
                 scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
-            scoreboard.record(self._listener, second, monitoring.sample(reading))
+            scoreboard.record(self._listener, second, monitoring.sample(second, reading))
         except Exception:  # publishing must outlive it, and one log entry is enough
             logger.exception("leaving figures for the other backends failed")
             monitoring.scoreboard = None

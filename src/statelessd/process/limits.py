@@ -7,7 +7,7 @@ from ..config.settings import Config
 
 logger = logging.getLogger(__name__)
 
-SPARE = 100  # listeners, logs, the event loop's own, and clients that are just being refused
+SPARE = 100  # for listeners, logs, the event loop, and clients above the limit
 
 
 def make_room(config: Config) -> None:

@@ -18,7 +18,7 @@ FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 # socket(7), <asm-generic/socket.h>; not in Python's socket module.
 SO_ATTACH_FILTER = 26
-# A classic BPF program (<linux/filter.h>) over the TCP header: drop what has SYN set.
+# A classic BPF program (<linux/filter.h>) over the TCP header: drop packets with SYN set.
 _WITHOUT_SYN = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
@@ -84,8 +84,9 @@ def bind(
 ) -> dict[Listener, list[socket.socket]]:
     """Return the listening sockets of each listener. Raise ListenError, with nothing left open.
 
-    An empty address means all interfaces, by IPv4 and, where there is one, IPv6.
-    ``there``: those that are bound already, and only have to be used.
+    An empty address means all interfaces, with IPv4 and, if the host has it, IPv6.
+    ``there`` holds sockets that are bound already. Raise ListenError if one cannot be
+    bound; nothing stays open then.
     """
     bound: dict[Listener, list[socket.socket]] = {}
     try:
@@ -122,18 +123,18 @@ def activated() -> dict[Listener, list[socket.socket]]:
         os.set_inheritable(descriptor, False)
         each = socket.socket(fileno=descriptor)
         name = each.getsockname()
-        # A Unix socket's file is the manager's, and stays.
+        # The file of a Unix socket belongs to the service manager, so it stays.
         listener = f"unix:{name}" if each.family == socket.AF_UNIX else int(name[1])
         found.setdefault(listener, []).append(each)
     return found
 
 
 def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
-    """Close what ``bind`` opened, for whoever called it: the files of Unix sockets go too.
+    """Close the sockets that ``bind`` opened, and remove the files of Unix sockets.
 
-    The files go first. Whoever connects meanwhile is told that there is none, and
-    asks again or elsewhere; those who wait in the queue are still taken by a
-    backend, which closes its own copy of the socket later.
+    The files are removed first. A client that connects in between gets an error and can
+    retry elsewhere. Clients in the queue are still accepted by a backend, which closes its
+    own copy of the socket later.
     """
     for sockets in bound.values():
         for each in sockets:
@@ -143,12 +144,12 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
-    """Take no new connection, without refusing it; those made already can still be accepted.
+    """Ignore new connections without refusing them. Those in the queue can be accepted.
 
-    Closing a listening socket resets what is in its queue, and something may
-    always come in between the last accept and the close. A client whose SYN is
-    dropped sends it again after a second, perhaps to our successor. To a Unix
-    socket nobody can connect by now: the parent has removed its file.
+    Closing a listening socket resets the connections in its queue, and one may always
+    arrive between the last accept and the close. A client whose SYN is dropped sends it
+    again after a second, perhaps to our successor. Nobody can connect to a Unix socket by
+    now, because the parent has removed its file.
     """
     program = ctypes.create_string_buffer(_WITHOUT_SYN)
     option = struct.pack("HL", len(_WITHOUT_SYN) // 8, ctypes.addressof(program))
@@ -157,7 +158,7 @@ def hold_off(listeners: list[socket.socket]) -> None:
             continue
         try:
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
-        except OSError as error:  # a kernel without it
+        except OSError as error:  # the kernel does not have it
             logger.debug("new connections cannot be held off: %s", error)
 
 
@@ -227,7 +228,7 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)  # noqa: PTH108 - as the others
             return
         except BlockingIOError:
-            pass  # its queue is full: all the more somebody listens
+            pass  # its queue is full, so a process listens
     raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
 
 

@@ -1,6 +1,6 @@
 """Tell a service manager that all serves, reloads, stops, and lives (sd_notify(3)).
 
-Without systemd there is no NOTIFY_SOCKET, and nothing is said.
+Without systemd there is no NOTIFY_SOCKET, and nothing is sent.
 """
 
 import logging
@@ -21,7 +21,7 @@ class Notifier:
         # A leading @ means Linux's abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog = os.environ.get("WATCHDOG_USEC", "")
-        # Twice within the time after which it would be taken for dead.
+        # Half of the time after which systemd takes the parent for dead.
         self.interval = int(watchdog) / 2e6 if self._address and watchdog.isdigit() else SELDOM
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
+"""Know the broker over TLS, and be known to it; changed files are taken up."""
 
 import ssl
 
@@ -21,11 +21,11 @@ class Trust:
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Return the name that the broker's certificate must have; it is sent as SNI too."""
+        """Return whom the broker on ``host`` has to prove to be; it is sent to it as well (SNI)."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often."""
+        """Take up changed files, for connections from now on; called often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:

@@ -13,7 +13,7 @@ from ..config.settings import BrokerTls, Tls
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two checks of the files
+LOOK = 1.0  # seconds between looks at the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
@@ -95,7 +95,7 @@ class Watch:
         self._look_at = 0.0
 
     def refresh(self, now: float, take_up: Callable[[], None]) -> None:
-        """Call ``take_up`` once for each change. ``now`` is in seconds; call this often.
+        """Call ``take_up`` for changed files, once for each change; called often.
 
         Files are taken when they were the same at two looks, because several have to be
         replaced. If ``take_up`` raises TlsError, that is logged, and things stay as they were.
@@ -144,7 +144,7 @@ def _no_passphrase() -> bytes:
 def _stamp_of(path: str, known: Stamp = (0, 0, 0)) -> Stamp:
     try:
         found = os.stat(path)  # noqa: PTH116 - often
-    except PermissionError:  # in root's directory, to a backend of another user: nothing is new
+    except PermissionError:  # a backend may not read root's directory: treat it as unchanged
         return known
     except OSError as error:
         return 0, 0, error.errno or 0
