@@ -11,7 +11,7 @@ SECTION = "HTTPServer.tls"
 
 
 class _Context(ssl.SSLContext):
-    """Remembers the connections made with it for as long as they live."""
+    """A context that knows the connections made with it, as long as they live."""
 
     def __new__(cls, settings: Tls) -> Self:
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
@@ -36,7 +36,7 @@ class Certificate:
 
     def __init__(self, settings: Tls) -> None:
         pair = KeyPair.of(SECTION, settings)
-        assert pair is not None  # noqa: S101 - for whom it is made
+        assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
         self._watch = Watch(SECTION, "the certificate", pair.paths())
         self.context = _Context(settings)
@@ -48,7 +48,7 @@ class Certificate:
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often."""
+        """Take up changed files, for whoever connects from now on; called often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:
