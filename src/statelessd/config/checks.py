@@ -37,7 +37,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
         yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
     enabled = f"{client.SECTION}.enabled"
     if enabled not in given and broker.tls != BrokerTls():
-        # To go on in plain text would be the opposite of what they were given for.
+        # Plain text would be the opposite of what the other settings ask for.
         what = "is needed, because there are other settings of TLS: true or false"
         yield enabled, "", what
     # The files are read, and read again by whoever uses them.
