@@ -106,7 +106,7 @@ def parse_authorization(value: bytes | None) -> Credentials:
         colon = b""
     # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
     if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
-        # Raised here and not above: the exception there holds the secret.
+        # It is not raised above, because the exception there contains the secret.
         raise RequestError(Outcome.UNAUTHORIZED, Public("The Authorization header is malformed."))
     return credentials
 
