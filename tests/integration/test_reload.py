@@ -180,7 +180,8 @@ def test_listeners_come_and_go(start_gateway, tmp_path):
 
 def test_a_reload_during_another_one_is_not_lost(start_gateway):
     """It waits for the backend of a listener that went: nobody but this parent could end it."""
-    gateway = start_gateway(ports=2)
+    patient = {"body_timeout": 60, "drain_timeout": 60}  # a reload takes long on a busy machine
+    gateway = start_gateway({"HTTPServer": patient}, ports=2)
     stays, gone = gateway.ports
     with socket.create_connection(("127.0.0.1", gone), timeout=60) as client:
         client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
