@@ -1,0 +1,56 @@
+"""The response to one request, in its turn."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1
+IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
+
+
+class Response:
+    """What a handler writes to. Once it is ``complete`` nobody may write any more.
+
+    ``keep_alive``: whether another request may follow; a handler may only take it away.
+    ``linger``: after it more of the request may arrive, though nobody wants it.
+    """
+
+    __slots__ = ("complete", "connection", "expects_continue", "keep_alive", "linger", "started")
+
+    def __init__(self, connection: "Connection", keep_alive: bool) -> None:
+        self.connection = connection
+        self.keep_alive = keep_alive
+        self.complete = False
+        self.started = False
+        self.linger = False
+        self.expects_continue = False
+
+    def keeps_alive(self) -> bool:
+        """Return whether the connection goes on after this response, if it ends now."""
+        return self.keep_alive and self.connection.goes_on()
+
+    def send_continue(self) -> None:
+        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
+        if self.expects_continue and not self.complete:
+            self.expects_continue = False
+            self.connection.transport.write(CONTINUE)
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the response."""
+        self.started = True
+        self.connection.transport.write(data)
+
+    def end(self, data: bytes, keep_alive: bool) -> None:
+        """Write the rest of the response, or all of it. No other call follows.
+
+        ``keep_alive``: as ``keeps_alive`` had it when the header was made.
+        """
+        self.complete = True
+        connection = self.connection
+        connection.transport.write(data)
+        connection.ended(self, keep_alive)
+
+    def abort(self) -> None:
+        """Break the connection off: the response has begun, and cannot end in order."""
+        self.connection.close()
