@@ -66,8 +66,8 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
-	@$(BIN)/python -m statelessd.config_report
-	@$(BIN)/python -m statelessd.metrics_report
+	@$(BIN)/python -m statelessd.config.report
+	@$(BIN)/python scripts/document_metrics.py
 
 screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traffic (a quarter of an hour)
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant

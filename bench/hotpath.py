@@ -28,11 +28,11 @@ from uvicorn.server import ServerState
 
 from statelessd.broker.channel import WINDOW
 from statelessd.broker.publisher import Publisher
-from statelessd.config import HTTPServer, Publish, RabbitMQ
-from statelessd.http.gateway import Gateway
-from statelessd.http.protocol import GatewayProtocol
-from statelessd.http.router import BUILT_IN_PUBLISH, Router
-from statelessd.http.statistics import RequestStatistics
+from statelessd.config.settings import HTTPServer, Publish, RabbitMQ
+from statelessd.gateway.gateway import Gateway
+from statelessd.gateway.protocol import GatewayProtocol
+from statelessd.gateway.router import BUILT_IN_PUBLISH, Router
+from statelessd.telemetry.requests import RequestStatistics
 
 BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
 ACK = Struct(">BHIHHQBB")

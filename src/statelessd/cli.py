@@ -10,20 +10,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, logs
-from .board import Board
-from .config import Config, HTTPServer, Listener
-from .config_loader import ConfigError, Loaded, load
-from .config_report import print_config
-from .daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
-from .descriptors import make_room
-from .handover import Handover, Program, Running
-from .hosts import hosts_of
-from .listeners import ListenError, activated, bind, close, name_of
-from .supervisor import RunBackend, Supervisor
+from .config.hosts import hosts_of
+from .config.loader import ConfigError, Loaded, load
+from .config.report import print_config
+from .config.settings import Config, HTTPServer, Listener
+from .process import logs
+from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
+from .process.limits import make_room
+from .process.reexec import Handover, Program, Running
+from .process.sockets import ListenError, activated, bind, close, name_of
+from .process.supervisor import RunBackend, Supervisor
+from .telemetry.scoreboard import Board
 from .tls.client import Trust
 from .tls.files import TlsError
 from .tls.server import Certificate
+from .version import __version__
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -233,7 +234,7 @@ def _places(settings: HTTPServer) -> str:
 
 def _backend(config: Config, board: Board) -> RunBackend:
     # Loaded once, here, and not in each process; and not for --help.
-    from .backend import Inheritance, run  # noqa: PLC0415
+    from .process.backend import Inheritance, run  # noqa: PLC0415
 
     tls, to_broker = config.http_server.tls, config.application.rabbitmq.tls
     inheritance = Inheritance(

@@ -6,7 +6,7 @@ These types belong to no layer: ``http`` makes them, ``broker`` settles them.
 import enum
 import hashlib
 import os
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
 
@@ -106,7 +106,7 @@ class Credentials:
 
 
 class Outcome(enum.Enum):
-    """How a request ended: the rows of the table that ``http.response`` turns into answers.
+    """How a request ended: the rows of ``TABLE``.
 
     The value is the last part of the problem document's ``type``.
     """
@@ -133,3 +133,236 @@ class Outcome(enum.Enum):
     NACKED = "nacked"
     UNCONFIRMED = "unconfirmed"
     INTERNAL_ERROR = "internal-error"
+
+
+class Row(NamedTuple):
+    """What a client is told of an outcome. ``title`` never changes from case to case.
+
+    ``meaning`` and ``remedy`` are for people who read /docs.
+    """
+
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+    retryable: bool = False
+    unknown: bool = False  # none or one copy exists; otherwise none
+    retry_after: int | None = None  # seconds, where no setting says otherwise
+
+
+TABLE: dict[Outcome, Row] = {
+    Outcome.CONFIRMED: Row(
+        204,
+        "Published",
+        "The broker has taken responsibility for exactly one copy of the message.",
+        "Nothing is left to do.",
+    ),
+    Outcome.BAD_REQUEST: Row(
+        400,
+        "The request is malformed",
+        "A field, the path, the form, a property or the JSON is not as it has to be. "
+        "The detail says which and why.",
+        "Correct the request; the same one will be refused again.",
+    ),
+    Outcome.UNAUTHORIZED: Row(
+        401,
+        "The credentials are missing, malformed or refused",
+        "The request has no Authorization header, one that cannot be read, or credentials that "
+        "the broker did not take.",
+        "Check the user name and password, or get a new token. They are the broker's: "
+        "rabbitmqctl authenticate_user tells whether it knows them.",
+    ),
+    Outcome.FORBIDDEN: Row(
+        403,
+        "The user may not do this",
+        "The broker knows the user and lets it not use the virtual host, not write to the "
+        "exchange or topic, or not give another's name as user_id; or the exchange is internal; "
+        "or guest came from another host. Or it is a page, and for other networks.",
+        "Have the permission set (rabbitmqctl set_permissions, set_topic_permissions), or use "
+        "another user. HTTPServer.pages.networks says who may see the pages.",
+    ),
+    Outcome.CROSS_SITE: Row(
+        403,
+        "A page of another site may not do this",
+        "A browser sent the request for a page of another origin, perhaps with credentials that "
+        "it keeps, and perhaps without its user's knowledge.",
+        "If that page is yours, name its origin in HTTPServer.cors.origins.",
+    ),
+    Outcome.VIRTUAL_HOST_NOT_FOUND: Row(
+        404,
+        "The virtual host does not exist",
+        "The broker has no virtual host of that name.",
+        "Check the first part of the path; the broker's default virtual host is %2f.",
+    ),
+    Outcome.EXCHANGE_NOT_FOUND: Row(
+        404,
+        "The exchange does not exist",
+        "The virtual host has no exchange of that name.",
+        "Check the second part of the path, or declare the exchange; nothing is declared from "
+        "here.",
+    ),
+    Outcome.NO_ROUTE: Row(
+        404,
+        "No queue took the mandatory message",
+        "The exchange exists, and no queue took the message: none is bound to it for this routing "
+        "key, or the queue's node is down. Only mandatory messages are told so; others are "
+        "dropped by the broker.",
+        "Check the routing key and the bindings, and whether the node of a classic queue runs.",
+    ),
+    Outcome.NOT_FOUND: Row(
+        404,
+        "There is no such page",
+        "Nothing is served at this path.",
+        "Messages go to /virtual-host/exchange/routing-key, batches to /virtual-host/exchange.",
+    ),
+    Outcome.METHOD_NOT_ALLOWED: Row(
+        405,
+        "The method is not allowed here",
+        "The path exists, and does not take this method.",
+        "The Allow header says which it takes; messages are published with POST.",
+    ),
+    Outcome.REQUEST_TIMEOUT: Row(
+        408,
+        "The request did not arrive in time",
+        "The headers took too long, or the body stood still for too long.",
+        "Send it again, and faster.",
+        retryable=True,
+    ),
+    Outcome.LENGTH_REQUIRED: Row(
+        411,
+        "The request does not say how long its body is",
+        "The request has a Content-Type, or bytes behind its head, but neither a Content-Length "
+        "nor a Transfer-Encoding. HTTP takes such a request for one without a body, so an empty "
+        "message would have been published.",
+        "Send a Content-Length (0 for an empty message), or Transfer-Encoding: chunked.",
+    ),
+    Outcome.TOO_LARGE: Row(
+        413,
+        "The body is too large",
+        "The request's body, or the message, is larger than this gateway or the broker takes.",
+        "Send less, or raise HTTPServer.max_body_bytes (and the broker's max_message_size).",
+    ),
+    Outcome.TOO_MANY_FAILURES: Row(
+        429,
+        "These credentials were just refused, too often",
+        "The broker refused exactly these credentials a moment ago and was not asked again.",
+        "Check the credentials; after Retry-After the broker is asked again.",
+        retryable=True,
+        retry_after=2,
+    ),
+    Outcome.HEADERS_TOO_LARGE: Row(
+        431,
+        "The request's headers are too large",
+        "The request line and headers have too many bytes or fields.",
+        "Send fewer, or raise HTTPServer.max_header_bytes and max_header_fields.",
+    ),
+    Outcome.INTERNAL_ERROR: Row(
+        500,
+        "A fault of this program",
+        "Something failed that should not have. The log has it under the request's id. The "
+        "outcome says whether the message may have been published.",
+        "Please report it, with what the log says.",
+    ),
+    Outcome.BROKER_UNAVAILABLE: Row(
+        503,
+        "There is no connection to the broker",
+        "No connection could be had before the deadline: the broker cannot be reached, the "
+        "virtual host is down, or a limit of connections has been reached. Or the broker's "
+        "authorisation back end failed, and so the broker could not check permissions.",
+        "Try again after Retry-After. /readyz and /stats tell how the broker is reached.",
+        retryable=True,
+        retry_after=1,
+    ),
+    Outcome.BROKER_BLOCKED: Row(
+        503,
+        "The broker takes no messages for now",
+        "The broker is short of memory or disk and blocks all publishers. This message was not "
+        "handed to it.",
+        "Try again after Retry-After; let the broker's queues be consumed, or give it room.",
+        retryable=True,
+        retry_after=5,
+    ),
+    Outcome.OVERLOADED: Row(
+        503,
+        "Too much is in flight here",
+        "A limit of this gateway has been reached: messages or bytes that wait, or connections.",
+        "Try again after Retry-After, with fewer requests at once; or add backends.",
+        retryable=True,
+        retry_after=1,
+    ),
+    Outcome.SHUTTING_DOWN: Row(
+        503,
+        "This backend is shutting down",
+        "The backend ends, and did not hand the message over.",
+        "Try again; another backend, or its successor, will take it.",
+        retryable=True,
+        retry_after=1,
+    ),
+    Outcome.NACKED: Row(
+        503,
+        "The broker did not take the message",
+        "At least one queue rejected the message, mostly because it is full; others may have it.",
+        "Let the queue be consumed. Sending it again can make a second copy in other queues: "
+        "give messages a message_id if consumers should be able to tell.",
+        retryable=True,
+        unknown=True,
+        retry_after=1,
+    ),
+    Outcome.UNCONFIRMED: Row(
+        504,
+        "The broker has not confirmed the message",
+        "The message was handed to the broker, and no confirm came before the deadline, or "
+        "before the connection was lost. Or the broker returned a mandatory message that it may "
+        "have delivered or kept all the same: one to direct reply-to, or with the header x-delay. "
+        "There is one copy of it or none.",
+        "Sending it again can make a second copy: give messages a message_id if consumers should "
+        "be able to tell.",
+        retryable=True,
+        unknown=True,
+    ),
+}
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem document (RFC 9457) with three members of our own."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    outcome: str
+    retryable: bool
+    request_id: str = ""
+
+
+MEMBERS = {
+    "type": "Resolves to what it means and what to do.",
+    "title": "The same for every problem of this type.",
+    "status": "The HTTP status.",
+    "detail": "What happened this time.",
+    "outcome": "not-published: there is no copy of the message. unknown: there is none or one.",
+    "retryable": "Whether the same request may succeed later.",
+    "request_id": "As in X-Request-ID.",
+}
+
+
+def type_of(outcome: Outcome) -> str:
+    """The problem's type: a section of the page /docs."""
+    return f"/docs#{outcome.value}"
+
+
+def problem(
+    outcome: Outcome, detail: str, *, handed_over: bool = False, request_id: bytes = b""
+) -> Problem:
+    """The document. ``handed_over`` matters to a fault of ours only."""
+    row = TABLE[outcome]
+    unknown = row.unknown or (outcome is Outcome.INTERNAL_ERROR and handed_over)
+    return Problem(
+        type_of(outcome),
+        row.title,
+        row.status,
+        detail or f"{row.title}.",
+        "unknown" if unknown else "not-published",
+        row.retryable,
+        request_id.decode(),
+    )

@@ -309,7 +309,7 @@ class TestDaemon:
     def test_the_command_fails_if_no_backend_starts(self, daemon, tmp_path):
         package = tmp_path / "lib" / "statelessd"
         shutil.copytree(Path(statelessd.__file__).parent, package)
-        shutil.rmtree(package / "static")
+        shutil.rmtree(package / "pages" / "static")
         user = pwd.getpwuid(os.getuid()).pw_name
         done = _statelessd(
             "-d", "-c", str(daemon.config),
@@ -318,7 +318,7 @@ class TestDaemon:
         )  # fmt: skip
         assert done.returncode == 1
         assert f"the backend on port {daemon.port} failed: " in done.stderr
-        assert f"Directory '{package}/static' does not exist" in done.stderr
+        assert f"Directory '{package}/pages/static' does not exist" in done.stderr
         assert "no backend could be started; the last one ended with status 1" in done.stderr
         wait_until(lambda: not daemon.pidfile.exists())
 

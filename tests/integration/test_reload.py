@@ -107,7 +107,7 @@ def installed(tmp_path, monkeypatch):
 def test_an_upgraded_package_is_taken_up(start_gateway, installed):
     gateway = start_gateway()
     parent = gateway.process.pid
-    version = installed / "__init__.py"
+    version = installed / "version.py"
     version.write_text(version.read_text().replace(statelessd.__version__, "99.0"))
     reload(gateway)
     assert 'version="99.0"' in requests.get(f"{gateway.url}/metrics", timeout=5).text
@@ -119,7 +119,7 @@ def test_half_an_upgrade_changes_nothing(start_gateway, installed):
     """What only the backends import would be missed after the exec, when there is no way back."""
     gateway = start_gateway()
     before = gateway.backends()
-    (installed / "backend.py").write_text("import a_package_that_is_not_there\n")
+    (installed / "process" / "backend.py").write_text("import a_package_that_is_not_there\n")
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "nothing changes" in gateway.text)
     assert "cannot start: No module named 'a_package_that_is_not_there'" in gateway.text
@@ -131,7 +131,7 @@ def test_a_reload_whose_backends_do_not_start_can_be_mended_by_another(start_gat
     """The former ones serve until then, however often it is tried."""
     gateway = start_gateway(ports=2)
     before = gateway.backends()
-    backend = installed / "backend.py"
+    backend = installed / "process" / "backend.py"
     good = backend.read_text()
     backend.write_text(
         good.replace("    with asyncio.Runner", "    return 7\n    with asyncio.Runner")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mutate import cuts, mutated, octets
 from wire import converse
 
-from statelessd.http import request
-from statelessd.http.errors import RequestError
-from statelessd.http.forms import decode_multipart, decode_urlencoded
+from statelessd.gateway import request
+from statelessd.gateway.errors import RequestError
+from statelessd.gateway.forms import decode_multipart, decode_urlencoded
 
 TARGET = request.Target("v", "e", "k")
 DEFAULTS = request.Defaults()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edge import Edge
 
-from statelessd.http.protocol import GatewayProtocol
+from statelessd.gateway.protocol import GatewayProtocol
 
 OURS = re.compile("[0-9a-f]{12}-[0-9a-f]+")  # an id that was made here
 QUIET = socket.socketpair()  # no byte waits in it, ever

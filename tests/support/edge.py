@@ -9,13 +9,13 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from statelessd.broker.statistics import BrokerState, BrokerStatus, Load
-from statelessd.config import HTTPServer, Paths, Publish
-from statelessd.histogram import FineHistogram
-from statelessd.http.app import build_app, build_router
-from statelessd.http.gateway import Gateway
-from statelessd.http.protocol import GatewayProtocol
-from statelessd.http.statistics import RequestStatistics
+from statelessd.config.settings import HTTPServer, Paths, Publish
+from statelessd.gateway.gateway import Gateway
+from statelessd.gateway.protocol import GatewayProtocol
 from statelessd.message import Outcome
+from statelessd.pages.app import build_app, build_router
+from statelessd.telemetry.histogram import FineHistogram
+from statelessd.telemetry.requests import RequestStatistics
 
 AUTH = b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"

@@ -8,7 +8,7 @@ from fakebroker import FakeBroker
 
 from statelessd.amqp import encode
 from statelessd.broker.publisher import Publisher
-from statelessd.config import Publish, RabbitMQ
+from statelessd.config.settings import Publish, RabbitMQ
 from statelessd.message import Credentials, Message, Outcome
 from statelessd.tls.client import Trust
 

@@ -10,7 +10,7 @@ import uvloop
 from fakebroker import FakeBroker
 from scenario import Client
 
-from statelessd.config import BrokerTls, Publish, RabbitMQ
+from statelessd.config.settings import BrokerTls, Publish, RabbitMQ
 
 
 def on_both_loops(test):

@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from statelessd import __version__, cli
+from statelessd import cli
+from statelessd.version import __version__
 
 
 @pytest.fixture(autouse=True)

@@ -1,105 +1,144 @@
-"""Imports point one way only, and the AMQP core does no I/O."""
+"""Imports point one way only, every module has a room, and the protocol cores do no I/O."""
 
 import ast
-from pathlib import Path
+import graphlib
 
 import pytest
 
-# From the bottom up: a module may import from its own rank and from those below.
+PACKAGE = "statelessd"
+# From the bottom up. A module may import from its own room and from the rooms of lower ranks.
 RANKS = [
-    {"statelessd.amqp"},
-    {
-        "statelessd",
-        "statelessd.message",
-        "statelessd.config",
-        "statelessd.hosts",
-        "statelessd.tls",
-        "statelessd.histogram",
-    },
-    {
-        "statelessd.config_loader",
-        "statelessd.logs",
-        "statelessd.listeners",
-        "statelessd.handover",
-        "statelessd.notify",
-    },
-    {"statelessd.config_report", "statelessd.broker"},
-    {"statelessd.http"},
-    {"statelessd.backend"},
-    {"statelessd.supervisor", "statelessd.daemon", "statelessd.metrics_report"},
-    {"statelessd.cli"},
-    {"statelessd.__main__"},
+    {"message", "version"},
+    {"config.settings", "config.http_server"},
+    {"tls"},
+    {"config"},
+    {"amqp", "http1", "telemetry"},
+    {"broker"},
+    {"gateway"},
+    {"pages"},
+    {"process"},
+    {"cli"},
+    {"__main__"},
 ]
+RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}
+ALONE = {"amqp", "http1", "telemetry"}  # of ours they import nothing but these
+FOR_ALL = {"message", "version"}
+SANS_IO = {"amqp"}
 IO_MODULES = {
     "asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib",
     "random", "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "threading",
-    "time", "urllib", "uvloop", "uvicorn",
+    "time", "urllib", "uvloop",
 }  # fmt: skip
 
 
-def rank(module):
-    """The rank of a module by its longest known prefix."""
+def room_of(module):
+    """Return the name in ``RANKS`` that ``module`` belongs to, or None if it has no room."""
     parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        prefix = ".".join(parts[:length])
-        for number, names in enumerate(RANKS):
-            if prefix in names:
-                return number
-    raise AssertionError(f"{module} has no rank: add it to RANKS")
+    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((name for name in names if name in RANK_OF), None)
 
 
-def imports(path, module, package):
-    """Every import of a file, as absolute names, with its line; lazy ones too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(tree, module, is_package):
+    """Yield the line and the absolute name of every import, lazy ones too."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                parts = (module if package else module.rpartition(".")[0]).split(".")
-                parts = parts[: len(parts) - node.level + 1]
-                base = ".".join([*parts, base] if base else parts)
+                parts = [PACKAGE, *(module.split(".") if module else [])]
+                kept = len(parts) - node.level + is_package
+                base = ".".join([*parts[:kept], *([node.module] if node.module else [])])
             for alias in node.names:
                 yield node.lineno, f"{base}.{alias.name}"
 
 
-def violations(root):
-    found = []
+def modules_of(root):
+    """Return name -> path of every module below ``root``; the package itself has no name."""
+    found = {}
     for path in sorted(root.rglob("*.py")):
-        names = list(path.relative_to(root.parent).with_suffix("").parts)
-        package = names[-1] == "__init__"
-        module = ".".join(names[:-1] if package else names)
-        for line, imported in imports(path, module, package):
-            where = f"{path.relative_to(root.parent)}:{line} imports {imported}"
-            if imported.split(".")[0] == "statelessd":
-                lazy = module == "statelessd"  # its names for Routes are loaded when asked for
-                if rank(imported) > rank(module) and not lazy:
-                    found.append(f"{where}, which is above it")
-            elif module.startswith("statelessd.amqp") and imported.split(".")[0] in IO_MODULES:
-                found.append(f"{where}: no I/O in amqp")
+        names = path.relative_to(root).with_suffix("").parts
+        found[".".join(names[:-1] if names[-1] == "__init__" else names)] = path
     return found
 
 
-def test_no_import_points_upward_and_amqp_does_no_io(pytestconfig):
-    assert violations(pytestconfig.rootpath / "src" / "statelessd") == []
+def violations(root):
+    """Return a sentence for each import that the rules forbid, and for each unknown module."""
+    modules = modules_of(root)
+    graph = {module: set() for module in modules}
+    found = [
+        f"{path.relative_to(root)} has no room: RANKS does not know it"
+        for module, path in modules.items()
+        if module and room_of(module) is None
+    ]
+    for module, path in modules.items():
+        tree = ast.parse(path.read_text())
+        for line, imported in imports(tree, module, path.name == "__init__.py"):
+            where = f"{path.relative_to(root)}:{line} imports {imported}"
+            top, _, name = imported.partition(".")
+            if top != PACKAGE:
+                if module.split(".")[0] in SANS_IO and top in IO_MODULES:
+                    found.append(f"{where}: no I/O here")
+                continue
+            target = name if name in modules else name.rpartition(".")[0]
+            if target != module:
+                graph[module].add(target)
+            found += complaints(module, target, where)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        found.append(f"the imports {' -> '.join(error.args[1])} are a circle")
+    return found
+
+
+def complaints(module, target, where):
+    """Return what is wrong with ``module`` importing ``target``, in a list."""
+    ours, theirs = room_of(module), room_of(target)
+    if not target:
+        return [f"{where}: the package itself may import any module"]
+    if ours is None or theirs is None:
+        return [] if theirs in FOR_ALL else [f"{where}, which has no room"]
+    if RANK_OF[theirs] > RANK_OF[ours]:
+        return [f"{where}, which is above it"]
+    if ours in ALONE and theirs not in {ours, *FOR_ALL}:
+        return [f"{where}: {ours} stands alone"]
+    return []
+
+
+def test_the_package_keeps_the_rules(pytestconfig):
+    assert violations(pytestconfig.rootpath / "src" / PACKAGE) == []
 
 
 @pytest.mark.parametrize(
-    ("file", "code", "complaint"),
+    ("files", "complaint"),
     [
-        ("amqp/x.py", "from ..message import Message", "above it"),
-        ("amqp/x.py", "def f():\n    import asyncio", "no I/O"),
-        ("amqp/x.py", "from time import monotonic", "no I/O"),
-        ("broker/x.py", "from ..http import request", "above it"),
-        ("broker/x.py", "import statelessd.http.request", "above it"),
-        ("http/endpoints/x.py", "from ...backend import run", "above it"),
-        ("config.py", "from . import broker", "above it"),
+        ({"amqp/x.py": "from ..gateway.x import y", "gateway/x.py": ""}, "above it"),
+        ({"broker/x.py": "import statelessd.pages.x", "pages/x.py": ""}, "above it"),
+        ({"config/settings.py": "def f():\n    from ..tls import x", "tls/x.py": ""}, "above it"),
+        ({"telemetry/x.py": "from ..config.settings import X", "config/settings.py": ""}, "alone"),
+        ({"http1/x.py": "from ..amqp import x", "amqp/x.py": ""}, "alone"),
+        ({"http1/x.py": "from .. import x"}, "the package itself"),
+        ({"gateway/x.py": "from statelessd import __version__"}, "the package itself"),
+        ({"__init__.py": "from .pages import x", "pages/__init__.py": ""}, "no room"),
+        ({"new.py": ""}, "new.py has no room"),
+        ({"room/x.py": ""}, "room/x.py has no room"),
+        ({"amqp/x.py": "def f():\n    import asyncio"}, "no I/O"),
+        ({"amqp/x.py": "from time import monotonic"}, "no I/O"),
+        ({"broker/x.py": "from .y import z", "broker/y.py": "from .x import a"}, "a circle"),
+        (
+            {
+                "gateway/x.py": "from . import y",
+                "gateway/y.py": "from . import z",
+                "gateway/z.py": "def f():\n    from . import x",
+            },
+            "a circle",
+        ),
     ],
 )
-def test_the_ban_finds_what_it_bans(tmp_path, file, code, complaint):
-    path = tmp_path / "statelessd" / file
-    path.parent.mkdir(parents=True)
-    path.write_text(code)
-    [found] = violations(Path(tmp_path / "statelessd"))
-    assert complaint in found
+def test_the_rules_find_what_they_forbid(tmp_path, files, complaint):
+    for name, code in {"__init__.py": "", **files}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    assert any(complaint in each for each in violations(tmp_path))

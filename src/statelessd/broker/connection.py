@@ -13,7 +13,7 @@ from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
 from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
-from ..config import RabbitMQ
+from ..config.settings import RabbitMQ
 from ..message import Credentials
 from .publish import Publish
 from .refusals import closing_words

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from ..hosts import Host
+from ..config.hosts import Host
 
 logger = logging.getLogger(__name__)
 

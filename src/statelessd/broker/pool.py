@@ -9,8 +9,8 @@ import logging
 import time
 from typing import Any
 
-from ..config import RabbitMQ
-from ..hosts import hosts_of
+from ..config.hosts import hosts_of
+from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
 from .blockade import Blockade

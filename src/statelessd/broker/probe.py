@@ -18,7 +18,7 @@ from typing import Any
 
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
-from ..config import RabbitMQ
+from ..config.settings import RabbitMQ
 from .dial import NotConnectedError
 from .dialer import Dialer
 from .reachability import Reachability

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Protocol
 
-from ..histogram import FineHistogram, Histogram
 from ..message import Message, Outcome
+from ..telemetry.histogram import FineHistogram, Histogram
 from .statistics import ExchangeCounts
 
 logger = logging.getLogger(__name__)

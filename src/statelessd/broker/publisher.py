@@ -7,11 +7,11 @@ import socket
 from collections import Counter
 from typing import Any
 
-from .. import __version__
-from ..config import Publish as Limits
-from ..config import RabbitMQ
+from ..config.settings import Publish as Limits
+from ..config.settings import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
+from ..version import __version__
 from .blockade import Blockade
 from .logins import Login, logins
 from .pool import Pool
@@ -19,14 +19,7 @@ from .probe import Probe
 from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
-from .statistics import (
-    BrokerMetrics,
-    BrokerState,
-    BrokerStatus,
-    ExchangeCounts,
-    Load,
-    NodeMetrics,
-)
+from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..config import RabbitMQ
+from ..config.settings import RabbitMQ
 from ..message import Credentials, Outcome
 from . import refusals, replies
 from .blockade import Blockade

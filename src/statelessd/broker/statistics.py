@@ -6,8 +6,8 @@ from collections import Counter
 
 import msgspec
 
-from ..histogram import FineHistogram, Histogram
 from ..message import Outcome
+from ..telemetry.histogram import FineHistogram, Histogram
 
 
 class SessionStatistics:

@@ -3,7 +3,7 @@
 import logging
 import ssl
 
-from ..config import BrokerTls
+from ..config.settings import BrokerTls
 from .files import VERSIONS, KeyPair, TlsError, Watch, check_readable, load_certificates
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Self
 
 import msgspec
 
-from ..config import BrokerTls, Tls
+from ..config.settings import BrokerTls, Tls
 
 LOOK = 1.0  # seconds between looks at the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

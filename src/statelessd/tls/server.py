@@ -5,7 +5,7 @@ import ssl
 import weakref
 from typing import Any, Self
 
-from ..config import Tls
+from ..config.settings import Tls
 from .files import VERSIONS, KeyPair, TlsError, Watch
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from scenario import O
 from tlsscenario import on_both_loops
 
 from statelessd.broker.unreachable import why
-from statelessd.config import BrokerTls
+from statelessd.config.settings import BrokerTls
 from statelessd.tls.client import Trust
 from statelessd.tls.files import LOOK
 

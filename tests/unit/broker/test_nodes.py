@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statelessd.broker.nodes import LONGEST_LEAVE, STALLED_LEAVE, Nodes
-from statelessd.hosts import Host
+from statelessd.config.hosts import Host
 
 NAMES = ("a", "b", "c")
 

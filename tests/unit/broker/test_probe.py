@@ -9,7 +9,7 @@ import pytest
 from scenario import O, scenario
 
 from statelessd.broker import publisher as publisher_module
-from statelessd.config import Probe
+from statelessd.config.settings import Probe
 
 ACCOUNT = Probe(username="watch", password="hush-hush", virtual_host="/w")
 

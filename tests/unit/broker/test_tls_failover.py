@@ -16,8 +16,8 @@ from statelessd.broker import dial, session
 from statelessd.broker.dial import NotConnectedError, Round
 from statelessd.broker.dialer import Dialer
 from statelessd.broker.nodes import Nodes
-from statelessd.config import Probe
-from statelessd.hosts import Host
+from statelessd.config.hosts import Host
+from statelessd.config.settings import Probe
 from statelessd.message import Credentials
 
 

@@ -1,0 +1,123 @@
+"""The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client.process_collector import ProcessCollector
+
+from statelessd.broker.statistics import BrokerStatus
+from statelessd.config.settings import Application, Config, Metrics
+from statelessd.message import Credentials, Message
+from statelessd.pages.metric_families import (
+    CHANNELS_CLOSED,
+    CLOSED,
+    COUNTER,
+    OUTCOMES,
+    PREFIX,
+    REFUSALS,
+    Family,
+    backend_up,
+    families,
+)
+from statelessd.process.backend import Backend
+
+HEADING = """\
+# Metrics
+
+This page is written by `make docs` from what the code counts.
+
+`GET /metrics` tells of the process that answers: each port is a target of its own.
+`GET /metrics?scope=all` tells of all backends of the same parent, each with a label
+`backend` (its port or `unix:/path`). There a backend that died keeps its counters, and
+backends on Unix sockets can be reached. Scrape one or the other: both together count
+everything twice. Figures of other backends are up to a second old.
+
+The text is Prometheus' own or OpenMetrics, as the `Accept` header asks for. The number
+of series does not grow with clients, users or routing keys, and with exchanges only as far
+as `Application.metrics.exchanges` says. Bounds of histograms double from 131 µs to 69 s.
+
+[deploy/prometheus](../deploy/prometheus) has a scrape configuration and alerting rules,
+[alerts.md](alerts.md) says what to do about each of those, and
+[deploy/grafana](../deploy/grafana) has a dashboard.
+
+"""
+
+LABELS = """\
+
+## Values of labels
+
+`method` and `status` are the request's and the answer's; methods that clients make up
+are `other`. `problem` is the last part of the problem document's `type`, as in `/docs`,
+and empty where there is none: for a batch too, whose messages have outcomes of their own.
+
+`outcome` is one of {outcomes}.
+`/docs` of a running gateway says what each means. A message that was refused before it
+was read as one (no `Authorization`, not a form) is among the requests only.
+
+`state` of `statelessd_messages`: `waiting` (not handed over: nothing of it has been sent)
+or `in_flight` (the broker has it and has not confirmed it).
+
+`state` of `statelessd_broker_state` is one of {states}.
+`unused`: nobody has published for a while, so there is no connection to judge by.
+
+`virtual_host` and `exchange`: only with `Application.metrics.exchanges`; without names
+they are all other exchanges.
+"""
+
+
+def reference() -> str:
+    """docs/metrics.md."""
+    labels = LABELS.format(outcomes=_words(OUTCOMES), states=_words(s.value for s in BrokerStatus))
+    return "".join(
+        [
+            HEADING,
+            *_table("metric", "type | labels", _rows()),
+            labels,
+            *_values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
+            *_values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
+            *_values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
+        ]
+    )
+
+
+def _rows() -> Iterable[str]:
+    for family in [*asyncio.run(_families()), backend_up(lives=True)]:
+        name = PREFIX + family.name + ("_total" if family.kind == COUNTER else "")
+        labels = sorted({label for each, _ in family.samples for label in each})
+        yield f"`{name}` | {family.kind} | {_words(labels)} | {family.help}"
+    for metric in ProcessCollector(registry=None).collect():
+        name = metric.name + ("_total" if metric.type == COUNTER else "")
+        yield f"`{name}` | {metric.type} |  | {metric.documentation}"
+
+
+async def _families() -> list[Family]:
+    """Of a backend that does not serve, and has counted a message of some exchange."""
+    config = Config(application=Application(metrics=Metrics(exchanges=1)))
+    loop = asyncio.get_running_loop()
+    backend = Backend(config, [], 8000, loop)
+    await backend.publisher.close()
+    message = Message("exchange", "key", b"", b"")
+    backend.publisher.publish("/", Credentials("", ""), message, loop.time(), lambda *_: None)
+    return families(backend.gateway)
+
+
+def _values(heading: str, meanings: Mapping[str, str]) -> list[str]:
+    rows = [f"`{value}` | {meaning}" for value, meaning in meanings.items()]
+    return [f"\n{heading}:\n\n", *_table("value", "", rows)]
+
+
+def _table(first: str, others: str, rows: Iterable[str]) -> list[str]:
+    head = f"| {first} | {others} | |" if others else f"| {first} | |"
+    rule = "|" + "---|" * (head.count("|") - 1)
+    return [f"{line}\n" for line in [head, rule, *(f"| {row} |" for row in rows)]]
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    target = Path(__file__).parents[1] / "docs" / "metrics.md"
+    target.write_text(reference(), encoding="utf-8")
+    print(f"wrote {target}")

@@ -1,0 +1,1 @@
+"""The settings: declared once, loaded from the file and the environment, checked, reported."""

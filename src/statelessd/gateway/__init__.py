@@ -1,0 +1,1 @@
+"""The job: admit a request, read its message or messages, publish, render the outcome."""

@@ -1,0 +1,142 @@
+"""Browsers: which pages may call us (CORS), and whose posts are not their user's wish.
+
+A browser sends the Basic credentials that it keeps along with any page's form.
+So what says that it comes from another site is refused, unless the settings
+allow that origin; what no browser sent says nothing of the kind, and passes.
+Where all origins are allowed, what a browser sends without having asked us
+(a form, or what looks like one) is refused all the same: the credentials may
+be those that it keeps. It does ask before a body of another type, and as ``*``
+goes without credentials, those that then come are the page's own.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ..config.settings import Cors
+from ..message import Outcome
+from .errors import RequestError
+
+ANY = "*"
+SAME_SITE = (b"same-origin", b"none")  # none: the user's own doing, such as a bookmark
+UNASKED = {  # media types before which no preflight comes; none is one of them
+    b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain", b"",
+}  # fmt: skip
+EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
+
+_MEDIA_TYPE = re.compile(rb"[^;,\s]*")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Origins:
+    """``strict``: refuse also what does not say where it comes from."""
+
+    def __init__(self, cors: Cors, *, strict: bool) -> None:
+        self._any = ANY in cors.origins
+        self._allowed = frozenset(origin.lower().encode() for origin in cors.origins)
+        self._strict = strict
+        self._credentials = cors.credentials and not self._any
+        self._methods = ", ".join(cors.methods).encode()
+        self._all_headers = ANY in cors.headers
+        self._headers = ", ".join(cors.headers).encode()
+        self._max_age = b"%d" % cors.max_age
+
+    @property
+    def watchful(self) -> bool:
+        """Every publish has to be checked, not only those that tell of an origin."""
+        return self._strict
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of this origin may call."""
+        return self._any or origin.lower() in self._allowed
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises RequestError for a publish that another site's page makes a browser send.
+
+        Sec-Fetch-Site is the browser's own word; older ones have Origin alone.
+        """
+        origin = headers.get(b"origin")
+        if origin is not None and self._may_publish(origin, headers):
+            return
+        site = headers.get(b"sec-fetch-site")
+        if site is not None:
+            if site not in SAME_SITE:
+                raise self._cross_site("a page of another origin")
+        elif origin is not None:
+            if not _is_of_host(origin, headers.get(b"host", b"")):
+                raise self._cross_site("a page of another origin")
+        elif self._strict:
+            raise self._cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
+
+    def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        if self._any:
+            return not _comes_unasked(headers)
+        return origin.lower() in self._allowed
+
+    def _cross_site(self, whose: str) -> RequestError:
+        advice = (
+            "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
+            if self._any
+            else "HTTPServer.cors.origins says whose pages may."
+        )
+        return RequestError(
+            Outcome.CROSS_SITE,
+            f"The request was made by {whose}, which may not publish here. {advice}",
+        )
+
+    def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
+        """What lets a page of an allowed origin read an answer.
+
+        Not ``to_any``: only where the settings name the origin, which ``*`` does not.
+        """
+        origin = headers.get(b"origin")
+        if origin is None or not self.allows(origin) or (self._any and not to_any):
+            # Caches must not hand out what was meant for another origin, or for none.
+            return [(b"vary", b"Origin")] if self._allowed and not self._any else []
+        return [*self._granted(origin), (b"access-control-expose-headers", EXPOSED)]
+
+    def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
+        return (
+            method == b"OPTIONS"
+            and b"origin" in headers
+            and b"access-control-request-method" in headers
+        )
+
+    def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
+        """The answer; without a grant the browser does not let the page go on."""
+        origin = headers[b"origin"]
+        if not self.allows(origin):
+            return [(b"vary", b"Origin")]
+        # With credentials "*" is no wildcard, and it never covers Authorization.
+        asked = headers.get(b"access-control-request-headers", b"")
+        return [
+            *self._granted(origin),
+            (b"access-control-allow-methods", self._methods),
+            (b"access-control-allow-headers", asked if self._all_headers else self._headers),
+            (b"access-control-max-age", self._max_age),
+        ]
+
+    def _granted(self, origin: bytes) -> Headers:
+        granted = [(b"access-control-allow-origin", ANY.encode() if self._any else origin)]
+        if not self._any:
+            granted.append((b"vary", b"Origin"))
+        if self._credentials:
+            granted.append((b"access-control-allow-credentials", b"true"))
+        return granted
+
+
+def _is_of_host(origin: bytes, host: bytes) -> bool:
+    """Scheme and port by default are not compared: a proxy may speak TLS for us."""
+    try:
+        netloc = urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
+    except ValueError:
+        return False
+    return netloc != b"" and netloc == host.lower()
+
+
+def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a page can make a browser send it without a preflight."""
+    found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
+    return found is not None and found[0] in UNASKED

@@ -1,0 +1,109 @@
+"""What a message gets that its client did not give it: from the settings, and from the request.
+
+Trace context (W3C) and stamps belong to the request; each of its messages
+inherits them, unless it has its own.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..config.settings import Publish
+from .errors import bad_request
+
+TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
+IDEMPOTENCY_KEY = b"idempotency-key"
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What holds where the client says nothing; the last three are stamps."""
+
+    mandatory: bool = False
+    delivery_mode: int = 2
+    message_id: bool = False
+    timestamp: bool = False
+    app_id: str | None = None
+
+    @property
+    def stamps(self) -> bool:
+        """Whether messages get anything that the client did not give."""
+        return self.message_id or self.timestamp or self.app_id is not None
+
+
+def defaults_of(settings: Publish) -> Defaults:
+    """The defaults that the settings ask for."""
+    return Defaults(
+        settings.mandatory,
+        2 if settings.persistent else 1,
+        settings.stamp_message_id,
+        settings.stamp_timestamp,
+        settings.stamp_app_id,
+    )
+
+
+class Inherited(msgspec.Struct, frozen=True):
+    """What one request gives to its messages. ``key``: its Idempotency-Key, if it has one."""
+
+    defaults: Defaults
+    trace: dict[str, str]
+    key: str | None = None
+
+    def add_to(self, fields: dict[str, Any], part: int | None = None) -> str | None:
+        """Complete the properties of one message, which are text as clients write it.
+
+        ``part``: its number, where the request brings several. Returns the
+        message_id, if it was given here.
+        """
+        if self.trace:
+            fields["headers"] = {**self.trace, **fields.get("headers", {})}
+        defaults = self.defaults
+        if defaults.timestamp and "timestamp" not in fields:
+            fields["timestamp"] = str(int(time.time()))
+        if defaults.app_id is not None and "app_id" not in fields:
+            fields["app_id"] = defaults.app_id
+        if not defaults.message_id or "message_id" in fields:
+            return None
+        stamped = str(uuid.uuid4())
+        if self.key is not None:
+            # A retry of the same request gives the same messages the same ids.
+            stamped = self.key if part is None else f"{self.key}-{part}"
+        fields["message_id"] = stamped
+        return stamped
+
+
+def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
+    """Whether the request gives its messages anything, which it mostly does not."""
+    return (
+        defaults.stamps
+        or b"traceparent" in headers
+        or b"tracestate" in headers
+        or b"baggage" in headers
+    )
+
+
+def inherited(headers: Mapping[bytes, bytes], defaults: Defaults) -> Inherited | None:
+    """What the request gives to its messages; None where that is nothing. Raises RequestError."""
+    if not inherits(headers, defaults):
+        return None
+    trace = {
+        name.decode(): _text(name, headers[name]) for name in TRACE_HEADERS if headers.get(name)
+    }
+    return Inherited(defaults, trace, _idempotency_key(headers) if defaults.message_id else None)
+
+
+def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+    """A string in quotes (RFC 8941), or, as many clients send it, without."""
+    key = _text(IDEMPOTENCY_KEY, headers.get(IDEMPOTENCY_KEY, b"")).strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    return key or None
+
+
+def _text(name: bytes, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"The header {name.decode()} is not UTF-8.") from None

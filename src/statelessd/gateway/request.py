@@ -1,0 +1,338 @@
+"""Head and body of a publish request -> Credentials and Message."""
+
+import base64
+import binascii
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from ..amqp import encode
+from ..amqp.errors import EncodeError
+from ..message import Credentials, FieldValue, Message, Outcome
+from . import properties, tokens
+from .defaults import Defaults, Inherited, inherited, inherits
+from .errors import RequestError, bad_request
+from .forms import (
+    PERCENT,
+    PLUS,
+    Pairs,
+    decode_multipart,
+    decode_urlencoded,
+    decode_value,
+    find_body,
+)
+
+DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
+URLENCODED = b"application/x-www-form-urlencoded"
+MULTIPART = b"multipart/form-data"
+
+# What forms say beside the body is remembered, up to so many bytes of so many forms.
+REMEMBERED_SIZE = 512
+REMEMBERED_FORMS = 1024
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# Text between commas; those in a quoted string are part of it. A quote that
+# nothing closes runs to the end, which keeps the search linear.
+_PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a request wants its message to go."""
+
+    virtual_host: str
+    exchange: str
+    routing_key: str
+
+
+def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes) -> Target:
+    """Three path segments, still percent-encoded (RFC 3986), as names. Raises RequestError."""
+    target = Target(
+        _segment("virtual host", virtual_host),
+        _segment("exchange", exchange),
+        _segment("routing key", routing_key),
+    )
+    if not target.virtual_host:
+        raise bad_request("The path names no virtual host; that of RabbitMQ's default is %2f.")
+    if target.exchange == DEFAULT_EXCHANGE:
+        return Target(target.virtual_host, "", target.routing_key)
+    return target
+
+
+def _segment(what: str, raw: bytes) -> str:
+    if _BROKEN_ESCAPE.search(raw):
+        raise bad_request(f"The {what} in the path has a % without two hexadecimal digits.")
+    try:
+        name = unquote_to_bytes(raw).decode()
+        encode.short_string(name)
+    except UnicodeDecodeError:
+        raise bad_request(f"The {what} in the path is not UTF-8.") from None
+    except EncodeError as error:
+        raise bad_request(f"The {what} in the path {error}.") from None
+    return name
+
+
+def parse_authorization(value: bytes | None) -> Credentials:
+    """Basic credentials (RFC 7617) or a bearer token (RFC 6750).
+
+    Raises RequestError, which quotes nothing of them.
+    """
+    if value is None:
+        raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return tokens.credentials(encoded.strip())
+    if scheme.lower() != b"basic":
+        raise RequestError(
+            Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic or Bearer."
+        )
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        credentials = Credentials(username.decode(), password.decode())
+    except (binascii.Error, UnicodeDecodeError):
+        colon = b""
+    # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
+    if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
+        # Raised here and not above: the exception there holds the secret.
+        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
+    return credentials
+
+
+def wait_seconds(prefer: bytes) -> float | None:
+    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one.
+
+    Of several the first one counts (section 2), even if it is not valid.
+    """
+    for preference in _PREFERENCE.findall(prefer):
+        name, _, value = preference.partition(b";")[0].partition(b"=")
+        if name.strip().lower() == b"wait":
+            value = value.strip()
+            if len(value) > 1 and value[:1] == value[-1:] == b'"':
+                value = value[1:-1]
+            return float(value) if value.isdigit() else None
+    return None
+
+
+def message_reader(
+    target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
+) -> Callable[[bytes], Message]:
+    """What makes a request's message of its body, given its head; header names in lower case.
+
+    What it raises is a RequestError, for whatever the broker would refuse over its form.
+    """
+    if inherits(headers, defaults):  # which differs from one request to the next
+
+        def read(body: bytes) -> Message:
+            given = inherited(headers, defaults)
+            return read_message(target, headers, query, body, defaults, given)
+
+    elif (media_type := _media_type(headers)) == URLENCODED and b"content-encoding" not in headers:
+
+        def read(body: bytes) -> Message:
+            value, made = _read_urlencoded(body, query, defaults, None)
+            return Message(target.exchange, target.routing_key, made[0], value, *made[1:])
+
+    elif media_type in (URLENCODED, MULTIPART):
+
+        def read(body: bytes) -> Message:
+            return read_message(target, headers, query, body, defaults)
+
+    else:
+        made: Options | None = None  # all of it is in the head, which may be repeated
+
+        def read(body: bytes) -> Message:
+            nonlocal made
+            if made is None:
+                made = options(_of_raw(headers, query), defaults, None)
+            return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
+
+    return read
+
+
+def read_message(
+    target: Target,
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    body: bytes,
+    defaults: Defaults,
+    given: Inherited | None = None,
+) -> Message:
+    """The message that a request wants published; header names in lower case.
+
+    Raises RequestError for whatever the broker would refuse over its form.
+    """
+    media_type = _media_type(headers)
+    if media_type in (URLENCODED, MULTIPART):
+        if b"content-encoding" in headers:
+            raise bad_request("A form must not have a Content-Encoding.")
+        if media_type == URLENCODED:
+            body, made = _read_urlencoded(body, query, defaults, given)
+        else:
+            pairs = decode_multipart(body, headers[b"content-type"])
+            body = _form_body(pairs)
+            fields = _merged(_from_query(query), _from_pairs(pairs))
+            made = options(fields, defaults, given)
+    else:
+        made = options(_of_raw(headers, query), defaults, given)
+    return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
+
+
+def _media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+class Options(NamedTuple):
+    """All of a message but its body and target; ``header`` is the encoded property list."""
+
+    header: bytes
+    mandatory: bool
+    user_id: str | None
+    message_id: str | None  # where it was stamped on the message here
+
+
+def options(
+    fields: dict[str, Any],
+    defaults: Defaults,
+    inherited: Inherited | None,
+    part: int | None = None,
+) -> Options:
+    """What the fields mean: properties by name, and ``mandatory``, as text.
+
+    ``part``: the message's number in a batch. Raises RequestError.
+    """
+    mandatory = fields.pop("mandatory", None)
+    stamped = None if inherited is None else inherited.add_to(fields, part)
+    fields.setdefault("delivery_mode", str(defaults.delivery_mode))
+    try:
+        header = encode.properties(properties.check(fields))
+    except EncodeError as error:
+        raise bad_request(f"{error}.") from None
+    return Options(
+        header,
+        defaults.mandatory if mandatory is None else properties.flag("mandatory", mandatory),
+        fields.get("user_id"),
+        stamped,
+    )
+
+
+def _read_urlencoded(
+    data: bytes, query: bytes, defaults: Defaults, inherited: Inherited | None
+) -> tuple[bytes, Options]:
+    """The body and the rest of an urlencoded form.
+
+    The hot path: forms of one client are alike but for the body, so what the
+    other fields mean is remembered.
+    """
+    if inherited is None:  # else it differs from one request to the next
+        start, end = find_body(data)
+        if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
+            made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
+            if made is not None:
+                value = data[start:end]
+                return decode_value(value) if PERCENT in value or PLUS in value else value, made
+    pairs = decode_urlencoded(data)
+    made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, inherited)
+    return _form_body(pairs), made
+
+
+@functools.lru_cache(maxsize=REMEMBERED_FORMS)
+def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Options | None:
+    """None: another field turns out to be the body, once its name is decoded."""
+    pairs = decode_urlencoded(others)
+    if any(name == b"body" for name, _ in pairs):
+        return None
+    return options(_merged(_from_query(query), _from_pairs(pairs)), defaults, None)
+
+
+def _from_query(query: bytes) -> dict[str, Any]:
+    return _from_pairs(decode_urlencoded(query)) if query else {}
+
+
+def _form_body(pairs: Pairs) -> bytes:
+    for name, value in reversed(pairs):  # of several the last one wins
+        if name == b"body":
+            return value
+    raise bad_request(
+        "The form has no field 'body'. To publish the request's body as it is, send another "
+        "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
+        "application/json' --data-binary …)."
+    )
+
+
+def _from_pairs(pairs: Pairs) -> dict[str, Any]:
+    """Of one source, by name; the last one wins, and an empty value is as good as none.
+
+    ``headers`` and ``headers[name]`` add up: of one message header, too, the
+    last one wins.
+    """
+    fields: dict[str, Any] = {}
+    table: dict[str, FieldValue] = {}
+    brackets: list[tuple[str, str]] = []
+    before = 0  # how many of them the table came after
+    for raw_name, raw_value in pairs:
+        if raw_name == b"body":
+            continue
+        try:
+            name = properties.name_of(raw_name.decode())
+        except UnicodeDecodeError:
+            continue  # an unknown field, whatever it is called
+        if name == "headers":
+            table = properties.parse_headers(raw_value) if raw_value else {}
+            before = len(brackets)
+        elif name.startswith("headers["):
+            brackets.append((raw_name.decode(), _text(name, raw_value)))
+        elif name in properties.NAMES or name == "mandatory":
+            fields[name] = _text(name, raw_value)
+    if brackets:
+        kept = [b for b in brackets[:before] if properties.bracket_path(b[0])[0] not in table]
+        table = {**table, **properties.bracket_headers(kept + brackets[before:])}
+    if table:
+        fields["headers"] = table
+    return {name: value for name, value in fields.items() if value != ""}
+
+
+def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
+    return _merged(_from_request_headers(headers), _from_query(query))
+
+
+def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Of a raw publish: ``AMQP-*`` before the request's own Content-Type and Content-Encoding."""
+    fields: dict[str, Any] = {}
+    table: dict[str, FieldValue] = {}
+    for raw_name, raw_value in headers.items():
+        if raw_name in (b"content-type", b"content-encoding"):
+            name = raw_name.decode().replace("-", "_")
+            if raw_value and name not in fields:
+                fields[name] = _text(raw_name.decode(), raw_value)
+        elif raw_name.startswith(b"amqp-header-"):
+            key = raw_name[len(b"amqp-header-") :].decode("ascii", "replace")
+            table[key] = _text(raw_name.decode("ascii", "replace"), raw_value)
+        elif raw_name.startswith(b"amqp-") and raw_value:
+            name = properties.name_of(raw_name[len(b"amqp-") :].decode("ascii", "replace"))
+            if name == "headers":
+                table = {**properties.parse_headers(raw_value), **table}
+            elif name in properties.NAMES or name == "mandatory":
+                fields[name] = _text(name, raw_value)
+    if table:
+        fields["headers"] = table
+    return fields
+
+
+def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
+    """Field by field; message headers name by name."""
+    if not weaker:
+        return stronger
+    merged = {**weaker, **stronger}
+    if "headers" in weaker and "headers" in stronger:
+        merged["headers"] = {**weaker["headers"], **stronger["headers"]}
+    return merged
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"{name} is not UTF-8.") from None

@@ -1,0 +1,86 @@
+"""The bytes of a response, from an outcome and its row of the table in ``message``."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from ..message import TABLE, Outcome, problem
+
+PROBLEM_JSON = b"application/problem+json"
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def headers(
+    outcome: Outcome, *, allow: str = "POST", retry_after: int | None = None
+) -> list[tuple[bytes, bytes]]:
+    """The headers that belong to the outcome, but for length and connection."""
+    row = TABLE[outcome]
+    retry_after = retry_after or row.retry_after
+    fields = [(b"content-type", PROBLEM_JSON)]
+    if outcome is Outcome.UNAUTHORIZED:
+        fields.append((b"www-authenticate", b'Basic realm="statelessd"'))
+    if outcome is Outcome.METHOD_NOT_ALLOWED:
+        fields.append((b"allow", allow.encode()))
+    if retry_after is not None:
+        fields.append((b"retry-after", b"%d" % retry_after))
+    return fields
+
+
+def confirmed(date: bytes, *, keep_alive: bool) -> bytes:
+    """The usual answer to a publish, up to the value of its X-Request-ID."""
+    close = b"" if keep_alive else b"connection: close\r\n"
+    start = b"HTTP/1.1 204 No Content\r\ndate: %b\r\nserver: statelessd\r\n%bx-request-id: "
+    return start % (date, close)
+
+
+def render(
+    outcome: Outcome,
+    detail: str,
+    *,
+    keep_alive: bool,
+    date: bytes,
+    request_id: bytes,
+    allow: str = "OPTIONS, POST",
+    handed_over: bool = False,
+    head: bool = False,
+    retry_after: int | None = None,
+    extra: Sequence[tuple[bytes, bytes]] = (),
+) -> bytes:
+    """A whole HTTP/1.1 response; ``date`` in the form of RFC 9110 section 5.6.7.
+
+    ``head``: the answer to a HEAD request, without the document. ``extra``:
+    headers that this request gets besides.
+    """
+    document = b""
+    fields = [(b"x-request-id", request_id), *extra]
+    if outcome is not Outcome.CONFIRMED:  # RFC 9110 8.6: a 204 has no Content-Length
+        document = _encode(problem(outcome, detail, handed_over=handed_over, request_id=request_id))
+        fields += headers(outcome, allow=allow, retry_after=retry_after)
+        fields.append((b"content-length", b"%d" % len(document)))
+    start = _start(TABLE[outcome].status, fields, keep_alive=keep_alive, date=date)
+    return start if head else start + document
+
+
+def options(
+    fields: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, date: bytes, request_id: bytes
+) -> bytes:
+    """The answer to OPTIONS where messages are published: what may be done there."""
+    fields = [(b"x-request-id", request_id), (b"allow", b"OPTIONS, POST"), *fields]
+    return _start(204, fields, keep_alive=keep_alive, date=date)
+
+
+def _start(
+    status: int, fields: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, date: bytes
+) -> bytes:
+    lines = [
+        b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
+        b"date: " + date,
+        b"server: statelessd",
+        *(name + b": " + value for name, value in fields),
+    ]
+    if not keep_alive:
+        lines.append(b"connection: close")
+    return b"\r\n".join((*lines, b"", b""))

@@ -1,0 +1,172 @@
+"""Routes -> the router and the ASGI application for whatever is not a publish."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter_ns
+
+import jinja2
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
+
+from ..config.loader import load_class
+from ..config.settings import Paths, Route
+from ..gateway.gateway import Gateway
+from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
+from ..message import Outcome
+from . import Dashboard, Publisher, Stats
+from .batch_page import BatchPage
+from .dashboard import DashboardData, DetailsData
+from .health import Health, Readiness
+from .metrics import Metrics
+from .openapi import Docs, OpenAPI
+from .page import READING, Page, not_found, problem_response
+from .restricted import Restricted
+from .views import Views
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parent
+BUILT_IN_ROUTES: tuple[tuple[str, type], ...] = (
+    (BUILT_IN_PUBLISH, Publisher),
+    ("/stats", Stats),
+    ("/", Dashboard),
+)
+PAGES: tuple[tuple[str, type], ...] = (
+    ("/healthz", Health),
+    ("/readyz", Readiness),
+    ("/metrics", Metrics),
+    (r"/openapi\.json", OpenAPI),
+    ("/docs", Docs),
+    (r"/dashboard\.json", DashboardData),
+    (r"/details\.json", DetailsData),
+)
+EVERYWHERE = (Health, Readiness, BatchPage)
+"""What HTTPServer.pages is not about; it is about all other pages of ours."""
+
+
+def build_router(routes: Sequence[Route], paths: Paths) -> Router:
+    """The configured routes, or the built-in ones; then the pages that every config gets."""
+    if routes:
+        classes = [(route.pattern, load_class(route.endpoint)) for route in routes]
+    else:
+        classes = list(BUILT_IN_ROUTES)
+    rules: list[tuple[str, ASGIApp | None]] = [
+        (pattern, None if cls is Publisher else _placed(cls)) for pattern, cls in (*classes, *PAGES)
+    ]
+    rules += [
+        ("/static/.+", _static_files(paths)),
+        (BATCH, BatchPage),
+    ]
+    return Router(rules)
+
+
+def _placed(cls: type) -> ASGIApp:
+    """Whoever brings a class of their own restricts it as they like."""
+    ours = issubclass(cls, Page) and not issubclass(cls, EVERYWHERE)
+    return Restricted(cls) if ours else cls
+
+
+def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
+    """The application that uvicorn calls; its pages find the gateway in the request's state."""
+    state = {"gateway": gateway, "templates": _templates(paths), "views": Views(gateway)}
+    statistics = gateway.statistics
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        statistics.began(scope["method"])
+        started_at = perf_counter_ns()
+        status = size = 0
+
+        headers = dict(scope["headers"])
+        request_id = gateway.request_id(headers)
+        added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
+        page = gateway.router.match(scope["raw_path"]).page or not_found
+        preflight = gateway.origins.is_preflight(scope["method"].encode(), headers)
+        if preflight:
+            added += gateway.origins.preflight_headers(headers)
+        else:
+            # Any site's page could else read through the browser of somebody whom we let see it.
+            kept = gateway.http_server.pages.kept and isinstance(page, Restricted)
+            added += gateway.origins.answer_headers(headers, to_any=not kept)
+
+        async def completing_send(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *added]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        scope["state"].update(state, request_id=request_id)
+        try:
+            await (_preflight if preflight else page)(scope, receive, completing_send)
+        except HTTPException as error:  # StaticFiles says it so
+            outcome = Outcome.METHOD_NOT_ALLOWED if error.status_code == 405 else Outcome.NOT_FOUND
+            answer = problem_response(scope, outcome, f"{error.detail}.", allow=READING)
+            await answer(scope, receive, completing_send)
+        except Exception:
+            logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
+            if not status:
+                answer = problem_response(
+                    scope, Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
+                )
+                await answer(scope, receive, completing_send)
+        if status:
+            elapsed = perf_counter_ns() - started_at
+            problem = scope["state"].get("problem", "")
+            statistics.answered(scope["method"], status, problem, elapsed, size)
+            if gateway.access is not None and gateway.access.due():
+                logged = scope["state"].get("logged", {})
+                outcome = problem or logged.pop("outcome", "")
+                gateway.access.log(
+                    request_id, scope["method"], scope["path"], status, outcome, elapsed / 1e9,
+                    **logged,
+                )  # fmt: skip
+
+    return app
+
+
+async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
+    """A browser asks before it calls; what it is granted is in the headers."""
+    await Response(status_code=204)(scope, receive, send)
+
+
+def _directories(configured: str | None, packaged: str) -> list[Path]:
+    """The configured directory, where there is one, before the packaged one."""
+    own = PACKAGE / packaged
+    if configured is None:
+        return [own]
+    directory = Path(configured)
+    if not directory.is_dir():
+        logger.warning("%s is no directory; using the packaged %s", directory, packaged)
+        return [own]
+    return [directory, own]
+
+
+def _templates(paths: Paths) -> jinja2.Environment:
+    directories = _directories(paths.templates, "templates")
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(d) for d in directories]),
+        autoescape=True,
+        auto_reload=False,
+    )
+
+
+def _static_files(paths: Paths) -> ASGIApp:
+    files = StaticFiles(directory=PACKAGE / "static")
+    files.all_directories = list(_directories(paths.static, "static"))
+
+    async def static(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            answer = Response(status_code=204, headers={"allow": READING})
+            await answer(scope, receive, send)
+            return
+        root = scope.get("root_path", "")
+        # The files are small: no parts of them, and none of the answers that go with parts.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await files({**scope, "headers": headers, "root_path": f"{root}/static"}, receive, send)
+
+    return static

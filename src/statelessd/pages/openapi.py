@@ -1,0 +1,49 @@
+"""``GET /openapi.json`` for machines, and ``GET /docs`` for people, from the same description."""
+
+import functools
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from ..gateway.items import JSON
+from ..message import TABLE, Outcome, problem
+from .openapi_document import document
+from .page import Page, root_of
+
+POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
+@functools.cache
+def _encoded() -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document()), indent=1)
+
+
+@functools.cache
+def _described() -> dict[str, Any]:
+    return document()
+
+
+class OpenAPI(Page):
+    """The description as JSON."""
+
+    async def get(self, request: Request) -> Response:
+        return Response(_encoded(), media_type=JSON, headers={"cache-control": "no-cache"})
+
+
+class Docs(Page):
+    """Renders ``docs.html``; each problem's type leads to a section of it."""
+
+    async def get(self, request: Request) -> Response:
+        page = request.state.templates.get_template("docs.html").render(
+            root=root_of(request),
+            api=_described(),
+            problems=[
+                (outcome.value, row, problem(outcome, ""))
+                for outcome, row in TABLE.items()
+                if outcome is not Outcome.CONFIRMED
+            ],
+        )
+        headers = {"cache-control": "no-cache", "content-security-policy": POLICY}
+        return HTMLResponse(page, headers=headers)

@@ -1,0 +1,63 @@
+"""What all pages have in common."""
+
+import msgspec
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..gateway import response
+from ..gateway.gateway import Gateway
+from ..message import Outcome, problem
+
+ABOUT = ("virtual_host", "exchange", "user")
+
+
+def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str = "") -> Response:
+    """The problem document of an outcome, as an ASGI response."""
+    state = scope["state"]
+    document = problem(outcome, detail, request_id=state["request_id"])
+    state["problem"] = outcome.value
+    gateway: Gateway = state["gateway"]
+    about = {name: value for name, value in state.get("logged", {}).items() if name in ABOUT}
+    gateway.recent_errors.add(outcome, detail, request_id=state["request_id"], **about)
+    answer = Response(msgspec.json.encode(document), status_code=document.status)
+    for name, value in response.headers(outcome, allow=allow):
+        answer.headers[name.decode()] = value.decode()
+    return answer
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """What answers where nothing is."""
+    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
+    await answer(scope, receive, send)
+
+
+READING = "GET, HEAD, OPTIONS"
+
+
+class Page(HTTPEndpoint):
+    """GET, HEAD and OPTIONS, and a problem document for the rest."""
+
+    allowed = READING
+    refusal = "This page can only be read."
+
+    async def options(self, request: Request) -> Response:
+        return Response(status_code=204, headers={"allow": self.allowed})
+
+    async def method_not_allowed(self, request: Request) -> Response:
+        return problem_response(
+            request.scope, Outcome.METHOD_NOT_ALLOWED, self.refusal, allow=self.allowed
+        )
+
+
+def root_of(request: Request) -> str:
+    """The way to ``/`` from this page, which a proxy may have below a path of its own."""
+    raw_path: bytes = request.scope["raw_path"]
+    return "../" * (raw_path.count(b"/") - 1)
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The backend that this page is served by."""
+    gateway: Gateway = request.state.gateway
+    return gateway

@@ -1,0 +1,25 @@
+"""Pages that HTTPServer.pages keeps to some networks, or to a listener of their own."""
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from ..gateway.gateway import Gateway
+from ..gateway.router import ASGIApp
+from ..message import Outcome
+from .page import not_found, problem_response
+
+
+class Restricted(msgspec.Struct, frozen=True):
+    """The page, for whom the settings let see it, by whatever method they ask."""
+
+    page: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway: Gateway = scope["state"]["gateway"]
+        if not gateway.http_server.has_pages(gateway.port):
+            await not_found(scope, receive, send)
+        elif not gateway.may_see_pages(scope["client"], scope["headers"]):
+            detail = "HTTPServer.pages.networks does not let you see this page."
+            await problem_response(scope, Outcome.FORBIDDEN, detail)(scope, receive, send)
+        else:
+            await self.page(scope, receive, send)

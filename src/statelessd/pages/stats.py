@@ -1,0 +1,78 @@
+"""``GET /stats``: the original's document, key for key; ``host`` and ``broker`` are new."""
+
+import os
+import resource
+import socket
+import time
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..gateway.gateway import Gateway
+from .page import Page, gateway_of
+
+
+def document(gateway: Gateway) -> dict[str, Any]:
+    """The figures of this process; units are those of getrusage(2), times in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    broker = gateway.publisher.broker_state()
+    return {
+        "host": socket.gethostname(),
+        "port": gateway.port,
+        "timestamp": int(time.time()),
+        "connections": gateway.publisher.connection_statistics(),
+        "broker": {"state": broker.state.value, "reason": broker.reason},
+        "requests": gateway.statistics.document(),
+        "cpu_time": {"user": usage.ru_utime, "system": usage.ru_stime},
+        "memory_usage": usage.ru_maxrss,
+        "page_size": resource.getpagesize(),
+        "page_faults": {"minor": usage.ru_minflt, "major": usage.ru_majflt},
+        "context_switches": usage.ru_nvcsw + usage.ru_nivcsw,
+        "swap_outs": usage.ru_nswap,
+        "block": {"input": usage.ru_inblock, "output": usage.ru_oublock},
+        "signals_received": usage.ru_nsignals,
+    }
+
+
+SUMMED = ("connections", "requests", "cpu_time", "memory_usage")
+
+
+def of_all(gateway: Gateway) -> dict[str, Any]:
+    """The documents of all backends of this parent, those of the others a second old, and a sum."""
+    others = [
+        msgspec.msgpack.decode(snapshot.document["stats"])
+        for page in gateway.pages()
+        for snapshot in page.living
+        if snapshot.pid != os.getpid()
+    ]
+    backends = [document(gateway), *others]
+    total: dict[str, Any] = {}
+    for each in backends:
+        _add(total, {name: each[name] for name in SUMMED})
+    return {"backends": backends, "total": total}
+
+
+def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _add(total.setdefault(name, {}), value)
+        elif isinstance(value, bool):
+            total[name] = total.get(name, False) or value
+        else:
+            total[name] = total.get(name, 0) + value
+
+
+class Stats(Page):
+    """The document as JSON, never from a cache; ``?scope=all``: of all backends."""
+
+    async def get(self, request: Request) -> Response:
+        make = of_all if request.query_params.get("scope") == "all" else document
+        gateway = gateway_of(request)
+        await gateway.publisher.ask_broker()
+        return Response(
+            msgspec.json.encode(make(gateway)),
+            media_type="application/json; charset=UTF-8",
+            headers={"cache-control": "no-cache"},
+        )

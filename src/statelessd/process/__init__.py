@@ -1,0 +1,1 @@
+"""Processes: the parent, its backends, their sockets, reloads, signals and limits."""

@@ -1,0 +1,314 @@
+"""One process: an event loop, the HTTP server on its socket, the broker's pool, an orderly stop."""
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import logging
+import math
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+import uvicorn
+import uvloop
+
+from ..broker.publisher import Publisher
+from ..config.settings import Config, Listener, without_secrets
+from ..gateway.errors import RequestError
+from ..gateway.gateway import Gateway
+from ..gateway.protocol import GatewayProtocol
+from ..message import Outcome
+from ..pages.app import build_app, build_router
+from ..pages.snapshot import snapshot
+from ..telemetry.requests import RequestStatistics
+from ..telemetry.scoreboard import Board
+from ..tls.client import Trust
+from ..tls.server import Certificate
+from . import sockets as listeners
+from .allocator import keep_freed_memory
+from .reexec import RETIRE
+
+logger = logging.getLogger(__name__)
+
+TELL = 1.0  # seconds between the times at which the other backends are told of our figures
+SWEEP = 0.25  # seconds between looks at the clients' time-outs
+JUST_AFTER = 0.002  # seconds; more than event loops round their timers by
+LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
+HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
+LAST_WORD = 0.5  # seconds for answers to what was given up
+HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an answer
+LOOK = 0.02  # seconds between looks at what is left
+
+
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+
+
+class _Server(uvicorn.Server):
+    """Signals are the backend's: uvicorn would raise them again after its shutdown."""
+
+    def __init__(self, config: uvicorn.Config, serves: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._serves = serves
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._serves()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What the parent has made for its backends, which may be allowed less than it is.
+
+    ``certificate``: that of TLS on TCP ports; ``trust``: for TLS to the broker.
+    ``board``: where all backends leave their figures. ``loaded_at``: when the
+    settings were read, in seconds of Unix time.
+    """
+
+    certificate: Certificate | None = None
+    trust: Trust | None = None
+    board: Board | None = None
+    loaded_at: float = 0.0
+
+
+class Backend:
+    """Serves one listener until ``stop``. ``serves`` is called once it does."""
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        listener: Listener,
+        loop: asyncio.AbstractEventLoop,
+        inheritance: Inheritance = Inheritance(),
+        serves: Callable[[], None] = lambda: None,
+    ) -> None:
+        application, http_server = config.application, config.http_server
+        # Who may open a Unix socket is on this machine.
+        certificate = None if isinstance(listener, str) else inheritance.certificate
+        self._listeners = sockets
+        self._certificate = certificate
+        self._trust = inheritance.trust
+        self._loop = loop
+        self.publisher = Publisher(
+            application.rabbitmq,
+            application.publish,
+            trust=inheritance.trust,
+            loop=loop,
+            backend=f"{socket.gethostname()}:{listener}",
+            counted_exchanges=application.metrics.exchanges,
+        )
+        self.gateway = Gateway(
+            http_server,
+            application.publish,
+            port=listener,
+            publisher=self.publisher,
+            router=build_router(config.routes, application.paths),
+            statistics=RequestStatistics(),
+            loop=loop,
+            strict_origins=application.xsrf_cookies,
+            access_log=application.access_log,
+        )
+        self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
+            1, math.ceil(application.rabbitmq.refused_for)
+        )
+        self._drain_timeout = http_server.drain_timeout
+        self._drained_by = 0.0  # loop time
+        self._server = _Server(
+            uvicorn.Config(
+                build_app(self.gateway, application.paths),
+                http=functools.partial(GatewayProtocol, self.gateway),  # type: ignore[arg-type]  # a class, called with what uvicorn gives
+                ws="none",
+                lifespan="off",
+                loop="none",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+            ),
+            self._begin,
+        )
+        self._serves = serves
+        self._stopping: asyncio.Task[None] | None = None
+        self._has_successor = False
+        self._listener = listener
+        self._brief = False  # our logins are too many for the others to be told of
+        self._told_at = 0.0
+        self.gateway.board = inheritance.board or Board.make()
+        self.gateway.tell = self._tell
+        self.gateway.config_hash = _digest(config)
+        self.gateway.config_loaded_at = inheritance.loaded_at
+
+    @property
+    def connections(self) -> set[GatewayProtocol]:
+        """The open client connections; uvicorn keeps the set."""
+        return self._server.server_state.connections  # type: ignore[return-value]  # all are ours
+
+    async def serve(self) -> None:
+        """Run until stopped; returns when every request has been answered, or the time is up."""
+        sweeper = self._loop.create_task(self._sweep())
+        self._loop.add_signal_handler(signal.SIGTERM, self.stop)
+        self._loop.add_signal_handler(RETIRE, self.retire)
+        logger.info("listening on %s", listeners.name_of(self.gateway.port))
+        await self._server.serve(self._listeners)
+        sweeper.cancel()
+        await self.publisher.close()  # which answers what is still under way
+        self._tell()
+        self._use_board(lambda: self.gateway.record(int(time.time())))
+        unanswered = sum(c.has_pending() for c in self.connections)
+        if unanswered:
+            logger.warning("stopped with %d requests unanswered", unanswered)
+        else:
+            logger.info("stopped: every request was answered")
+
+    def _begin(self) -> None:
+        self._tell()  # or it would be missed for the moment
+        self._use_board(lambda: self.gateway.record(int(time.time())))
+        self._serves()
+
+    def stop(self) -> None:
+        """Begin an orderly stop; a second call ends it at once."""
+        if self._stopping is None:
+            logger.info(
+                "stopping: answering what is under way, for at most %g s", self._drain_timeout
+            )
+            self.gateway.draining = True
+            self._drained_by = self._loop.time() + self._drain_timeout
+            self._stopping = self._loop.create_task(self._drain())
+        else:
+            self._server.force_exit = self._server.should_exit = True
+
+    def retire(self) -> None:
+        """Stop in order, without haste: a successor serves the same sockets already."""
+        if self._stopping is None:
+            self._has_successor = True
+            self.stop()
+
+    async def _drain(self) -> None:
+        # Every answer from here on says "Connection: close"; only so does a client
+        # know not to send its next request on a connection that is about to go.
+        if self._has_successor:
+            await self._close_listeners()
+            await self._until(lambda: not self.connections, self._drain_timeout / 2)
+        else:
+            await self._until(lambda: not self.connections)
+            listeners.hold_off(self._listeners)
+            await asyncio.sleep(HANDSHAKES)
+            await self._close_listeners()
+            await self._until(lambda: not self._awaits_first_requests())
+        for connection in list(self.connections):
+            connection.end_stream(SHUTTING_DOWN)
+        # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
+        self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
+        self._loop.call_at(self._drained_by - HANG_UP, self._hang_up)
+        self._server.config.timeout_graceful_shutdown = max(  # type: ignore[assignment]  # seconds for asyncio, which takes fractions
+            LOOK, self._drained_by - self._loop.time()
+        )
+        self._server.should_exit = True
+
+    async def _close_listeners(self) -> None:
+        for server in self._server.servers:
+            server.close()
+        await asyncio.sleep(LOOK)  # what was accepted last becomes a connection a turn later
+
+    def _hang_up(self) -> None:
+        for connection in list(self.connections):
+            if not connection.has_pending():
+                connection.transport.close()
+
+    def _awaits_first_requests(self) -> bool:
+        return any(c.has_not_asked for c in self.connections) or (
+            self._certificate is not None and self._certificate.is_shaking_hands
+        )
+
+    async def _until(self, condition: Callable[[], bool], seconds: float = LAST_REQUESTS) -> None:
+        patience = min(self._loop.time() + seconds, self._drained_by)
+        while (  # noqa: ASYNC110 - what it waits for has no event
+            not condition() and self._loop.time() < patience and not self._server.force_exit
+        ):
+            await asyncio.sleep(LOOK)
+
+    async def _sweep(self) -> None:
+        while True:
+            pause = _until_next_sweep(time.time())
+            due = time.perf_counter_ns() + int(pause * 1e9)
+            await asyncio.sleep(pause)
+            late = max(0, time.perf_counter_ns() - due)
+            self.gateway.lag.observe(late)
+            self.gateway.recorder.lagged(late)
+            self._use_board(self.gateway.look_at_the_second)
+            try:
+                self.gateway.sweep(self.connections)
+            except Exception:  # the clients' time-outs must outlive it
+                logger.exception("looking at the clients' time-outs failed")
+            if self._certificate is not None:
+                self._certificate.refresh(self._loop.time())
+            if self._trust is not None:
+                self._trust.refresh(self._loop.time())
+            if self._loop.time() >= self._told_at + TELL:
+                self._told_at = self._loop.time()
+                self._tell()
+
+    def _tell(self) -> None:
+        """Leave our figures where the other backends find them."""
+        self._use_board(self._write_snapshot)
+
+    def _write_snapshot(self) -> None:
+        board = self.gateway.board
+        assert board is not None  # noqa: S101 - see _use_board
+        if not board.write(self._listener, snapshot(self.gateway)):
+            if not self._brief:
+                logger.warning("too many logins: ?scope=all goes without those of this backend")
+            self._brief = True
+            board.write(self._listener, snapshot(self.gateway, brief=True))
+
+    def _use_board(self, action: Callable[[], None]) -> None:
+        if self.gateway.board is None:
+            return
+        try:
+            action()
+        except Exception:  # it is not what we are here for, and once is enough
+            logger.exception("telling the other backends failed")
+            self.gateway.board = None
+
+
+def _until_next_sweep(now: float) -> float:
+    """One of the sweeps comes right after each second: what it finds is that second's."""
+    pause = SWEEP - (now - JUST_AFTER) % SWEEP
+    return pause if pause > SWEEP / 2 else pause + SWEEP  # a timer may be early by a little
+
+
+def _digest(config: Config) -> str:
+    """Of all settings but passwords: the same for backends that were configured alike."""
+    return hashlib.sha256(msgspec.json.encode(without_secrets(config))).hexdigest()[:12]
+
+
+def run(
+    inheritance: Inheritance,
+    config: Config,
+    sockets: list[socket.socket],
+    listener: Listener,
+    serves: Callable[[], None],
+) -> int:
+    """Serve ``listener`` on sockets that are bound already; the process's exit status.
+
+    ``serves`` is called once it does.
+    """
+
+    keep_freed_memory()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await Backend(config, sockets, listener, loop, inheritance, serves).serve()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    return 0

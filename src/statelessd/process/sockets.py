@@ -1,0 +1,249 @@
+"""Listening sockets, of TCP ports and Unix ones, bound before any process serves them."""
+
+import ctypes
+import grp
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Mapping, Sequence
+
+from ..config.settings import HTTPServer, Listener
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
+
+# socket(7), <asm-generic/socket.h>; not in Python's socket module.
+SO_ATTACH_FILTER = 26
+# A classic BPF program (<linux/filter.h>) over the TCP header: drop what has SYN set.
+_WITHOUT_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte of flags (RFC 9293 section 3.1)
+        (0x45, 0, 1, 0x02),  # SYN set: go on; else skip the next
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # take all of it
+    )
+)
+
+
+class ListenError(Exception):
+    """A port cannot be listened on; the text says which and why."""
+
+
+class UnixListener(socket.socket):
+    """A Unix socket, and the file that it is reached by."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = path
+        self._file: tuple[int, int] | None = None
+
+    def listen_at(self, mode: int, group: int) -> None:
+        """Nobody can connect before ``mode`` and ``group`` hold. Raises OSError."""
+        self.bind(self._path)
+        self._file = _identity(self._path)
+        self.open_to(mode, group)
+        self.listen(BACKLOG)
+
+    def open_to(self, mode: int, group: int) -> None:
+        """Who may connect from now on, unless somebody else has put another file there."""
+        if self._file is not None and self._file == _identity(self._path):
+            os.chown(self._path, -1, group)
+            os.chmod(self._path, mode)  # noqa: PTH101 - as the others
+
+    @classmethod
+    def adopted(cls, found: socket.socket) -> "UnixListener":
+        """One that another program bound and left to us; its file is ours from here on."""
+        path = found.getsockname()
+        adopted = cls.__new__(cls)
+        socket.socket.__init__(adopted, fileno=found.detach())
+        adopted._path = path
+        adopted._file = _identity(path)
+        return adopted
+
+    def remove(self) -> None:
+        """Remove the file, unless somebody else has put another one there."""
+        if self._file is not None and self._file == _identity(self._path):
+            os.unlink(self._path)  # noqa: PTH108 - as the others
+
+
+def name_of(listener: Listener) -> str:
+    """As it is told to people: ``port 8000``, ``unix:/run/statelessd.sock``."""
+    return f"port {listener}" if isinstance(listener, int) else listener
+
+
+def bind(
+    settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] | None = None
+) -> dict[Listener, list[socket.socket]]:
+    """The sockets of each port. Raises ListenError, with nothing left open.
+
+    An empty address means all interfaces, by IPv4 and, where there is one, IPv6.
+    ``there``: those that are bound already, and only have to be used.
+    """
+    bound: dict[Listener, list[socket.socket]] = {}
+    try:
+        for listener in settings.listeners:
+            sockets = bound.setdefault(listener, [])
+            if there is not None and listener in there:
+                _take_over(listener, settings, there[listener])
+                sockets += there[listener]
+            elif isinstance(listener, int):
+                for family, address in _addresses(settings.address_of(listener), listener):
+                    sockets.append(_listen(family, address))
+            else:
+                _listen_at(listener.removeprefix("unix:"), settings, sockets)
+    except OSError as error:
+        close(bound)
+        where = name_of(listener)
+        if isinstance(listener, int):
+            where += f" of {settings.address_of(listener) or 'all interfaces'}"
+        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+    except ListenError:
+        close(bound)
+        raise
+    return bound
+
+
+def activated() -> dict[Listener, list[socket.socket]]:
+    """The sockets that a service manager listens on for us (sd_listen_fds(3)), once."""
+    for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count = int(os.environ.pop("LISTEN_FDS", "0")) if for_us else 0
+    os.environ.pop("LISTEN_FDNAMES", None)
+    found: dict[Listener, list[socket.socket]] = {}
+    for descriptor in range(FIRST_ACTIVATED, FIRST_ACTIVATED + count):
+        os.set_inheritable(descriptor, False)
+        each = socket.socket(fileno=descriptor)
+        name = each.getsockname()
+        # A Unix socket's file is the manager's, and stays.
+        listener = f"unix:{name}" if each.family == socket.AF_UNIX else int(name[1])
+        found.setdefault(listener, []).append(each)
+    return found
+
+
+def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
+    """Close what ``bind`` opened, for whoever called it: the files of Unix sockets go too.
+
+    The files go first. Whoever connects meanwhile is told that there is none, and
+    asks again or elsewhere; those who wait in the queue are still taken by a
+    backend, which closes its own copy of the socket later.
+    """
+    for sockets in bound.values():
+        for each in sockets:
+            if isinstance(each, UnixListener):
+                each.remove()
+            each.close()
+
+
+def hold_off(listeners: list[socket.socket]) -> None:
+    """Take no new connection, without refusing it; those made already can still be accepted.
+
+    Closing a listening socket resets what is in its queue, and something may
+    always come in between the last accept and the close. A client whose SYN is
+    dropped sends it again after a second, perhaps to our successor. To a Unix
+    socket nobody can connect by now: the parent has removed its file.
+    """
+    program = ctypes.create_string_buffer(_WITHOUT_SYN)
+    option = struct.pack("HL", len(_WITHOUT_SYN) // 8, ctypes.addressof(program))
+    for listener in listeners:
+        if listener.family == socket.AF_UNIX:
+            continue
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+        except OSError as error:  # a kernel without it
+            logger.debug("new connections cannot be held off: %s", error)
+
+
+def _addresses(address: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+    if not address:
+        everywhere: list[tuple[int, tuple[str, int]]] = [(socket.AF_INET, ("0.0.0.0", port))]
+        if socket.has_ipv6 and _ipv6_works():
+            everywhere.append((socket.AF_INET6, ("::", port)))
+        return everywhere
+    found = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    unique = {(family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found}
+    return sorted(unique)
+
+
+def _ipv6_works() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _listen(family: int, address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.socket]) -> None:
+    """The settings may have changed since a Unix socket was made."""
+    if isinstance(listener, str):
+        group = _group_id(settings.unix_group, listener.removeprefix("unix:"))
+        for each in sockets:
+            if isinstance(each, UnixListener):
+                each.open_to(int(settings.unix_mode, 8), group)
+
+
+def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:
+    """Adds to ``sockets`` before anything can fail, so that nothing is left behind."""
+    group = _group_id(settings.unix_group, path)
+    _remove_stale(path)
+    listener = UnixListener(path)
+    sockets.append(listener)
+    listener.listen_at(int(settings.unix_mode, 8), group)
+
+
+def _group_id(name: str | None, path: str) -> int:
+    """-1 leaves it as it is."""
+    if name is None:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ListenError(f"cannot listen on unix:{path}: there is no group {name!r}") from None
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a process that ended without doing so."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ListenError(f"cannot listen on unix:{path}: there is something, and no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            logger.info("%s is of a process that is gone: replacing it", path)
+            os.unlink(path)  # noqa: PTH108 - as the others
+            return
+        except BlockingIOError:
+            pass  # its queue is full: all the more somebody listens
+    raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,68 @@
+"""What this process has answered: for ``/stats``, and more of it for ``/metrics``."""
+
+from collections import Counter
+
+from .histogram import Histogram
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"})
+OTHER = "other"  # for methods that clients make up, of which there is no end
+
+Answered = tuple[str, int, str]
+"""Method, status, and the problem's type; empty where there is none."""
+
+
+class RequestStatistics:
+    """Plain counters, for the hot path."""
+
+    __slots__ = (
+        "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",
+        "refused_clients", "sent",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.methods: dict[str, int] = {}
+        self.confirmed = 0  # publishes answered with 204, which are most of all
+        self.answers: Counter[Answered] = Counter()  # the others
+        self.errors: Counter[str] = Counter()  # answers and items of batches, by problem
+        self.durations = Histogram()  # from the request to its answer
+        self.accepted = 0  # client connections
+        self.refused_clients = 0  # above the limit of connections
+        self.received = 0  # bytes
+        self.sent = 0  # bytes of answers
+
+    def began(self, method: str) -> None:
+        """A request's headers were read: from here on it counts, as in the original."""
+        self.methods[method] = self.methods.get(method, 0) + 1
+
+    def answered_confirmed(self, nanoseconds: int, size: int) -> None:
+        """The usual answer to a publish, of ``size`` bytes."""
+        self.confirmed += 1
+        self.sent += size
+        self.durations.observe(nanoseconds)
+
+    def answered(self, method: str, status: int, problem: str, nanoseconds: int, size: int) -> None:
+        """Another answer, be it to something that could not be read as a request."""
+        self.answers[method if method in METHODS else OTHER, status, problem] += 1
+        self.sent += size
+        self.durations.observe(nanoseconds)
+        if problem:
+            self.errors[problem] += 1
+
+    def all_answers(self) -> dict[Answered, int]:
+        """The confirmed publishes among them."""
+        usual = ("POST", 204, "")
+        answers = Counter(self.answers)
+        if self.confirmed:
+            answers[usual] += self.confirmed
+        return dict(answers)
+
+    def document(self) -> dict[str, float]:
+        """The original's keys and types."""
+        statuses: Counter[int] = Counter()
+        for (_, status, _), count in self.all_answers().items():
+            statuses[status] += count
+        return {
+            **{f"response.{status}": count for status, count in statuses.items()},
+            **{f"method.{method}": count for method, count in self.methods.items()},
+            "processing_time": self.durations.sum / 1e9,
+        }

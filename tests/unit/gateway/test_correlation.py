@@ -1,0 +1,162 @@
+"""Trace context, request ids, and stamps: what connects a request with its message."""
+
+import json
+import uuid
+
+import pytest
+from edge import AUTH, FORM, edge_test, post
+from outcomes import JSON, item
+
+from statelessd.amqp import encode
+from statelessd.config.settings import Publish
+from statelessd.gateway import defaults
+from statelessd.gateway.defaults import Defaults, inherited
+from statelessd.gateway.errors import RequestError
+from statelessd.gateway.request import Target, read_message
+from statelessd.message import Outcome
+
+PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TARGET = Target("v", "e", "k")
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+URLENCODED = {b"content-type": b"application/x-www-form-urlencoded"}
+
+
+def read(headers, body=b"body=x", settings=Defaults()):  # noqa: B008 - frozen
+    headers = {**URLENCODED, **headers}
+    return read_message(TARGET, headers, b"", body, settings, inherited(headers, settings))
+
+
+def header(**values):
+    return encode.properties({"delivery_mode": 2, **values})
+
+
+class TestTrace:
+    def test_trace_context_becomes_message_headers(self):
+        message = read({b"traceparent": PARENT, b"tracestate": b"a=1", b"baggage": b"b=2"})
+        assert message.header == header(
+            headers={"traceparent": PARENT.decode(), "tracestate": "a=1", "baggage": "b=2"}
+        )
+
+    def test_the_messages_own_wins(self):
+        message = read({b"traceparent": PARENT}, b"body=x&headers[traceparent]=own&headers[n]=1")
+        assert message.header == header(headers={"traceparent": "own", "n": "1"})
+
+    def test_without_it_nothing_is_added(self):
+        assert inherited(URLENCODED, Defaults()) is None
+        assert read({}).header == header()
+
+    def test_each_item_of_a_batch_gets_it(self):
+        given = inherited({b"traceparent": PARENT}, Defaults())
+        for part in (0, 1):
+            fields = {}
+            given.add_to(fields, part)
+            assert fields == {"headers": {"traceparent": PARENT.decode()}}
+
+    def test_what_is_not_text_is_refused(self):
+        with pytest.raises(RequestError) as error:
+            read({b"baggage": b"\xff"})
+        assert error.value.outcome is Outcome.BAD_REQUEST
+
+    @pytest.mark.parametrize(
+        "request_of",
+        [
+            lambda trace: post(headers=AUTH + FORM + trace),
+            lambda trace: post(json.dumps([item(0)]).encode(), b"/v/e", AUTH + JSON + trace),
+            lambda trace: post(headers=AUTH + FORM + UPGRADE + trace),  # the head is read twice
+        ],
+        ids=["single", "batch", "upgrade"],
+    )
+    @edge_test()
+    async def test_its_lines_are_one(self, edge, request_of):
+        seen = []
+        publish = edge.publisher.publish
+        edge.publisher.publish = lambda *args: (seen.append(args[2].header), publish(*args))[1]
+        await edge.ask(request_of(b"Tracestate: a=1\r\nTracestate: b=2\r\n"))
+        assert seen == [header(headers={"tracestate": "a=1, b=2"})]
+
+
+class TestRequestId:
+    @edge_test()
+    async def test_the_clients_own_is_in_the_answer(self, edge):
+        answer = await edge.ask(post(headers=AUTH + FORM + b"X-Request-ID: a/b-1\r\n"))
+        assert answer.headers["x-request-id"] == "a/b-1"
+
+    @pytest.mark.parametrize("given", [b"", b"X-Request-ID: a b\r\n", b"X-Request-ID: \r\n",
+                                       b"X-Request-ID: " + b"x" * 129 + b"\r\n"])  # fmt: skip
+    @edge_test()
+    async def test_otherwise_each_request_gets_one(self, edge, given):
+        client = await edge.connect()
+        seen = set()
+        for _ in range(3):
+            client.send(post(headers=AUTH + FORM + given))
+            seen.add((await client.answer()).headers["x-request-id"])
+        assert len(seen) == 3
+
+    @pytest.mark.parametrize("path", [b"/v/e/k", b"/nothing", b"/v/e"])
+    @edge_test()
+    async def test_a_problem_document_has_it_too(self, edge, path):
+        answer = await edge.ask(post(b"x=1", path=path))
+        assert answer.status in (400, 404)
+        assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
+
+    @edge_test()
+    async def test_a_request_that_cannot_be_read_gets_one(self, edge):
+        answer = await edge.ask(b"nonsense\r\n\r\n")
+        assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
+
+    @edge_test()
+    async def test_the_log_has_it(self, edge, caplog):
+        edge.publisher.publish = None
+        answer = await edge.ask(post(headers=AUTH + FORM + b"X-Request-ID: find-me\r\n"))
+        assert answer.status == 500
+        assert "find-me" in caplog.text
+
+
+class TestStamps:
+    ALL = Defaults(message_id=True, timestamp=True, app_id="gateway")
+
+    @pytest.fixture(autouse=True)
+    def _noon(self, monkeypatch):
+        monkeypatch.setattr(defaults.time, "time", lambda: 1364403057.9)
+
+    def test_what_the_client_did_not_give_is_stamped(self):
+        message = read({b"idempotency-key": b'"order-42"'}, settings=self.ALL)
+        assert message.message_id == "order-42"
+        stamps = {"message_id": "order-42", "timestamp": 1364403057, "app_id": "gateway"}
+        assert message.header == header(**stamps)
+
+    def test_what_the_client_gave_stays(self):
+        body = b"body=x&message_id=own&timestamp=1&app_id=mine"
+        message = read({b"idempotency-key": b"k"}, body, settings=self.ALL)
+        assert message.message_id is None
+        assert message.header == header(message_id="own", timestamp=1, app_id="mine")
+
+    def test_without_a_key_the_id_is_a_uuid_and_never_the_same(self):
+        ids = {read({}, settings=self.ALL).message_id for _ in range(3)}
+        assert len({uuid.UUID(stamped) for stamped in ids}) == 3
+
+    def test_a_batch_with_a_key_gets_the_same_ids_again(self):
+        given = inherited({b"idempotency-key": b"k"}, self.ALL)
+        assert [given.add_to({}, part) for part in (0, 1)] == ["k-0", "k-1"]
+
+    def test_a_key_that_is_no_message_id_is_refused(self):
+        with pytest.raises(RequestError) as error:
+            read({b"idempotency-key": b"x" * 256}, settings=self.ALL)
+        assert "message_id" in error.value.detail
+
+    def test_by_default_nothing_is_stamped(self):
+        assert read({b"idempotency-key": b"k"}).header == header()
+
+    @edge_test(publish=Publish(stamp_message_id=True))
+    async def test_the_answer_tells_the_id(self, edge):
+        request = post(headers=AUTH + FORM + b"Idempotency-Key: k\r\n")
+        answer = await edge.ask(request)
+        assert (answer.status, answer.headers["amqp-message-id"]) == (204, "k")
+        edge.publisher.outcome = (Outcome.UNCONFIRMED, "")
+        answer = await edge.ask(request)
+        assert (answer.status, answer.headers["amqp-message-id"]) == (504, "k")
+        body = json.dumps([item(0), item(1, message_id="own")]).encode()
+        headers = AUTH + JSON + b"Idempotency-Key: k\r\n"
+        answer = await edge.ask(post(body, path=b"/v/e", headers=headers))
+        first, second = json.loads(answer.body)["results"]
+        assert (first["message_id"], "message_id" in second) == ("k-0", False)

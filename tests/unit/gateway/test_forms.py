@@ -1,0 +1,159 @@
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlencode
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statelessd.gateway.errors import RequestError
+from statelessd.gateway.forms import MAX_FIELDS, decode_multipart, decode_urlencoded
+
+pairs = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40)), max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"body=hi&content-type=text/plain", [(b"body", b"hi"), (b"content-type", b"text/plain")]),
+        (b"a=1+2%203", [(b"a", b"1 2 3")]),
+        (b"a=%2B", [(b"a", b"+")]),
+        (b"body=", [(b"body", b"")]),
+        (b"body", [(b"body", b"")]),
+        (b"a=b=c", [(b"a", b"b=c")]),
+        (b"&&a=1&", [(b"a", b"1")]),
+        (b"", []),
+        (b"a=%zz%4", [(b"a", b"%zz%4")]),  # as browsers and PHP have it
+        (b"a=%zz%41%%42", [(b"a", b"%zzA%B")]),
+        (b"a=1&b=%3D=%26", [(b"a", b"1"), (b"b", b"==&")]),
+        (b"a=%41\r\n=\n%0a", [(b"a", b"A\r\n=\n\n")]),
+        (b"a=1;b=2", [(b"a", b"1;b=2")]),
+        (b"a=%00%FF", [(b"a", b"\x00\xff")]),
+        (b"%61=1", [(b"a", b"1")]),
+        (b"a=\x00\xff", [(b"a", b"\x00\xff")]),
+    ],
+)
+def test_urlencoded(data, expected):
+    assert decode_urlencoded(data) == expected
+
+
+@given(pairs)
+def test_what_python_encodes_is_read_back(fields):
+    data = urlencode(fields).encode()
+    assert decode_urlencoded(data) == [f for f in fields if f != (b"", b"") or b"=" in data]
+
+
+@given(st.binary(max_size=200))
+def test_a_body_of_any_bytes_survives(body):
+    data = b"body=" + quote_from_bytes(body, safe="").encode()
+    assert decode_urlencoded(data) == [(b"body", body)]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_some_form(data):
+    decode_urlencoded(data)
+
+
+@given(st.lists(st.sampled_from([b"%", b"=", b"4", b"f", b"z", b"\r", b"\n", b"_", b"\xff"])))
+def test_escapes_are_read_as_urllib_reads_them(pieces):
+    value = b"".join(pieces)
+    assert decode_urlencoded(b"body=" + value) == [(b"body", unquote_to_bytes(value))]
+
+
+def test_too_many_fields_are_refused():
+    assert len(decode_urlencoded(b"&".join([b"a=1"] * MAX_FIELDS))) == MAX_FIELDS
+    with pytest.raises(RequestError):
+        decode_urlencoded(b"&".join([b"a=1"] * (MAX_FIELDS + 1)))
+
+
+def multipart(*parts, boundary=b"XX"):
+    body = b"".join(
+        b"--%b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (boundary, how, value)
+        for how, value in parts
+    )
+    return body + b"--" + boundary + b"--\r\n"
+
+
+CONTENT_TYPE = b"multipart/form-data; boundary=XX"
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\r\n", b"\r\nx\r\n", b"--", b"\r\n--", b"\r\n--X", b"\x00\xff" * 50_000]
+)
+def test_multipart_values_keep_every_byte(value):
+    data = multipart((b'name="a"', b"1"), (b'name="body"', value), (b'name="z"', b"2"))
+    assert decode_multipart(data, CONTENT_TYPE) == [(b"a", b"1"), (b"body", value), (b"z", b"2")]
+
+
+def test_a_file_may_be_the_body():
+    data = multipart((b'name="body"; filename="x.bin"\r\nContent-Type: image/png', b"\x89PNG"))
+    assert decode_multipart(data, CONTENT_TYPE) == [(b"body", b"\x89PNG")]
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8bit", b"7BIT"])
+def test_a_part_may_say_that_its_bytes_are_as_they_are(encoding):
+    part = b'name="body"\r\nContent-Transfer-Encoding: ' + encoding
+    assert decode_multipart(multipart((part, b"x")), CONTENT_TYPE) == [(b"body", b"x")]
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable", b"x-other"])
+def test_an_encoded_part_is_not_published_as_it_is(encoding):
+    part = b'name="body"\r\nContent-Transfer-Encoding: ' + encoding
+    with pytest.raises(RequestError, match="Content-Transfer-Encoding"):
+        decode_multipart(multipart((part, b"aGk=")), CONTENT_TYPE)
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
+def test_parts_of_any_bytes_are_read_back(values):
+    boundary = b"a-boundary-that-no-value-has"
+    data = multipart(*[(b'name="body"', value) for value in values], boundary=boundary)
+    content_type = b"multipart/form-data; boundary=" + boundary
+    assert decode_multipart(data, content_type) == [(b"body", value) for value in values]
+
+
+def test_an_error_quotes_nothing_of_the_form():
+    data = multipart((b'name="secret\xff"', b"1"))
+    with pytest.raises(RequestError) as error:
+        decode_multipart(data, CONTENT_TYPE)
+    assert "secret" not in error.value.detail
+
+
+def test_a_quoted_boundary():
+    assert decode_multipart(
+        multipart((b'name="a"', b"1")), b'multipart/form-data; boundary="XX"'
+    ) == [(b"a", b"1")]
+
+
+@given(st.binary(max_size=300))
+def test_what_requests_encodes_is_read_back(body):
+    request = requests.Request(
+        "POST", "http://x/", files={"body": ("f", body)}, data={"type": "ü"}
+    ).prepare()
+    got = decode_multipart(request.body, request.headers["Content-Type"].encode())
+    assert got == [(b"type", "ü".encode()), (b"body", body)]
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        (b"", CONTENT_TYPE),
+        (b"garbage", CONTENT_TYPE),
+        (multipart((b'name="a"', b"1"))[:-8], CONTENT_TYPE),  # cut short
+        (multipart((b'name="a"', b"1")), b"multipart/form-data"),
+        (multipart((b'name="a"', b"1")), b"multipart/form-data; boundary="),
+        (b"--XX\r\n\r\nno name\r\n--XX--\r\n", CONTENT_TYPE),
+        (multipart(*[(b'name="a"', b"1")] * (MAX_FIELDS + 1)), CONTENT_TYPE),
+    ],
+)
+def test_a_malformed_multipart_form_is_refused(data, content_type):
+    with pytest.raises(RequestError):
+        decode_multipart(data, content_type)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=60))
+def test_garbage_raises_nothing_but_a_request_error(data, content_type):
+    for body in (data, b"--XX\r\n" + data, b"--XX\r\nContent-Disposition: form-data; " + data):
+        for kind in (CONTENT_TYPE, b"multipart/form-data; boundary=" + content_type):
+            try:
+                decode_multipart(body, kind)
+            except RequestError:
+                continue

@@ -1,0 +1,360 @@
+import base64
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import header as pamqp_header
+
+from statelessd.gateway.errors import RequestError
+from statelessd.gateway.request import (
+    Defaults,
+    Target,
+    decode_target,
+    parse_authorization,
+    read_message,
+    wait_seconds,
+)
+from statelessd.message import Credentials, Outcome
+
+TARGET = Target("test", "exchange", "key")
+FORM = b"application/x-www-form-urlencoded"
+
+
+def read(body=b"", query=b"", defaults=Defaults(), **headers):  # noqa: B008 - frozen
+    fields = {name.replace("_", "-").encode(): value for name, value in headers.items()}
+    return read_message(TARGET, fields, query, body, defaults)
+
+
+def form(body, **kwargs):
+    return read(body, content_type=FORM, **kwargs)
+
+
+def properties_of(message):
+    content = pamqp_header.ContentHeader()
+    content.unmarshal(struct.pack(">HHQ", 60, 0, 0) + message.header)
+    got = {n: getattr(content.properties, n) for n in content.properties.attributes()}
+    return {n: v for n, v in got.items() if v not in (None, "")}
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("raw", "target"),
+        [
+            ((b"test", b"ex", b"a.b"), Target("test", "ex", "a.b")),
+            ((b"%2f", b"ex", b"a%2Fb"), Target("/", "ex", "a/b")),
+            ((b"%2F", b"amq.default", b"q"), Target("/", "", "q")),
+            ((b"v", b"", b""), Target("v", "", "")),
+            ((b"v", b"a+b", b"c%2Bd"), Target("v", "a+b", "c+d")),
+            ((b"v", b"%C3%A9", b"\xc3\xa9"), Target("v", "é", "é")),
+            ((b"v", b"e", b"%23.%2A"), Target("v", "e", "#.*")),
+            ((b"v", b"x" * 255, b"k"), Target("v", "x" * 255, "k")),
+        ],
+    )
+    def test_segments_are_decoded_one_by_one(self, raw, target):
+        assert decode_target(*raw) == target
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            (b"", b"e", b"k"),
+            (b"v", b"e", b"%zz"),
+            (b"v", b"e", b"%4"),
+            (b"v", b"%ff", b"k"),
+            (b"v", b"e", b"x" * 256),
+            (b"%C3%A9" * 128, b"e", b"k"),
+        ],
+    )
+    def test_what_is_no_name_is_refused(self, raw):
+        with pytest.raises(RequestError) as error:
+            decode_target(*raw)
+        assert error.value.outcome is Outcome.BAD_REQUEST
+
+
+class TestAuthorization:
+    @pytest.mark.parametrize(
+        ("value", "user", "password"),
+        [
+            (b"Basic Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
+            (b"bAsIc Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
+            (b"Basic " + base64.b64encode(b"a:b:c"), "a", "b:c"),
+            (b"Basic " + base64.b64encode(b"a:"), "a", ""),
+            (b"Basic " + base64.b64encode("ü:pä€".encode()), "ü", "pä€"),
+        ],
+    )
+    def test_basic(self, value, user, password):
+        credentials = parse_authorization(value)
+        assert (credentials.username, credentials.password) == (user, password)
+        assert credentials == Credentials(user, password)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None,
+            b"",
+            b"Basic",
+            b"Basic ",
+            b"Bearer",
+            b"Bearer a secret",
+            b"Digest abc",
+            b"Basic !!!",
+            b"Basic Z3Vlc3Q",
+            b"Basic " + base64.b64encode(b"no-colon-secret"),
+            b"Basic " + base64.b64encode(b":password-secret"),
+            b"Basic " + base64.b64encode(b"\xff:secret"),
+            b"Basic " + base64.b64encode(b"a\0b:secret"),
+            b"Basic " + base64.b64encode(b"a:secret\0"),
+        ],
+    )
+    def test_anything_else_is_unauthorized_and_quotes_nothing(self, value):
+        with pytest.raises(RequestError) as error:
+            parse_authorization(value)
+        assert error.value.outcome is Outcome.UNAUTHORIZED
+        assert "secret" not in error.value.detail
+        assert error.value.__context__ is None
+
+    def test_different_passwords_are_different_credentials(self):
+        assert Credentials("a", "b") != Credentials("a", "c")
+        assert Credentials("a", "bc") != Credentials("ab", "c")
+        assert Credentials("a", "b") == Credentials("a", "b")
+        assert "secret" not in repr(Credentials("a", "secret"))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"wait=10", 10.0),
+        (b"respond-async, wait=5", 5.0),
+        (b'wait="7"; x=y', 7.0),
+        (b"WAIT = 3", 3.0),
+        (b"wait=5, wait=9", 5.0),
+        (b"wait=0", 0.0),
+        (b"wait=abc", None),
+        (b"wait=-1", None),
+        (b"await=5", None),
+        (b"wait=abc, wait=5", None),  # only the first one counts
+        (b'foo="x, wait=9", wait=5', 5.0),
+        (b'foo="\\", wait=9", wait=5', 5.0),
+        (b"foo; wait=5", None),  # a parameter of foo
+        (b'wait="5', None),
+        (b'foo="never closed, wait=5', None),
+        (b"wait=9999999999", 9999999999.0),
+        (b"wait=1.5", None),
+        (b"", None),
+    ],
+)
+def test_prefer_wait(value, seconds):
+    assert wait_seconds(value) == seconds
+
+
+class TestForm:
+    def test_body_and_properties(self):
+        message = form(b"body=hi&content-type=text/plain&app_id=x&expire=100")
+        assert (message.exchange, message.routing_key, message.body) == ("exchange", "key", b"hi")
+        assert properties_of(message) == {
+            "content_type": "text/plain",
+            "app_id": "x",
+            "expiration": "100",
+            "delivery_mode": 2,
+        }
+
+    def test_the_requests_own_media_type_is_not_the_messages(self):
+        assert "content_type" not in properties_of(form(b"body=hi"))
+
+    def test_parameters_and_case_of_the_media_type_do_not_matter(self):
+        kind = b"Application/X-WWW-Form-URLEncoded; charset=UTF-8"
+        assert read(b"body=hi", content_type=kind).body == b"hi"
+
+    def test_an_empty_body_is_an_empty_message(self):
+        assert form(b"body=").body == b""
+
+    @pytest.mark.parametrize("data", [b"", b'{"a":1}', b"content-type=text/plain", b"Body=x"])
+    def test_a_form_without_body_is_told_how_to_send_a_raw_one(self, data):
+        with pytest.raises(RequestError, match="data-binary"):
+            form(data)
+
+    def test_a_body_in_the_query_is_no_body(self):
+        with pytest.raises(RequestError):
+            form(b"type=x", query=b"body=hi")
+
+    def test_what_is_remembered_of_one_form_is_no_part_of_the_next(self):
+        for i in range(3):
+            message = form(b"type=t%d&body=%d" % (i % 2, i))
+            assert message.body == b"%d" % i
+            assert properties_of(message)["message_type"] == f"t{i % 2}"
+        assert form(b"body=x", query=b"type=q").header != form(b"body=x").header
+        assert form(b"body=x", defaults=Defaults(True, 1)).mandatory
+
+    @pytest.mark.parametrize("data", [b"body=1&%62ody=2", b"body=1&body&body=2", b"%62ody=2"])
+    def test_a_body_by_another_spelling(self, data):
+        assert form(data).body == b"2"
+
+    def test_unknown_fields_are_ignored(self):
+        assert properties_of(form(b"body=x&foo=bar&%ff=1&cluster_id=c")) == {"delivery_mode": 2}
+
+    def test_form_beats_query_and_the_last_beats_the_first(self):
+        message = form(b"body=1&body=2&type=a&type=b", query=b"type=q&app_id=q")
+        assert message.body == b"2"
+        got = properties_of(message)
+        assert (got["message_type"], got["app_id"]) == ("b", "q")
+
+    def test_an_empty_value_is_as_good_as_none(self):
+        got = properties_of(form(b"body=x&type=&priority=&headers=", query=b"type=q"))
+        assert got == {"message_type": "q", "delivery_mode": 2}
+
+    def test_request_headers_do_not_apply_to_forms(self):
+        assert "app_id" not in properties_of(form(b"body=x", amqp_app_id=b"y"))
+
+    def test_json_and_bracket_headers(self):
+        message = form(b'body=x&headers={"a":1,"b":2}&headers[b]=3&headers%5Bc%5D%5Bd%5D=4')
+        assert properties_of(message)["headers"] == {"a": 1, "b": "3", "c": {"d": "4"}}
+
+    @pytest.mark.parametrize(
+        ("data", "table"),
+        [
+            (b'headers[b]=3&headers[c]=4&headers={"b":2}', {"b": 2, "c": "4"}),
+            (b'headers={"b":2}&headers[b]=3', {"b": "3"}),
+            (b'headers={"b":2}&headers={"a":1}', {"a": 1}),
+            (b"headers[b]=3&headers=", {"b": "3"}),
+        ],
+    )
+    def test_of_one_message_header_the_last_one_wins(self, data, table):
+        assert properties_of(form(b"body=x&" + data))["headers"] == table
+
+    def test_headers_of_query_and_form_add_up(self):
+        message = form(b"body=x&headers[a]=form", query=b"headers[a]=query&headers[b]=query")
+        assert properties_of(message)["headers"] == {"a": "form", "b": "query"}
+
+    def test_multipart(self):
+        body = (
+            b'--XX\r\nContent-Disposition: form-data; name="body"\r\n\r\n\r\n\x00\xff\r\n'
+            b'--XX\r\nContent-Disposition: form-data; name="content-type"\r\n\r\na/b\r\n--XX--\r\n'
+        )
+        message = read(body, content_type=b"multipart/form-data; boundary=XX")
+        assert message.body == b"\r\n\x00\xff"
+        assert properties_of(message)["content_type"] == "a/b"
+
+    def test_a_compressed_form_is_refused(self):
+        with pytest.raises(RequestError, match="Content-Encoding"):
+            form(b"body=x", content_encoding=b"gzip")
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            (b"body=x&priority=256", "priority"),
+            (b"body=x&mandatory=maybe", "mandatory"),
+            (b"body=x&app_id=%ff", "app_id"),
+            (b"body=x&app_id=" + b"y" * 256, "app_id"),
+            (b"body=x&headers=[1]", "headers"),
+            (b'body=x&headers={"a":9223372036854775808}', "64 bits"),
+            (b'body=x&headers={"%s":1}' % (b"n" * 256), "256 bytes"),
+        ],
+    )
+    def test_what_the_broker_would_refuse_is_refused_by_name(self, data, words):
+        with pytest.raises(RequestError) as error:
+            form(data)
+        assert error.value.outcome is Outcome.BAD_REQUEST
+        assert words in error.value.detail
+
+
+class TestRaw:
+    def test_any_other_media_type_is_the_message_as_it_is(self):
+        message = read(b'\x00{"a":1}\n', content_type=b"application/json", content_encoding=b"br")
+        assert message.body == b'\x00{"a":1}\n'
+        assert properties_of(message) == {
+            "content_type": "application/json",
+            "content_encoding": "br",
+            "delivery_mode": 2,
+        }
+
+    def test_no_media_type_at_all(self):
+        message = read(b"")
+        assert message.body == b""
+        assert properties_of(message) == {"delivery_mode": 2}
+
+    def test_query_beats_amqp_headers_which_beat_the_requests_own(self):
+        got = properties_of(
+            read(
+                b"x",
+                query=b"app_id=query",
+                amqp_app_id=b"header",
+                amqp_type=b"header",
+                amqp_content_type=b"a/b",
+                content_type=b"c/d",
+            )
+        )
+        assert (got["app_id"], got["message_type"], got["content_type"]) == (
+            "query",
+            "header",
+            "a/b",
+        )
+
+    def test_message_headers_as_request_headers(self):
+        got = properties_of(
+            read(b"x", amqp_header_attempt=b"1", amqp_headers=b'{"n":2}', query=b"headers[q]=3")
+        )
+        assert got["headers"] == {"attempt": "1", "n": 2, "q": "3"}
+
+    def test_mandatory_from_each_source(self):
+        assert read(b"x", amqp_mandatory=b"true").mandatory
+        assert read(b"x", query=b"mandatory=1").mandatory
+        assert form(b"body=x&mandatory=true").mandatory
+        assert not read(b"x").mandatory
+
+
+def test_defaults_hold_where_the_client_says_nothing():
+    defaults = Defaults(mandatory=True, delivery_mode=1)
+    message = form(b"body=x", defaults=defaults)
+    assert message.mandatory
+    assert properties_of(message)["delivery_mode"] == 1
+    message = form(b"body=x&mandatory=false&delivery_mode=2", defaults=defaults)
+    assert not message.mandatory
+    assert properties_of(message)["delivery_mode"] == 2
+
+
+def test_the_user_id_is_known_apart():
+    assert form(b"body=x&user_id=bob").user_id == "bob"
+    assert form(b"body=x").user_id is None
+
+
+@given(
+    st.binary(max_size=80),
+    st.binary(max_size=80),
+    st.sampled_from([FORM, b"multipart/form-data; boundary=XX", b"a/b", b""]),
+    st.dictionaries(
+        st.sampled_from([b"amqp-priority", b"amqp-headers", b"amqp-header-x", b"amqp-", b"prefer"]),
+        st.binary(max_size=20),
+    ),
+)
+def test_garbage_raises_nothing_but_a_request_error(body, query, content_type, headers):
+    for data in (body, b"body=1&" + body, b"body=1&headers=" + body):
+        try:
+            read_message(
+                TARGET, {b"content-type": content_type, **headers}, query, data, Defaults()
+            )
+        except RequestError:
+            continue
+
+
+@given(st.binary(max_size=60))
+def test_any_preference_is_read_or_ignored(value):
+    for prefer in (value, b"wait=" + value, b'a="' + value + b'", wait=7'):
+        seconds = wait_seconds(prefer)
+        assert seconds is None or seconds >= 0
+
+
+@given(st.binary(max_size=30), st.binary(max_size=30), st.binary(max_size=30))
+def test_garbage_paths_raise_nothing_but_a_request_error(virtual_host, exchange, routing_key):
+    try:
+        decode_target(virtual_host, exchange, routing_key)
+    except RequestError:
+        return
+
+
+@given(st.binary(max_size=60))
+def test_garbage_authorization_raises_nothing_but_a_request_error(value):
+    for candidate in (value, b"Basic " + value, b"Basic " + base64.b64encode(value)):
+        try:
+            parse_authorization(candidate)
+        except RequestError:
+            continue

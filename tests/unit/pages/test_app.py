@@ -1,0 +1,206 @@
+"""Whatever is not a publish: pages, files, and a user's own classes."""
+
+import asyncio
+import sys
+import types
+
+import pytest
+from edge import edge_test
+from starlette.responses import PlainTextResponse
+
+from statelessd.config.settings import Paths, Route
+from statelessd.pages.app import build_router
+
+
+def get(path=b"/", method=b"GET", headers=b""):
+    return method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
+
+
+class Echo:
+    """What a configuration may name: called as Starlette calls an endpoint."""
+
+    def __init__(self, scope, receive, send):
+        self.scope, self.receive, self.send = scope, receive, send
+
+    def __await__(self):
+        return self.answer().__await__()
+
+    async def answer(self):
+        body = b""
+        while True:
+            event = await self.receive()
+            if event["type"] != "http.request":
+                return
+            body += event["body"]
+            if not event["more_body"]:
+                break
+        await PlainTextResponse(body)(self.scope, self.receive, self.send)
+
+
+class Slow(Echo):
+    """Answers in two parts; the second waits until it is let go."""
+
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(self):
+        headers = [(b"content-length", b"5")]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+        self.begun.set()
+        await self.go.wait()
+        await self.send({"type": "http.response.body", "body": b"slow!"})
+
+
+class Broken(Echo):
+    async def answer(self):
+        raise RuntimeError("secret reason")
+
+
+@pytest.fixture(autouse=True)
+def own_module(monkeypatch):
+    module = types.ModuleType("own_pages")
+    module.Echo, module.Slow, module.Broken = Echo, Slow, Broken
+    monkeypatch.setitem(sys.modules, "own_pages", module)
+
+
+OWN = [
+    Route("/echo", "own_pages.Echo"),
+    Route("/slow", "own_pages.Slow"),
+    Route("/broken", "own_pages.Broken"),
+]
+
+
+class TestErrors:
+    @edge_test()
+    async def test_an_unknown_path_is_a_problem_document(self, edge):
+        client = await edge.connect()
+        for method in (b"GET", b"POST"):
+            client.send(get(b"/nothing", method))
+            answer = await client.answer()
+            assert (answer.status, answer.problem) == (404, "not-found")
+            assert answer.headers["content-type"] == "application/problem+json"
+
+    @pytest.mark.parametrize("path", [b"/", b"/stats", b"/static/statelessd.css"])
+    @edge_test()
+    async def test_pages_can_only_be_read(self, edge, path):
+        answer = await edge.ask(get(path, b"DELETE"))
+        assert (answer.status, answer.problem) == (405, "method-not-allowed")
+        assert answer.headers["allow"] == "get, head, options"
+
+    @pytest.mark.parametrize("path", [b"/", b"/stats"])
+    @edge_test()
+    async def test_head_is_answered_without_the_document(self, edge, path):
+        client = await edge.connect()
+        client.send(get(path, b"HEAD") + get(b"/nothing"))
+        answer = await client.answer(head_only=True)
+        assert (answer.status, int(answer.headers["content-length"]) > 100) == (200, True)
+        assert (await client.answer()).status == 404
+
+    @edge_test(routes=OWN)
+    async def test_a_page_that_fails_is_a_500_that_tells_nothing(self, edge, caplog):
+        answer = await edge.ask(get(b"/broken"))
+        assert (answer.status, answer.problem) == (500, "internal-error")
+        assert b"secret" not in answer.body
+        assert "secret reason" in caplog.text
+
+
+class TestOwnPages:
+    @edge_test(routes=OWN)
+    async def test_a_class_of_ones_own_answers(self, edge):
+        answer = await edge.ask(get(b"/echo", b"POST")[:-2] + b"Content-Length: 5\r\n\r\nhello")
+        assert (answer.status, answer.body) == (200, b"hello")
+
+    @edge_test(routes=OWN)
+    async def test_its_body_may_take_long_but_must_go_on(self, edge):
+        client = await edge.connect()
+        client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
+        await edge.until(lambda: any(c.cycle for c in edge.state.connections))
+        [connection] = edge.state.connections
+        now = edge.loop.time()
+        connection.look_at_the_time(now)
+        progress = connection._progress
+        client.send(b"b")
+        await edge.until(lambda: connection._progress != progress)
+        connection.look_at_the_time(now + 10.1)
+        connection.look_at_the_time(now + 20.3)
+        answer = await client.answer()
+        assert (answer.status, answer.problem) == (408, "request-timeout")
+        assert await client.at_end()
+        await edge.until(lambda: not edge.state.tasks)
+
+    @edge_test(routes=OWN)
+    async def test_it_learns_that_the_client_went_away(self, edge):
+        client = await edge.connect()
+        client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
+        await edge.until(lambda: edge.state.tasks)
+        client.writer.close()
+        await edge.until(lambda: not edge.state.tasks)
+
+    @edge_test(routes=OWN)
+    async def test_its_answer_is_left_alone_when_the_client_closes_its_half(self, edge):
+        client = await edge.connect()
+        client.send(get(b"/slow"))
+        async with asyncio.timeout(30):
+            await Slow.begun.wait()
+        client.writer.write_eof()
+        await edge.until(lambda: any(c._half_closed for c in edge.state.connections))
+        Slow.go.set()
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (200, b"slow!")
+        assert await client.at_end()
+
+    @edge_test(routes=[Route("/stats", "own_pages.Echo")])
+    async def test_the_first_route_wins_and_unnamed_pages_are_gone(self, edge):
+        assert (await edge.ask(get(b"/stats"))).body == b""
+        assert (await edge.ask(get(b"/"))).status == 404
+
+
+class TestFiles:
+    @edge_test()
+    async def test_packaged_files_are_served(self, edge):
+        answer = await edge.ask(get(b"/static/statelessd.css"))
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+    @pytest.mark.parametrize("path", [b"/static/../backend.py", b"/static/%2e%2e/backend.py",
+                                      b"/static/..%2fbackend.py", b"/static//etc/passwd",
+                                      b"/static/none", b"/static/%00"])  # fmt: skip
+    @edge_test()
+    async def test_nothing_beside_them_is(self, edge, path, caplog):
+        answer = await edge.ask(get(path))
+        assert (answer.status, answer.problem) == (404, "not-found")
+        assert not caplog.records
+
+    @pytest.mark.parametrize("wanted", [b"bytes=0-5", b"bytes=99999-", b"nonsense"])
+    @edge_test()
+    async def test_they_are_served_whole(self, edge, wanted):
+        headers = b"Range: " + wanted + b"\r\n"
+        answer = await edge.ask(get(b"/static/statelessd.css", headers=headers))
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+    def test_directories_of_ones_own_come_first_file_by_file(self, tmp_path):
+        (tmp_path / "dashboard.html").write_text("mine on port {{ stats.port }}")
+        (tmp_path / "own.css").write_text("own")
+        paths = Paths(static=str(tmp_path), templates=str(tmp_path))
+
+        @edge_test(paths=paths)
+        async def check(edge):
+            assert (await edge.ask(get(b"/"))).body == b"mine on port 1"
+            assert (await edge.ask(get(b"/static/own.css"))).body == b"own"
+            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
+
+        check()
+
+    def test_a_missing_directory_is_a_warning_and_the_packaged_one_serves(self, tmp_path, caplog):
+        paths = Paths(static=str(tmp_path / "none"), templates=str(tmp_path / "neither"))
+
+        @edge_test(paths=paths)
+        async def check(edge):
+            assert b"<h1>statelessd</h1>" in (await edge.ask(get(b"/"))).body
+            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
+
+        check()
+        assert caplog.text.count("is no directory; using the packaged") == 2
+
+
+def test_a_class_that_does_not_exist_is_a_clear_error():
+    with pytest.raises(ImportError, match=r"there is no class statelessd\.Nothing"):
+        build_router([Route("/x", "statelessd.Nothing")], Paths())

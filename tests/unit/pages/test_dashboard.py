@@ -1,0 +1,435 @@
+"""What a page of figures is given: the documents, their history, and nothing that is secret."""
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+
+import msgspec
+import pytest
+from edge import AUTH, FORM, Edge, edge_test, post
+
+from statelessd.broker.logins import Login
+from statelessd.broker.statistics import BrokerState, BrokerStatus
+from statelessd.config.settings import Paths
+from statelessd.gateway.recorder import Recorder, Settings, resident
+from statelessd.message import Outcome
+from statelessd.pages.dashboard import POLICY
+from statelessd.pages.details import MOST, told_by
+from statelessd.pages.overview import WORSE, overview
+from statelessd.pages.views import Kept
+from statelessd.telemetry.history import WINDOW
+from statelessd.telemetry.recent_errors import KEPT
+from statelessd.telemetry.scoreboard import Board, Snapshot
+
+SECRET = "canary-7f3a"
+JSON = b"Content-Type: application/json\r\n"
+
+
+def get(path="/"):
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+async def document(edge, path):
+    answer = await edge.ask(get(path))
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-cache")
+    assert answer.headers["content-type"] == "application/json"
+    return json.loads(answer.body)
+
+
+class Clock:
+    def __init__(self, now=1_800_000_000.5):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+def with_history(edge, clock):
+    """A gateway whose seconds the test plays."""
+    gateway = edge.gateway
+    gateway.board = Board.make()
+    gateway.board.write(gateway.port, Snapshot(os.getpid(), {}, {}))
+    gateway.recorder = Recorder(edge.publisher, gateway.statistics, clock, clock)
+    return gateway
+
+
+# /dashboard.json
+
+
+@edge_test()
+async def test_figures_of_now_are_those_of_this_moment(edge):
+    edge.publisher.broker = BrokerState(BrokerStatus.BLOCKED, "low on memory")
+    await edge.ask(post())
+    await edge.ask(post(headers=FORM))
+    found = await document(edge, "/dashboard.json")
+    assert abs(found["time"] - time.time()) < 5
+    assert found["window"] == WINDOW
+    now = found["backends"][-1]
+    assert (now["backend"], now["up"], now["pid"]) == ("1", True, os.getpid())
+    assert now["published"] == 1
+    assert now["errors"] == {"unauthorized": 1}
+    assert now["broker"] == {"state": "blocked", "reason": "low on memory"}
+    assert now["memory"] > 1_000_000
+    assert now["descriptors"] is None or now["descriptors"] > 3
+
+
+@edge_test(ports=[5, "unix:/x"])
+async def test_backends_that_nobody_serves_are_named_in_order(edge):
+    found = (await document(edge, "/dashboard.json"))["backends"]
+    assert [(each["backend"], each["up"]) for each in found] == [
+        ("5", False), ("unix:/x", False), ("1", True),
+    ]  # fmt: skip
+    assert (found[0]["published"], found[0]["errors"]) == (0, {})
+    assert found[0]["broker"] == {"state": "unused", "reason": ""}
+
+
+@edge_test()
+async def test_each_second_has_its_own_figures_and_gaps_stay(edge):
+    clock = Clock()
+    gateway = with_history(edge, clock)
+    first = int(clock.now)
+    for published in (10, 0, None, 4):
+        if published is not None:
+            edge.publisher.published += [0] * published
+            for _ in range(published):
+                edge.publisher.confirms.observe(2_000_000)
+            gateway.statistics.errors["nacked"] += published
+        clock.now += 1
+        if published is None:
+            gateway.recorder.second_over()
+            gateway.recorder.finish(gateway._settings())  # a second that nobody was told of
+        else:
+            gateway.look_at_the_second()
+    clock.now += 1
+    found = (await overview(gateway, clock=clock)).series
+    assert found.time == [first, first + 1, first + 3]
+    assert found.published == [10, 0, 4]
+    assert found.errors == {"nacked": [10, 0, 4]}
+    assert found.p50[1] is None
+    assert found.p99[0] == pytest.approx(0.002, rel=0.1)
+    assert found.broker == ["unused"] * 3
+    assert found.backend is None
+
+
+@edge_test()
+async def test_since_and_backend_choose(edge):
+    clock = Clock()
+    gateway = with_history(edge, clock)
+    for _ in range(20):
+        clock.now += 1
+        gateway.look_at_the_second()
+    last = int(clock.now) - 1
+    everything = (await overview(gateway, clock=clock)).series
+    assert everything.time == list(range(last - 19, last + 1))
+    later = (await overview(gateway, "1", last - 3, clock)).series
+    assert later.time == [last - 2, last - 1, last]
+    assert later.backend == "1"
+    assert (await overview(gateway, since=last, clock=clock)).series.time == []
+    for since in (last - 30, last - 3, last):
+        found = (await overview(gateway, since=since, clock=clock)).series
+        assert everything.after(since) == found
+
+
+@edge_test()
+async def test_questions_about_long_ago_share_one_reading(edge, monkeypatch):
+    reads = []
+
+    async def counted(gateway, *args):
+        reads.append(args)
+        return await overview(gateway, *args)
+
+    monkeypatch.setattr("statelessd.pages.views.overview", counted)
+    now = int(time.time())
+    answers = await asyncio.gather(
+        *(edge.ask(get(f"/dashboard.json?since={now - 100 - n}")) for n in range(20)),
+        edge.ask(get("/dashboard.json")),
+    )
+    assert {answer.status for answer in answers} == {200}
+    assert len(reads) <= 2  # the second may end in between
+
+
+@edge_test()
+async def test_a_bad_question_is_a_bad_request(edge):
+    for query in ("backend=2", "since=x", "since=-1", "since=", "since=1e3", f"since={'9' * 13}"):
+        answer = await edge.ask(get(f"/dashboard.json?{query}"))
+        assert (answer.status, answer.problem) == (400, "bad-request")
+    assert (await edge.ask(get("/dashboard.json?backend=1&since=0"))).status == 200
+
+
+def test_every_state_of_the_broker_has_a_rank():
+    assert sorted(WORSE) == sorted(each.value for each in BrokerStatus)
+
+
+@edge_test()
+async def test_pages_that_ask_in_one_second_get_one_rendering(edge):
+    clock, made = Clock(), []
+
+    async def make():
+        made.append(1)
+        await asyncio.sleep(0)
+        return len(made)
+
+    kept = Kept(1, clock)
+    answers = await asyncio.gather(*(kept.get("a", make) for _ in range(50)))
+    assert set(answers) == {1}
+    assert await kept.get("b", make) == 2
+    clock.now += 1
+    assert await kept.get("a", make) == 3
+    for key in range(1000):
+        await kept.get(key, make)
+    assert len(kept._kept) <= 64
+
+
+@edge_test()
+async def test_a_failed_rendering_fails_for_that_second_only(edge):
+    clock = Clock()
+    kept = Kept(1, clock)
+
+    async def fail():
+        raise RuntimeError
+
+    async def make():
+        return 1
+
+    with pytest.raises(RuntimeError):
+        await kept.get("a", fail)
+    clock.now += 1
+    assert await kept.get("a", make) == 1
+
+
+def held():
+    """Objects, and bytes."""
+    gc.collect()
+    return sys.getallocatedblocks(), resident()
+
+
+def test_half_a_day_leaves_no_trace_in_memory():
+    """43,200 seconds, and a page that asks for them."""
+
+    async def main():
+        async with Edge() as edge:
+            clock = Clock()
+            gateway = with_history(edge, clock)
+            settings = Settings(0.0, False, 3)
+
+            async def play(seconds):
+                for n in range(seconds):
+                    clock.now += 1
+                    edge.publisher.confirms.observe(1_000_000 + n % 7 * 100_000)
+                    gateway.statistics.errors["nacked"] += 1
+                    gateway.recent_errors.add(Outcome.NACKED, "x")
+                    second = gateway.recorder.second_over()
+                    gateway.board.record(1, second, gateway.recorder.finish(settings))
+                    if n % 60 == 0:
+                        since = second - 5
+                        msgspec.json.encode(await overview(gateway, since=since, clock=clock))
+                return len((await overview(gateway, clock=clock)).series.time)
+
+            await play(WINDOW + 100)
+            before = held()
+            assert await play(43_200) == WINDOW
+            return before, held()
+
+    (blocks, resident), (blocks_after, resident_after) = asyncio.run(main())
+    assert blocks_after - blocks < 2000  # objects; one left by each second would be 43,200
+    assert resident_after - resident < 4_000_000
+
+
+# /details.json
+
+
+def login(name, publishes=0, state="connected"):
+    return Login("1", "v", name, state, 1.0, publishes, 0.0, 0, 0, 1, 0, "")
+
+
+def told(gateway, pid):
+    """What its backend leaves for the others, as if it were another process."""
+    part = msgspec.Raw(msgspec.msgpack.encode(told_by(gateway)))
+    return Snapshot(pid, {}, {"details": part})
+
+
+@edge_test()
+async def test_connections_are_the_publishers(edge):
+    edge.publisher.logins = lambda backend: [login("a", 1)]
+    found = await document(edge, "/details.json")
+    assert found["connections"] == [msgspec.to_builtins(login("a", 1))]
+    assert (found["left_out"], found["errors"]) == (0, [])
+
+
+@edge_test()
+async def test_of_too_many_connections_the_open_and_busy_ones_are_told(edge):
+    rows = [login(f"u{n}", n, "closed") for n in range(MOST)]
+    edge.publisher.logins = lambda backend: [*rows, login("open"), login("busy", 10**6, "closed")]
+    found = await document(edge, "/details.json")
+    assert [each["user"] for each in found["connections"][:3]] == ["open", "busy", f"u{MOST - 1}"]
+    assert (len(found["connections"]), found["left_out"]) == (MOST, 2)
+
+
+@edge_test()
+async def test_all_backends_are_told_of(edge):
+    parent = os.getppid()  # some process that lives
+    async with Edge() as other:
+        other.gateway.port = 2
+        other.publisher.logins = lambda backend: [login("theirs")]
+        other.gateway.recent_errors.add(Outcome.NACKED, "full", user="u")
+        left = told(other.gateway, parent)
+    edge.gateway.board = Board.make()
+    edge.gateway.board.write(2, left)
+    edge.gateway.board.write(3, Snapshot(parent, {}, {}))  # of a version without details
+    edge.publisher.logins = lambda backend: [login("ours")]
+    await edge.ask(post(headers=FORM))
+    found = await document(edge, "/details.json")
+    assert [each["user"] for each in found["connections"]] == ["ours", "theirs"]
+    assert [each["type"] for each in found["errors"]] == ["unauthorized", "nacked"]
+
+
+@edge_test()
+async def test_of_a_backend_that_retires_there_are_errors_and_no_second_rows(edge):
+    edge.gateway.board = Board.make()
+    edge.publisher.logins = lambda backend: [login("www")]
+    edge.gateway.recent_errors.add(Outcome.NACKED, "full")
+    edge.gateway.board.write(1, told(edge.gateway, os.getppid()))
+    edge.gateway.board.write(1, told(edge.gateway, os.getpid()))
+    found = await document(edge, "/details.json")
+    assert [each["user"] for each in found["connections"]] == ["www"]
+    assert [each["type"] for each in found["errors"]] == ["nacked", "nacked"]
+
+
+@edge_test()
+async def test_recent_errors_are_bounded_and_the_newest_come_first(edge):
+    for n in range(150):
+        edge.gateway.recent_errors.add(Outcome.NACKED, f"{n}", exchange="x" * 500)
+    found = (await document(edge, "/details.json"))["errors"]
+    assert [each["detail"] for each in found] == [f"{n}" for n in range(149, 49, -1)]
+    assert len(found[0]["exchange"]) == 128
+
+
+@edge_test()
+async def test_what_was_answered_is_told_with_its_place(edge):
+    edge.publisher.outcome = (Outcome.NO_ROUTE, "The message was mandatory.")
+    await edge.ask(post(headers=AUTH + FORM + b"X-Request-ID: mine-1\r\n"))
+    await edge.ask(post(b'[{"routing_key": "k", "body": "x"}]', b"/v/e", AUTH + JSON))
+    await edge.ask(get("/nothing"))
+    page, item, single = (await document(edge, "/details.json"))["errors"]
+    place = {"backend": "1", "virtual_host": "v", "exchange": "e", "user": "guest"}
+    assert abs(single.pop("time") - time.time()) < 5
+    assert single == {
+        **place, "status": 404, "type": "no-route", "outcome": "not-published",
+        "detail": "The message was mandatory.", "request_id": "mine-1",
+    }  # fmt: skip
+    assert place.items() <= item.items()
+    assert (item["type"], item["detail"]) == ("no-route", "The message was mandatory.")
+    assert item["request_id"]
+    assert (page["type"], page["virtual_host"], page["user"]) == ("not-found", "", "")
+    now = (await document(edge, "/dashboard.json"))["backends"][-1]
+    assert now["errors"] == {"no-route": 2, "not-found": 1}
+
+
+@edge_test()
+async def test_a_batch_that_fails_within_is_answered_and_told(edge):
+    def fail(*_):
+        raise RuntimeError
+
+    edge.publisher.publish = fail
+    answer = await edge.ask(post(b'[{"routing_key": "k", "body": "x"}]', b"/v/e", AUTH + JSON))
+    assert (answer.status, answer.problem) == (500, "internal-error")
+    [told] = (await document(edge, "/details.json"))["errors"]
+    assert (told["type"], told["exchange"]) == ("internal-error", "e")
+
+
+# Secrets
+
+BEARER = b"Authorization: Bearer %b\r\n" % (b"!" + SECRET.encode())
+S = SECRET.encode()
+TELLING = [  # requests that are refused with a detail that may quote them
+    post(b"body=x&priority=" + S),
+    post(b"body=x&delivery_mode=" + S),
+    post(b"body=x&timestamp=" + S),
+    post(b"body=x&expiration=" + S),
+    post(b"body=x&mandatory=" + S),
+    post(b'body=x&headers={"a":' + S),
+    post(b'body=x&headers={"CC":"' + S + b'"}'),
+    post(b"body=x&headers[a][b" + S + b"=1"),
+    post(b"body=x&type=" + S * 100),
+    post(b"payload=" + S),
+    post(path=b"/v/e/k?priority=" + S),
+    post(path=b"/v/e/" + S + b"%zz"),
+    post(path=b"/v/e/" + S * 100),
+    post(headers=AUTH + b"Content-Type: text/plain\r\nAMQP-Priority: " + S + b"\r\n"),
+    post(headers=AUTH + b"AMQP-Header-" + S + b": \xff\r\n"),
+    post(headers=AUTH + FORM + b"Origin: https://" + S + b"\r\n"),
+    post(headers=AUTH + FORM + b"Transfer-Encoding: " + S + b"\r\n"),
+    post(headers=AUTH + b"Content-Type: multipart/form-data; boundary=" + S + b"\r\n"),
+    post(headers=b"Authorization: Basic " + S + b"\r\n" + FORM),
+    post(headers=b"Authorization: " + S + b"\r\n" + FORM),
+    post(headers=BEARER + FORM),
+    post(b'[{"routing_key": "k", "body": "x", "' + S + b'": 1}]', b"/v/e", AUTH + JSON),
+    post(b'[{"routing_key": "k", "body": "x", "priority": "' + S + b'"}]', b"/v/e", AUTH + JSON),
+    post(b'{"' + S + b'": []}', b"/v/e", AUTH + JSON),
+    post(b"[" + S, b"/v/e", AUTH + JSON),
+    post(b"x", b"/v/e", AUTH + b"Content-Type: " + S + b"\r\n"),
+    S + b" garbage\r\n\r\n",
+    get(f"/{SECRET}"),
+]
+# What the broker or a fault may say of a message.
+SAID = [
+    (Outcome.FORBIDDEN, f"The broker says: access to topic '{SECRET}' in exchange 'e' refused"),
+    (Outcome.FORBIDDEN, f"The broker says: user_id property set to '{SECRET}' but was 'www'"),
+    (Outcome.BAD_REQUEST, f"The broker says: invalid expiration '{SECRET}'"),
+    (Outcome.UNCONFIRMED, f"The broker closed the channel (access to topic '{SECRET}'), perhaps"),
+    (Outcome.UNCONFIRMED, f"The broker closed the channel: 406 {SECRET}"),
+]
+
+
+@edge_test(max_connections=1000)
+async def test_nothing_that_a_client_sent_is_shown(edge):
+    for request in TELLING:
+        await edge.ask(request)
+    for said in SAID:
+        edge.publisher.outcome = said
+        await edge.ask(post())
+        await edge.ask(post(b'[{"routing_key": "k", "body": "x"}]', b"/v/e", AUTH + JSON))
+    errors = (await document(edge, "/details.json"))["errors"]
+    assert len(errors) == len(TELLING) + 2 * len(SAID)
+    for path in ("/details.json", "/dashboard.json", "/"):
+        assert SECRET not in (await edge.ask(get(path))).body.decode()
+
+
+def test_it_is_decided_of_each_outcome_what_may_be_shown():
+    assert set(KEPT) == set(Outcome) - {Outcome.CONFIRMED}
+
+
+# The page
+
+TEMPLATE = (
+    "{{ stats.port }} {{ version }} {{ now|tojson }} {{ details|tojson }} {{ problems|length }}"
+)
+
+
+@edge_test()
+async def test_the_packaged_page_may_load_nothing_from_elsewhere(edge):
+    headers = (await edge.ask(get())).headers
+    assert headers["content-security-policy"] == POLICY
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_a_page_of_ones_own_gets_the_same_figures_and_no_policy(tmp_path):
+    (tmp_path / "dashboard.html").write_text(TEMPLATE)
+
+    async def main():
+        async with Edge(paths=Paths(templates=str(tmp_path))) as edge:
+            edge.publisher.logins = lambda backend: [login("www")]
+            return await edge.ask(get())
+
+    answer = asyncio.run(main())
+    assert "content-security-policy" not in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    page = answer.body.decode()
+    assert page.startswith("1 ")
+    assert '"user": "www"' in page
+    assert '"window": 600' in page
+    assert page.endswith(f" {len(Outcome) - 1}")

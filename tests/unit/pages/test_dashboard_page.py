@@ -1,0 +1,93 @@
+"""``dashboard.html`` as it is before any script has run."""
+
+import re
+import time
+
+from edge import edge_test
+
+from statelessd.broker.logins import Login
+from statelessd.broker.statistics import BrokerState, BrokerStatus
+from statelessd.message import TABLE, Outcome
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def login(number, virtual_host="/", last_error=""):
+    return Login(
+        backend="1",
+        virtual_host=virtual_host,
+        user=f"user-{number}",
+        state="connected",
+        since=time.time() - 2 * 86_400,
+        publishes=815 + number,
+        rate=2.5,
+        queue_size=0,
+        in_flight=1,
+        channels=1,
+        reconnects=0,
+        last_error=last_error,
+    )
+
+
+async def page_of(edge, *logins):
+    edge.publisher.logins = lambda backend: list(logins)
+    answer = await edge.ask(GET)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return answer.body.decode()
+
+
+@edge_test()
+async def test_connections_are_there_and_their_names_are_escaped(edge):
+    page = await page_of(edge, login(1, "<script>alert(1)</script>", "\"'><img src=x>"))
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>" not in page
+    assert "<img" not in page
+    assert ">816<" in page
+    assert "2 d 0 h ago" in page
+
+
+@edge_test()
+async def test_it_says_so_when_it_shows_the_first_200_connections_only(edge):
+    page = await page_of(edge, *(login(number) for number in range(203)))
+    assert page.count("<tr data-key=") == 200
+    assert "The first 200 of 203" in page
+
+
+@edge_test()
+async def test_nothing_in_it_needs_what_its_policy_forbids(edge):
+    page = await page_of(edge, login(1))
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", page)
+    assert all(re.match(r'<script type="module" src="static/[^"]+"></script>', script)
+               for script in re.findall(r"<script.*?</script>", page))  # fmt: skip
+
+
+@edge_test()
+async def test_every_file_that_it_loads_is_served(edge):
+    page = await page_of(edge)
+    names = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
+    assert names
+    for name in names:
+        assert (
+            await edge.ask(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % name.encode())
+        ).status == 200
+
+
+@edge_test()
+async def test_each_problem_is_explained(edge):
+    page = await page_of(edge)
+    for outcome in TABLE:
+        assert (f'<tr data-problem="{outcome.value}"' in page) == (outcome is not Outcome.CONFIRMED)
+
+
+@edge_test()
+async def test_it_shows_the_first_curl_line_until_something_is_published(edge):
+    assert re.search(r'<section id="nothing"[^>]*(?<!hidden)>', await page_of(edge))
+
+
+@edge_test()
+async def test_it_says_why_the_broker_takes_nothing(edge):
+    edge.publisher.broker_state = lambda: BrokerState(BrokerStatus.BLOCKED, "low on memory")
+    page = await page_of(edge)
+    assert 'data-broker="blocked"' in page
+    assert "Broker blocked" in page
+    assert "takes no messages for now: low on memory." in page

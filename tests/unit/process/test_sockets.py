@@ -1,0 +1,175 @@
+import grp
+import os
+import socket
+import stat
+
+import msgspec
+import pytest
+from gateway import free_ports
+
+from statelessd.config.settings import HTTPServer, Pages
+from statelessd.process.sockets import ListenError, bind, close, hold_off, name_of
+
+
+@pytest.fixture
+def bound():
+    """Binds, and closes at the end."""
+    opened = []
+
+    def run(settings):
+        listeners = bind(settings)
+        opened.extend(listener for group in listeners.values() for listener in group)
+        return listeners
+
+    yield run
+    for listener in opened:
+        listener.close()
+
+
+def settings(address, *ports, **others):
+    return msgspec.structs.replace(HTTPServer(), address=address, ports=tuple(ports), **others)
+
+
+def test_one_address(bound):
+    ports = free_ports(2)
+    listeners = bound(settings("127.0.0.1", *ports))
+    assert list(listeners) == ports
+    for port in ports:
+        assert [each.getsockname() for each in listeners[port]] == [("127.0.0.1", port)]
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+
+
+def test_an_empty_address_is_every_interface(bound):
+    [port] = free_ports(1)
+    addresses = {each.getsockname()[0] for each in bound(settings("", port))[port]}
+    assert "0.0.0.0" in addresses
+    assert addresses <= {"0.0.0.0", "::"}
+
+
+def test_the_pages_port_has_an_address_of_its_own(bound):
+    port, own = free_ports(2)
+    listeners = bound(settings("", port, pages=Pages(listener=own, address="127.0.0.1")))
+    assert [each.getsockname() for each in listeners[own]] == [("127.0.0.1", own)]
+    assert ("0.0.0.0", port) in [each.getsockname() for each in listeners[port]]
+
+
+def test_without_one_it_has_that_of_the_others(bound):
+    port, own = free_ports(2)
+    listeners = bound(settings("127.0.0.1", port, pages=Pages(listener=own)))
+    assert [each.getsockname() for each in listeners[own]] == [("127.0.0.1", own)]
+
+
+def test_a_port_in_use_is_named_and_leaves_nothing_open(bound):
+    free, taken = free_ports(2)
+    with socket.create_server(("127.0.0.1", taken)):
+        with pytest.raises(ListenError, match=f"port {taken} of 127.0.0.1: Address already in use"):
+            bind(settings("127.0.0.1", free, taken))
+        bound(settings("127.0.0.1", free))  # it was given back
+
+
+def test_an_address_of_another_machine_is_told():
+    with pytest.raises(ListenError, match="Cannot assign requested address"):
+        bind(settings("192.0.2.1", 8000))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_ipv6_alone(bound):
+    [port] = free_ports(1)
+    [listener] = bound(settings("::1", port))[port]
+    assert (listener.family, listener.getsockname()[:2]) == (socket.AF_INET6, ("::1", port))
+
+
+class TestUnixSockets:
+    @pytest.fixture
+    def place(self, tmp_path):
+        return f"unix:{tmp_path}/8000.sock"
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "8000.sock"
+
+    def test_beside_a_port(self, bound, place, path):
+        [port] = free_ports(1)
+        listeners = bound(settings("127.0.0.1", port, place))
+        assert list(listeners) == [port, place]
+        [listener] = listeners[place]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert listener.getsockname() == str(path)
+
+    @pytest.mark.parametrize(("text", "mode"), [("0660", 0o660), ("600", 0o600), ("0666", 0o666)])
+    def test_its_mode_whatever_the_umask(self, bound, place, path, text, mode):
+        before = os.umask(0o077)
+        try:
+            bound(settings("", place, unix_mode=text))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+    def test_its_group(self, bound, place, path):
+        group = grp.getgrgid(os.getgroups()[-1] if os.getgroups() else os.getgid())
+        bound(settings("", place, unix_group=group.gr_name))
+        assert path.stat().st_gid == group.gr_gid
+
+    def test_an_unknown_group_is_named_and_nothing_is_left(self, place, path):
+        with pytest.raises(ListenError, match=f"{place}: there is no group 'no-such-group'"):
+            bind(settings("", place, unix_group="no-such-group"))
+        assert not path.exists()
+
+    def test_one_that_nobody_listens_on_is_replaced(self, bound, place, path):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+            dead.listen()
+        bound(settings("", place))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    @pytest.mark.parametrize("waiting", [0, 1])
+    def test_one_that_somebody_listens_on_is_refused(self, place, path, waiting):
+        with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as client:
+            live.bind(str(path))
+            live.listen(0)
+            if waiting:  # its queue is full
+                client.connect(str(path))
+            with pytest.raises(ListenError, match="somebody listens there already"):
+                bind(settings("", place))
+            assert path.exists()
+
+    def test_a_path_that_is_no_socket_is_refused_and_kept(self, place, path):
+        path.write_text("precious")
+        with pytest.raises(ListenError, match="there is something, and no socket"):
+            bind(settings("", place))
+        assert path.read_text() == "precious"
+
+    def test_a_directory_that_is_not_there(self, tmp_path):
+        with pytest.raises(ListenError, match="nowhere/x: No such file or directory"):
+            bind(settings("", f"unix:{tmp_path}/nowhere/x"))
+
+    def test_a_failure_removes_those_before_it(self, place, path, tmp_path):
+        with pytest.raises(ListenError):
+            bind(settings("", place, f"unix:{tmp_path}/nowhere/x"))
+        assert not path.exists()
+
+    def test_closing_removes_the_file(self, place, path):
+        close(bind(settings("", place)))
+        assert not path.exists()
+
+    def test_a_file_of_somebody_else_is_not_removed(self, bound, place, path):
+        ours = bind(settings("", place))
+        path.unlink()
+        bound(settings("", place))
+        close(ours)
+        assert path.exists()
+
+    def test_no_one_is_held_off_by_a_filter(self, bound, place, path):
+        [listener] = bound(settings("", place))[place]
+        hold_off([listener])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"x")
+            with listener.accept()[0] as accepted:
+                assert accepted.recv(1) == b"x"
+
+
+def test_names():
+    assert [name_of(each) for each in (8000, "unix:/x")] == ["port 8000", "unix:/x"]

@@ -1,0 +1,198 @@
+"""The certificate that TLS listeners show, and how it is taken up anew."""
+
+import contextlib
+import itertools
+import logging
+import os
+import ssl
+
+import msgspec
+import pytest
+from certificates import Authority
+from cryptography.hazmat.primitives import serialization
+
+from statelessd.config.settings import Tls
+from statelessd.tls.files import LOOK, TlsError
+from statelessd.tls.server import Certificate, check
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def settings(authority):
+    return msgspec.convert(authority.settings, Tls)
+
+
+def serial(certificate):
+    """Of what new handshakes are shown, by a handshake in memory."""
+    return shaken(certificate)[0]
+
+
+def shaken(certificate):
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    client = context.wrap_bio(to_client, to_server)
+    server = certificate.context.wrap_bio(to_server, to_client, server_side=True)
+    assert certificate.is_shaking_hands
+    for end in (client, server, client, server):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    assert not certificate.is_shaking_hands
+    return ssl.DER_cert_to_PEM_cert(client.getpeercert(True)).split(), client
+
+
+seconds = itertools.count(1000)
+
+
+def looks(certificate, times=3):
+    for _ in range(times):
+        certificate.refresh(next(seconds) * LOOK)
+
+
+def test_only_http_1_1_is_offered(settings):
+    assert shaken(Certificate(settings))[1].selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_key_in_the_certificates_file(authority):
+    authority.certificate.write_text(authority.certificate.read_text() + authority.key.read_text())
+    Certificate(Tls(certificate=str(authority.certificate)))
+
+
+def test_a_changed_certificate_is_taken_up(authority, settings, caplog):
+    caplog.set_level(logging.INFO)
+    certificate = Certificate(settings)
+    before = serial(certificate)
+    looks(certificate)
+    assert serial(certificate) == before
+    assert not caplog.records
+    new = authority.issue()
+    looks(certificate)
+    assert serial(certificate) == new.split() != before
+    assert caplog.text.count("has changed: using it") == 1
+
+
+def test_files_are_taken_when_they_no_longer_change(authority, settings, caplog):
+    certificate = Certificate(settings)
+    new = authority.issue()
+    certificate.refresh(1000)
+    authority.certificate.write_text("half-written")
+    certificate.refresh(1001)
+    authority.certificate.write_text(new)
+    certificate.refresh(1002)
+    assert not caplog.records
+    certificate.refresh(1003)
+    assert serial(certificate) == new.split()
+
+
+def test_the_files_are_looked_at_once_a_second(authority, settings):
+    certificate = Certificate(settings)
+    before = serial(certificate)
+    authority.issue()
+    for i in range(10):
+        certificate.refresh(1000 + i * 0.09)
+    assert serial(certificate) == before
+
+
+@pytest.mark.parametrize("file", ["certificate", "key"])
+@pytest.mark.parametrize("how", ["garbage", "gone", "another's"])
+def test_a_broken_one_is_told_once_and_the_old_one_stays(
+    authority, settings, caplog, tmp_path, file, how
+):
+    certificate = Certificate(settings)
+    before = serial(certificate)
+    path = getattr(authority, file)
+    if how == "garbage":
+        path.write_text("garbage")
+    elif how == "gone":
+        path.unlink()
+    else:
+        getattr(Authority(tmp_path / "other"), file).replace(path)
+    looks(certificate, 6)
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "the certificate stays as it was" in caplog.text
+    assert serial(certificate) == before
+    new = authority.issue()
+    looks(certificate)
+    assert serial(certificate) == new.split()
+
+
+@contextlib.contextmanager
+def out_of_sight(directory):
+    """As for a backend that is no longer root, of files in a directory of root's."""
+    directory.chmod(0)
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+        directory.chmod(0o700)
+
+
+def test_files_that_the_backends_user_cannot_see_have_not_changed(tmp_path, caplog):
+    directory = tmp_path / "private"
+    authority = Authority(directory)
+    certificate = Certificate(msgspec.convert(authority.settings, Tls))
+    with out_of_sight(directory):
+        with pytest.raises(PermissionError):
+            authority.key.stat()
+        looks(certificate, 6)
+    assert not caplog.records
+    new = authority.issue()
+    looks(certificate)
+    assert serial(certificate) == new.split()
+
+
+class TestCheck:
+    def test_a_key_without_a_certificate(self, settings):
+        with pytest.raises(TlsError, match=r"HTTPServer\.tls\.certificate: is needed"):
+            check(Tls(key=settings.key))
+
+    @pytest.mark.parametrize("file", ["certificate", "key"])
+    def test_a_missing_file(self, authority, settings, file):
+        path = getattr(authority, file)
+        path.unlink()
+        with pytest.raises(TlsError) as error:
+            check(settings)
+        assert error.value.setting == f"HTTPServer.tls.{file}"
+        assert error.value.reason == f"{path} cannot be read: No such file or directory"
+
+    def test_a_file_that_is_no_certificate(self, authority, settings):
+        authority.certificate.write_text("x")
+        with pytest.raises(TlsError, match=r"certificate: .* holds no certificate in PEM form"):
+            check(settings)
+
+    def test_a_file_that_is_no_key(self, authority, settings):
+        authority.key.write_text("x")
+        with pytest.raises(TlsError, match=r"tls\.key: .* holds no private key that can be used"):
+            check(settings)
+
+    def test_a_certificates_file_without_its_key(self, authority):
+        with pytest.raises(TlsError, match=r"tls\.certificate: .* holds no private key"):
+            check(Tls(certificate=str(authority.certificate)))
+
+    def test_a_key_of_another_certificate(self, authority, settings, tmp_path):
+        Authority(tmp_path / "other").key.replace(authority.key)
+        with pytest.raises(TlsError, match="is not that of the certificate") as error:
+            check(settings)
+        assert "PRIVATE" not in str(error.value)
+
+    def test_a_key_with_a_passphrase_asks_nobody(self, authority, settings):
+        key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+        authority.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"secret"),
+            )
+        )
+        with pytest.raises(TlsError, match="has a passphrase"):
+            check(settings)
