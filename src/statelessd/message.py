@@ -366,3 +366,17 @@ def problem(
         row.retryable,
         request_id.decode(),
     )
+
+
+class RequestError(Exception):
+    """A refusal that is known before the broker is asked; ``detail`` is for the client."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+def bad_request(detail: str) -> RequestError:
+    """Return the error of a request that has something in it that must not be so."""
+    return RequestError(Outcome.BAD_REQUEST, detail)

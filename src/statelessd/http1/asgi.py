@@ -13,9 +13,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from ..message import Outcome
+from ..message import Outcome, RequestError
 from .connection import FAULT, Connection
-from .errors import Unreadable
 from .handler import Handler
 from .reader import UNTOLD, Request
 from .response import Response
@@ -29,7 +28,7 @@ Application = Callable[
 ]
 
 HIGH_WATER = 64 * 1024  # bytes of a body that the application has not asked for yet
-SHUTTING_DOWN = Unreadable(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
 WITHOUT_BODY = (204, 304)  # RFC 9110 sections 15.3.5, 15.4.5
 
 _NOT_A_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110 section 5.6.2
@@ -67,6 +66,7 @@ class ApplicationRequest:
         self._scope = _scope(request, response.connection, state)
         self._body = bytearray()
         self._more = True  # of the body is to come
+        self._told = False  # the application has the whole body
         self._gone = False  # nobody will read what the application says from here on
         self._changed = asyncio.Event()
         self._chunked = False
@@ -88,21 +88,20 @@ class ApplicationRequest:
         self._more = False
         self._changed.set()
 
-    def on_refused(self, error: Unreadable) -> bool:
+    def on_refused(self, error: RequestError) -> bool:
         """Leave the last word to an application that has made something of what came."""
         return self._cut(error)
 
     def on_drain(self) -> None:
         if self._cut(SHUTTING_DOWN):
-            self._response.keep_alive = False
-            self._response.linger = True
+            self._response.close_after()
 
     def on_lost(self) -> None:
         self._gone = True
         self._cut(None)
         self._changed.set()
 
-    def _cut(self, error: Unreadable | None) -> bool:
+    def _cut(self, error: RequestError | None) -> bool:
         cut = self._scope["state"].get("cut")
         if cut is None:
             return False
@@ -132,13 +131,13 @@ class ApplicationRequest:
 
     async def _receive(self) -> Event:
         self._response.send_continue()
-        if not self._body and self._more and not self._is_over:
-            self._response.connection.flow.resume_reading()
+        while not self._is_over and (self._told or (self._more and not self._body)):
             self._changed.clear()
             await self._changed.wait()
         if self._is_over:
             return {"type": "http.disconnect"}
         body, self._body = bytes(self._body), bytearray()
+        self._told = not self._more
         self._response.connection.flow.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self._more}
 
@@ -167,13 +166,12 @@ class ApplicationRequest:
         for name, value in headers:
             if _NOT_A_NAME.search(name) or _NOT_A_VALUE.search(value):
                 raise RuntimeError(f"{name!r}: {value!r} is not a header field")
-            name = name.lower()
-            names.add(name)
-            if name == b"content-length":
+            lines.append(name.lower() + b": " + value)
+            names.add(name.lower())
+            if name.lower() == b"content-length":
                 self._left = int(value)
-            elif name == b"connection" and b"close" in value.lower():
+            elif name.lower() == b"connection" and b"close" in value.lower():
                 self._keep_alive = False
-            lines.append(name + b": " + value)
         if self._request.method == "HEAD" or status in WITHOUT_BODY:
             self._left = 0
         elif self._left is None and self._request.version == "1.0":
@@ -200,7 +198,7 @@ class ApplicationRequest:
             self._response.write(body)
         else:
             self._changed.set()
-            self._response.end(body, self._keep_alive)
+            self._response.end(body, self._keep_alive and self._response.keep_alive)
 
 
 def _scope(request: Request, connection: Connection, state: dict[str, Any]) -> Scope:

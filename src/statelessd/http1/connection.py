@@ -9,9 +9,8 @@ import asyncio
 import logging
 from typing import Any
 
-from ..message import Outcome
+from ..message import Outcome, RequestError
 from . import probes
-from .errors import Unreadable
 from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .pipeline import Pipeline
@@ -33,7 +32,7 @@ from .timeouts import Wait, Watch
 logger = logging.getLogger(__name__)
 
 REFUSED_AT_ONCE = 1000  # connections above the limit that are still told so
-FAULT = Unreadable(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+FAULT = RequestError(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
 
 class Connection(asyncio.Protocol):
@@ -41,7 +40,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_discarded", "_half_closed", "_handler", "_reader", "_request_handler", "_response",
-        "_watch", "flow", "has_asked", "pipeline", "progress", "shared", "state", "transport",
+        "_watch", "flow", "has_asked", "lingers", "pipeline", "progress", "shared", "state",
+        "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.state: State = IDLE
         self.progress = 0  # changes with whatever restarts a time-out
         self.has_asked = False  # something of a request has come
+        self.lingers = False  # after the response more of the request may come
         # Of the request under way, or of the last one.
         self._response: Response | None = None
         self._request_handler: RequestHandler | None = None
@@ -64,7 +65,8 @@ class Connection(asyncio.Protocol):
         self._half_closed = False  # the client sends no more, and may still read
 
     def __repr__(self) -> str:
-        return f"<Connection {self.state.value}>"
+        half_closed = ", half-closed" if self._half_closed else ""
+        return f"<Connection {self.state.value}{half_closed}>"
 
     # The transport
 
@@ -82,7 +84,7 @@ class Connection(asyncio.Protocol):
                 transport.abort()
             else:
                 too_many = "Too many connections are open here."
-                self._refuse(Unreadable(Outcome.OVERLOADED, too_many))
+                self._refuse(RequestError(Outcome.OVERLOADED, too_many))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.connections.discard(self)
@@ -97,6 +99,7 @@ class Connection(asyncio.Protocol):
             if self._request_handler is not None:
                 self._request_handler.on_lost()
         self._request_handler = None
+        del self._handler  # which refers to this object
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
@@ -124,7 +127,7 @@ class Connection(asyncio.Protocol):
         same until it is sent something, when its host resets the connection.
         """
         response = self._response
-        if self.state is not RESPONDING or response is None or response.linger:
+        if self.state is not RESPONDING or response is None:
             return False
         if self.is_tls:
             return False  # asyncio's TLS ends both directions at once
@@ -140,24 +143,20 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
-    def begin(self, keep_alive: bool) -> Response:
-        """Return the response to a request that a handler has read by itself."""
+    def begin(self, handler: RequestHandler, keep_alive: bool) -> Response:
+        """Return the response to a request that its handler has read by itself."""
         self.state = self.state.to(RESPONDING)
         self.progress += 1
         self.has_asked = True
+        self._request_handler = handler
         response = self._response = Response(self, keep_alive)
         return response
 
-    def handled_by(self, handler: RequestHandler) -> None:
-        """Say who handles the request that was begun so."""
-        self._request_handler = handler
-
     def _work(self, data: bytes, at: int) -> None:
         """Read one request after the other, until one has to be answered before the next."""
-        self.has_asked = True
         try:
             at = self._read(data, at)
-        except Unreadable as error:
+        except RequestError as error:
             self._refuse(error)
         except Exception:
             logger.exception("reading a request failed")
@@ -165,57 +164,50 @@ class Connection(asyncio.Protocol):
         else:
             if at < len(data):
                 self._put_aside(data, at)
-            elif not self.pipeline.size:
-                self.flow.resume_reading()
 
     def _read(self, data: bytes, at: int) -> int:
         """Return how far the requests were read that could be answered at once."""
-        end = len(data)
         reader = self._reader
         if reader is None:
             reader = self._reader = Reader(self.shared.limits)
-        while at < end:
+        while at < len(data):
             state = self.state
-            if state is IDLE:
-                if self.flow.write_paused:
-                    break
-                if data[at] in LINE_ENDS:
-                    at += 1
-                    continue
-                self.state = state.to(READING_HEAD)
-                self.progress += 1
-                reader.begin()
-            elif state is READING_HEAD:
+            if state is READING_BODY:
+                if not reader.complete:
+                    at = reader.read_body(data, at)
+                    self.progress += 1
+                    piece = reader.take()
+                    if piece:
+                        self._give(piece)
+            elif state is READING_HEAD or state is IDLE:
+                if state is IDLE:
+                    if self.flow.write_paused:
+                        break
+                    if data[at] in LINE_ENDS:
+                        at += 1
+                        continue
+                    self.progress += 1
+                    self.has_asked = True
                 at = reader.read_head(data, at)
                 if reader.request is not None:
-                    self._begin(reader, reader.request)
-            elif state is READING_BODY:
-                at = self._read_body(reader, data, at)
+                    self._begin(reader.request)
+                elif state is IDLE:
+                    self.state = state.to(READING_HEAD)
             else:
                 break
             if reader.complete and self.state is READING_BODY:
-                at = self._end_request(reader, data, at)
+                at = self._end_request(data, at)
         return at
 
-    def _begin(self, reader: Reader, request: Request) -> None:
+    def _begin(self, request: Request) -> None:
         self.state = self.state.to(READING_BODY)
         self.progress += 1
         self._discarded = 0
         keep_alive = not request.is_last and self.shared.limits.keep_alive
         response = self._response = Response(self, keep_alive)
-        response.linger = request.length == UNTOLD
-        response.expects_continue = request.expects_continue
+        if request.length == UNTOLD:
+            self.lingers = True
         self._request_handler = self._handler.on_head(request, response)
-
-    def _read_body(self, reader: Reader, data: bytes, at: int) -> int:
-        if reader.complete:  # and UNTOLD: whatever follows is the body
-            return at
-        end = reader.read_body(data, at)
-        self.progress += 1
-        piece = reader.take()
-        if piece:
-            self._give(piece)
-        return end
 
     def _give(self, piece: bytes) -> None:
         """Hand a piece of the body over, or discard it if the response has ended."""
@@ -224,31 +216,31 @@ class Connection(asyncio.Protocol):
         elif self._request_handler is not None:
             self._request_handler.on_body(piece)
 
-    def _end_request(self, reader: Reader, data: bytes, at: int) -> int:
+    def _end_request(self, data: bytes, at: int) -> int:
         """The request was read; return how far, which is more where its length was not told."""
-        request, response = reader.request, self._response
-        assert request is not None  # noqa: S101 - it is complete
-        assert response is not None  # noqa: S101 - and was begun
-        if request.length == UNTOLD:
+        if self.lingers:
             rest, at = data[at:].lstrip(LINE_ENDS), len(data)
             if rest:
                 self._give(rest)
-            elif not self.is_tls and probes.has_bytes(self.transport):
-                return at  # they come with the next read
-        if self.state is READING_BODY:
-            self._finish_reading(response)
+            elif self._may_have_more():
+                return at  # which comes with the next read
+            if self.state is not READING_BODY:
+                return at
+        self.progress += 1
+        response, handler = self._response, self._request_handler
+        if response is not None and response.complete:
+            if self.shared.draining:
+                self.close()  # it was answered before it was read
+            else:
+                self.state = self.state.to(IDLE)
+        elif handler is not None:
+            self.state = self.state.to(RESPONDING)
+            handler.on_end()
         return at
 
-    def _finish_reading(self, response: Response) -> None:
-        self.progress += 1
-        if not response.complete:
-            self.state = self.state.to(RESPONDING)
-            if self._request_handler is not None:
-                self._request_handler.on_end()
-        elif self.shared.draining:
-            self.close()  # it was answered before it was read
-        else:
-            self.state = self.state.to(IDLE)
+    def _may_have_more(self) -> bool:
+        """Return whether bytes of the client wait in the socket; with TLS nobody can tell."""
+        return not self.is_tls and probes.has_bytes(self.transport)
 
     # What comes before its turn, or too late
 
@@ -259,7 +251,7 @@ class Connection(asyncio.Protocol):
             response is not None and not (response.complete or response.keep_alive)
         ):
             self._discard(len(data) - at)
-            if self.state is RESPONDING and response is not None and response.linger:
+            if self.state is RESPONDING and self.lingers:
                 self._give_late(data[at:])
             return
         self.pipeline.hold(data, at)
@@ -269,10 +261,9 @@ class Connection(asyncio.Protocol):
 
     def _give_late(self, data: bytes) -> None:
         """Show the handler what comes behind a request that is UNTOLD: it may be its body."""
-        reader = self._reader
-        untold = reader is not None and reader.request and reader.request.length == UNTOLD
-        rest = data.lstrip(LINE_ENDS)
-        if untold and rest and self._request_handler is not None:
+        request, rest = self._request, data.lstrip(LINE_ENDS)
+        is_untold = request is not None and request.length == UNTOLD
+        if is_untold and rest and self._request_handler is not None:
             self._request_handler.on_body(rest)
 
     def _go_on(self) -> None:
@@ -281,6 +272,7 @@ class Connection(asyncio.Protocol):
             return
         if self.state is WAITING and (self._response is None or self._response.complete):
             self.state = self.state.to(IDLE)
+            self.flow.resume_reading()
             self._work(*self.pipeline.take())
         elif not self.pipeline.size:
             self.flow.resume_reading()
@@ -296,44 +288,53 @@ class Connection(asyncio.Protocol):
         """Return whether another request may follow the one under way, as it stands now."""
         if self.shared.draining and not self.pipeline.size:
             return False
-        response = self._response
-        return not (self.state is READING_BODY and response and response.expects_continue)
+        request = self._request
+        return not (self.state is READING_BODY and request and request.expects_continue)
 
     def is_in_step(self) -> bool:
         """Return whether what is unread of the request is little, and sure to come."""
-        if self.state is not READING_BODY:
+        request = self._request
+        if self.state is not READING_BODY or request is None:
             return True
-        reader, response = self._reader, self._response
-        if reader is None or reader.request is None or response is None:
-            return False
-        length = reader.request.length
-        return 0 <= length <= IN_STEP and not (response.expects_continue and length)
+        return 0 <= request.length <= IN_STEP and not (request.expects_continue and request.length)
 
-    def ended(self, response: Response, keep_alive: bool) -> None:
+    def takes_continue(self) -> bool:
+        """Return whether the client waits to be asked for the body; it is asked once."""
+        request = self._request
+        if request is None or not request.expects_continue:
+            return False
+        request.expects_continue = False
+        return True
+
+    @property
+    def _request(self) -> Request | None:
+        return None if self._reader is None else self._reader.request
+
+    def ended(self, keep_alive: bool) -> None:
         """A response tells that it has ended, and whether another request may follow."""
         self.progress += 1
         state = self.state
-        if not keep_alive:
-            self._leave(state is READING_BODY or response.linger)
-        elif state is RESPONDING:
+        if keep_alive and state is RESPONDING:
             self.state = state.to(IDLE)
-        elif state is WAITING:
-            self._go_on()
+        elif state is not CLOSED:
+            if not keep_alive:
+                self._leave(state is READING_BODY or self.lingers)
+            elif state is WAITING:
+                self._go_on()
 
-    def _refuse(self, error: Unreadable) -> None:
+    def _refuse(self, error: RequestError) -> None:
         """Answer what cannot be read any further, in its turn, and end the connection."""
         response, handler = self._response, self._request_handler
         if self.state is not READING_BODY or response is None or handler is None:
             response = self._response = Response(self, False)
-            response.linger = True
+            response.close_after()
             self.state = self.state.to(RESPONDING)
             url = b"" if self._reader is None else self._reader.url
             self._request_handler = self._handler.on_refused(response, error, url)
         elif response.complete:
             self._leave(True)
         else:
-            response.keep_alive = False
-            response.linger = True
+            response.close_after()
             self.state = self.state.to(RESPONDING)
             if handler.on_refused(error) or response.complete:
                 return
@@ -375,7 +376,7 @@ class Connection(asyncio.Protocol):
             if probes.was_reset(self.transport):
                 self.transport.abort()
                 return
-        elif self.state is WAITING and not self.flow.write_paused and probes.has_ended(self.transport):
+        elif self._is_held_up and probes.has_ended(self.transport):
             self._ask_whether_it_reads()
         wait = self._wait()
         watch = self._watch
@@ -385,6 +386,11 @@ class Connection(asyncio.Protocol):
             probe = probes.is_writable if wait is Wait.READER else probes.is_readable
             if not (watch.respite() and probe(self.transport)):
                 self._expire(wait)
+
+    @property
+    def _is_held_up(self) -> bool:
+        """Return whether nothing is read, be it the end, though the client reads."""
+        return self.flow.read_paused and not self.flow.write_paused
 
     def _wait(self) -> Wait:
         state = self.state
@@ -403,16 +409,16 @@ class Connection(asyncio.Protocol):
             self.close()  # nothing was asked
         elif wait in (Wait.HEAD, Wait.BODY):
             late = f"The request's {wait.value} took too long."
-            self._refuse(Unreadable(Outcome.REQUEST_TIMEOUT, late))
+            self._refuse(RequestError(Outcome.REQUEST_TIMEOUT, late))
         else:
             self.transport.abort()
 
     def _ask_whether_it_reads(self) -> None:
         """Send an interim response, which costs nothing and has a client that is gone reset us."""
         self._half_closed = True
-        response, reader = self._response, self._reader
+        response, request = self._response, self._request
         # Within a response it would be a part of that; HTTP/1.0 does not know it.
-        is_old = reader is not None and reader.request is not None and reader.request.version == "1.0"
+        is_old = request is not None and request.version == "1.0"
         if not is_old and not (response and response.started):
             self.transport.write(CONTINUE)
 

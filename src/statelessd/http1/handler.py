@@ -15,8 +15,9 @@ ended::
 
 from typing import TYPE_CHECKING, Protocol
 
+from ..message import RequestError
+
 if TYPE_CHECKING:
-    from .errors import Unreadable
     from .reader import Request
     from .response import Response
 
@@ -30,7 +31,7 @@ class RequestHandler(Protocol):
     def on_end(self) -> None:
         """The request has been read."""
 
-    def on_refused(self, error: "Unreadable") -> bool:
+    def on_refused(self, error: RequestError) -> bool:
         """No more of the body will come. Return whether this handler still answers."""
 
     def on_drain(self) -> None:
@@ -52,5 +53,5 @@ class Handler(Protocol):
     def on_head(self, request: "Request", response: "Response") -> RequestHandler:
         """Return what handles this request; it may have been answered by then."""
 
-    def on_refused(self, response: "Response", error: "Unreadable", url: bytes) -> RequestHandler:
+    def on_refused(self, response: "Response", error: RequestError, url: bytes) -> RequestHandler:
         """Answer what cannot be read; ``url`` is empty if it was not even read."""

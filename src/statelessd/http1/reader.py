@@ -3,17 +3,15 @@
 httptools tells nobody where in its input it is, so it gets no more than it may work on: up
 to the end of a head, and then up to where the body may end. Drive it in this order::
 
-    read_head  until ``request`` is there
-    read_body  until ``complete``
-    begin      for the next request
+    read_head  until ``request`` is there; also where the next request begins
+    read_body  until ``complete``, then ``take``
 """
 
 from typing import Any
 
 import httptools
 
-from ..message import Outcome
-from .errors import Unreadable, malformed
+from ..message import Outcome, RequestError, bad_request
 from .fields import Fields, check_coding, merge_repeated, without_upgrade
 from .limits import Limits
 
@@ -36,8 +34,8 @@ class Request:
     """
 
     __slots__ = (
-        "expects_continue", "fields", "headers", "is_last", "length", "method", "path", "query",
-        "raw", "url", "version",
+        "expects_continue", "fields", "has_length", "headers", "is_last", "length", "method",
+        "path", "query", "raw", "url", "version",
     )  # fmt: skip
 
     method: str
@@ -49,6 +47,7 @@ class Request:
     version: str
     is_last: bool
     length: int  # of the body in bytes, or CHUNKED or UNTOLD
+    has_length: bool  # it says where its body ends (RFC 9112 section 6.3)
     expects_continue: bool
     raw: bytes
 
@@ -57,24 +56,32 @@ class Request:
 
 
 class Reader:
-    """The requests of one connection. What it raises is Unreadable, and its end."""
+    """The requests of one connection, one after the other. Raises RequestError, and has ended."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._urls: list[bytes] = []
+        self._pieces: list[bytes] = []
+        # What httptools calls.
+        self.on_url = self._urls.append
+        self.on_body = self._pieces.append
         self._parser: Any = httptools.HttpRequestParser(self)
-        self.begin()
+        self._tail = b""  # the last bytes, which may be the beginning of END
+        self._begin()
 
-    def begin(self) -> None:
-        """Expect the head of another request."""
-        self.request: Request | None = None
+    def _begin(self) -> None:
+        self.request: Request | None = None  # once its head has been read
         self.complete = False  # the request has been read to its end
-        self.url = b""
+        self._urls.clear()
         self._fields: Fields = []
         self._size = 0  # bytes of the head; then of what came since the last piece of the body
         self._left = 0  # bytes of the body that are still to come, or CHUNKED
-        self._tail = b""  # the last bytes, which may be the beginning of END
-        self._pieces: list[bytes] = []
         self._keep_alive = self._has_head = False
+
+    @property
+    def url(self) -> bytes:
+        """Return the request target, as far as it could be read."""
+        return b"".join(self._urls)
 
     def close(self) -> None:
         """Let go of the parser, which refers to this object."""
@@ -87,7 +94,11 @@ class Reader:
 
         Where a head begins, ``data[at]`` is not a line end.
         """
-        end = self._end_of_lines(data, at)
+        if self.request is not None:
+            self._begin()
+        end = data.find(END, at) + len(END)
+        if self._tail or end < len(END):
+            end = self._end_of_lines(data, at)
         begins = not self._size
         self._size += end - at
         if self._size > self._limits.max_head_bytes:
@@ -99,22 +110,19 @@ class Reader:
             self._ignore_upgrade()
             begins = False
         except httptools.HttpParserError as error:
-            raise malformed(f"The request is not HTTP/1.1: {error}.") from None
+            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
         if self._has_head:
             self._finish_head(piece if begins else b"")
         return end
 
     def _end_of_lines(self, data: bytes, at: int) -> int:
         """Return where the next END ends, or ``data``; END may have begun in an earlier read."""
-        tail = self._tail
-        if tail:
-            found = (tail + data[at : at + 3]).find(END)
-            if found >= 0:
-                self._tail = b""
-                return at + found + len(END) - len(tail)
+        tail, self._tail = self._tail, b""
+        found = (tail + data[at : at + 3]).find(END) if tail else -1
+        if found >= 0:
+            return at + found + len(END) - len(tail)
         found = data.find(END, at)
         if found >= 0:
-            self._tail = b""
             return found + len(END)
         self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
         return len(data)
@@ -127,11 +135,10 @@ class Reader:
         """
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
-            raise malformed("This is not a proxy.")
+            raise bad_request("This is not a proxy.")
         head = without_upgrade(method, self.url, version, self._fields)
+        self._begin()
         self._parser = httptools.HttpRequestParser(self)
-        self.url, self._fields = b"", []
-        self._has_head = self.complete = False
         self._parser.feed_data(head)
 
     def _finish_head(self, raw: bytes) -> None:
@@ -144,45 +151,39 @@ class Reader:
         version = "1.1" if kept_alive else parser.get_http_version()
         if len(headers) != len(fields) or b"host" not in headers:
             fields = merge_repeated(fields, headers, version)
-        request = Request()
-        request.method = method = parser.get_method().decode()
-        request.url = self.url
-        request.path, _, request.query = self._target().partition(b"?")
+        request = self.request = Request()
+        urls = self._urls
+        request.url = url = urls[0] if len(urls) == 1 else b"".join(urls)
+        if not url.startswith(b"/") or FRAGMENT in url:
+            url = _target(url)
+        request.path, _, request.query = url.partition(b"?")
+        request.method = parser.get_method().decode()
         request.fields, request.headers, request.raw = fields, headers, raw
         request.version = version
         # HTTP/1.0 cannot tell where a response without Content-Length ends.
         request.is_last = not self._keep_alive or version != "1.1"
+        request.expects_continue = (
+            b"expect" in headers
+            and headers[b"expect"].lower() == b"100-continue"
+            and version != "1.0"
+        )
         length = headers.get(b"content-length")
+        request.has_length = True
         if length is not None:
             request.length = int(length)
         elif b"transfer-encoding" in headers:
             check_coding(headers[b"transfer-encoding"], version)
             request.length = CHUNKED
         else:
-            request.length = UNTOLD if request.is_last and method == "POST" else 0
-        request.expects_continue = (
-            headers.get(b"expect", b"").lower() == b"100-continue" and version != "1.0"
-        )
-        self.request = request
+            request.has_length = False
+            request.length = UNTOLD if request.is_last and request.method == "POST" else 0
         self._left = request.length
         self._size = 0
         self._fields = []  # trailers from here on
 
-    def _target(self) -> bytes:
-        """Return path and query; a target in absolute form has a scheme and host before them."""
-        url = self.url
-        if url.startswith(b"/"):
-            return url.partition(b"#")[0] if FRAGMENT in url else url
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            raise malformed("The request target is malformed.") from None
-        path: bytes = parsed.path or b"/"
-        return path if parsed.query is None else path + b"?" + parsed.query
-
-    def _too_large(self) -> Unreadable:
+    def _too_large(self) -> RequestError:
         limits = self._limits
-        return Unreadable(
+        return RequestError(
             Outcome.HEADERS_TOO_LARGE,
             f"The request line and headers exceed {limits.max_head_bytes} bytes "
             f"or {limits.max_head_fields} fields.",
@@ -192,21 +193,23 @@ class Reader:
 
     def read_body(self, data: bytes, at: int) -> int:
         """Read on from ``at`` to where the body may end, or to the end of ``data``."""
-        if self._left == CHUNKED:
+        left, end = self._left, len(data)
+        if left == CHUNKED:
             end = self._end_of_lines(data, at)
         else:
-            end = min(len(data), at + self._left)
-            self._left -= end - at
+            if end - at > left:
+                end = at + left
+            self._left = left - (end - at)
         try:
-            self._parser.feed_data(data if end - at == len(data) else memoryview(data)[at:end])
+            self._parser.feed_data(data if end - at == len(data) else data[at:end])
         except httptools.HttpParserError as error:
-            raise malformed(f"The request is not HTTP/1.1: {error}.") from None
-        if self._left == CHUNKED:
+            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
+        if left == CHUNKED:
             self._bound_lines(end - at)
         return end
 
     def _bound_lines(self, size: int) -> None:
-        """Raise Unreadable for trailers, or the extension of a chunk, that have no end."""
+        """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
         self._size = 0 if self._pieces else self._size + size
         trailers = sum(len(name) + len(value) + 4 for name, value in self._fields)
         if max(self._size, trailers) > self._limits.max_head_bytes:
@@ -215,15 +218,11 @@ class Reader:
     def take(self) -> bytes:
         """Return what was read of the body since it was last taken."""
         pieces = self._pieces
-        if not pieces:
-            return b""
-        self._pieces = []
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return piece
 
     # What httptools calls
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come through here as well. They are not headers (RFC 9110 section
@@ -234,8 +233,17 @@ class Reader:
         self._keep_alive = self._parser.should_keep_alive()
         self._has_head = True
 
-    def on_body(self, body: bytes) -> None:
-        self._pieces.append(body)
-
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def _target(url: bytes) -> bytes:
+    """Return path and query; a target in absolute form has a scheme and host before them."""
+    if url.startswith(b"/"):
+        return url.partition(b"#")[0]
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise bad_request("The request target is malformed.") from None
+    path: bytes = parsed.path or b"/"
+    return path if parsed.query is None else path + b"?" + parsed.query

@@ -13,27 +13,28 @@ class Response:
     """What a handler writes to. Once it is ``complete`` nobody may write any more.
 
     ``keep_alive``: whether another request may follow; a handler may only take it away.
-    ``linger``: after it more of the request may arrive, though nobody wants it.
+    ``started``: a part of it was written.
     """
 
-    __slots__ = ("complete", "connection", "expects_continue", "keep_alive", "linger", "started")
+    __slots__ = ("complete", "connection", "keep_alive", "started")
 
     def __init__(self, connection: "Connection", keep_alive: bool) -> None:
         self.connection = connection
         self.keep_alive = keep_alive
-        self.complete = False
-        self.started = False
-        self.linger = False
-        self.expects_continue = False
+        self.complete = self.started = False
 
     def keeps_alive(self) -> bool:
         """Return whether the connection goes on after this response, if it ends now."""
         return self.keep_alive and self.connection.goes_on()
 
+    def close_after(self) -> None:
+        """Let no request follow: more of this one may arrive, though nobody wants it."""
+        self.keep_alive = False
+        self.connection.lingers = True
+
     def send_continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
-        if self.expects_continue and not self.complete:
-            self.expects_continue = False
+        if self.connection.takes_continue():
             self.connection.transport.write(CONTINUE)
 
     def write(self, data: bytes) -> None:
@@ -49,7 +50,7 @@ class Response:
         self.complete = True
         connection = self.connection
         connection.transport.write(data)
-        connection.ended(self, keep_alive)
+        connection.ended(keep_alive)
 
     def abort(self) -> None:
         """Break the connection off: the response has begun, and cannot end in order."""

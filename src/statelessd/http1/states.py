@@ -46,7 +46,8 @@ CLOSED = State.CLOSED
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     # RESPONDING: the handler knew the bytes, or a client is refused before it asks.
-    IDLE: (RESPONDING, READING_HEAD, WAITING, LINGERING, CLOSED),
+    # READING_BODY: the head came whole.
+    IDLE: (RESPONDING, READING_BODY, READING_HEAD, WAITING, LINGERING, CLOSED),
     # RESPONDING: the head cannot be read, and is refused.
     READING_HEAD: (READING_BODY, RESPONDING, LINGERING, CLOSED),
     # IDLE: the response ended before the request did.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from .errors import bad_request
+from ..message import bad_request
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -35,11 +35,6 @@ def check_coding(coding: bytes, version: str) -> None:
 def announces_body(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the headers make sense with a body only (RFC 9110 sections 8.3, 10.1.1)."""
     return b"content-type" in headers or b"expect" in headers
-
-
-def has_length(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the headers say where the body ends (RFC 9112 section 6.3)."""
-    return b"content-length" in headers or b"transfer-encoding" in headers
 
 
 def without_upgrade(
