@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,10 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/pytest tests/integration
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
-	@$(BIN)/python tests/faults/run.py $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
 test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traffic, and count (CLUSTER=options)
-	@$(BIN)/python tests/cluster/run.py $(CLUSTER)
+	@$(BIN)/python tests/faults/fault_suite.py --cluster $(CLUSTER)
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
 	@$(BIN)/python tests/isolation/run.py $(ISOLATION)
@@ -46,7 +46,7 @@ test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as r
 
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
-	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
 
 soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forwarded, and see that it does not grow
 	@$(BIN)/python scripts/debian.py chromium
@@ -66,8 +66,11 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
-	@$(BIN)/python -m statelessd.config.report
+	@$(BIN)/python scripts/document_settings.py
 	@$(BIN)/python scripts/document_metrics.py
+
+trip: $(READY) ## Print the files of the package that each kind of request goes through
+	@$(BIN)/python scripts/trip.py
 
 screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traffic (a quarter of an hour)
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant

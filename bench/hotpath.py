@@ -26,7 +26,7 @@ from pamqp import commands, frame
 from statelessd.broker.channel import WINDOW
 from statelessd.broker.publisher import Publisher
 from statelessd.config.settings import HTTPServer, Publish, RabbitMQ
-from statelessd.gateway.client import share
+from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
 from statelessd.gateway.router import BUILT_IN_PUBLISH, Router
 from statelessd.http1.asgi import Bridge
@@ -234,7 +234,7 @@ class HotPath:
         self._connect()
         self._clients[0][0].data_received(next(self._requests))
         deadline = time.monotonic() + PATIENCE
-        while not self._gateway.publisher.load().in_flight:
+        while not self._gateway.publisher.figures().in_flight:
             if time.monotonic() > deadline:
                 raise RuntimeError("the first message was not sent")
             await asyncio.sleep(0)

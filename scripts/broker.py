@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from urllib.parse import unquote, urlsplit
 
 import debian
 from login import takes_logins
-from node import PROGRAMS, VIRTUAL_HOSTS, BrokerError, DockerNode, Node, docker_runs
+from node import VIRTUAL_HOSTS, BrokerError, Node
 from process import Process
 from suite import Suite, SuiteError
 
@@ -71,14 +72,11 @@ class Broker:
         self.plugins = plugins
         self.popen: list[subprocess.Popen[bytes]] = []
         self.name = "statelessd-" + hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
-        self.started_here = False
         name = os.environ.get("BROKER_SUITE", "") if suite is None else suite
         self.suite = Suite(name) if name else None
-        docker = not self.suite and not PROGRAMS.exists() and docker_runs()
-        kind = DockerNode if docker else Node
         ports = self._ports(nodes)
         self.epmd_port = ports[0]["epmd"]
-        self.nodes = [kind(self, i, ports[i - 1]) for i in range(1, nodes + 1)]
+        self.nodes = [Node(self, i, ports[i - 1]) for i in range(1, nodes + 1)]
 
     def _ports(self, nodes: int) -> list[dict[str, int]]:
         """Chosen once for a run directory, so that a restarted node keeps its own."""
@@ -126,10 +124,6 @@ class Broker:
 
     def start(self) -> Self:
         """Start every node that does not run. Raises BrokerError."""
-        self.started_here = not self.running
-        if isinstance(self.node, DockerNode):
-            self.node.start()
-            return self
         if self.suite:
             try:
                 self.suite.ensure()
@@ -228,7 +222,6 @@ class Broker:
 class GivenBroker:
     """The broker of AMQP_URL: used, never started, stopped or configured."""
 
-    started_here = False
     running = True
     pid = 0
 
@@ -266,12 +259,8 @@ def development_broker(
     try:
         debian.ensure(["rabbitmq-server"])
     except debian.MissingPackagesError as error:
-        if not docker_runs():
-            raise BrokerError(
-                f"RabbitMQ is needed: {error} (or start a Docker engine, or name a broker "
-                "in AMQP_URL)"
-            ) from error
-    return _broker(run_dir, nodes, suite)  # it looks for the programs anew
+        raise BrokerError(f"RabbitMQ is needed: {error} (or name a broker in AMQP_URL)") from error
+    return broker
 
 
 def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
@@ -282,10 +271,16 @@ def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
 
 
 def _free_port(held: contextlib.ExitStack) -> int:
-    probe = held.enter_context(socket.socket())
-    probe.bind(("127.0.0.1", 0))
-    port: int = probe.getsockname()[1]
-    return port
+    """Hold and return a port below those that the kernel gives to outgoing connections.
+
+    So nobody's connection takes the port while the broker does not listen.
+    """
+    while True:
+        probe = held.enter_context(socket.socket())
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager

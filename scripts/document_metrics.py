@@ -1,26 +1,22 @@
 """The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
 
-import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.process_collector import ProcessCollector
 
+from markdown_table import table
 from statelessd.broker.statistics import BrokerStatus
-from statelessd.config.settings import Application, Config, Metrics
-from statelessd.message import Credentials, Message
-from statelessd.pages.metric_families import (
+from statelessd.pages.figures import (
+    BACKEND_UP,
     CHANNELS_CLOSED,
     CLOSED,
     COUNTER,
+    METRICS,
     OUTCOMES,
     PREFIX,
     REFUSALS,
-    Family,
-    backend_up,
-    families,
 )
-from statelessd.process.backend import Backend
 
 HEADING = """\
 # Metrics
@@ -67,50 +63,32 @@ they are all other exchanges.
 
 
 def reference() -> str:
-    """docs/metrics.md."""
+    """Return the text of docs/metrics.md."""
     labels = LABELS.format(outcomes=_words(OUTCOMES), states=_words(s.value for s in BrokerStatus))
     return "".join(
         [
             HEADING,
-            *_table("metric", "type | labels", _rows()),
+            table(("metric", "type", "labels", ""), _rows()),
             labels,
-            *_values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
-            *_values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
-            *_values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
+            _values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
+            _values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
+            _values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
         ]
     )
 
 
-def _rows() -> Iterable[str]:
-    for family in [*asyncio.run(_families()), backend_up(lives=True)]:
-        name = PREFIX + family.name + ("_total" if family.kind == COUNTER else "")
-        labels = sorted({label for each, _ in family.samples for label in each})
-        yield f"`{name}` | {family.kind} | {_words(labels)} | {family.help}"
+def _rows() -> Iterator[tuple[str, ...]]:
+    for figure in (*METRICS, BACKEND_UP):
+        name = PREFIX + figure.name + ("_total" if figure.kind is COUNTER else "")
+        yield f"`{name}`", figure.kind.value, _words(sorted(figure.labels)), figure.help
     for metric in ProcessCollector(registry=None).collect():
-        name = metric.name + ("_total" if metric.type == COUNTER else "")
-        yield f"`{name}` | {metric.type} |  | {metric.documentation}"
+        name = metric.name + ("_total" if metric.type == COUNTER.value else "")
+        yield f"`{name}`", metric.type, "", metric.documentation
 
 
-async def _families() -> list[Family]:
-    """Of a backend that does not serve, and has counted a message of some exchange."""
-    config = Config(application=Application(metrics=Metrics(exchanges=1)))
-    loop = asyncio.get_running_loop()
-    backend = Backend(config, [], 8000, loop)
-    await backend.publisher.close()
-    message = Message("exchange", "key", b"", b"")
-    backend.publisher.publish("/", Credentials("", ""), message, loop.time(), lambda *_: None)
-    return families(backend.gateway)
-
-
-def _values(heading: str, meanings: Mapping[str, str]) -> list[str]:
-    rows = [f"`{value}` | {meaning}" for value, meaning in meanings.items()]
-    return [f"\n{heading}:\n\n", *_table("value", "", rows)]
-
-
-def _table(first: str, others: str, rows: Iterable[str]) -> list[str]:
-    head = f"| {first} | {others} | |" if others else f"| {first} | |"
-    rule = "|" + "---|" * (head.count("|") - 1)
-    return [f"{line}\n" for line in [head, rule, *(f"| {row} |" for row in rows)]]
+def _values(heading: str, meanings: Mapping[str, str]) -> str:
+    rows = [(f"`{value}`", meaning) for value, meaning in meanings.items()]
+    return f"\n{heading}:\n\n{table(('value', ''), rows)}"
 
 
 def _words(names: Iterable[str]) -> str:

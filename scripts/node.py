@@ -1,10 +1,9 @@
-"""One node of a private RabbitMQ: as a process of Debian's package, or in a container."""
+"""One node of a private RabbitMQ, as a process of Debian's package."""
 
 import base64
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -16,7 +15,6 @@ from login import takes_logins
 from process import Process
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-DOCKER_IMAGE = "rabbitmq:3.13"
 START_SECONDS = 120.0
 CTL_SECONDS = 120.0  # on a machine that is busy with other work
 
@@ -204,46 +202,6 @@ class Node:
             time.sleep(0.1)
 
 
-class DockerNode(Node):
-    """The same from Docker's image, where Debian's package cannot be had."""
-
-    @property
-    def container(self) -> str:
-        return self.name.partition("@")[0]
-
-    @property
-    def process(self) -> Process | None:
-        shown = _docker("inspect", "--format", "{{.State.Pid}}", self.container)
-        return Process(int(shown)) if shown.isdigit() and int(shown) else None
-
-    def launch(self) -> bool:
-        launched = self.process is None
-        if launched:
-            self._configure()
-            (self.directory / "rabbitmq.conf").write_text(
-                "load_definitions = /etc/rabbitmq/definitions.json\nloopback_users = none\n"
-                + self.cluster.extra_conf
-            )
-            mounts = [
-                f"--volume={self.directory / name}:/etc/rabbitmq/{name}:ro"
-                for name in ("rabbitmq.conf", "definitions.json")
-            ]
-            port = f"--publish={self.host}:{self.amqp_port}:5672"
-            _docker(
-                "run", "--detach", "--rm", "--name", self.container, port, *mounts, DOCKER_IMAGE
-            )
-        return launched
-
-    def stop(self) -> None:
-        _docker("stop", self.container)
-
-    def kill(self) -> None:
-        _docker("kill", self.container)
-
-    def ctl(self, *arguments: str, check: bool = True) -> str:
-        return _docker("exec", self.container, "rabbitmqctl", "--quiet", *arguments, check=check)
-
-
 def _definitions() -> dict[str, Any]:
     salt = b"salt"
     hashed = salt + hashlib.sha256(salt + b"guest").digest()
@@ -277,17 +235,3 @@ def _definitions() -> dict[str, Any]:
             for name in VIRTUAL_HOSTS
         ],
     }  # fmt: skip
-
-
-def docker_runs() -> bool:
-    """Return whether a Docker engine can be used."""
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-
-
-def _docker(*arguments: str, check: bool = False) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise BrokerError(f"docker {' '.join(arguments)}: {done.stderr}")
-    return done.stdout.strip()

@@ -21,7 +21,7 @@ from suite import Suite, SuiteError  # noqa: E402 - likewise
 SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 
 # What these test is the same whatever the broker: it is HTTP, processes or pages. A new file
-# of tests is broker-facing until it is named here. The faults are played by run.py.
+# of tests is broker-facing until it is named here. The faults are played by fault_suite.py.
 INDIFFERENT = {
     "test_browser",
     "test_dashboard",
@@ -56,7 +56,7 @@ def passes(suite):
     """Run both against a suite's broker; whether they passed."""
     environment = os.environ | {"BROKER_SUITE": suite.name}
     pytest = ["-m", "pytest", "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
-    faults = [HERE / "faults" / "run.py", "--seeds", str(secrets.randbelow(10**6))]
+    faults = [HERE / "faults" / "fault_suite.py", "--seeds", str(secrets.randbelow(10**6))]
     commands = [[*pytest, *broker_facing()], faults]
     done = [
         subprocess.run([sys.executable, *each], cwd=ROOT, env=environment, check=False)

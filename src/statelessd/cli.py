@@ -1,4 +1,4 @@
-"""Arguments -> Config -> supervisor."""
+"""The command ``statelessd``: from its arguments to a configuration, and to the supervisor."""
 
 import argparse
 import functools
@@ -17,10 +17,10 @@ from .config.settings import Config, HTTPServer, Listener
 from .process import logs
 from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
 from .process.limits import make_room
-from .process.reexec import Handover, Program, Running
+from .process.reexec import Former, Program
 from .process.sockets import ListenError, activated, bind, close, name_of
 from .process.supervisor import RunBackend, Supervisor
-from .telemetry.scoreboard import Board
+from .telemetry.scoreboard import Scoreboard
 from .tls.client import Trust
 from .tls.files import TlsError
 from .tls.server import Certificate
@@ -30,23 +30,23 @@ OK, FAILED, USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command ``statelessd``. Exit status: 0 done, 1 it failed, 2 told the wrong thing."""
+    """Run the command. Return 0 if it did its work, 1 if it failed, 2 if it was used wrongly."""
     if os.getpid() == 1:
         # Of a container: what it does not handle yet the kernel would throw away, and
         # the one signal to stop would be lost. Blocked, it waits for the supervisor.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     options = _parser().parse_args(arguments)
     try:
-        handover = Handover.received()
+        former = Former.received()
         loaded = load(options.config, os.environ)
         if options.print_config:
             print(print_config(loaded), end="")  # noqa: T201 - what was asked for
             return OK
         if options.check_config:
-            return _check(loaded, Running.told(), daemon=options.daemon)
+            return _check(loaded, former, daemon=options.daemon)
         if options.reload:
             return _reload(loaded)
-        return _start(loaded, options, handover)
+        return _start(loaded, former, daemon=options.daemon)
     except ConfigError as error:
         for line in error.errors:
             _complain(line)
@@ -62,50 +62,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _check(loaded: Loaded, running: Running | None, *, daemon: bool) -> int:
-    config = loaded.config
-    if running is not None:
-        _check_beside(running, config, daemon=daemon)
-    for warning in [*loaded.warnings, *_check_logging(config, foreground=not daemon)]:
+def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
+    """Say that the configuration is valid; ``former``: of the program that would become this."""
+    if former is not None:
+        _check_beside(former, loaded.config, daemon=daemon)
+    for warning in [*loaded.warnings, *logs.check(loaded.config, foreground=not daemon)]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
 
 
-def _check_logging(config: Config, *, foreground: bool) -> list[str]:
-    """Warnings. Raises logs.LoggingError."""
-    return logs.check(
-        config.logging,
-        debug=config.application.debug,
-        foreground=foreground,
-        form=config.application.log,
-    )
-
-
-def _check_beside(running: Running, config: Config, *, daemon: bool) -> None:
-    """Whatever would end a program that takes this up: after its exec there is no way back."""
+def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
+    """Raise whatever would end a program that goes on from ``former``."""
     errors = []
     server = config.http_server
-    for listener in server.listeners:
-        if running.address_of(listener) not in (None, server.address_of(listener)):
-            section = "HTTPServer.pages" if listener == server.pages.listener else "HTTPServer"
-            where = name_of(listener)
+    for each in former.served:
+        where = name_of(each.listener)
+        listens = isinstance(each.listener, int) and each.listener in server.listeners
+        if listens and each.address not in (None, server.address_of(each.listener)):
+            section = "HTTPServer.pages" if each.listener == server.pages.listener else "HTTPServer"
             errors.append(f"{section}.address cannot change while {where} is listened on: restart")
-    if daemon and running.pidfile != config.daemon.pidfile:
+    if daemon and former.pidfile_path != config.daemon.pidfile:
         errors.append("Daemon.pidfile cannot change while the daemon runs: restart")
     if errors:
         raise ConfigError(errors)
     if daemon:
         check_user(config.daemon.user)
-    close(bind(server, {listener: [] for listener in running.listeners}))
+    close(bind(server, {each.listener: [] for each in former.served}))
     try:
-        _backend(config, Board.make())
+        _backend(config, Scoreboard.make())
     except (ImportError, SyntaxError) as error:
         raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
 
 
 def _reload(loaded: Loaded) -> int:
-    _check_logging(loaded.config, foreground=False)
+    """Let the daemon of the pidfile reload. Raise DaemonError if none runs."""
+    logs.check(loaded.config, foreground=False)
     path = loaded.config.daemon.pidfile
     if path is None:
         raise DaemonError("there is no Daemon.pidfile; send SIGHUP to the parent process")
@@ -118,96 +110,70 @@ def _reload(loaded: Loaded) -> int:
     return OK
 
 
-def _start(loaded: Loaded, options: argparse.Namespace, handover: Handover | None) -> int:
+def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
+    """Serve until stopped, and return the exit status.
+
+    The command that starts a daemon returns once that serves. ``former``: what the
+    program before a reload has left.
+    """
     config = loaded.config
-    foreground = not options.daemon
-    logs.configure(
-        config.logging,
-        debug=config.application.debug,
-        foreground=foreground,
-        form=config.application.log,
-    )
+    logs.configure(config, foreground=not daemon)
     for warning in loaded.warnings:
         logs.logger.warning("%s", warning)
-    if foreground:
-        return _run_in_foreground(config, handover)
-    return _run_as_daemon(config, handover)
-
-
-def _run_in_foreground(config: Config, handover: Handover | None) -> int:
-    if os.getuid() == 0:
+    if daemon:
+        check_user(config.daemon.user)
+    elif os.getuid() == 0:
         logs.logger.warning(
             "running as root: in the foreground Daemon.user and Daemon.pidfile do not apply"
         )
     # SIGHUP from a terminal that is closed is the end of what runs in it.
-    in_terminal = sys.stdin is not None and sys.stdin.isatty()
-    board = _board(handover)
-    backend = _backend(config, board)
-    listeners = _listeners(config, handover)
+    in_terminal = not daemon and sys.stdin is not None and sys.stdin.isatty()
+    scoreboard = Scoreboard.make() if former is None else Scoreboard(former.board)
+    backend = _backend(config, scoreboard)
+    pidfile = _pidfile(config, former) if daemon else None
+    locked = [] if pidfile is None else [pidfile.descriptor]
+    listeners = _listeners(config, former)
+    report = StartReport(*os.pipe()) if daemon and former is None else None
     supervisor = Supervisor(
         config,
         listeners,
         backend,
-        former=None if handover is None else handover.backends(),
-        program=None if in_terminal else Program(config, board.descriptor),
-    )
-    return _supervise(config, supervisor)
-
-
-def _run_as_daemon(config: Config, handover: Handover | None) -> int:
-    check_user(config.daemon.user)
-    board = _board(handover)
-    backend = _backend(config, board)
-    pidfile = _pidfile(config, handover)
-    listeners = _listeners(config, handover)
-    held = -1 if pidfile is None else pidfile.descriptor
-    report = None if handover is not None else StartReport()
-    supervisor = Supervisor(
-        config,
-        listeners,
-        backend,
-        user=config.daemon.user,
-        private=() if pidfile is None else (held,),
-        former=None if handover is None else handover.backends(),
-        program=Program(config, board.descriptor, held),
+        user=config.daemon.user if daemon else None,
+        private=locked,
+        former=None if former is None else former.backends(),
+        program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
         report=report,
     )
-    if report is None:  # detached long ago, before a reload
-        return resume(lambda: _supervise(config, supervisor), pidfile=pidfile)
-    sockets = [listener for group in listeners.values() for listener in group]
-    return detach(
-        lambda: _supervise(config, supervisor),
-        pidfile=pidfile,
-        keep=[*sockets, board.descriptor, *logs.open_files()],
-        report=report,
-    )
+    run = functools.partial(_supervise, config, supervisor)
+    if report is not None:
+        sockets = [each for group in listeners.values() for each in group]
+        keep = [*sockets, scoreboard.descriptor, *logs.open_files()]
+        return detach(run, pidfile=pidfile, keep=keep, report=report)
+    return resume(run, pidfile=pidfile) if daemon else run()
 
 
-def _pidfile(config: Config, handover: Handover | None) -> PidFile | None:
-    """Locked; None where the settings name none."""
+def _pidfile(config: Config, former: Former | None) -> PidFile | None:
+    """Return the pidfile, locked; None if the settings name none."""
     if config.daemon.pidfile is None:
         return None
     pidfile = PidFile(Path(config.daemon.pidfile))
-    if handover is not None and handover.pidfile >= 0:
-        pidfile.adopt(handover.pidfile)
+    if former is not None and former.pidfile >= 0:
+        pidfile.adopt(former.pidfile)
     else:
         pidfile.acquire()
     return pidfile
 
 
-def _board(handover: Handover | None) -> Board:
-    return Board.make() if handover is None else Board(handover.board)
-
-
-def _listeners(config: Config, handover: Handover | None) -> dict[Listener, list[socket.socket]]:
-    """Those of the settings: left by the program before us, given by systemd, or bound now."""
-    there = activated() if handover is None else handover.sockets()
+def _listeners(config: Config, former: Former | None) -> dict[Listener, list[socket.socket]]:
+    """Return those of the settings: left by the former program, given by systemd, or bound now."""
+    there = activated() if former is None else former.sockets()
     bound = bind(config.http_server, there)
     close({listener: each for listener, each in there.items() if listener not in bound})
     return bound
 
 
 def _supervise(config: Config, supervisor: Supervisor) -> int:
+    """Log what is started, and keep it running; return the exit status."""
     broker = config.application.rabbitmq
     logs.logger.info(
         "statelessd %s on %s; publishing to %s%s",
@@ -221,7 +187,7 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
 
 
 def _places(settings: HTTPServer) -> str:
-    """``127.0.0.1, port 8000, 8001, unix:/run/statelessd.sock; pages on 127.0.0.1, port 9000``."""
+    """Return where it listens: ``127.0.0.1, port 8000, unix:/run/x.sock; pages on …``."""
     ports = [str(port) for port in settings.ports if isinstance(port, int)]
     places = [str(path) for path in settings.ports if isinstance(path, str)]
     if ports:
@@ -232,7 +198,8 @@ def _places(settings: HTTPServer) -> str:
     return told if own is None else f"{told}; pages on {own}"
 
 
-def _backend(config: Config, board: Board) -> RunBackend:
+def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
+    """Return what serves a listener, with all that its processes share."""
     # Loaded once, here, and not in each process; and not for --help.
     from .process.backend import Inheritance, run  # noqa: PLC0415
 
@@ -240,7 +207,7 @@ def _backend(config: Config, board: Board) -> RunBackend:
     inheritance = Inheritance(
         certificate=None if tls.certificate is None else Certificate(tls),
         trust=Trust(to_broker) if to_broker.enabled else None,
-        board=board,
+        scoreboard=scoreboard,
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)

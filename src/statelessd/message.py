@@ -1,6 +1,7 @@
-"""What travels from the HTTP edge to the broker, and what comes back.
+"""What travels from a client to the broker, and what comes back.
 
-These types belong to no layer: ``http`` makes them, ``broker`` settles them.
+All rooms share these types: ``gateway`` makes messages and logins, ``broker`` settles
+messages, and ``pages`` describes the outcomes.
 """
 
 import enum
@@ -11,11 +12,11 @@ from typing import NamedTuple, TypedDict
 import msgspec
 
 FieldValue = None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
-"""A value of a message header: what JSON can say, plus bytes (AMQP 0-9-1 section 4.2.5.5)."""
+"""A value of a message header: any JSON value, or bytes (AMQP 0-9-1 section 4.2.5.5)."""
 
 
 class Properties(TypedDict, total=False):
-    """The basic class's properties (AMQP 0-9-1 section 1.8.1), those that a client gave."""
+    """The properties of a message that a client gave (AMQP 0-9-1 section 1.8.1)."""
 
     content_type: str
     content_encoding: str
@@ -35,12 +36,11 @@ class Properties(TypedDict, total=False):
 class Message(msgspec.Struct, eq=False, gc=False):
     """One message as it will be published.
 
-    ``header`` is the encoded property list of the content header (flags and
-    values, see ``amqp.encode.properties``): encoding it is what checks it, and
-    that has to happen while the client can still be told 400. ``user_id`` is
-    the property of that name once more, for it decides which channel the
-    message may travel on. ``message_id`` is the one that was stamped on it here,
-    which the client is told.
+    ``header`` is the encoded property list of the content header: flags and values, see
+    ``amqp.encode.properties``. It is encoded early, because encoding checks it and the
+    client can still get a 400. ``user_id`` repeats the property, because it decides which
+    channel the message may use. ``message_id`` is set if the gateway added it, so that the
+    client can be told.
     """
 
     exchange: str
@@ -53,7 +53,7 @@ class Message(msgspec.Struct, eq=False, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes that this message holds while it waits: what the limits count."""
+        """Return the bytes that this message holds while it waits, which the limits count."""
         return len(self.header) + len(self.body)
 
     def __repr__(self) -> str:
@@ -63,15 +63,15 @@ class Message(msgspec.Struct, eq=False, gc=False):
         )
 
 
-_DIGEST_KEY = os.urandom(32)  # digests mean nothing outside this process
+_DIGEST_KEY = os.urandom(32)  # so that digests mean nothing outside this process
 
 
 class Credentials:
-    """What to log in with at the broker; equal by a keyed digest, silent in ``repr``.
+    """What to log in with at the broker. Equality is by a keyed digest.
 
-    ``name`` is what people are shown. It is the user name, but with a token: then
-    the broker takes its user's name from the token, and no ``user_id`` is sure to
-    be that. ``expires_at``: when a token ends, in seconds of Unix time, if it says so.
+    ``name`` is what people are shown. Without a token it is the user name. With a token,
+    only the broker knows which user name the token stands for, so a ``user_id`` may not
+    match. ``expires_at`` is the end of a token in seconds of Unix time, if it has one.
     """
 
     __slots__ = ("digest", "expires_at", "is_token", "name", "password", "username")
@@ -88,7 +88,10 @@ class Credentials:
 
     @classmethod
     def of_token(cls, token: str, name: str, expires_at: float | None) -> "Credentials":
-        """A bearer token; RabbitMQ's OAuth 2 back end takes it as the password."""
+        """Make credentials of a bearer token.
+
+        RabbitMQ's OAuth 2 back end takes it as the password.
+        """
         credentials = cls("", token)
         credentials.name = name
         credentials.is_token = True
@@ -136,7 +139,7 @@ class Outcome(enum.Enum):
 
 
 class Row(NamedTuple):
-    """What a client is told of an outcome. ``title`` never changes from case to case.
+    """How a client is told an outcome. ``title`` is the same for each case.
 
     ``meaning`` and ``remedy`` are for people who read /docs.
     """
@@ -324,7 +327,7 @@ TABLE: dict[Outcome, Row] = {
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A problem document (RFC 9457) with three members of our own."""
+    """A problem document (RFC 9457) with the members ``outcome``, ``retryable``, ``request_id``."""
 
     type: str
     title: str
@@ -347,14 +350,17 @@ MEMBERS = {
 
 
 def type_of(outcome: Outcome) -> str:
-    """The problem's type: a section of the page /docs."""
+    """Return the problem's type, which links to a section of the page /docs."""
     return f"/docs#{outcome.value}"
 
 
 def problem(
     outcome: Outcome, detail: str, *, handed_over: bool = False, request_id: bytes = b""
 ) -> Problem:
-    """The document. ``handed_over`` matters to a fault of ours only."""
+    """Return the problem document of an outcome.
+
+    ``handed_over`` only matters for ``INTERNAL_ERROR``, which is unknown if it is true.
+    """
     row = TABLE[outcome]
     unknown = row.unknown or (outcome is Outcome.INTERNAL_ERROR and handed_over)
     return Problem(

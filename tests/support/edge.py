@@ -5,14 +5,15 @@ import functools
 import inspect
 import json
 
-from statelessd.broker.statistics import BrokerState, BrokerStatus, Load
+from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from statelessd.config.settings import HTTPServer, Paths, Publish
-from statelessd.gateway.client import share
+from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.connection import Connection
 from statelessd.message import Outcome
 from statelessd.pages.app import build_app, build_router
+from statelessd.pages.monitoring import Monitoring
 from statelessd.telemetry.histogram import FineHistogram
 from statelessd.telemetry.requests import RequestStatistics
 
@@ -46,7 +47,7 @@ class FakePublisher:
         self.reserved = 0
         self.room = 10**9
         self.confirms = FineHistogram()
-        self.in_flight_per_login = 2000
+        self.in_flight_per_login = self.max_connections = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
@@ -81,10 +82,12 @@ class FakePublisher:
     def logins(self, backend):
         return []
 
-    def load(self):
-        return Load(len(self.published), 0, len(self.held), 0, self.confirms)
+    def figures(self):
+        return BrokerFigures(
+            published=len(self.published), in_flight=len(self.held), confirms=self.confirms
+        )
 
-    def look_at_broker(self):
+    def start_probe(self):
         pass
 
     def broker_state(self):
@@ -117,10 +120,11 @@ class Edge:
             access_log=access_log,
             strict_origins=strict,
         )
+        self.monitoring = Monitoring(self.gateway)
         self.parsed = 0  # heads that were not known by their bytes
         match = self.gateway.router.match
         self.gateway.router.match = lambda path: self._count(match(path))
-        pages = Bridge(build_app(self.gateway, paths))
+        pages = Bridge(build_app(self.monitoring, paths))
         self.tasks = pages.tasks
         self.shared = share(self.gateway, pages)
 

@@ -1,7 +1,7 @@
 """The ledger of one confirm-mode channel: which delivery tag belongs to which message.
 
 Tags count from 1 in the order of publishing. Acks and nacks may come out of
-order and may be ``multiple``. A return has no tag; it comes before the ack of
+order and may be ``multiple``. A return has no tag. It comes before the ack of
 its message, perhaps with an earlier ``multiple`` ack between them.
 """
 
@@ -12,36 +12,39 @@ from .errors import FrameError, ProtocolError
 from .events import Settlement
 
 T = TypeVar("T")
-ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # what Python 3.11 takes long to find
+ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # Python 3.11 is slow to find enum members
 
 
 class Confirms(Generic[T]):
-    """``publish`` gives tags out; ``settle`` and ``returned`` take the broker's word on them."""
+    """The unsettled messages of one channel, by delivery tag.
+
+    ``publish`` assigns the tags; ``settle`` and ``returned`` apply the broker's answers.
+    """
 
     def __init__(self) -> None:
         self._unsettled: dict[int, T] = {}
         self.oldest = 1  # the tag of the oldest unsettled message, or else the next tag
         self._next = 1
-        # Of mandatory messages only: the key of each tag; for each key the tags in
-        # order, with the messages' properties; the tags returned but not acked yet.
+        # These hold mandatory messages only: the key of each tag, and for each key the
+        # tags in order, with the messages' properties.
         self._keys: dict[int, bytes] = {}
         self._mandatory: dict[bytes, dict[int, bytes]] = {}
-        self._parts: dict[int, decode.Parts] = {}  # of those whose properties were taken apart
-        self._returned: set[int] = set()
-        self._doubtful: set[int] = set()
+        self._parts: dict[int, decode.Parts] = {}  # the decoded properties of some tags
+        self._returned: set[int] = set()  # returned, and not acked yet
+        self._doubtful: set[int] = set()  # perhaps returned, and not acked yet
 
     def __len__(self) -> int:
         return len(self._unsettled)
 
     @property
     def unsettled(self) -> dict[int, T]:
-        """Return by delivery tag what the broker has not settled yet, in order."""
+        """Return the messages that the broker has not settled, by delivery tag and in order."""
         return dict(self._unsettled)
 
     def publish(self, entry: T, key: bytes | None = None, header: bytes = b"") -> int:
-        """The delivery tag of the message that is about to be sent.
+        """Record the message that is about to be sent, and return its delivery tag.
 
-        Of a mandatory message, ``key`` is its ``encode.content_key`` and
+        For a mandatory message, ``key`` is its ``encode.content_key`` and
         ``header`` its encoded properties as they would be returned.
         """
         tag = self._next
@@ -53,11 +56,11 @@ class Confirms(Generic[T]):
         return tag
 
     def returned(self, key: bytes, header: bytes) -> None:
-        """A return came: it is of the oldest mandatory message with this content.
+        """Apply a return to the oldest mandatory message with this content.
 
         Identical messages are interchangeable, because the broker returns all of them.
         If several that differ may be meant, each of them is in doubt.
-        Raises ProtocolError when there is none at all: ignoring the return would
+        Raise ProtocolError if there is none at all, because ignoring the return would
         turn "no queue took it" into a confirm.
         """
         tags = self._mandatory.get(key)
@@ -74,9 +77,9 @@ class Confirms(Generic[T]):
         """Return the tag of the message that the broker returned with these properties.
 
         RabbitMQ sorts the headers from 3.13 on, and its message interceptors (4.2) add
-        some. So the oldest with equal properties is meant, whatever their order, and not
-        a younger one that was sent in the broker's own. 0: the messages that may be meant
-        differ; they are in doubt now.
+        some. So the oldest message with equal properties is meant, whatever their order,
+        and not a younger one that happens to have the broker's order. Return 0 if the
+        messages that may be meant differ; each of them is in doubt then.
         """
         try:
             theirs = decode.parts(header)
@@ -86,7 +89,7 @@ class Confirms(Generic[T]):
         for tag, sent in tags.items():
             if sent == header:
                 return tag
-            # In another order the properties are as long; the rest need not be looked at.
+            # The order does not change the length, so other lengths cannot be equal.
             alike = not same_bytes or len(sent) == len(header)
             if alike and self._parts_of(tag, sent) == theirs:
                 return tag
@@ -104,9 +107,9 @@ class Confirms(Generic[T]):
         return found
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
-        """Take an ack (or a nack): what it settles, in the order of publishing.
+        """Apply an ack or a nack, and return what it settles in the order of publishing.
 
-        Raises ProtocolError for a tag that is not outstanding; nothing is changed then.
+        Raise ProtocolError for a tag that is not outstanding, and change nothing then.
         """
         if multiple:
             # Tag 0 stands for all so far (section 1.8.3.13).
@@ -115,7 +118,7 @@ class Confirms(Generic[T]):
                 raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
             tags = [t for t in range(self.oldest, last + 1) if t in self._unsettled]
             self._skip_settled(max(self.oldest, last + 1))
-            if not self._keys:  # as mostly: none is mandatory
+            if not self._keys:  # the usual case: no message is mandatory
                 settlement = ACKED if positive else NACKED
                 take = self._unsettled.pop
                 return [(take(t), settlement) for t in tags]
@@ -132,7 +135,7 @@ class Confirms(Generic[T]):
         return settled
 
     def lost(self) -> list[T]:
-        """The channel is gone: what nobody will settle any more, in the order of publishing."""
+        """Forget and return what the broker will never settle, in the order of publishing."""
         entries = list(self._unsettled.values())
         self._unsettled.clear()
         self._keys.clear()

@@ -1,8 +1,8 @@
-"""Encoded properties, taken apart far enough to be compared.
+"""Decodes properties just far enough to compare them.
 
-A broker may encode a returned message anew: headers in another order, or with
-others of its own among them. So both sides are brought to one form, in which
-equal values are equal bytes whatever their order.
+A broker may re-encode a returned message: with its headers in another order, or
+with headers of its own added. Here both sides get one form, in which equal values
+are equal bytes whatever their order.
 """
 
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ _INTEGERS = {
 }  # fmt: skip
 _FIXED_SIZES = {b"t": 1, b"d": 8, b"D": 5, b"T": 8, b"V": 0}
 _HEADERS = 1 << 13
-# What stands behind the other flags (section 1.8.1): so many bytes, or a short string.
+# The sizes of other properties in bytes (section 1.8.1); the rest are short strings.
 _PROPERTY_SIZES = {1 << 12: 1, 1 << 11: 1, 1 << 6: 8}
 
 Parts = dict[int | bytes, bytes]
-"""Properties by their flag and headers by their name, each as bytes to be compared."""
+"""Properties by flag and message headers by name, each as comparable bytes."""
 
 
 def parts(header: bytes) -> Parts:
     """Return the properties and headers of an encoded property list.
 
-    Raises FrameError.
+    Raise FrameError if it is malformed.
     """
     found: Parts = {}
     try:
@@ -58,12 +58,15 @@ def parts(header: bytes) -> Parts:
 
 
 def headers(header: bytes) -> dict[bytes, bytes]:
-    """Return the message headers alone: names to comparable values. Raises FrameError."""
+    """Return the message headers as names and comparable values.
+
+    Raise FrameError if the property list is malformed.
+    """
     return {name: value for name, value in parts(header).items() if isinstance(name, bytes)}
 
 
 def strings(value: bytes) -> list[str]:
-    """Return the strings of an array of strings, of a value that ``headers`` gave."""
+    """Return the strings of an array of strings, given as a value that ``headers`` returned."""
     found = []
     at = 5
     while value[:1] == b"A" and value[at : at + 1] == b"S":
@@ -87,7 +90,7 @@ def _comparable(data: bytes, at: int, depth: int) -> tuple[bytes, int]:
     """Return the value whose type octet is at ``at`` in comparable form, and where it ends."""
     kind = data[at : at + 1]
     at += 1
-    if kind in _INTEGERS:  # a broker may choose another size for the same number
+    if kind in _INTEGERS:  # a broker may use another size for the same number
         size, signed = _INTEGERS[kind]
         return b"l%d" % int.from_bytes(data[at : at + size], signed=signed), at + size
     if kind == b"f":

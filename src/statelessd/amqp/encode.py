@@ -1,8 +1,8 @@
-"""What carries users' data, as bytes.
+"""Encodes everything that carries users' data.
 
-pamqp encodes the rare methods. It does not encode these, because it writes
-floats with 32 bits, cuts header names at 128 bytes without a word, and refuses
-exchange names that RabbitMQ takes (not ASCII, longer than 127 bytes).
+pamqp encodes the other methods. It does not encode these, because it writes floats
+with 32 bits and silently cuts header names at 128 bytes. It also refuses exchange
+names that RabbitMQ takes: those that are not ASCII or are longer than 127 bytes.
 """
 
 import functools
@@ -24,7 +24,7 @@ _UNSIGNED_LONG_LONG = Struct(">Q")
 _FLAGS = Struct(">H")
 _FRAME = Struct(">BHI")
 _NEXT_FRAME = Struct(">BBHI")  # the end octet of one frame and the start of the next
-_HEADER_FRAME = Struct(">BBH")  # the same without a size
+_HEADER_FRAME = Struct(">BBH")  # as _NEXT_FRAME, without the size
 _CONTENT_HEADER = Struct(">IHHQ")  # from the frame's size on
 _OCTETS = tuple(bytes((n,)) for n in range(256))
 _END = _OCTETS[FRAME_END]
@@ -41,9 +41,9 @@ def _utf8(value: str) -> bytes:
 
 
 def short_string(value: str) -> bytes:
-    """A string of at most 255 bytes with its length (section 4.2.5.3).
+    """Encode a string of at most 255 bytes (section 4.2.5.3).
 
-    Raises EncodeError.
+    Raise EncodeError if it is longer or cannot be encoded in UTF-8.
     """
     data = _utf8(value)
     if len(data) > 255:
@@ -56,16 +56,17 @@ def _long_string(data: bytes) -> bytes:
 
 
 def field_value(value: object) -> bytes:
-    """One value of a field table with its type octet, in RabbitMQ's dialect of section 4.2.5.5.
+    """Encode one value of a field table, in RabbitMQ's dialect of section 4.2.5.5.
 
-    Every integer is a signed 64-bit one and every float a double, so that a
-    consumer meets the same type whatever the value. Raises EncodeError.
+    The value begins with its type octet. Every integer is a signed 64-bit one and every
+    float a double, so that the type does not depend on the value. Raise EncodeError if
+    AMQP has no type for the value.
     """
     if isinstance(value, str):
         return b"S" + _long_string(_utf8(value))
     if value is None:
         return b"V"
-    if isinstance(value, bool):  # before int, which it is too
+    if isinstance(value, bool):  # before int, because a bool is an int too
         return b"t\x01" if value else b"t\x00"
     if isinstance(value, int):
         if not -(1 << 63) <= value < 1 << 63:
@@ -83,7 +84,10 @@ def field_value(value: object) -> bytes:
 
 
 def field_table(table: Mapping[str, object]) -> bytes:
-    """A field table with its length (section 4.2.5.5). Raises EncodeError."""
+    """Encode a field table with its length (section 4.2.5.5).
+
+    Raise EncodeError, which names the entry, if a name or value cannot be encoded.
+    """
     parts: list[bytes] = []
     for name, value in table.items():
         try:
@@ -113,11 +117,11 @@ _PROPERTIES: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
 
 
 def properties(values: Mapping[str, Any]) -> bytes:
-    """The property flags and list of a content header (section 4.2.6.1).
+    """Encode the property flags and list of a content header (section 4.2.6.1).
 
-    ``values`` holds those that are set, by the names of section 1.8.1 with
-    underscores. Raises EncodeError, whose text begins with the property's name.
-    Numbers are expected to be in range: ``http.properties`` has the ranges.
+    ``values`` holds the properties that are set, by the names of section 1.8.1 with
+    underscores. Numbers must be in range: ``gateway.properties`` checks them. Raise
+    EncodeError, whose text begins with the property's name, if one cannot be encoded.
     """
     flags = 0
     parts = [b""]
@@ -133,14 +137,14 @@ def properties(values: Mapping[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-# How many bytes follow the type octet of a field value; the others begin with their length.
+# The bytes that follow the type octet of a field value; other values begin with their length.
 _FIXED_SIZES = {b"t": 1, b"l": 8, b"d": 8, b"V": 0}
 
 
 def without_bcc(header: bytes) -> bytes:
-    """The property list as RabbitMQ returns it: without the message header ``BCC``.
+    """Return the property list without the message header ``BCC``, as RabbitMQ returns it.
 
-    ``header`` comes from ``properties``. RabbitMQ leaves the rest as it was.
+    ``header`` comes from ``properties``. RabbitMQ does not change the rest.
     """
     name = b"\x03BCC"
     if name not in header:
@@ -166,7 +170,7 @@ def without_bcc(header: bytes) -> bytes:
 
 
 def headers_of(header: bytes) -> bytes:
-    """Return the field table of the message headers in a property list; empty without one."""
+    """Return the field table of the message headers in a property list, or no bytes."""
     at = _headers_at(header)
     if not at:
         return b""
@@ -175,7 +179,7 @@ def headers_of(header: bytes) -> bytes:
 
 
 def _headers_at(header: bytes) -> int:
-    """Return where the field table of the message headers begins; 0 without one."""
+    """Return the position of the field table of the message headers; 0 if there is none."""
     (flags,) = _FLAGS.unpack_from(header)
     if not flags & 1 << 13:
         return 0
@@ -187,7 +191,10 @@ def _headers_at(header: bytes) -> int:
 
 
 def connection_open(virtual_host: str) -> bytes:
-    """A whole Connection.Open frame (section 1.4.2.7). Raises EncodeError."""
+    """Encode a whole Connection.Open frame (section 1.4.2.7).
+
+    Raise EncodeError if the virtual host's name is too long.
+    """
     method = b"".join((_CONNECTION_OPEN, short_string(virtual_host), b"\x00\x00"))
     return b"".join((_FRAME.pack(1, 0, len(method)), method, _END))
 
@@ -195,9 +202,9 @@ def connection_open(virtual_host: str) -> bytes:
 # Exchange and routing key repeat from message to message; 512 of them are at most 256 KiB.
 @functools.lru_cache(maxsize=512)
 def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
-    """A whole Basic.Publish frame (section 1.8.3.7), and of the next what no message changes.
+    """Encode a Basic.Publish frame (section 1.8.3.7) and the constant start of the next frame.
 
-    Raises EncodeError.
+    Raise EncodeError if a name is too long.
     """
     method = b"".join(
         (
@@ -214,9 +221,9 @@ def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool
 def publish_frames(
     channel: int, start: bytes, header: bytes, body: bytes, frame_max: int
 ) -> Sequence[bytes | memoryview]:
-    """One message as the frames of section 4.2.6, in pieces to be sent one after the other.
+    """Encode one message as the frames of section 4.2.6, in pieces to be sent in order.
 
-    ``start`` comes from ``publish_start``, ``header`` from ``properties``;
+    ``start`` comes from ``publish_start`` and ``header`` from ``properties``.
     ``frame_max`` is the negotiated one, in bytes, overhead included.
     """
     size = len(body)
@@ -228,7 +235,7 @@ def publish_frames(
         next_frame = _NEXT_FRAME.pack(FRAME_END, 3, channel, size)
         return start, content_header, header, next_frame, body, _END
     pieces: list[bytes | memoryview] = [start, content_header, header]
-    view = memoryview(body)  # slices of it do not copy
+    view = memoryview(body)  # its slices do not copy
     for at in range(0, size, room):
         piece = view[at : at + room]
         pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, len(piece)), piece)
@@ -237,7 +244,7 @@ def publish_frames(
 
 
 def content_key(exchange: str, routing_key: str, body: bytes) -> bytes:
-    """A digest by which a returned message is found again, together with its properties."""
+    """Return a digest that, together with the properties, identifies a returned message."""
     # The short strings' lengths keep the parts apart.
     digest = hashlib.blake2b(short_string(exchange) + short_string(routing_key), digest_size=16)
     digest.update(body)

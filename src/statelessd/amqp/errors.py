@@ -1,16 +1,16 @@
-"""What can go wrong in the protocol core.
+"""The errors of the protocol core.
 
 AMQPError
-├── EncodeError            a value has no place in AMQP; nothing was changed
+├── EncodeError            AMQP cannot carry a value; nothing was changed
 ├── ProtocolError          the peer broke the protocol; the connection is unusable
-│   ├── FrameError         ... already in its framing
-│   └── LoginTooLargeError the login does not fit the frame that carries it (ours to blame)
-└── StateError             the driver called what this state does not allow; nothing was changed
+│   ├── FrameError         the peer's bytes are not frames
+│   └── LoginTooLargeError our login does not fit the frame that carries it
+└── StateError             this state does not allow the call; nothing was changed
 """
 
 
 class AMQPError(Exception):
-    """Root of the tree."""
+    """Any error of the protocol core."""
 
 
 class EncodeError(AMQPError, ValueError):
@@ -22,7 +22,7 @@ class ProtocolError(AMQPError):
 
 
 class FrameError(ProtocolError):
-    """The bytes are no AMQP frames (section 4.2.3)."""
+    """The broker sent bytes that are not AMQP frames (section 4.2.3)."""
 
 
 class LoginTooLargeError(ProtocolError):

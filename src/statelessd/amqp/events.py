@@ -1,6 +1,6 @@
-"""What the protocol tells its driver, and the methods that ``frames`` decodes itself.
+"""The events that the protocol gives its driver, and the methods that ``frames`` decodes.
 
-Structs rather than dataclasses: one is made for each ack, and a frozen
+They are Structs and not dataclasses, because one is made for each ack and a frozen
 dataclass takes about five times as long to make.
 """
 
@@ -13,12 +13,12 @@ from .errors import ProtocolError
 
 
 class Settlement(enum.Enum):
-    """What the broker said of a published message."""
+    """The broker's answer to a published message."""
 
     ACKED = "acked"
     NACKED = "nacked"
     RETURNED = "returned"  # acked, but no queue took it
-    DOUBTFUL = "doubtful"  # acked, and perhaps the one that was returned
+    DOUBTFUL = "doubtful"  # acked, and perhaps returned: several messages fit the return
 
 
 class BasicAck(msgspec.Struct, frozen=True, gc=False):
@@ -41,8 +41,8 @@ class BasicReturn(msgspec.Struct, frozen=True):
 class CloseMethod(msgspec.Struct, frozen=True):
     """Connection.Close or Channel.Close from the broker.
 
-    ``method``: the class and method over which the broker closes, such as (60, 40) for
-    Basic.Publish; (0, 0): it names none.
+    ``method`` is the class and method that the broker blames, such as (60, 40) for
+    Basic.Publish. It is (0, 0) if the broker blames none.
     """
 
     connection: bool
@@ -62,7 +62,7 @@ class Opened(msgspec.Struct, frozen=True):
 
     channel_max: int
     frame_max: int
-    heartbeat: int  # seconds; 0: none
+    heartbeat: int  # seconds; 0 for none
     server_properties: dict[str, Any]
 
 
@@ -73,10 +73,10 @@ class ChannelOpened(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """One ack or nack, as what it settles, in the order of publishing.
+    """The messages that one ack or nack settles, in the order of publishing.
 
-    ``oldest``: the delivery tag of the oldest message that is still unsettled, or else
-    of the next one.
+    ``oldest`` is the delivery tag of the oldest message that is still unsettled. If all
+    are settled, it is the next tag.
     """
 
     channel: int
@@ -85,9 +85,10 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class ChannelClosed(msgspec.Struct, frozen=True):
-    """The broker closed the channel. ``lost``: what it had not settled, in the order sent.
+    """The broker closed the channel.
 
-    ``method``: as in CloseMethod.
+    ``lost`` holds what it had not settled, in the order of publishing. ``method`` is as
+    in CloseMethod.
     """
 
     channel: int
@@ -98,7 +99,7 @@ class ChannelClosed(msgspec.Struct, frozen=True):
 
 
 class ChannelEnded(msgspec.Struct, frozen=True):
-    """The broker has acknowledged that we closed the channel."""
+    """The broker acknowledged that we closed the channel."""
 
     channel: int
 
@@ -114,15 +115,15 @@ class Unblocked(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The broker broke the protocol, or the login cannot be sent: drop the socket."""
+    """The broker broke the protocol, or the login cannot be sent: the socket must be dropped."""
 
     error: ProtocolError
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The broker closed the connection (``code``, ``text``), or agreed that we did (``code`` 0).
+    """The broker closed the connection, or acknowledged that we did (``code`` 0).
 
-    ``opened`` says whether the login had been complete; ``method`` is as in CloseMethod.
+    ``opened`` says whether the login was complete. ``method`` is as in CloseMethod.
     """
 
     code: int

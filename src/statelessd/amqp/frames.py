@@ -1,8 +1,8 @@
-"""Splits the byte stream into frames, and frames into what they say.
+"""Splits the byte stream into frames, and decodes method frames and content headers.
 
-pamqp decodes whole method frames, but for those that come with every message
-(acks, where speed counts) and those that carry text from the broker: a reply
-text is cut at 252 bytes, perhaps within a character, and pamqp raises on that.
+pamqp decodes most methods. Acks are decoded here, because they come with every
+message and speed counts. So are methods with the broker's text, because RabbitMQ cuts
+a text at 252 bytes, perhaps inside a character, and pamqp raises an error for that.
 """
 
 import struct
@@ -38,10 +38,10 @@ Method = BasicAck | BasicReturn | CloseMethod | ConnectionBlocked | base.Frame
 
 
 class FrameSplitter:
-    """Bytes in, whole frames out; keeps the beginning of the one still to come.
+    """Splits bytes into whole frames, and keeps the start of an incomplete one.
 
-    ``max_size`` bounds a frame in bytes, overhead included; it is raised or
-    lowered when the connection has been tuned.
+    ``max_size`` bounds a frame in bytes, overhead included. It changes when the
+    connection is tuned.
     """
 
     def __init__(self, max_size: int) -> None:
@@ -49,10 +49,10 @@ class FrameSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now.
+        """Yield the frames that are whole now.
 
-        Raises FrameError at the first byte that cannot be, after the frames
-        before it; the stream is lost then.
+        Raise FrameError at the first byte that cannot belong to a frame, after the
+        frames before it. The stream is lost then.
         """
         if self._rest:
             data = self._rest + data
@@ -69,13 +69,13 @@ class FrameSplitter:
             yield kind, channel, data[start + 7 : end]
             start = end + 1
         self._rest = data[start:]
-        # A peer that speaks something else may never send seven bytes more.
+        # A peer that speaks another protocol may never send seven bytes more.
         if self._rest and self._rest[0] not in _KINDS:
             raise _fault(self._rest, 0, self.max_size)
 
 
 def _fault(data: bytes, size: int, max_size: int) -> FrameError:
-    if data.startswith(b"AMQP"):  # section 4.2.2: the server's answer to a version it lacks
+    if data.startswith(b"AMQP"):  # section 4.2.2: the answer to a version that a server lacks
         return FrameError("a protocol header: it does not speak AMQP 0-9-1")
     if data[0] not in _KINDS:
         return FrameError(f"a frame of unknown type {data[0]}")
@@ -83,7 +83,7 @@ def _fault(data: bytes, size: int, max_size: int) -> FrameError:
 
 
 def _short_string(payload: bytes, start: int) -> tuple[str, int]:
-    """The text at ``start`` and where the next field begins."""
+    """Return the text at ``start`` and the position of the next field."""
     end = start + 1 + payload[start]
     if end > len(payload):
         raise FrameError("a short string reaches beyond its frame")
@@ -91,7 +91,7 @@ def _short_string(payload: bytes, start: int) -> tuple[str, int]:
 
 
 def decode_method(payload: bytes) -> Method:
-    """A method frame's payload -> the method. Raises ProtocolError."""
+    """Decode the payload of a method frame. Raise ProtocolError if it is malformed."""
     try:
         if len(payload) == 13:
             index, tag, bits = _ACK.unpack(payload)
@@ -122,8 +122,7 @@ def _pamqp(payload: bytes) -> base.Frame:
     try:
         _, _, method = pamqp.frame.unmarshal(frame)
     except Exception as error:
-        # Whatever malformed bytes make pamqp raise (KeyError, UnicodeDecodeError, …)
-        # becomes our one error here, and nowhere else.
+        # Malformed bytes make pamqp raise KeyError, UnicodeDecodeError and others.
         raise ProtocolError(f"a method that cannot be decoded: {error}") from error
     if not isinstance(method, base.Frame):
         raise ProtocolError("no method in a method frame")
@@ -131,9 +130,10 @@ def _pamqp(payload: bytes) -> base.Frame:
 
 
 def decode_content_header(payload: bytes) -> tuple[int, bytes]:
-    """A content header's payload -> body size in bytes, encoded properties (section 4.2.6.1).
+    """Decode a content header's payload (section 4.2.6.1).
 
-    Raises FrameError.
+    Return the body's size in bytes and the encoded properties. Raise FrameError if the
+    payload is too short.
     """
     if len(payload) < 14:
         raise FrameError("a content header is too short")

@@ -1,4 +1,4 @@
-"""Which broker answers, as it says in Connection.Start, and what follows from that."""
+"""Which broker answers, according to its Connection.Start, and what follows from that."""
 
 from typing import NamedTuple, Self
 
@@ -8,9 +8,9 @@ LARGER_FRAMES_SINCE = (4, 1)  # of RabbitMQ: its FRAME_MIN_SIZE is 8192
 
 
 class Peer(NamedTuple):
-    """A broker, or a proxy that speaks AMQP; ``version``: its major and minor number.
+    """A broker, or a proxy that speaks AMQP. ``version`` is its major and minor number.
 
-    ``product`` is "" and ``version`` None where it does not tell them.
+    ``product`` is "" and ``version`` is None if the broker does not name them.
     """
 
     product: str = ""
@@ -27,9 +27,9 @@ class Peer(NamedTuple):
 
     @property
     def first_frame(self) -> int | None:
-        """Return the bytes of the largest frame that it takes before tuning; None: unknown.
+        """Return the bytes of the largest frame that it takes before tuning; None if unknown.
 
-        An operator can change RabbitMQ's with ``initial_frame_max``, which it does not tell.
+        An operator can change RabbitMQ's with ``initial_frame_max``, which no client can read.
         """
         if self.product == LAVINMQ:
             return FRAME_MIN_SIZE
@@ -39,7 +39,7 @@ class Peer(NamedTuple):
 
     @property
     def least_frame_max(self) -> int:
-        """Return the smallest frame_max in bytes that it agrees to; it refuses one below."""
+        """Return the smallest frame_max in bytes that it agrees to."""
         if self.product == RABBITMQ and (self.version or (0, 0)) >= LARGER_FRAMES_SINCE:
             return 2 * FRAME_MIN_SIZE
         return FRAME_MIN_SIZE

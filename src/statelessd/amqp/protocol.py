@@ -2,14 +2,14 @@
 
 The driver calls, in this order:
 
-1. ``Protocol(login)``, then sends ``data_to_send()``;
-2. ``receive_data(bytes)`` for whatever arrives: it returns events; afterwards,
-   and after every other call, ``data_to_send()`` gives what has to go out;
-3. after ``Opened``: ``open_channel()``; after ``ChannelOpened``: ``publish()``;
-4. ``close_channel()``, ``close()``; ``Closed`` says that the socket may go.
+1. ``Protocol(login)``, then it sends ``data_to_send()``;
+2. ``receive_data(bytes)`` for whatever arrives, which returns events. After this and
+   every other call ``data_to_send()`` returns the bytes that have to be sent;
+3. ``open_channel()`` after ``Opened``, and ``publish()`` after ``ChannelOpened``;
+4. ``close_channel()`` and ``close()``. After ``Closed`` the driver closes the socket.
 
-``Failed`` ends the connection: the driver drops the socket. When a socket is
-gone, ``lost()`` tells which messages are unsettled.
+After ``Failed`` the driver drops the socket. When a socket is gone, ``lost()`` returns
+the messages that are unsettled.
 A call that the state does not allow raises StateError and changes nothing.
 """
 
@@ -53,14 +53,14 @@ from .peer import FRAME_MIN_SIZE, Peer
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # section 4.2.2
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"  # section 4.2.7
-BEFORE_TUNING = 65536  # and what we accept: brokers describe themselves at length
+BEFORE_TUNING = 65536  # bytes of a frame that we accept: brokers describe themselves at length
 
 REPLY_SUCCESS = 200
 PROOF = 1  # the number of the channel that a login through a proxy is proved with
 
 CAPABILITIES: FieldTable = {
-    # Without these two RabbitMQ closes the socket on a wrong password, and does
-    # not say when it stops reading; the others say what a publisher understands.
+    # Without the first RabbitMQ closes the socket on a wrong password. Without the
+    # second it does not say that it stops reading. A publisher understands the others.
     "authentication_failure_close": True,
     "connection.blocked": True,
     "publisher_confirms": True,
@@ -69,7 +69,7 @@ CAPABILITIES: FieldTable = {
 
 
 class Login(NamedTuple):
-    """What a connection is opened with; limits are ours, to be negotiated with the broker's."""
+    """What a connection is opened with. The broker may lower the three limits."""
 
     username: str
     password: str
@@ -84,19 +84,19 @@ class Login(NamedTuple):
 
 
 class ConnectionState(enum.Enum):
-    """Section 2.2.4."""
+    """The states of a connection (section 2.2.4)."""
 
     STARTING = "starting"  # header sent, Start awaited
     AUTHENTICATING = "authenticating"  # Start-Ok sent, Tune awaited
     OPENING = "opening"  # Open sent, Open-Ok awaited
-    PROVING = "proving"  # Open-Ok was a proxy's own; a channel is opened to hear the broker's word
+    PROVING = "proving"  # Open-Ok was a proxy's own; a channel is opened to get the broker's answer
     OPEN = "open"
     CLOSING = "closing"  # Close sent, Close-Ok awaited
     CLOSED = "closed"
 
 
 class ChannelState(enum.Enum):
-    """Section 2.2.5, with RabbitMQ's confirm mode."""
+    """The states of a channel (section 2.2.5), with RabbitMQ's confirm mode."""
 
     PROVING = "proving"  # opened and closed again, to learn whether the login holds
     OPENING = "opening"  # Open and Confirm.Select sent, Open-Ok awaited
@@ -105,7 +105,7 @@ class ChannelState(enum.Enum):
     CLOSING = "closing"  # Close sent
 
 
-# What Python 3.11 takes long to find, for each message.
+# Python 3.11 is slow to find enum members, and each message needs these.
 OPEN, CLOSED, CHANNEL_OPEN = ConnectionState.OPEN, ConnectionState.CLOSED, ChannelState.OPEN
 
 
@@ -115,21 +115,22 @@ class _Channel:
     def __init__(self, state: ChannelState = ChannelState.OPENING) -> None:
         self.state = state
         self.confirms: Confirms[Any] = Confirms()
-        # A return under way: its method, then its content header and body.
+        # The return that is arriving: its method, then its content header and body.
         self.returned: BasicReturn | None = None
-        self.size = -1  # bytes of body still to come; -1: the header is still to come
+        self.size = -1  # bytes of the body still to come; -1 while the header is to come
         self.content: list[bytes] = []
 
 
 class Protocol:
-    """The state of one connection and its channels. See the module for the order of calls."""
+    """The state of one connection and its channels. The module describes the order of calls."""
 
     def __init__(self, login: Login) -> None:
         self.state = ConnectionState.STARTING
-        self.greeted = False  # the broker has said Start: there is one, whatever comes of it
-        self.peer = Peer()  # as it said in Start
-        # Bytes of a login that was sent although it may be too large for the broker; 0: it was
-        # not, or the broker has taken it. Such a login gets no answer but the connection's end.
+        self.greeted = False  # the broker has sent Start, so there is a broker
+        self.peer = Peer()  # according to Start
+        # The bytes of a login that was sent although it may be too large for the broker. 0 if
+        # it was not, or once the broker has taken it. The broker answers such a login only by
+        # closing the socket.
         self.oversized_login = 0
         self.frame_max = login.frame_max
         self.max_header = login.frame_max - encode.CONTENT_HEADER_OVERHEAD
@@ -139,6 +140,7 @@ class Protocol:
         self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
+        self._abandoned: list[Any] = []  # unsettled on channels that we have closed
         self._events: list[Event] = []
         self._out: list[bytes | memoryview] = [PROTOCOL_HEADER]
 
@@ -146,19 +148,19 @@ class Protocol:
 
     @property
     def has_data_to_send(self) -> bool:
-        """``data_to_send`` would give something."""
+        """Return whether ``data_to_send`` would return anything."""
         return bool(self._out)
 
     def data_to_send(self) -> list[bytes | memoryview]:
-        """Pieces to be written in this order; they are given out once."""
+        """Take the pieces that have to be written, in order. Each is returned once."""
         pieces, self._out = self._out, []
         return pieces
 
     def open_channel(self, taken: Container[int] = ()) -> int:
-        """Begin to open a channel in confirm mode; its number. Raises StateError.
+        """Begin to open a channel in confirm mode, and return its number.
 
-        ``taken``: numbers whose end the driver has not been told of yet, in an
-        event that it still has to look at.
+        ``taken`` holds numbers of ended channels whose event the driver has not handled
+        yet. Raise StateError if the connection is not open or no number is free.
         """
         self._require(ConnectionState.OPEN)
         numbers = range(1, self.channel_max + 1)
@@ -166,7 +168,7 @@ class Protocol:
         if number is None:
             raise StateError(f"all {self.channel_max} channels are in use")
         self._channels[number] = _Channel()
-        # Together: a channel works through its methods in order, and so one round trip does.
+        # A channel handles its methods in order, so one round trip is enough for both.
         self._send(number, commands.Channel.Open())
         self._send(number, commands.Confirm.Select())
         return number
@@ -183,8 +185,8 @@ class Protocol:
     ) -> None:
         """Send one message; ``entry`` comes back in ``Settled`` or among the lost.
 
-        ``header`` comes from ``encode.properties`` and must fit
-        ``max_header``. Raises StateError, EncodeError.
+        ``header`` comes from ``encode.properties``. Raise StateError if the channel is
+        not open or ``header`` exceeds ``max_header``, and EncodeError if a name is too long.
         """
         channel = self._channels.get(number)
         if channel is None or channel.state is not CHANNEL_OPEN:
@@ -202,12 +204,16 @@ class Protocol:
         self._out += encode.publish_frames(number, start, header, body, self.frame_max)
 
     def unsettled(self, number: int) -> dict[int, Any]:
-        """Return the channel's messages that await the broker's word, by delivery tag."""
+        """Return the channel's unsettled messages by delivery tag."""
         channel = self._channels.get(number)
         return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel; meant for one with nothing unsettled. Raises StateError."""
+        """Begin to close a channel.
+
+        What the broker has not settled until its Close-Ok is among the ``lost``. Raise
+        StateError if the channel is not open.
+        """
         self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
         if channel is None or channel.state is ChannelState.CLOSING:
@@ -216,31 +222,39 @@ class Protocol:
         self._send(number, commands.Channel.Close(REPLY_SUCCESS, "", 0, 0))
 
     def send_heartbeat(self) -> None:
-        """Section 4.2.7: due when nothing else was sent for half the interval."""
+        """Send a heartbeat (section 4.2.7).
+
+        It is due when nothing else was sent for half the interval. Raise StateError if
+        the connection is not open.
+        """
         self._require(ConnectionState.OPEN)
         self._out.append(HEARTBEAT_FRAME)
 
     def close(self, text: str = "") -> None:
-        """Begin an orderly close; ``Closed`` follows. Raises StateError."""
+        """Begin an orderly close; ``Closed`` follows.
+
+        Raise StateError if the connection is not open.
+        """
         self._require(ConnectionState.OPEN)
         self.state = ConnectionState.CLOSING
         self._send(0, commands.Connection.Close(REPLY_SUCCESS, text, 0, 0))
 
     def lost(self) -> list[Any]:
-        """The socket is gone: the messages that nobody will settle any more."""
+        """Take note that the socket is gone, and return the messages that are unsettled."""
         self.state = ConnectionState.CLOSED
         self._login = None
         lost = [entry for channel in self._channels.values() for entry in channel.confirms.lost()]
+        lost, self._abandoned = self._abandoned + lost, []
         self._channels.clear()
         return lost
 
     # What the broker sends
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """Whatever the socket gave -> what it means, in order.
+        """Take bytes from the socket, and return the events that follow from them, in order.
 
-        When it breaks the protocol, ``Failed`` comes last: what was settled
-        before the fault is settled.
+        If the bytes break the protocol, ``Failed`` comes last. What was settled before
+        the fault stays settled.
         """
         events = self._events = []
         try:
@@ -251,7 +265,7 @@ class Protocol:
                     self._receive_content_header(number, payload)
                 elif kind == BODY:
                     self._receive_content_body(number, payload)
-                # What is left are heartbeats: they say that the broker lives.
+                # The remaining frames are heartbeats; any byte proves that the broker lives.
         except ProtocolError as error:
             self.state = ConnectionState.CLOSED
             events.append(Failed(error))
@@ -265,13 +279,12 @@ class Protocol:
             settled = channel.confirms.settle(method.delivery_tag, method.multiple, method.positive)
             self._events.append(Settled(number, settled, channel.confirms.oldest))
         elif number:
-            handler = _CHANNEL_METHODS.get((self._channel(number).state, type(method)))
-            if handler is None:
-                handler = _CHANNEL_METHODS.get((None, type(method)))
-            if handler is None and self._channel(number).state is not ChannelState.CLOSING:
-                raise ProtocolError(f"{_name(method)} is not expected on channel {number}")
+            state = self._channel(number).state
+            handler = _CHANNEL_METHODS.get((state, type(method)))
             if handler is not None:
                 handler(self, number, method)
+            elif state is not ChannelState.CLOSING:
+                raise ProtocolError(f"{_name(method)} is not expected on channel {number}")
         else:
             handler_0 = _CONNECTION_METHODS.get((self.state, type(method)))
             if handler_0 is None:
@@ -291,7 +304,7 @@ class Protocol:
         limit = self.peer.first_frame
         data = _start_ok(login, login.client_properties)
         if len(data) > (limit or FRAME_MIN_SIZE):
-            data = _start_ok(login, {})  # a long token needs the room
+            data = _start_ok(login, {})  # a long token needs the space
         if limit is not None and len(data) > limit:
             raise LoginTooLargeError(f"a login of {len(data)} bytes; the broker takes {limit}")
         if len(data) > FRAME_MIN_SIZE and limit is None:
@@ -303,7 +316,7 @@ class Protocol:
         login = self._login
         assert login is not None  # noqa: S101 - the state says so
         self.channel_max = _negotiate(login.channel_max, method.channel_max) or 65535
-        # A broker refuses less than its least, and a connection is worth more than a setting.
+        # The broker refuses less, and a connection matters more than the setting.
         ours = max(login.frame_max, self.peer.least_frame_max)
         self.frame_max = _negotiate(ours, method.frame_max)
         self.heartbeat = _negotiate(login.heartbeat, method.heartbeat)
@@ -313,7 +326,7 @@ class Protocol:
         self._frames.max_size = self.frame_max
         self._send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, self.heartbeat))
         self._out.append(encode.connection_open(login.virtual_host))
-        self._login = None  # the password has done its work
+        self._login = None  # the password is not needed any more
         self.state = ConnectionState.OPENING
 
     def _on_open_ok(self, _: commands.Connection.OpenOk) -> None:
@@ -376,9 +389,7 @@ class Protocol:
         self._events.append(ChannelClosed(number, method.code, method.text, lost, method.method))
 
     def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
-        channel = self._channels.pop(number)
-        if channel.confirms:
-            raise ProtocolError("a channel was closed with messages unsettled")
+        self._abandoned += self._channels.pop(number).confirms.lost()
         self._events.append(ChannelEnded(number))
 
     def _on_return(self, number: int, method: BasicReturn) -> None:
@@ -440,7 +451,7 @@ def _start_ok(login: Login, client_properties: FieldTable) -> bytes:
 
 
 def _negotiate(ours: int, theirs: int) -> int:
-    """The lower limit, where 0 means none (section 1.4.2.5)."""
+    """Return the lower of two limits, where 0 means no limit (section 1.4.2.5)."""
     return min(ours, theirs) if ours and theirs else max(ours, theirs)
 
 
@@ -450,7 +461,7 @@ def _name(method: Method) -> str:
 
 _BEFORE_CLOSED = tuple(s for s in ConnectionState if s is not ConnectionState.CLOSED)
 
-# Every transition of a connection: (state, method) -> what takes it. Nothing else is allowed.
+# Every transition of a connection: (state, method) -> handler. Nothing else is allowed.
 _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol, Any], None]] = {
     (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
@@ -465,10 +476,8 @@ _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol,
     **{(state, CloseMethod): Protocol._on_close for state in _BEFORE_CLOSED},
 }
 
-# And of a channel.
-_CHANNEL_METHODS: dict[
-    tuple[ChannelState | None, type[Any]], Callable[[Protocol, int, Any], None]
-] = {
+# Every transition of a channel. While it is closing, other methods are ignored.
+_CHANNEL_METHODS: dict[tuple[ChannelState, type[Any]], Callable[[Protocol, int, Any], None]] = {
     (ChannelState.OPENING, commands.Channel.OpenOk): Protocol._on_channel_open_ok,
     (ChannelState.SELECTING, commands.Confirm.SelectOk): Protocol._on_select_ok,
     (ChannelState.OPEN, BasicReturn): Protocol._on_return,

@@ -6,7 +6,6 @@ in one stream, within a window: RabbitMQ stops reading the whole connection when
 some 200 messages have followed one that it cannot confirm.
 """
 
-import enum
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Protocol
@@ -15,12 +14,11 @@ from ..amqp.events import Settlement
 from ..message import Outcome
 from . import refusals, replies
 from .connection import BrokerConnection
-from .publish import HANDED_OVER, SETTLED, Publish
+from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
+from .state import ChannelPhase
 from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
-NACKED = Settlement.NACKED
-RETURNED = Settlement.RETURNED
 CONFIRMED = Outcome.CONFIRMED
 
 # Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
@@ -31,62 +29,58 @@ STALL = 0.7
 LOOKS = 2  # and so many looks, after the first that saw it
 
 
-class Phase(enum.Enum):
-    """The life of a channel, in order."""
-
-    QUEUED = "queued"  # the connection has no room for another channel yet
-    OPENING = "opening"
-    FRESH = "fresh"  # open, nothing confirmed on it: one message at a time
-    PIPELINED = "pipelined"
-    GONE = "gone"
-
-
-PIPELINED = Phase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
+PIPELINED = ChannelPhase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
 
 
 class Watcher(Protocol):
-    """Who has to know what becomes of a channel's messages, besides those who sent them."""
+    """Learns what becomes of a channel's messages, besides the clients that sent them."""
 
     def settled(
         self, channel: "ExchangeChannel", settled: list[tuple[Publish, Settlement]]
     ) -> None:
-        """Take what the broker settled, before the channel sends what waits for it."""
+        """Take what the broker has settled, before the channel sends its next messages."""
 
     def gone(self, channel: "ExchangeChannel", again: Sequence[Publish]) -> None:
-        """Take note that the channel has ended; ``again``: what it leaves to be sent."""
+        """Note that the channel has ended; ``again`` are the messages to be sent once more."""
 
 
-class Owner(Protocol):
+class ChannelOwner(PublishOwner, Protocol):
     """The session, as its channels see it."""
 
     connection: BrokerConnection | None
     statistics: SessionStatistics
-    load: int
     progressed: bool
-    starved: bool
-    too_large: int
 
     @property
     def writable(self) -> bool: ...
     def submit_again(self, publishes: list[Publish]) -> None: ...
+    def hold(self, held: bool) -> None: ...
+    def channel_ended(self) -> None: ...
+
+
+class Table(Protocol):
+    """What a channel knows of the table that it stands in."""
+
+    starved: bool
+    too_large: int
+
     def release(self, channel: "ExchangeChannel") -> None: ...
     def drop(self, channel: "ExchangeChannel") -> None: ...
     def guard(self, exchange: str) -> None: ...
-    def hold(self, held: bool) -> None: ...
-    def channel_ended(self) -> None: ...
 
 
 class ExchangeChannel:
     """Sends the messages of one exchange and settles them.
 
-    ``single_use``: it ends when it is idle, for it was made for one message, or is given
-    no more. ``alone``: it sends each message alone, not just the first.
+    ``single_use``: the channel ends as soon as it is idle. It was made for one message, or
+    gets no more. ``alone``: it sends each message alone, not only the first.
     ``is_question``: it is opened to find out whether the broker still reads.
     """
 
     def __init__(
         self,
-        session: Owner,
+        session: ChannelOwner,
+        table: Table,
         exchange: str,
         *,
         single_use: bool = False,
@@ -94,41 +88,50 @@ class ExchangeChannel:
         is_question: bool = False,
         watcher: Watcher | None = None,
     ) -> None:
+        self._session = session
+        self._table = table
         self.exchange = exchange
         self.single_use = single_use
         self.is_question = is_question
         self.watcher = watcher
-        self.phase = Phase.QUEUED
-        self._proved = Phase.FRESH if alone else Phase.PIPELINED  # the phase after a confirm
+        self.phase = ChannelPhase.QUEUED
+        self._proved = ChannelPhase.FRESH if alone else PIPELINED  # the phase after a confirm
         self.number = 0
         self.opened_at = 0.0  # loop time at which opening began
         self.used_at = 0.0  # loop time, to the second
+        self.waiting: dict[Publish, None] = {}
+        self.nacked = False  # something, ever
+
         self.sent = 0  # the delivery tag of the newest message
         self.oldest = 1  # that of the oldest unsettled one, or else of the next
         self._may_send = 1 + WINDOW  # the last delivery tag that is in the window
         self._settles = 0  # how many messages were settled
-        self.nacked = False  # something, ever
-        self.waiting: dict[Publish, None] = {}
+
         self.head_since = self.settled_at = 0.0  # loop times, as ``look`` saw them
         self._head = self._seen = 0  # what it saw: a delivery tag, and a count of settled ones
         self._looks = 0  # how often it saw that
-        self._session = session
+
+    def __repr__(self) -> str:
+        return (
+            f"<ExchangeChannel {self.number} for {self.exchange!r}: {self.phase.value}, "
+            f"{self.in_flight} in flight, {len(self.waiting)} waiting>"
+        )
 
     @property
     def in_flight(self) -> int:
-        """Return how many messages await the broker's word."""
+        """Return how many messages the broker still has to settle."""
         return self.sent - self._settles
 
     @property
     def idle(self) -> bool:
-        """Nothing waits for it and nothing is unsettled on it."""
+        """Return whether nothing waits for the channel and nothing is unsettled on it."""
         return self.sent == self._settles and not self.waiting
 
     def open(self, number: int, now: float) -> None:
-        """The connection had room: ``number`` is being opened."""
+        """Note that the connection opens the channel under ``number``, at loop time ``now``."""
         self.number = number
         self.opened_at = self.used_at = now
-        self.phase = Phase.OPENING
+        self.phase = ChannelPhase.OPENING
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes."""
@@ -145,19 +148,19 @@ class ExchangeChannel:
             self.pump()
 
     def retire(self) -> list[Publish]:
-        """Settle what is in flight, and end; what still waits is somebody else's now."""
+        """Settle what is in flight, then end; return the messages that wait for another."""
         self.single_use = True
         waiting, self.waiting = list(self.waiting), {}
         self._release_if_idle()
         return waiting
 
     def pump(self) -> None:
-        """Hand over what may be handed over."""
+        """Send the waiting messages, as far as the phase and the window allow."""
         while self.waiting and self._session.writable:
             if self.phase is PIPELINED:
                 if self.sent >= self._may_send:
                     return
-            elif self.phase is not Phase.FRESH or self.in_flight:
+            elif self.phase is not ChannelPhase.FRESH or self.in_flight:
                 return
             publish = next(iter(self.waiting))
             del self.waiting[publish]
@@ -166,12 +169,10 @@ class ExchangeChannel:
 
     def _send(self, publish: Publish) -> None:
         message = publish.message
-        session = self._session
-        connection = session.connection
+        connection = self._session.connection
         assert connection is not None  # noqa: S101 - a channel without one is gone
         if len(message.header) > connection.amqp.max_header:
-            session.load -= 1
-            publish.finish(
+            publish.refuse(
                 Outcome.BAD_REQUEST,
                 "The properties and headers do not fit a frame of "
                 f"{connection.amqp.frame_max} bytes, which the broker agreed to.",
@@ -205,15 +206,16 @@ class ExchangeChannel:
         return now - self.head_since >= patience and self._looks >= LOOKS
 
     def forgive(self, now: float) -> None:
-        """Begin to wait anew: it was not the channel that did not answer."""
+        """Begin to wait anew, because it was not the channel that did not answer."""
         self.head_since = self.settled_at = now
-        if self.phase is Phase.OPENING:
+        if self.phase is ChannelPhase.OPENING:
             self.opened_at = now
 
-    # What the broker says
+    # What the connection reports (broker.connection.Channel)
 
     def opened(self) -> None:
-        self.phase = Phase.FRESH
+        """Begin to send: the broker has opened the channel."""
+        self.phase = ChannelPhase.FRESH
         self._session.statistics.channels_opened += 1
         if self.is_question:
             self.is_question = False
@@ -222,99 +224,103 @@ class ExchangeChannel:
         self._release_if_idle()
 
     def settled(self, settled: list[tuple[Publish, Settlement]], oldest: int) -> None:
+        """Tell the outcome of each message that the broker has settled, and send the next."""
         self.oldest = oldest
         self._may_send = oldest + WINDOW
         session = self._session
         count = len(settled)
         self._settles += count
-        session.load -= count
+        session.load.give_back(count)
         session.progressed = True
         self.phase = self._proved
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1
                 publish.finish(CONFIRMED)
-            elif settlement is NACKED:
-                self.nacked = True
-                publish.finish(
-                    Outcome.NACKED,
-                    "The broker did not take the message: a queue is full and rejects, or failed. "
-                    "Other queues may have it.",
-                )
-            elif settlement is RETURNED:
-                publish.finish(*refusals.returned(publish.message))
             else:
-                publish.finish(
-                    Outcome.UNCONFIRMED,
-                    "The broker returned a message and did not say which of several it was.",
-                )
+                self._not_confirmed(publish, settlement)
         if self.watcher is not None:
             self.watcher.settled(self, settled)
         if self.waiting:
             self.pump()
-        if self._settles == self.sent:
+        if self._settles == self.sent and (self.single_use or self._table.starved):
             self._release_if_idle()
+
+    def _not_confirmed(self, publish: Publish, settlement: Settlement) -> None:
+        if settlement is Settlement.NACKED:
+            self.nacked = True
+            publish.finish(
+                Outcome.NACKED,
+                "The broker did not take the message: a queue is full and rejects, or failed. "
+                "Other queues may have it.",
+            )
+        elif settlement is Settlement.RETURNED:
+            publish.finish(*refusals.returned(publish.message))
+        else:
+            publish.finish(
+                Outcome.UNCONFIRMED,
+                "The broker returned a message and did not say which of several it was.",
+            )
 
     def closed(
         self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)
     ) -> None:
-        """The broker closed the channel: each message gets what is certain, the rest a new one."""
+        """Tell each message what is certain about it, and send the others again.
+
+        The broker has closed the channel.
+        """
         session = self._session
         session.statistics.channels_closed += 1
         session.statistics.channels_refused += 1
         session.progressed = True
-        # All before it are settled, all behind it were not sent: it is exactly this one's.
-        alone = len(lost) == 1
-        self.phase = Phase.GONE
-        session.drop(self)
+        self.phase = ChannelPhase.GONE
         self._settles = self.sent
-        again: list[Publish] = []
-        waiting = list(self.waiting)
+        self._table.drop(self)
         if replies.is_topic(code, text) and not self.single_use:
-            session.guard(self.exchange)
-        if alone:
+            self._table.guard(self.exchange)
+        again: list[Publish] = []
+        if len(lost) == 1:
+            # All before it are settled, all behind it were not sent: it is exactly this one's.
             refusal = refusals.channel_refusal(code, text, lost[0], method)
-            session.load -= 1
-            if refusal.outcome is Outcome.TOO_LARGE:
-                session.too_large = min(session.too_large, lost[0].body_size)
-            lost[0].finish(refusal.outcome, refusal.detail)
-            if refusal.shared:
-                for publish in waiting:
-                    publish.withdraw()
-                    publish.finish(refusal.outcome, refusal.detail)
-                waiting = []
+            self._refused(lost[0], refusal.outcome, refusal.detail)
+            for publish in list(self.waiting) if refusal.shared else ():
+                publish.refuse(refusal.outcome, refusal.detail)
         else:
             for publish, outcome, detail in refusals.attribute(code, text, lost, method):
                 if outcome is None and publish.state is not SETTLED and publish.callback:
                     again.append(publish)
-                    continue
-                session.load -= 1
-                if outcome is Outcome.TOO_LARGE:
-                    session.too_large = min(session.too_large, publish.body_size)
-                publish.finish(outcome or Outcome.UNCONFIRMED, detail)
+                else:
+                    self._refused(publish, outcome or Outcome.UNCONFIRMED, detail)
+        again += self.waiting
         if self.watcher is None:
-            session.submit_again(again + waiting)
+            session.submit_again(again)
         else:
-            self.watcher.gone(self, again + waiting)
+            self.watcher.gone(self, again)
         session.channel_ended()
 
+    def _refused(self, publish: Publish, outcome: Outcome, detail: str) -> None:
+        self._session.load.give_back(1)
+        if outcome is Outcome.TOO_LARGE:
+            self._table.too_large = min(self._table.too_large, publish.body_size)
+        publish.finish(outcome, detail)
+
     def ended(self) -> None:
-        """Our own close is complete."""
-        self.phase = Phase.GONE
+        """Note that the broker agrees to our Channel.Close."""
+        self.phase = ChannelPhase.GONE
         self._session.statistics.channels_closed += 1
         self._session.channel_ended()
 
     def lost(self) -> list[Publish]:
-        """The connection is gone: what still waits."""
-        if self.phase in (Phase.FRESH, Phase.PIPELINED):
+        """Return what still waits: the connection is gone."""
+        if self.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED):
             self._session.statistics.channels_closed += 1
             self._session.statistics.channels_lost += 1
-        self.phase = Phase.GONE
+        self.phase = ChannelPhase.GONE
         self._settles = self.sent
         if self.watcher is not None:
             self.watcher.gone(self, ())
         return list(self.waiting)
 
     def _release_if_idle(self) -> None:
-        if self.idle and (self.single_use or self._session.starved):
-            self._session.release(self)
+        if self.idle and (self.single_use or self._table.starved):
+            self._table.release(self)

@@ -15,7 +15,7 @@ from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config.settings import RabbitMQ
 from ..message import Credentials
-from .publish import Publish
+from .pending import Publish
 from .refusals import closing_words
 from .unreachable import why
 
@@ -34,7 +34,7 @@ FULL = 8 * 1024
 def login_of(
     virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
 ) -> Login:
-    """``told``: what the broker's lists of connections are to show of us."""
+    """Return a login; ``told`` is what the broker's lists of connections show of the gateway."""
     return Login(
         credentials.username,
         credentials.password,
@@ -47,10 +47,10 @@ def login_of(
 
 
 class Owner(Interface):
-    """Who is told what happens on the connection."""
+    """Learns what happens on the connection."""
 
     def connection_opened(self) -> None: ...
-    def connection_refused(self, code: int, text: str) -> None: ...
+    def connection_refused(self, code: int, text: str) -> str: ...
     def connection_closed(self, code: int, text: str) -> None: ...
     def login_too_large(self, text: str) -> None: ...
     def connection_ending(self) -> None: ...
@@ -61,7 +61,7 @@ class Owner(Interface):
 
 
 class Channel(Interface):
-    """Who is told what happens on a channel."""
+    """Learns what happens on a channel."""
 
     def opened(self) -> None: ...
     def settled(self, settled: list[tuple[Any, events.Settlement]], oldest: int) -> None: ...
@@ -70,11 +70,10 @@ class Channel(Interface):
 
 
 class BrokerConnection(asyncio.Protocol):
-    """Made for one login; lives until its socket is gone.
+    """Logs in once, and lives until its socket is gone.
 
-    ``login_timeout``: seconds for the login, of which at most ``patience`` may
-    pass before the broker's first word.
-    ``channels`` maps channel numbers to whom their events go.
+    The login may take ``login_timeout`` seconds, and the broker's first byte ``patience``.
+    ``channels`` maps channel numbers to the receivers of their events.
     """
 
     def __init__(
@@ -97,24 +96,23 @@ class BrokerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reason = ""
         self._flush_scheduled = False
-        self._backlog = (
-            0,
-            0,
-        )  # bytes: not acknowledged by the peer when last looked at, and all that were
+        # Bytes: not acknowledged by the peer at the last look, and acknowledged in all.
+        self._backlog = 0, 0
         self._unflushed = 0  # bytes of messages that the transport has not got yet
         self.received = self.sent = 0  # bytes
+        self.close_code = 0  # of the broker's Close, once the login had succeeded
         # Since the last tick; loop times are taken there and not for each message.
         self._heard = self._sent = True
         self._heard_at = self._sent_at = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Channels can be opened and used."""
+        """Return whether channels can be opened and used."""
         return self.amqp.state is ConnectionState.OPEN
 
     @property
     def has_socket(self) -> bool:
-        """``connection_made`` was called, and ``connection_lost`` will be."""
+        """Return whether ``connection_made`` was called, so that ``connection_lost`` will be."""
         return self._transport is not None
 
     # asyncio.Protocol
@@ -148,7 +146,7 @@ class BrokerConnection(asyncio.Protocol):
             self.flush_soon()
 
     def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
-        """The same read tells of the connection's end: what it offers before is gone by now."""
+        """Drop what the broker offered in the same read in which it ended the connection."""
         self.writable = False
         self._owner.connection_ending()
         return [event for event in received if not isinstance(event, OFFERS)]
@@ -174,7 +172,7 @@ class BrokerConnection(asyncio.Protocol):
         self.hold(self._held)
 
     def hold(self, held: bool) -> None:
-        """Take no messages while the broker does not answer, or take them again."""
+        """Take no messages while the broker does not answer (``held``), or take them again."""
         self._held = held
         was_writable, self.writable = self.writable, not (held or self._paused)
         if self.writable and not was_writable:
@@ -184,13 +182,13 @@ class BrokerConnection(asyncio.Protocol):
 
     @property
     def tells_when_blocked(self) -> bool:
-        """Whether it is RabbitMQ itself, which reads nothing while an alarm blocks it."""
+        """Return whether this is RabbitMQ, which reads nothing while an alarm blocks it."""
         return self.amqp.peer.product == RABBITMQ
 
     def drains(self) -> bool:
-        """Return whether a backlog of bytes has moved since the last call: the network is slow.
+        """Return whether a backlog of bytes has moved since the last call.
 
-        What is asked now stands behind these bytes.
+        Then the network is slow, and what is sent now stands behind these bytes.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -204,14 +202,22 @@ class BrokerConnection(asyncio.Protocol):
         before, self._backlog = self._backlog, (backlog, moved)
         return before[0] >= BACKLOG and moved > before[1]
 
-    def read_again(self) -> None:
-        """The broker has answered although it had blocked the connection."""
-        self._owner.connection_unblocked()
+    def open_channel(self, channel: Channel) -> int:
+        """Begin to open a channel and return its number. Raise amqp's StateError."""
+        number = self.amqp.open_channel(self.channels)
+        self.channels[number] = channel
+        self.flush_soon()
+        return number
+
+    def close_channel(self, number: int) -> None:
+        """Begin to close a channel. Raise amqp's StateError."""
+        self.amqp.close_channel(number)
+        self.flush_soon()
 
     def publish(self, channel: int, publish: Publish) -> None:
-        """Hand one message over: whatever happens to it now, only the broker can tell.
+        """Hand one message over, after which only the broker knows what becomes of it.
 
-        Raises amqp's StateError or EncodeError when it was not handed over.
+        Raise amqp's StateError or EncodeError if it was not handed over.
         """
         message = publish.message
         self.amqp.publish(
@@ -224,33 +230,33 @@ class BrokerConnection(asyncio.Protocol):
             message.mandatory,
         )
         self._unflushed += publish.size
-        if self._unflushed < FULL:
-            self.flush_soon()
-        else:
+        if self._unflushed >= FULL:
             self._flush()  # now, so that back-pressure is felt before the next message
+        elif not self._flush_scheduled:
+            self.flush_soon()
 
     def flush_soon(self) -> None:
-        """Write what the protocol has to say; all of one loop turn goes out together."""
+        """Write what the protocol has to send, once for all calls in one turn of the loop."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     def abort(self, reason: str) -> None:
-        """Drop the socket without a word; ``connection_lost`` follows."""
+        """Drop the socket without a Close; ``connection_lost`` follows."""
         self._end(reason)
         if self._transport is not None:
             self._transport.abort()
 
     def _end(self, reason: str) -> None:
-        """Nothing more may be handed over, though the socket is still there for a moment."""
+        """Hand over nothing more, although the socket is still there for a moment."""
         self._reason = self._reason or reason
         self._held, self.writable = True, False
         self._owner.connection_ending()
 
     def tick(self, now: float) -> None:
-        """Once a second: send a heartbeat when one is due, notice a silent broker.
+        """Send a heartbeat when one is due, and notice a silent broker. Once a second.
 
-        Section 4.2.7: two intervals without a byte mean that the peer is gone.
+        After two intervals without a byte the peer is gone (AMQP 0-9-1, section 4.2.7).
         """
         if self._heard:
             self._heard, self._heard_at = False, now
@@ -301,11 +307,13 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                self._end(closing_words(code, text) if code else "closed in order")
+                reason = closing_words(code, text) if code else "closed in order"
                 if opened:
+                    self.close_code = code
                     self._owner.connection_closed(code, text)
                 else:
-                    self._owner.connection_refused(code, text)
+                    reason = self._owner.connection_refused(code, text) or reason
+                self._end(reason)
                 self._flush()  # our Close-Ok
                 if self._transport is not None:
                     self._transport.close()

@@ -1,4 +1,4 @@
-"""One session's way to a node: looks for one, and tells what it proved to be like."""
+"""One session's way to a node: finds one, and reports how it served."""
 
 import asyncio
 import socket
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..tls.client import Trust
 from . import refusals
-from .dial import NotConnectedError, Round
 from .nodes import Address, Node, Nodes
+from .race import ConnectionRace, NotConnectedError
 from .unreachable import SILENT, in_full, why
 
 SHORT_PATIENCE = 1.0  # seconds
@@ -15,9 +15,9 @@ GOODBYE = 1.0  # seconds for the node's own, in TLS, before its socket is droppe
 
 
 class Dialer:
-    """Counts for at most one address at a time: that of the connection at hand.
+    """Connects to one address at a time, and counts there for as long.
 
-    ``avoid``: a node that its first connection must not go to.
+    ``avoid`` is a node that the first connection must not go to.
     """
 
     def __init__(
@@ -31,30 +31,33 @@ class Dialer:
         self._avoid = avoid
         self._trust = trust
         self._loop = loop
-        self._round: Round | None = None
+        self._race: ConnectionRace | None = None
         self._address: Address | None = None
 
     @property
     def node(self) -> Node | None:
-        """To which the connection goes, if there is one."""
+        """Return the node of the connection, if there is one."""
         return None if self._address is None else self._address.node
 
     @property
     def has_another(self) -> bool:
-        """Some node was not tried yet, since the last connection or the last pause."""
-        return self._round is not None and not self._round.is_over
+        """Return whether a node was not tried yet since the last connection or pause."""
+        return self._race is not None and not self._race.is_over
 
     async def connect(
         self,
         make: Callable[[], asyncio.BaseProtocol],
         timeout: float,  # noqa: ASYNC109 - shared out among the nodes
     ) -> asyncio.Transport:
-        """Connect what ``make`` returns to the next node that answers. Raises NotConnectedError."""
+        """Connect what ``make`` returns to the next node that answers, in ``timeout`` seconds.
+
+        Raise NotConnectedError.
+        """
         if not self.has_another:
-            self._round = Round(self._nodes, self._loop, self._avoid)
-        assert self._round is not None  # noqa: S101 - made above
+            self._race = ConnectionRace(self._nodes, self._loop, self._avoid)
+        assert self._race is not None  # noqa: S101 - made above
         until = self._loop.time() + timeout
-        self._address, connected = await self._round.connect(timeout)
+        self._address, connected = await self._race.connect(timeout)
         try:
             async with asyncio.timeout(self.patience(until - self._loop.time())):
                 return await self._shake_hands(make, self._address, connected)
@@ -79,17 +82,17 @@ class Dialer:
         return transport
 
     def patience(self, timeout: float) -> float:
-        """Seconds for the node's first word: fewer than ``timeout`` while there is another."""
+        """Return the seconds for the node's first word: fewer while there is another node."""
         return min(timeout, SHORT_PATIENCE) if self.has_another else timeout
 
     def opened(self) -> None:
-        """The node does what it is there for."""
-        self._round = self._avoid = None
+        """Report that the login has succeeded."""
+        self._race = self._avoid = None
         if self._address is not None:
             self._address.is_up()
 
     def said(self, code: int, text: str) -> None:
-        """The broker closed the connection: of a login that is no word on the node."""
+        """Report the broker's Close, which says nothing about the node unless it shuts down."""
         if self._address is None:
             return
         if refusals.is_node_shutdown(code, text):
@@ -98,12 +101,12 @@ class Dialer:
             self._address.is_up()
 
     def stalled(self, reason: str) -> None:
-        """The node took messages and did nothing with them."""
+        """Report that the node took messages and confirmed none."""
         if self._address is not None:
-            self._address.is_stalled(self._loop.time(), reason)
+            self._address.is_down(self._loop.time(), reason, stalled=True)
 
     def left(self, *, silent: bool = False) -> None:
-        """The connection is gone; ``silent``: the node never said a word on it."""
+        """Report that the connection is gone; ``silent``: the node sent nothing on it."""
         address, self._address = self._address, None
         if address is None:
             return

@@ -1,18 +1,19 @@
-"""Each login as people look at it: where it stands, since when, and what it has done."""
+"""The state of each login for the dashboard: since when it is so, and what it has done."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
 
-from .publish import WAITING, Publish
+from .pending import WAITING, Publish
 from .session import Session
 from .state import SessionState
 from .statistics import SessionStatistics
 
 CONNECTED = "connected"
 
-# A login may have several sessions, as its password was changed or one replaces
-# another: it stands where the first of these stands.
+# A login may have several sessions, because its password was changed or one replaces
+# another. The state that comes first here counts.
 STATES = {
     SessionState.OPEN: CONNECTED,
     SessionState.CONNECTING: "connecting",
@@ -49,23 +50,22 @@ def logins(
     sessions: Iterable[Session],
     active: Iterable[Publish],
 ) -> list[Login]:
-    """All that have a session, or figures from earlier."""
+    """Return all logins that have a session, or figures from earlier."""
     by_login: dict[tuple[str, str], list[Session]] = {key: [] for key in statistics}
     for session in sessions:
-        by_login.setdefault((session.virtual_host, session.username), []).append(session)
-    waiting: dict[tuple[str, str], int] = {}
-    in_flight: dict[tuple[str, str], int] = {}
+        by_login.setdefault(session.login, []).append(session)
+    waiting: Counter[tuple[str, str]] = Counter()
+    in_flight: Counter[tuple[str, str]] = Counter()
     for publish in active:
         if publish.session is not None:
-            key = publish.session.virtual_host, publish.session.username
             counts = waiting if publish.state is WAITING else in_flight
-            counts[key] = counts.get(key, 0) + 1
+            counts[publish.session.virtual_host, publish.session.username] += 1
     found = []
     for key, those in by_login.items():
         counted = statistics.get(key) or those[0].statistics
         state, since = "closed", counted.ended_at
         if those:
-            leading = min(those, key=_standing)
+            leading = min(those, key=lambda each: (ORDER.index(each.state), each.since))
             state, since = STATES[leading.state], leading.since
         errors = [counted.last_error, *(session.statistics.last_error for session in those)]
         found.append(
@@ -76,15 +76,11 @@ def logins(
                 since,
                 counted.publishes,
                 round(counted.rate, 2),
-                waiting.get(key, 0),
-                in_flight.get(key, 0),
+                waiting[key],
+                in_flight[key],
                 counted.channels_opened - counted.channels_closed,
                 counted.reconnects,
                 max(errors)[1],
             )
         )
     return found
-
-
-def _standing(session: Session) -> tuple[int, float]:
-    return ORDER.index(session.state), session.since

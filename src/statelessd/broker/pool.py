@@ -1,7 +1,7 @@
 """Sessions by virtual host and credentials: found, made, limited, and ended when idle.
 
-The password is part of the key, by its keyed digest: a wrong password must
-never ride on a connection that a right one opened.
+The password is part of the key, by its keyed digest. A wrong password must never use a
+connection that a right one opened.
 """
 
 import asyncio
@@ -13,28 +13,32 @@ from ..config.hosts import hosts_of
 from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
-from .blockade import Blockade
+from .alarm import ResourceAlarm
 from .dialer import Dialer
 from .nodes import Node, Nodes
-from .probation import LEAVING, Probation
-from .publish import Publish
+from .pending import Publish
+from .quarantine import Quarantine
 from .reachability import Reachability
-from .session import Session
+from .session import Session, Shared
 from .state import SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
+Key = tuple[str, bytes]
+"""A virtual host, and the digest of a user name and password."""
+
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
 OPEN = SessionState.OPEN
-LONGEST_LEAVING = 60.0  # seconds for what a replaced session has not settled yet
+MOST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
 
 
 class Pool:
-    """``statistics`` has an entry for each (virtual host, user) whose login once succeeded.
+    """The sessions of one backend.
 
-    Of too many the first that have no session are added to ``forgotten``.
+    ``statistics`` has an entry for each virtual host and user whose login has succeeded.
+    Of too many, the first that have no session are added to ``forgotten``.
     """
 
     def __init__(
@@ -42,41 +46,54 @@ class Pool:
         settings: RabbitMQ,
         *,
         client_properties: dict[str, Any],
-        blockade: Blockade,
+        alarm: ResourceAlarm,
         reachability: Reachability,
         trust: Trust | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
         self.forgotten = SessionStatistics()
+        self.counters = ConnectionCounters()
         self.nodes = Nodes(hosts_of(settings))
         self._settings = settings
-        self._client_properties = client_properties
-        self._blockade = blockade
-        self._reachability = reachability
         self._trust = trust
-        self.counters = ConnectionCounters()
         self._loop = loop
+        self._shared = Shared(
+            settings,
+            client_properties,
+            alarm,
+            reachability,
+            self.counters,
+            self._statistics_of,
+            loop,
+        )
         self._ticked_at = loop.time()
-        self._sessions: dict[tuple[str, bytes], Session] = {}
-        self._successors: dict[tuple[str, bytes], Session] = {}
-        self._leaving: set[Session] = set()
-        self._probations: dict[tuple[str, bytes], Probation[Session]] = {}
+        self._sessions: dict[Key, Session] = {}
+        self._successors: dict[Key, Session] = {}
+        self._draining: set[Session] = set()
+        self._quarantines: dict[Key, Quarantine] = {}
         # Of stuck logins: when they may try another node again, and the pause after that.
-        self._refuges: dict[tuple[str, bytes], tuple[float, float]] = {}
+        self._refuges: dict[Key, tuple[float, float]] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool: sessions {[*self._sessions.values()]}, "
+            f"successors {[*self._successors.values()]}, draining {[*self._draining]}, "
+            f"quarantines {[*self._quarantines.values()]}, nodes {[*self.nodes]}>"
+        )
 
     def session(self, virtual_host: str, credentials: Credentials) -> Session | None:
-        """The session to publish on; None when the limit of connections leaves no room for it."""
+        """Return the session to publish on; None if the limit of connections leaves no room."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
         if session is not None and session.state is OPEN:
             return session  # as mostly
-        if session is not None and session.state not in LEAVING and not session.is_forgiven:
+        if session is not None and not session.is_leaving:
             return session
         if not self._make_room():
             return None
         if session is not None:
-            self._leave(session, self._loop.time())
+            self._drain(session, self._loop.time())
         session = self._sessions[key] = self._new_session(virtual_host, credentials)
         return session
 
@@ -85,93 +102,89 @@ class Pool:
         virtual_host: str,
         credentials: Credentials,
         avoid: Node | None = None,
-        probation: Probation[Session] | None = None,
+        quarantine: Quarantine | None = None,
     ) -> Session:
-        """Return a session; with ``probation``, the one that the probation sends on."""
+        """Return a session; with ``quarantine``, the one that the quarantine sends on."""
         session = Session(
             virtual_host,
             credentials,
-            self._settings,
+            self._shared,
             dialer=Dialer(self.nodes, self._trust, self._loop, avoid),
-            client_properties=self._client_properties,
             counted=self.statistics.get((virtual_host, credentials.name)),
-            statistics=self._statistics_of,
-            blockade=self._blockade,
-            reachability=self._reachability,
-            counters=self.counters,
             on_crash=self._crashed
-            if probation is None
-            else lambda _, lost: probation.crashed(lost),
-            watcher=probation,
-            loop=self._loop,
+            if quarantine is None
+            else lambda _, lost: quarantine.crashed(lost),
+            watcher=quarantine,
         )
-        if probation is None:
-            session.probation = self._probations.get((virtual_host, credentials.digest))
-        elif probation.session is not None:  # it is closing, or was refused
-            self._leave(probation.session, self._loop.time())
+        if quarantine is None:
+            session.channels.quarantine = self._quarantines.get((virtual_host, credentials.digest))
+        elif quarantine.session is not None:  # it is closing, or was refused
+            self._drain(quarantine.session, self._loop.time())
         return session
 
     def _crashed(self, session: Session, lost: list[Publish]) -> None:
-        """The broker closed a connection with 541: somebody's message did it."""
+        """Find out whose message it was: the broker closed a connection with 541."""
         virtual_host, credentials = session.virtual_host, session.credentials
         key = virtual_host, credentials.digest
-        if key not in self._probations:
-            self._probations[key] = Probation(
+        if key not in self._quarantines:
+            self._quarantines[key] = Quarantine(
                 lambda: self._sessions.get(key),
-                lambda probation: self._new_session(virtual_host, credentials, probation=probation),
+                lambda quarantine: self._new_session(
+                    virtual_host, credentials, quarantine=quarantine
+                ),
                 max(1, self._settings.in_flight_per_connection // 4),
                 self._loop,
             )
-        session.probation = self._probations[key]
-        session.probation.suspect({publish.message.exchange for publish in lost})
+        session.channels.quarantine = self._quarantines[key]
+        self._quarantines[key].suspect({publish.message.exchange for publish in lost})
 
     def new_dialer(self) -> Dialer:
-        """A way to the nodes, for one connection at a time."""
+        """Return a way to the nodes, for one connection at a time."""
         return Dialer(self.nodes, self._trust, self._loop)
 
     def sessions(self) -> list[Session]:
-        """All that may still have a connection."""
-        probing = [p.session for p in self._probations.values() if p.session is not None]
-        return [*self._sessions.values(), *self._successors.values(), *self._leaving, *probing]
+        """Return all sessions that may still have a connection."""
+        probing = [p.session for p in self._quarantines.values() if p.session is not None]
+        return [*self._sessions.values(), *self._successors.values(), *self._draining, *probing]
 
     def check(self, now: float) -> None:
-        """Several times a second: let each session find out what does not answer."""
+        """Let each session find out what does not answer. Several times a second."""
         for session in self.sessions():
-            if session.load:
+            if session.load.messages:
                 try:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
                     logger.exception("looking for what does not answer failed")
                     session.stalled("a fault of this program")
-        for key, probation in list(self._probations.items()):
-            probation.check(now)
-            if probation.is_over:
-                self._end_probation(key)
+        for key, quarantine in list(self._quarantines.items()):
+            quarantine.check(now)
+            if quarantine.is_over:
+                self._end_quarantine(key)
         for key, successor in list(self._successors.items()):
             if successor.is_refuge:
                 self._replace(key, successor, now)
         if len(self.nodes) > 1:
             for key, session in self._sessions.items():
-                if session.load and session.pulse.is_stuck(now):
+                if session.load.messages and session.stall.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
-    def _end_probation(self, key: tuple[str, bytes]) -> None:
-        session = self._probations.pop(key).session
+    def _end_quarantine(self, key: Key) -> None:
+        session = self._quarantines.pop(key).session
         if session is not None:
-            if not session.load:
+            if not session.load.messages:
                 session.close("its messages harm nobody any more")
-            self._leave(session, self._loop.time())
+            self._drain(session, self._loop.time())
         if key in self._sessions:
-            self._sessions[key].probation = None
+            self._sessions[key].channels.quarantine = None
 
-    def _look_for_refuge(self, key: tuple[str, bytes], session: Session, now: float) -> None:
+    def _look_for_refuge(self, key: Key, session: Session, now: float) -> None:
         """Try another node for a login of which nothing is confirmed, though its node answers.
 
-        A node that is parted from the cluster keeps its clients. If it is the queue that
-        is stuck, another node does no better; so the pauses grow.
+        A node that is cut off from its cluster keeps its clients. If it is the queue that is
+        stuck, another node does no better, so the pauses grow.
         """
         try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
-        if now < try_at or key in self._successors or self._is_leaving(key):
+        if now < try_at or key in self._successors or self._drains(key):
             return
         self._refuges[key] = now + pause, min(2 * pause, LONGEST_REFUGE)
         refuge = self._new_session(
@@ -179,13 +192,13 @@ class Pool:
         )
         refuge.is_refuge = True
         self._successors[key] = refuge
-        refuge.open()
+        refuge.connect()
 
-    def _is_leaving(self, key: tuple[str, bytes]) -> bool:
-        return any((s.virtual_host, s.credentials.digest) == key for s in self._leaving)
+    def _drains(self, key: Key) -> bool:
+        return any((s.virtual_host, s.credentials.digest) == key for s in self._draining)
 
     def tick(self, now: float) -> None:
-        """Once a second: let each session look at the time, forget those that ended."""
+        """Let each session check its time-outs, and forget those that ended. Once a second."""
         for counted in self.statistics.values():
             counted.look(now - self._ticked_at)
         self._ticked_at = now
@@ -194,46 +207,45 @@ class Pool:
         for key, session in list(self._sessions.items()):
             if (
                 session.state is SessionState.ENDED
-                or (session.state is SessionState.IDLE and not session.load)
+                or (session.state is SessionState.IDLE and not session.load.messages)
                 or session.is_forgiven
             ):
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor; the next publish is told so.
                 del self._sessions[key]
-                self._leave(session, now)
+                self._drain(session, now)
             elif (
                 session.state is SessionState.OPEN
                 and key not in self._successors
                 and now - session.verified_at >= self._settings.reverify_after
-                and not self._is_leaving(key)
+                and not self._drains(key)
             ):
                 self._successors[key] = self._new_session(session.virtual_host, session.credentials)
-                self._successors[key].open()
+                self._successors[key].connect()
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
-        for session in list(self._leaving):
-            if session.state is SessionState.OPEN and not session.load:
+        for session in list(self._draining):
+            if session.state is SessionState.OPEN and not session.load.messages:
                 expired = _has_expired(session)
                 session.close("its token has expired" if expired else "replaced by a newer login")
-            elif session.state is SessionState.OPEN and now - session.left_at > LONGEST_LEAVING:
+            elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
                 session.stalled("replaced by a newer login, and the rest was not confirmed")
-            if not session.holds_connection and not session.load:
-                self._leaving.discard(session)
+            if not session.holds_connection and not session.load.messages:
+                self._draining.discard(session)
 
-    def _replace(self, key: tuple[str, bytes], successor: Session, now: float) -> None:
+    def _replace(self, key: Key, successor: Session, now: float) -> None:
         """Let a session's successor with the same login take over, once it is open.
 
-        RabbitMQ applies changed passwords and permissions to new connections
-        only, so a session of some age gets a successor. The old one settles what
-        it has and leaves; it leaves just the same where the broker refuses the
-        successor, and then the next publish is told so.
+        RabbitMQ applies changed passwords and permissions to new connections only, so a
+        session of some age gets a successor. The old one settles what it has and ends. It
+        also ends if the broker refuses the successor, and the next publish gets that answer.
         """
         session = self._sessions.get(key)
-        if successor.is_refuge and not (session is not None and session.pulse.is_stuck(now)):
+        if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
             successor.close("not needed")
-            self._leave(successor, now)
+            self._drain(successor, now)
         elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
             del self._successors[key]
@@ -244,7 +256,7 @@ class Pool:
             if session is not None:
                 successor.used_at = session.used_at  # a login is no use of it: idle it stays
                 del self._sessions[key]
-                self._leave(session, now)
+                self._drain(session, now)
             if successor.state is SessionState.OPEN:
                 self._sessions[key] = successor
                 if session is not None:
@@ -253,12 +265,12 @@ class Pool:
                         session.stalled("its node confirmed nothing, and another was reached")
                         successor.is_refuge = False
 
-    def _leave(self, session: Session, now: float) -> None:
-        session.left_at = now
-        self._leaving.add(session)
+    def _drain(self, session: Session, now: float) -> None:
+        session.draining_since = now
+        self._draining.add(session)
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
-        """Close every channel and connection in order; drop what takes over ``timeout`` seconds."""
+        """Close every channel and connection in order; drop those that take ``timeout`` seconds."""
         sessions = self.sessions()
         for session in sessions:
             session.close("shutting down")
@@ -268,7 +280,7 @@ class Pool:
         holders = [s for s in self.sessions() if s.holds_connection]
         if len(holders) < self._settings.max_connections:
             return True
-        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load]
+        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load.messages]
         if not idle:
             return False
         min(idle, key=lambda s: s.used_at).close("the least recently used, at the limit")
@@ -277,7 +289,7 @@ class Pool:
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
         key = virtual_host, username
         if key not in self.statistics and len(self.statistics) >= MOST_LOGINS:
-            in_use = {(s.virtual_host, s.username) for s in self.sessions()}
+            in_use = {session.login for session in self.sessions()}
             unused = [each for each in self.statistics if each not in in_use]
             for each in unused[: len(self.statistics) - MOST_LOGINS + 1]:
                 self.forgotten.add(self.statistics.pop(each))

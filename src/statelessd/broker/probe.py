@@ -1,14 +1,13 @@
-"""Asks the broker whether it is there, when somebody wants to know and nobody else does.
+"""Asks the broker whether it is there, while no login has a connection.
 
-With an account it logs in, opens the virtual host and leaves in order. Without
-one it says the protocol header and hears the broker's greeting, which proves
-that an AMQP broker answers. RabbitMQ then logs a warning, "client unexpectedly
-closed TCP connection": it has no way out before a login that it likes better
-(it takes Connection.Close there for an error), and a bare TCP connection, of
-which it logs nothing, would be taken by any proxy before a broker that is gone.
+With an account it logs in, opens the virtual host and closes in order. Without one it sends
+the protocol header and reads Connection.Start, which proves that an AMQP broker answers.
+RabbitMQ then logs a warning, "client unexpectedly closed TCP connection". It takes
+Connection.Close before a login for an error. A bare TCP connection would prove nothing,
+because a proxy accepts it without a broker behind.
 
-Whether the broker blocks publishers it cannot tell: RabbitMQ says so only to
-who publishes.
+The probe cannot find out whether the broker blocks publishers, because RabbitMQ tells only
+connections that publish.
 """
 
 import asyncio
@@ -19,19 +18,19 @@ from typing import Any
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
 from ..config.settings import RabbitMQ
-from .dial import NotConnectedError
 from .dialer import Dialer
+from .race import NotConnectedError
 from .reachability import Reachability
 from .refusals import login_refusal
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
 
-AGAIN = 1.0  # seconds; a broker that is away is asked so often, which costs it nothing
+AGAIN = 1.0  # seconds between questions to a broker that is away
 
 
 class Probe:
-    """Of one backend. Tells ``reachability`` what it finds."""
+    """Asks for one backend, and reports to ``reachability``."""
 
     def __init__(
         self,
@@ -56,22 +55,22 @@ class Probe:
 
     @property
     def is_under_way(self) -> bool:
-        """The broker has been asked, and has not answered yet."""
+        """Return whether the broker has been asked and has not answered yet."""
         return self._task is not None and not self._task.done()
 
     @property
     def waits_for(self) -> float:
-        """Seconds since the broker was asked; 0: it has answered, or was not."""
+        """Return the seconds since the broker was asked; 0 if no answer is awaited."""
         return self._loop.time() - self._asked_at if self.is_under_way else 0.0
 
     def start(self) -> None:
-        """Ask the broker, if what is known is too old."""
+        """Begin to ask the broker, if what is known is too old."""
         if not self.is_under_way and self._is_due():
             self._asked_at = self._loop.time()
             self._task = self._loop.create_task(self._ask())
 
     async def look(self, patience: float) -> None:
-        """The same, and wait ``patience`` seconds for the answer."""
+        """Ask the broker, and wait ``patience`` seconds for the answer."""
         self.start()
         if self._task is not None and not self._reachability.is_connected:
             await asyncio.wait({self._task}, timeout=patience)
@@ -90,7 +89,7 @@ class Probe:
         return reachability.age >= patience
 
     async def _ask(self) -> None:
-        """One node after the other, until one answers."""
+        """Ask one node after the other, until one answers."""
         reachability, dialer = self._reachability, self._dialer
         try:
             while True:
@@ -119,7 +118,7 @@ class Probe:
             reachability.failed(reason, logged)
 
     async def _visit(self, amqp: Protocol) -> str:
-        """What is wrong with the next node; nothing: "". Raises NotConnectedError."""
+        """Return what is wrong with the next node, or "". Raise NotConnectedError."""
         settings, loop = self._settings, self._loop
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -144,7 +143,7 @@ class Probe:
     async def _converse(
         self, amqp: Protocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> str:
-        """What is wrong with the broker or the login; nothing: "". Raises OSError."""
+        """Return what is wrong with the broker or the login, or "". Raise OSError."""
         login = self._login
         while not amqp.greeted or self._has_account:  # what comes next would be the login
             writer.writelines(amqp.data_to_send())

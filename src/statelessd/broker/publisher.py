@@ -1,10 +1,11 @@
-"""One publish: taken within the bounds, given to its session, settled before its deadline."""
+"""The way in: a message is taken within the bounds and gets its outcome by its deadline."""
 
 import asyncio
 import logging
 import platform
 import socket
 from collections import Counter
+from operator import attrgetter
 from typing import Any
 
 from ..config.settings import Publish as Limits
@@ -12,14 +13,20 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials, Message, Outcome
 from ..tls.client import Trust
 from ..version import __version__
-from .blockade import Blockade
+from .alarm import ResourceAlarm
 from .logins import Login, logins
+from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
-from .publish import WAITING, Callback, Publish, Tally
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
+from .statistics import (
+    BrokerFigures,
+    BrokerState,
+    BrokerStatus,
+    ExchangeCounts,
+    SessionStatistics,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +39,10 @@ PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: bala
 
 
 class Publisher:
-    """The broker as the HTTP edge sees it, over TLS with ``trust``. Belongs to one event loop.
+    """The broker as the gateway sees it, on one event loop, over TLS with ``trust``.
 
-    Nothing waits here without a deadline, and nothing without a bound: messages
-    and bytes in all, messages for each session, sessions in all.
+    Nothing waits without a deadline. Bounds limit all messages, their bytes, the messages of
+    each session, and the sessions.
     """
 
     def __init__(
@@ -54,12 +61,12 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._blockade = Blockade(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._pool = Pool(
             rabbitmq,
             client_properties=_client_properties(f"statelessd {backend}"),
-            blockade=self._blockade,
+            alarm=self._alarm,
             reachability=self._reachability,
             trust=trust,
             loop=loop,
@@ -76,6 +83,10 @@ class Publisher:
         self._ticked_at = self._checked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
 
+    def __repr__(self) -> str:
+        tally = self._tally
+        return f"<Publisher: {len(tally.active)} messages, {tally.size} bytes, {self._pool!r}>"
+
     def publish(
         self,
         virtual_host: str,
@@ -86,8 +97,8 @@ class Publisher:
     ) -> Publish:
         """Publish one message; ``deadline`` is in loop time.
 
-        ``settled`` is called exactly once, with the outcome and a sentence about
-        it, by the deadline at the latest; perhaps before this returns.
+        Call ``settled`` exactly once, with the outcome and a sentence about it, at the latest
+        by the deadline, and perhaps before this returns.
         """
         tally = self._tally
         publish = Publish(virtual_host, message, deadline, settled, tally)
@@ -95,7 +106,7 @@ class Publisher:
         tally.size += publish.size
         if self._closing:
             publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
-        elif self._blockade.active:
+        elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
@@ -105,26 +116,28 @@ class Publisher:
             if session is None:
                 self.refusals["broker_connections"] += 1
                 publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
-            elif session.load >= self.in_flight_per_login:
+            elif session.load.messages >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(
                     Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
                 )
             else:
                 publish.session = session
-                session.load += 1
+                session.load.take()
                 session.submit(publish)
         return publish
 
     def cancel(self, publish: Publish) -> None:
-        """The client is gone: nobody will be told, and what was not handed over is not sent."""
+        """Tell nobody the outcome, and do not send a message that was not handed over.
+
+        The client is gone.
+        """
         publish.callback = None
         if publish.state is WAITING:
-            publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR)
+            publish.refuse(Outcome.INTERNAL_ERROR)
 
     def reserve(self, size: int) -> bool:
-        """Count bytes of a body that is still arriving; False when there is no room for them."""
+        """Count bytes of a body that is still arriving; return False if there is no room."""
         if self._tally.size + size > self._max_bytes:
             self.refusals["arriving_bytes"] += 1
             return False
@@ -132,20 +145,18 @@ class Publisher:
         return True
 
     def release(self, size: int) -> None:
-        """Give back what was reserved."""
+        """Give back ``size`` bytes that were reserved."""
         self._tally.size -= size
 
     def connection_statistics(self) -> dict[str, dict[str, Any]]:
-        """The ``connections`` of ``/stats``: virtual host and user -> what the original showed."""
-        connected = set()
-        waiting: dict[tuple[str, str], int] = {}
-        for session in self._pool.sessions():
-            if session.state is SessionState.OPEN:
-                connected.add((session.virtual_host, session.username))
-        for publish in self._tally.active:
-            if publish.state is WAITING and publish.session is not None:
-                key = (publish.session.virtual_host, publish.session.username)
-                waiting[key] = waiting.get(key, 0) + 1
+        """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013."""
+        sessions = self._pool.sessions()
+        connected = {each.login for each in sessions if each.state is SessionState.OPEN}
+        waiting = Counter(
+            (publish.session.virtual_host, publish.session.username)
+            for publish in self._tally.active
+            if publish.state is WAITING and publish.session is not None
+        )
         return {
             f"{key[0]}:{key[1]}": {
                 "connections": {
@@ -155,89 +166,71 @@ class Publisher:
                 "channels": {"opened": counted.channels_opened, "closed": counted.channels_closed},
                 "connected": key in connected,
                 "publishes": counted.publishes,
-                "queue_size": waiting.get(key, 0),
+                "queue_size": waiting[key],
             }
             for key, counted in self._pool.statistics.items()
         }
 
     def logins(self, backend: str) -> list[Login]:
-        """The same logins and those that have not succeeded yet, as people look at them."""
+        """Return the state of each login, also of those that have not succeeded yet."""
         pool = self._pool
         return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
 
-    def load(self) -> Load:
-        """What is told each second."""
-        tally, pool = self._tally, self._pool
+    def figures(self) -> BrokerFigures:
+        """Return everything that is counted, at this moment."""
+        tally, pool, counters = self._tally, self._pool, self._pool.counters
         waiting = sum(publish.state is WAITING for publish in tally.active)
-        return Load(
-            sum(each.publishes for each in pool.statistics.values()) + pool.forgotten.publishes,
-            waiting,
-            len(tally.active) - waiting,
-            sum(session.state is SessionState.OPEN for session in pool.sessions()),
-            tally.confirms,
-        )
-
-    def metrics(self) -> BrokerMetrics:
-        """Everything that is counted, at this moment."""
-        tally, pool, sessions = self._tally, self._pool, self._pool.sessions()
-        counters = pool.counters
-        waiting = sum(publish.state is WAITING for publish in tally.active)
+        sessions = pool.sessions()
         live = [s.connection for s in sessions if s.connection is not None]
-        per_login = [*pool.statistics.values(), pool.forgotten]
-        closed = sum(each.channels_closed for each in per_login)
-        refused = sum(each.channels_refused for each in per_login)
-        lost = sum(each.channels_lost for each in per_login)
         to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
-        return BrokerMetrics(
-            outcomes={
-                Outcome.CONFIRMED.value: tally.confirmed,
-                **{outcome.value: count for outcome, count in tally.outcomes.items()},
-            },
-            by_exchange=None
-            if tally.exchanges is None
-            else {
-                key: {outcome.value: count for outcome, count in counted.items()}
-                for key, counted in tally.exchanges.counts.items()
-            },
+        logins = [*pool.statistics.values(), pool.forgotten]
+        total = {name: sum(map(attrgetter(name), logins)) for name in SessionStatistics.COUNTS}
+        refused, lost = total["channels_refused"], total["channels_lost"]
+        exchanges = {} if tally.exchanges is None else tally.exchanges.counts
+        return BrokerFigures(
+            published=total["publishes"],
+            outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
+            by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
             waits=tally.waits,
             confirms=tally.confirms,
             waiting=waiting,
             in_flight=len(tally.active) - waiting,
             bytes=tally.size,
             refusals=dict(self.refusals),
-            connections=sum(s.state is SessionState.OPEN for s in sessions),
-            nodes=[NodeMetrics(str(n.host), to_node[n], n.up) for n in pool.nodes],
-            connections_opened=sum(each.connections_opened for each in per_login),
+            connections=to_node.total(),
+            node_connections={str(node.host): to_node[node] for node in pool.nodes},
+            nodes_up={str(node.host): node.up for node in pool.nodes},
+            connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
             logins_refused=counters.logins_refused,
-            channels_opened=sum(each.channels_opened for each in per_login),
+            channels_opened=total["channels_opened"],
             channels_closed={
                 "broker": refused,
                 "connection": lost,
-                "released": closed - refused - lost,
+                "released": total["channels_closed"] - refused - lost,
             },
-            blocked=self._blockade.active,
-            blocked_nanoseconds=self._blockade.nanoseconds,
+            blocked=self._alarm.active,
+            blocked_nanoseconds=self._alarm.nanoseconds,
             received=counters.received + sum(each.received for each in live),
             sent=counters.sent + sum(each.sent for each in live),
         )
 
     def broker_state(self) -> BrokerState:
-        """What a publish would find now, as far as is known without asking the broker."""
-        if self._blockade.active:
-            return BrokerState(BrokerStatus.BLOCKED, self._blockade.reason)
+        """Return what a publish would find now, as far as is known without asking the broker."""
+        if self._alarm.active:
+            return BrokerState(BrokerStatus.BLOCKED, self._alarm.reason)
         state = self._reachability.state
         if state.state is BrokerStatus.UNUSED and self._probe.waits_for >= PATIENCE:
             return UNANSWERED
         return state
 
-    def look_at_broker(self) -> None:
-        """Ask the broker where nobody else does, for whoever wants its state a moment later."""
+    def start_probe(self) -> None:
+        """Ask the broker if nobody else does, so that its state is known a moment later."""
         self._probe.start()
 
     async def ask_broker(self) -> BrokerState:
-        """The same, after asking the broker where nobody else does."""
+        """Return the broker's state, after asking the broker if there is no connection."""
         await self._probe.look(PATIENCE)
         state = self.broker_state()
         if state.state is BrokerStatus.UNUSED and self._probe.is_under_way:
@@ -245,7 +238,7 @@ class Publisher:
         return state
 
     def stop(self) -> None:
-        """Answer what is left, and take nothing more."""
+        """Answer the messages that are left, and take no more."""
         self._closing = True
         for publish in list(self._tally.active):
             self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
@@ -276,29 +269,31 @@ class Publisher:
             self._reachability.logins.tick()
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
-        """``outcome`` if the message was not handed over; else nothing is known of it."""
+        """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""
         if publish.handed_over:
             publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
         else:
-            publish.withdraw()
-            publish.finish(outcome, detail)
+            publish.refuse(outcome, detail)
 
     def _refuse_waiting(self) -> None:
         detail = self._blocked_because()
         for publish in [p for p in self._tally.active if p.state is WAITING]:
-            publish.withdraw()
-            publish.finish(Outcome.BROKER_BLOCKED, detail)
+            publish.refuse(Outcome.BROKER_BLOCKED, detail)
 
     def _resume_all(self) -> None:
         for session in self._pool.sessions():
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return f"The broker takes no messages for now: {self._blockade.reason}."
+        return f"The broker takes no messages for now: {self._alarm.reason}."
+
+
+def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in outcomes.items()}
 
 
 def _client_properties(name: str) -> dict[str, Any]:
-    """What RabbitMQ's connection list shows of us."""
+    """Return what RabbitMQ's list of connections shows of the gateway."""
     return {
         "product": "statelessd",
         "version": __version__,

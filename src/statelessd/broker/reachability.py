@@ -1,7 +1,6 @@
 """Whether the broker can be reached, as all logins of a backend and the probe find it.
 
-Also what is logged of it: a line for each change, and not one for each login
-that notices.
+Each change is logged once, and not by each login that notices it.
 """
 
 import logging
@@ -14,12 +13,12 @@ from .statistics import BrokerState, BrokerStatus
 logger = logging.getLogger(__name__)
 logins_logger = logging.getLogger(f"{__package__}.session")  # whose lines these are
 
-KNOWN_FOR = 60.0  # seconds; what nobody has looked at for longer, nobody knows
+KNOWN_FOR = 60.0  # seconds for which the last finding holds
 LINES, WINDOW = 20, 10.0  # lines about single logins, in so many seconds
 
 
 class Reachability:
-    """Told by those who try. ``known_for``: seconds for which what they found holds."""
+    """Keeps what logins and the probe have found, for ``known_for`` seconds."""
 
     def __init__(
         self, known_for: float = KNOWN_FOR, clock: Callable[[], float] = time.monotonic
@@ -35,7 +34,7 @@ class Reachability:
 
     @property
     def state(self) -> BrokerState:
-        """What is known at this moment. Whether the broker blocks publishers is not."""
+        """Return what is known now, except whether the broker blocks publishers."""
         if self._open:
             return BrokerState(BrokerStatus.CONNECTED)
         if self.age > self._known_for:
@@ -44,29 +43,29 @@ class Reachability:
 
     @property
     def is_connected(self) -> bool:
-        """There are connections, whose heartbeats tell."""
+        """Return whether there are connections, whose heartbeats watch the broker."""
         return bool(self._open)
 
     @property
     def age(self) -> float:
-        """Seconds since somebody tried, or since the last connection was closed in order."""
+        """Return the seconds since the last attempt, or since a connection was closed in order."""
         return self._clock() - self._found_at
 
     @property
     def is_away(self) -> bool:
-        """The last one who tried could not reach the broker."""
+        """Return whether the last attempt could not reach the broker."""
         return self._found.state is BrokerStatus.UNREACHABLE
 
     def opened(self, connection: object) -> None:
-        """A login has succeeded."""
+        """Note that a login has succeeded."""
         self._open.add(connection)
         self.answered()
 
     def ended(self, connection: object, *, lost: bool) -> None:
-        """Its connection is no longer there; ``lost``: not by our will.
+        """Note the end of a login's connection; ``lost``: the gateway did not close it.
 
-        That alone is no change worth a warning: a user without a right to any
-        channel has each new connection closed by the broker.
+        This alone deserves no warning: if a user may open no channel, the broker closes each
+        new connection.
         """
         if connection in self._open:
             self._open.discard(connection)
@@ -76,9 +75,9 @@ class Reachability:
                 self._lost_at = now
 
     def answered(self, *, probe: bool = False) -> None:
-        """The broker spoke, though it may not have taken the login.
+        """Note that the broker answered, although it may have refused the login.
 
-        What users' logins find does not disprove that the ``probe``'s is refused.
+        Only the ``probe`` itself can find that its own login is not refused any more.
         """
         if self.is_away:
             away = self._clock() - self._away_since
@@ -91,9 +90,9 @@ class Reachability:
         self._find(BrokerState(BrokerStatus.REACHABLE))
 
     def failed(self, reason: str, logged: str = "") -> bool:
-        """An attempt found no broker; whether that holds for all: not if others are connected.
+        """Note a failed attempt; return False if others are connected, so the broker is there.
 
-        ``logged``: the reason with what only the log may tell.
+        ``logged`` is the reason with details for the log alone.
         """
         if self._open:
             return False
@@ -104,7 +103,7 @@ class Reachability:
         return True
 
     def refused(self, reason: str) -> None:
-        """The broker answers, and does not take the probe's login."""
+        """Note that the broker answers and refuses the probe's login."""
         if self._found.state is not BrokerStatus.REFUSED:
             logger.warning("the broker does not take the probe's login: %s", reason)
         self._lost_at = None
@@ -115,10 +114,10 @@ class Reachability:
 
 
 class LoginLog:
-    """Single logins' lines, at INFO: no more than ``LINES`` in ``WINDOW`` seconds, then a count.
+    """Logs single logins at INFO: at most ``LINES`` in ``WINDOW`` seconds, then their number.
 
-    A broker's restart ends a thousand logins at once, and a loop with random
-    passwords makes each request one.
+    A restart of the broker ends a thousand logins at once, and in a loop with random
+    passwords each request is a login.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -127,13 +126,13 @@ class LoginLog:
         self._lines = 0
 
     def say(self, text: str, *args: object) -> None:
-        """Log it, if there is room; else at DEBUG."""
+        """Log at INFO if there is room, and at DEBUG otherwise."""
         self.tick()
         self._lines += 1
         logins_logger.log(logging.INFO if self._lines <= LINES else logging.DEBUG, text, *args)
 
     def tick(self) -> None:
-        """Now and then: tell how many lines the window that is over had no room for."""
+        """Log how many lines were left out in a window that is over. Now and then."""
         now = self._clock()
         if now - self._since >= WINDOW:
             if self._lines > LINES:

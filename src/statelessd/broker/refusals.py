@@ -10,7 +10,7 @@ from ..amqp import decode
 from ..amqp.errors import FrameError
 from ..message import Message, Outcome
 from . import replies
-from .publish import Publish
+from .pending import Publish
 from .replies import Names, Reason
 
 # Class and method (section 1.8.3.7). LavinMQ names none when a content header is the reason.

@@ -1,189 +1,186 @@
-"""One login, kept: its connection, the channels on it, and what waits while there is none.
+"""One login, kept: its connection, the channels on it, and the messages that wait for both.
 
-A session connects when a message waits for it, again and again with growing
-pauses, until the messages' deadlines have passed or the broker refuses the
-login. Its trouble is its own: what sessions share is which nodes can be reached.
+A session connects when a message waits for it, again and again with growing pauses,
+until the messages' deadlines have passed or the broker refuses the login. Its trouble
+delays no other login. Sessions share only which nodes can be reached.
 """
 
 import asyncio
 import logging
-import random
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.settings import RabbitMQ
 from ..message import Credentials, Outcome
 from . import refusals, replies
-from .blockade import Blockade
-from .channel import ExchangeChannel, Phase, Watcher
-from .channels import ChannelKeeping
+from .alarm import EndOfAlarm, ResourceAlarm
+from .channel import Watcher
+from .channel_table import ChannelTable
 from .connection import BrokerConnection, login_of
-from .dial import NotConnectedError
 from .dialer import Dialer
-from .probation import Diversion
-from .publish import Publish
-from .pulse import Pulse, Question
+from .load import Load
+from .nodes import back_off
+from .pending import Publish
+from .race import NotConnectedError
 from .reachability import Reachability
-from .state import SessionState
+from .stall import StallDetector
+from .state import ChannelPhase, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
-NACKS = 1.0  # seconds after which a channel is not held on to that the broker nacks on
-
-
 OPEN = SessionState.OPEN
 
 
-class Session(ChannelKeeping):
-    """A (virtual host, user, password). ``load``: messages that wait or are unsettled."""
+class Shared(NamedTuple):
+    """What all sessions of a backend share.
+
+    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
+    """
+
+    settings: RabbitMQ
+    client_properties: dict[str, Any]
+    alarm: ResourceAlarm
+    reachability: Reachability
+    counters: ConnectionCounters
+    statistics: Callable[[str, str], SessionStatistics]
+    loop: asyncio.AbstractEventLoop
+
+
+class Session:
+    """The connection of one virtual host, user and password.
+
+    ``counted`` are the figures of a login that has succeeded before.
+    """
 
     def __init__(
         self,
         virtual_host: str,
         credentials: Credentials,
-        settings: RabbitMQ,
+        shared: Shared,
         *,
         dialer: Dialer,
-        client_properties: dict[str, Any],
         counted: SessionStatistics | None,
-        statistics: Callable[[str, str], SessionStatistics],
-        blockade: Blockade,
-        reachability: Reachability,
-        counters: ConnectionCounters,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(
-            settings.channels_per_connection, settings.in_flight_per_connection // 4, watcher, loop
-        )
-        self._on_crash = on_crash
-        self._crashed = False
+        settings, loop = shared.settings, shared.loop
         self.virtual_host = virtual_host
         self.username = credentials.name
-        self.since = time.time()  # in this state
-        # Of a login that has not succeeded yet: replaced once it has.
-        self.statistics = SessionStatistics() if counted is None else counted
-        self.load = 0
-        self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
-        self.used_at = self.verified_at = loop.time()
-        self.left_at = 0.0  # loop time at which another one replaced it
-        self.is_refuge = False  # it is to find out whether another node confirms
-        self.refused_at = 0.0
-        self.progressed = False  # something was settled since the last tick
         self.credentials = credentials
-        self._settings = settings
+        self._on_crash = on_crash
+        self._client_properties = shared.client_properties
+        self._statistics_of = shared.statistics
+        self._settings, self._loop = settings, loop
+        self._alarm, self._counters = shared.alarm, shared.counters
+        self._reachability = shared.reachability
+        # As long as the session lives.
+        self.state = SessionState.IDLE
+        self.since = time.time()  # in this state
+        self.statistics = SessionStatistics() if counted is None else counted
+        self.load = Load()
         self.dialer = dialer
-        self._client_properties = client_properties
-        self._statistics_of = statistics
-        self._blockade = blockade
-        self._reachability = reachability
-        self._counters = counters
-        self._closing_because = ""
-        self._waiting: dict[Publish, None] = {}
-        self.pulse = Pulse(self, settings.stalled_timeout)
-        self._closing_since = 0.0
-        self._failures = 0  # attempts and connections in a row on which nothing was settled
+        self.channels = ChannelTable(self, settings, credentials, watcher, loop)
+        self.used_at = self.verified_at = loop.time()
+        self.draining_since = 0.0  # loop time at which another session replaced it
+        self.is_refuge = False  # it is to find out whether another node confirms
         self.failure = ""  # why there is no connection, once an attempt has failed
-        self._said = ""  # by the broker, when it closed the connection before it was open
-        self._useful = False  # something was settled on the connection at hand
-        self._refusal = Outcome.UNAUTHORIZED, ""
+        self._failures = 0  # attempts and connections in a row on which nothing was settled
+        self._waiting: dict[Publish, None] = {}
         self._attempt: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._refusal = Outcome.UNAUTHORIZED, ""
+        self._refused_at = 0.0  # loop time
         self._closed: asyncio.Future[None] = loop.create_future()
+        # Of one connection.
+        self.connection: BrokerConnection | None = None
+        self.stall = StallDetector(self.channels, settings.stalled_timeout)
+        self.progressed = False  # something was settled since the last check
+        self._useful = False  # something was settled on the connection at hand
+        self._closing_because = ""
+        self._closing_since = 0.0  # loop time
+
+    def __repr__(self) -> str:
+        channels = self.channels.channels()
+        in_flight = sum(channel.in_flight for channel in channels)
+        return (
+            f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
+            f"{len(channels)} channels, {in_flight} in flight, "
+            f"{self.load.messages - in_flight} waiting>"
+        )
 
     def _become(self, state: SessionState) -> None:
         self.state, self.since = state, time.time()
 
     @property
+    def login(self) -> tuple[str, str]:
+        """Return the virtual host and the user, by which people know the session."""
+        return self.virtual_host, self.username
+
+    @property
     def writable(self) -> bool:
-        """Whether a message may be handed over now."""
+        """Return whether a message may be handed over now."""
         connection = self.connection
         return (
             connection is not None
             and connection.writable
             and self.state is OPEN
-            and not self._blockade.active
+            and not self._alarm.active
         )
-
-    @property
-    def is_open(self) -> bool:
-        """Whether channels can be opened and used."""
-        return self.state is OPEN
 
     @property
     def is_excused(self) -> bool:
-        """Whether there is a reason for confirms to be late: an alarm, or a slow network."""
-        return self._blockade.active or (self.connection is not None and self.connection.drains())
+        """Return whether confirms have a reason to be late: an alarm, or a slow network."""
+        return self._alarm.active or (self.connection is not None and self.connection.drains())
 
     @property
     def is_forgiven(self) -> bool:
-        """Whether the broker refused the login so long ago that it may be asked again."""
+        """Return whether the broker refused the login so long ago that it may be asked again."""
         return (
             self.state is SessionState.REFUSED
-            and self._loop.time() - self.refused_at >= self._settings.refused_for
+            and self._loop.time() - self._refused_at >= self._settings.refused_for
         )
 
     @property
+    def is_leaving(self) -> bool:
+        """Return whether the session takes no new messages, so that a new one is needed."""
+        return self.state in (SessionState.CLOSING, SessionState.ENDED) or self.is_forgiven
+
+    @property
     def holds_connection(self) -> bool:
-        """Counts against the limit of broker connections."""
+        """Return whether the session counts against the limit of broker connections."""
         return self.connection is not None or self.state is SessionState.CONNECTING
 
     def submit(self, publish: Publish) -> None:
-        """Take a message that counts for this session already."""
+        """Send a message that counts for this session already, or let it wait."""
         try:
             if self.state is OPEN:
-                self._submit(publish)
+                self.channels.submit(publish)
             else:
                 self._queue(publish)
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
-            publish.withdraw()
-            publish.finish(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
-
-    def _submit(self, publish: Publish) -> None:
-        message = publish.message
-        single_use = (
-            message.user_id is not None or publish.size >= self.too_large
-        ) and self._may_close_its_channel(publish)
-        channel = None if single_use else self._channels.get(message.exchange)
-        if channel is not None:
-            channel.used_at = self.used_at
-            channel.submit(publish)
-        elif isinstance(diverted := self._channels.get(message.exchange), Diversion):
-            diverted.submit(publish)
-        else:
-            self._open_channel_for(publish, single_use=single_use)
-
-    def _may_close_its_channel(self, publish: Publish) -> bool:
-        """Return whether the broker may have a reason of the message's own to close it."""
-        user_id = publish.message.user_id
-        # Of a token's user only the broker knows the name for sure.
-        foreign = user_id is not None and (self.credentials.is_token or user_id != self.username)
-        return foreign or publish.body_size >= self.too_large
+            publish.refuse(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
 
     def _queue(self, publish: Publish) -> None:
         if self.state is SessionState.REFUSED:
-            publish.withdraw()
-            publish.finish(*self._refused_again())
+            publish.refuse(*self._refused_again())
         else:
             publish.wait_in(self._waiting)
             if self.state is SessionState.IDLE:
-                self._connect()
+                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
-        """Messages of this session that were not handed over, or discarded by the broker."""
+        """Send messages of this session that were not handed over, or that the broker discarded."""
         for publish in publishes:
             publish.queue = None
             self.submit(publish)
 
     def why_waiting(self) -> str:
-        """For the client whose deadline passed before its message was handed over."""
+        """Return a sentence for the client whose message was not handed over in time."""
         if self.state is SessionState.OPEN:
             return "The broker did not confirm earlier messages in time; this one was not sent."
         if self.failure:
@@ -193,12 +190,8 @@ class Session(ChannelKeeping):
 
     # Connecting
 
-    def open(self) -> None:
-        """Log in although no message waits."""
-        if self.state is SessionState.IDLE:
-            self._connect()
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Log in, also if no message waits."""
         self._become(SessionState.CONNECTING)
         self._pause = None
         self._attempt = self._loop.create_task(self._open_socket())
@@ -231,7 +224,7 @@ class Session(ChannelKeeping):
         self.statistics.failed(reason)
         self.failure = reason
         if self.dialer.has_another and self.state is SessionState.CONNECTING:
-            self._connect()  # to another node, at once
+            self.connect()  # to another node, at once
             return
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
@@ -247,38 +240,38 @@ class Session(ChannelKeeping):
         elif not self._waiting:
             self._become(SessionState.IDLE)
         else:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-            # Jitter: sessions that lost one broker together do not come back together.
-            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
+            pause = back_off(self._failures + 1, FIRST_PAUSE, LONGEST_PAUSE)
             self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
     def _resume(self) -> None:
         if self._waiting:
-            self._connect()
+            self.connect()
         else:
             self._become(SessionState.IDLE)
 
-    # What the connection tells (broker.connection.Owner)
+    # What the connection reports (broker.connection.Owner)
 
     def connection_opened(self) -> None:
+        """Send what waits: the login has succeeded."""
         self._become(SessionState.OPEN)
         self.failure = ""
         self.dialer.opened()
         self._useful = self.progressed = False
-        self.pulse = Pulse(self, self._settings.stalled_timeout)
+        self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(self.virtual_host, self.username)
+        self.statistics = self._statistics_of(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
-        self.divert_suspects(self.probation)
+        self.channels.divert(self.channels.quarantine)
         waiting, self._waiting = list(self._waiting), {}
         self.submit_again(waiting)
 
-    def connection_refused(self, code: int, text: str) -> None:
+    def connection_refused(self, code: int, text: str) -> str:
+        """Return what the broker's Close before the end of the login means, or ""."""
         refusal = refusals.login_refusal(
             code, text, self.virtual_host, self.username, token=self.credentials.is_token
         )
@@ -288,19 +281,19 @@ class Session(ChannelKeeping):
             self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
         elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
-        else:
-            self._said = refusal.detail.rstrip(".")
+        return refusal.detail.rstrip(".")
 
     def connection_closed(self, code: int, text: str) -> None:
+        """Learn from the broker's Close on an open connection."""
         self.dialer.said(code, text)
-        self._crashed = code == replies.INTERNAL_ERROR
         connection = self.connection
         if connection is not None and refusals.is_channel_limit(code, text):
             # The user's limit counts all of the user's connections; the channel
             # that was one too many is in the number.
-            self._channel_limit = max(1, len(connection.channels) - 1)
+            self.channels.limit = max(1, len(connection.channels) - 1)
 
     def login_too_large(self, text: str) -> None:
+        """Refuse the login, because the broker does not take one of that size."""
         what = "The token is" if self.credentials.is_token else "The credentials are"
         self._refuse(Outcome.UNAUTHORIZED, f"{what} too long: {text}.")
 
@@ -308,101 +301,95 @@ class Session(ChannelKeeping):
         self._log(f"login refused: {outcome.value}")
         self._counters.logins_refused += 1
         self._become(SessionState.REFUSED)
-        self.refused_at = self._loop.time()
+        self._refused_at = self._loop.time()
         self.statistics.failed(detail)
         self._refusal = outcome, detail
         for publish in list(self._waiting):
-            publish.withdraw()
-            publish.finish(outcome, detail)
+            publish.refuse(outcome, detail)
 
     def _refused_again(self) -> tuple[Outcome, str]:
-        """For those who come with the same login while its refusal is remembered."""
+        """Return the answer to later messages while the refusal is remembered."""
         outcome, detail = self._refusal
-        age = self._loop.time() - self.refused_at
+        age = self._loop.time() - self._refused_at
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
         return outcome, f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
 
     def connection_ending(self) -> None:
+        """Hand over nothing more: the socket is about to go."""
         if self.state is SessionState.OPEN:
             self._become(SessionState.ENDING)
 
     def connection_lost(self, lost: list[Any], reason: str) -> None:
+        """Answer ``lost``, what the broker did not settle, and connect again for the rest."""
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
-        self._blockade.remove(self.connection)
-        self._reachability.ended(self.connection, lost=not self._closing_because)
-        self.starved = False
-        for publish in self._lose_channels():
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return  # it was given up before its login, and its messages wait for another one
+        self._alarm.unblocked(connection)
+        self._reachability.ended(connection, lost=not self._closing_because)
+        for publish in self.channels.lose():
             publish.wait_in(self._waiting)
-        greeted = False
-        if self.connection is not None:
-            greeted = self.connection.amqp.greeted
-            self._counters.received += self.connection.received
-            self._counters.sent += self.connection.sent
-            self.dialer.left(silent=not self.connection.received)
-        if greeted and not was_open:
-            self._reachability.answered()
+        self.load.give_back(len(lost))
+        self._counters.received += connection.received
+        self._counters.sent += connection.sent
+        self.dialer.left(silent=not connection.received)
         if was_open:
-            self._counters.lost(self._closing_because or reason)
-            self.statistics.closed("" if self._closing_because else reason)
-            self._log(f"connection ended: {self._closing_because or reason}")
-        self.load -= len(lost)
-        if was_open:
-            self.connection = None
+            because = self._closing_because
+            self._counters.lost(because or reason)
+            self.statistics.closed("" if because else reason)
+            self._log(f"connection ended: {because or reason}")
             if self._useful or self.progressed:
                 self._failures = 0
             self._failed(reason)
-        elif self.state is SessionState.REFUSED:
-            self.connection = None
-        elif self.state is SessionState.ENDED:
-            self.connection = None
-            self._end()
         else:
-            said, self._said = self._said, ""
-            self._not_connected(said or reason, answered=greeted)
+            if connection.amqp.greeted:
+                self._reachability.answered()
+            if self.state is SessionState.ENDED:
+                self._end()
+            elif self.state is not SessionState.REFUSED:
+                self._not_connected(reason, answered=connection.amqp.greeted)
         for publish in lost:
             publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
-        crashed, self._crashed = self._crashed, False
-        if crashed:
+        if connection.close_code == replies.INTERNAL_ERROR:
             self._on_crash(self, lost)
 
     def connection_blocked(self, reason: str) -> None:
-        self._blockade.add(self.connection, reason)
+        """Note a resource alarm, and ask RabbitMQ for its end."""
+        self._alarm.blocked(self.connection, reason)
         connection = self.connection
-        if connection is not None and connection.tells_when_blocked and self._has_room(connection):
-            Question(connection)
+        if connection is not None and connection.tells_when_blocked and self.channels.has_room():
+            EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
-        self._blockade.remove(self.connection)
+        """Note the end of the alarm for this connection."""
+        self._alarm.unblocked(self.connection)
 
     def connection_writable(self) -> None:
-        for channel in self.all_channels():
+        """Send what waits in the channels."""
+        for channel in self.channels.channels():
             channel.pump()
 
     def hold(self, held: bool) -> None:
         """Hand over no message while it is doubtful whether the broker reads."""
-        if held is not self.pulse.doubtful and self.connection is not None:
-            self.pulse.doubtful = held
+        if held is not self.stall.doubtful and self.connection is not None:
+            self.stall.doubtful = held
             self.connection.hold(held)
 
-    def _new_channel(self, exchange: str, **how: Any) -> ExchangeChannel:
-        how.setdefault("watcher", self._watcher)
-        return ExchangeChannel(self, exchange, **how)
-
     def channel_ended(self) -> None:
-        """A channel's number is free again."""
+        """Use the channel's number again, or go on closing."""
         if self.state is SessionState.CLOSING:
             self._close_when_empty()
-        elif self.starved:
-            self._open_queued()
+        elif self.channels.starved:
+            self.channels.open_queued()
 
     # Time
 
     def tick(self, now: float) -> None:
-        """Once a second: heartbeats, and what has taken too long."""
+        """Send heartbeats and end what has taken too long. Once a second."""
         settings = self._settings
         connection = self.connection
-        if self.load or self.progressed:
+        if self.load.messages or self.progressed:
             self.used_at = now
         if connection is None:
             return
@@ -412,41 +399,35 @@ class Session(ChannelKeeping):
         if self.state is not SessionState.OPEN:
             return
         if any(
-            c.phase is Phase.OPENING and now - c.opened_at > settings.channel_timeout
-            for c in self.all_channels()
+            channel.phase is ChannelPhase.OPENING
+            and now - channel.opened_at > settings.channel_timeout
+            for channel in self.channels.channels()
         ):
             self.stalled("the broker did not open a channel in time")
-        for route in self.routes():
-            if (
-                isinstance(route, ExchangeChannel)
-                and route.nacked
-                and now - route.opened_at > NACKS
-            ):
-                self._renew(route)
+        self.channels.renew_nacked()
         self.check(now)
-        if now > self._slow_until:
-            self.slowness = 0.0
+        self.channels.forget_slowness()
         if now - self.used_at > settings.idle_timeout:
             self.close("idle")
 
     def check(self, now: float) -> None:
-        """Several times a second, while messages are unsettled: find out what does not answer."""
+        """Find out what does not answer. Several times a second while messages are unsettled."""
         if self.state is OPEN:
-            if self.load or self.progressed:
+            if self.load.messages or self.progressed:
                 self.used_at = now
             self._useful = self._useful or self.progressed
-            self.pulse.check(now)
+            self.stall.check(now)
 
     def take_over(self, old: "Session") -> None:
         """Take the messages of the session that this one replaces, in order."""
-        self.take_over_channels(old)
+        self.channels.take_over(old.channels)
         for publish in list(old._waiting):
             del old._waiting[publish]
             publish.belong_to(self)
             self.submit_again([publish])
 
     def stalled(self, reason: str) -> None:
-        """Give the connection up: the broker does not answer on it."""
+        """Give the connection up, because the broker does not answer on it."""
         self.dialer.stalled(reason)
         if self.connection is not None:
             self.connection.abort(reason)
@@ -454,15 +435,14 @@ class Session(ChannelKeeping):
     # The end
 
     def close(self, reason: str) -> None:
-        """Close the channels, then the connection; ``wait_closed`` tells when it is done."""
+        """Close the channels, then the connection; ``wait_closed`` waits for the end."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:
             self._become(SessionState.CLOSING)
             self._closing_because, self._closing_since = reason, self._loop.time()
-            for channel in self.all_channels():
-                if channel.phase not in (Phase.QUEUED, Phase.GONE):
-                    connection.amqp.close_channel(channel.number)
-            connection.flush_soon()
+            for channel in self.channels.channels():
+                if channel.phase not in (ChannelPhase.QUEUED, ChannelPhase.GONE):
+                    connection.close_channel(channel.number)
             self._close_when_empty()
         elif self.state is not SessionState.CLOSING:
             self._end()

@@ -151,44 +151,28 @@ class BrokerState(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class NodeMetrics(msgspec.Struct, frozen=True):
-    """Of one node that the settings name."""
+class BrokerFigures(msgspec.Struct, frozen=True):
+    """What the broker's side counts and holds, for the pages."""
 
-    name: str
-    connections: int  # open now
-    up: bool  # as far as the last attempt to connect can tell
-
-
-class Load(msgspec.Struct, frozen=True):
-    """What the broker's side has done and holds, for a sample."""
-
-    published: int  # messages confirmed so far, as /stats counts them
-    waiting: int  # messages
-    in_flight: int  # likewise
-    connections: int  # open now
-    confirms: FineHistogram
-
-
-class BrokerMetrics(msgspec.Struct, frozen=True):
-    """What the broker's side counts, for ``/metrics``."""
-
-    outcomes: dict[str, int]  # of all publishes that have one
-    by_exchange: dict[tuple[str, str], dict[str, int]] | None  # likewise; None: not counted
-    waits: Histogram
-    confirms: Histogram
-    waiting: int  # messages
-    in_flight: int  # likewise
-    bytes: int  # of both
-    refusals: dict[str, int]  # by limit
-    connections: int  # open now
-    nodes: list[NodeMetrics]
-    connections_opened: int
-    connections_closed: dict[str, int]  # by reason
-    attempts_failed: int
-    logins_refused: int
-    channels_opened: int
-    channels_closed: dict[str, int]  # by reason
-    blocked: bool
-    blocked_nanoseconds: int
-    received: int  # bytes
-    sent: int  # likewise
+    published: int = 0  # messages confirmed, as /stats counts them
+    outcomes: dict[str, int] = {}  # of all publishes that have one
+    by_exchange: dict[tuple[str, str], dict[str, int]] = {}  # likewise, if it is counted
+    waits: Histogram = msgspec.field(default_factory=Histogram)
+    confirms: FineHistogram = msgspec.field(default_factory=FineHistogram)
+    waiting: int = 0  # messages
+    in_flight: int = 0  # likewise
+    bytes: int = 0  # of both
+    refusals: dict[str, int] = {}  # by limit
+    connections: int = 0  # open now
+    node_connections: dict[str, int] = {}  # likewise, of each node that the settings name
+    nodes_up: dict[str, bool] = {}  # as far as the last attempt to connect can tell
+    connections_opened: int = 0
+    connections_closed: dict[str, int] = {}  # by reason
+    attempts_failed: int = 0
+    logins_refused: int = 0
+    channels_opened: int = 0
+    channels_closed: dict[str, int] = {}  # by reason
+    blocked: bool = False
+    blocked_nanoseconds: int = 0
+    received: int = 0  # bytes
+    sent: int = 0  # likewise

@@ -1,6 +1,6 @@
-"""Why there is no connection: what the system or OpenSSL says -> words for a client.
+"""Why there is no connection: errors of the system and of OpenSSL in words for a client.
 
-A client need not know where the broker is: so no address and no host's name.
+A client need not know where the broker is, so no text has an address or a host's name.
 """
 
 import os
@@ -25,7 +25,7 @@ SILENT = "the broker's host does not answer"
 
 
 def why(error: BaseException | None) -> str:
-    """The reason, to stand behind a colon."""
+    """Return the reason, to stand behind a colon."""
     if isinstance(error, UnicodeError):  # such as a..b
         return "the broker's host name is not valid"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -42,7 +42,7 @@ def why(error: BaseException | None) -> str:
 
 
 def in_full(error: BaseException) -> str:
-    """The same for the log, with OpenSSL's own words: which name, for one."""
+    """Return the reason for the log, with OpenSSL's own words, such as the wrong name."""
     return f"{why(error)} ({error})" if isinstance(error, ssl.SSLError) else why(error)
 
 

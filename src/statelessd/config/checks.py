@@ -1,4 +1,4 @@
-"""What one setting of HTTPServer alone does not show, or its type cannot say."""
+"""Checks of HTTPServer that need more than the type and bounds of one setting."""
 
 import ipaddress
 import os
@@ -18,7 +18,7 @@ Wrong = tuple[str, str, str]
 
 
 def wrong_with(server: HTTPServer) -> Iterator[Wrong]:
-    """All that is wrong with these settings, of which each is of the right type."""
+    """Yield all that is wrong with these settings, each of which has the right type."""
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
     yield from _networks("HTTPServer.pages.networks", server.pages.networks)
@@ -36,7 +36,7 @@ def _listeners(server: HTTPServer) -> Iterator[Wrong]:
             yield "HTTPServer.pages.listener", "", f"{pages.listener} is one of HTTPServer.ports"
         yield from _path("HTTPServer.pages.listener", pages.listener)
     if pages.address is not None and not isinstance(pages.listener, int):
-        # Whoever sets it means to hide the pages, and they would be open.
+        # It is set to hide the pages, and without a port it would not do so.
         what = "is of no use without a port as HTTPServer.pages.listener"
         yield "HTTPServer.pages.address", "", what
 
@@ -62,7 +62,10 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
 
 
 def _wrong_with_origin(origin: str) -> str | None:
-    """Origins are compared as browsers send them: anything else would never match."""
+    """Return what is wrong with an origin, or None.
+
+    Origins are compared as browsers send them, so another spelling would never match.
+    """
     found = ORIGIN.fullmatch(origin)
     if found is None:
         return "is no origin: a scheme, a host in ASCII, perhaps a port, and no path"

@@ -1,11 +1,11 @@
-"""Where the broker's nodes are: ``name``, ``name:port``, ``192.0.2.1:port``, ``[::1]:port``."""
+"""The broker's nodes: ``name``, ``name:port``, ``192.0.2.1:port`` or ``[::1]:port``."""
 
 import re
 from typing import NamedTuple
 
 from .settings import RabbitMQ
 
-# A host is whatever getaddrinfo(3) takes; what is excluded would be a mistake.
+# getaddrinfo(3) decides what a host is. The characters that are excluded would be mistakes.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/@\[\],]+))(?::([0-9]{1,5}))?", re.ASCII)
 
 
@@ -20,7 +20,7 @@ class Host(NamedTuple):
 
 
 def parse(text: str, port: int) -> Host:
-    """``port`` is for a text without one. Raises ValueError with what is wrong."""
+    """Parse one node. ``port`` is the default. Raise ValueError, which says what is wrong."""
     found = _HOST.fullmatch(text)
     if found is None:
         if "//" in text:
@@ -35,7 +35,10 @@ def parse(text: str, port: int) -> Host:
 
 
 def hosts_of(settings: RabbitMQ) -> list[Host]:
-    """Those of ``hosts``, or the one of ``host``. Raises ValueError."""
+    """Return the nodes of ``hosts``, or else the one of ``host``.
+
+    Raise ValueError if one of them is malformed.
+    """
     if settings.hosts:
         return [parse(text, settings.port) for text in settings.hosts]
     return [Host(settings.host, settings.port)]

@@ -1,4 +1,4 @@
-"""The YAML file and the environment -> Config, or all that is wrong with them at once."""
+"""Loads the YAML file and the environment, or says all that is wrong with them at once."""
 
 import difflib
 import importlib
@@ -19,7 +19,7 @@ from .checks import wrong_with
 from .hosts import Host, parse
 from .settings import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, RabbitMQ, Route, Tls
 
-# Of a list: brackets around it may have others in them, but not end before it does.
+# A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
 IPV6 = re.compile(r"\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]", re.IGNORECASE | re.ASCII)
 
@@ -109,7 +109,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
 
 
 def _absolute(config: Config) -> Config:
-    """Relative paths start where the command was started, also after a daemon has moved to /."""
+    """Make paths relative to the current directory absolute, because a daemon moves to /."""
     daemon, paths = config.daemon, config.application.paths
     server, rabbitmq = config.http_server, config.application.rabbitmq
     base = Path.cwd() / (paths.base or "")
@@ -140,7 +140,7 @@ def _with_absolute(settings: _AnyTls, *files: str) -> _AnyTls:
 
 
 def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Each setting below a section: its key path, its type with bounds and help, its default."""
+    """Yield each setting below a section: key path, type with bounds and help, default."""
     hints = typing.get_type_hints(cls, include_extras=True)
     for field in msgspec.structs.fields(cls):
         hint = hints[field.name]
@@ -151,12 +151,12 @@ def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any
 
 
 def environment_name(key_path: str) -> str:
-    """``Application.rabbitmq.port`` -> ``STATELESSD_APPLICATION_RABBITMQ_PORT``."""
+    """Return the variable of a setting, such as ``STATELESSD_APPLICATION_RABBITMQ_PORT``."""
     return ENVIRONMENT_PREFIX + key_path.replace(".", "_").upper()
 
 
 def load_class(dotted: str) -> type:
-    """``package.Class`` -> the class. Raises ImportError, which names what is missing."""
+    """Return the class of ``package.Class``. Raise ImportError, which names what is missing."""
     module, _, name = ROUTE_CLASSES.get(dotted, dotted).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -172,14 +172,14 @@ def load_class(dotted: str) -> type:
 
 
 def nearest(name: str, candidates: list[str]) -> str:
-    """`` (did you mean …?)``, or nothing."""
+    """Return a hint at the most similar candidate, with a space before it, or nothing."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 
 
 def _overrides(environment: Mapping[str, str], reader: "_Reader") -> dict[str, str]:
-    """Key path -> text, of the environment's variables that name a setting."""
+    """Return the texts of the environment's variables that name a setting, by key path."""
     names = {
         environment_name(path): path
         for section, (_, cls) in SECTIONS.items()
@@ -206,7 +206,7 @@ class _Reader:
         self._file = file
 
     def config(self, document: Any) -> Config:
-        """Whatever could be read; meaningless when ``errors`` is not empty."""
+        """Return what could be read. It has no meaning if ``errors`` is not empty."""
         values: dict[str, Any] = {}
         document = {} if document is None else document
         if not isinstance(document, dict):
@@ -231,14 +231,14 @@ class _Reader:
         self.errors.append(f"{place}: {what}" if place else what)
 
     def _error_of(self, path: str, element: str, what: str) -> None:
-        """As ``_error``, of a setting that may have come from the environment."""
+        """Note an error of a setting that may have come from the environment."""
         if path in self.overrides:
             self.errors.append(f"environment: {environment_name(path)}{element}: {what}")
         else:
             self._error(path + element, what)
 
     def _section(self, cls: type[msgspec.Struct], given: Any, path: str) -> Any:
-        """``given``: what the file has under ``path``; None where it has nothing."""
+        """Read a section. ``given`` is what the file has under ``path``, or None."""
         if given is None:
             given = {}
         if not isinstance(given, dict):
@@ -312,7 +312,7 @@ class _Reader:
             self.errors.append(f"environment: {where}: {what}")
 
     def _with_port(self, application: Application) -> Application:
-        """The port that is usual with TLS, where none is set."""
+        """Use the usual port of AMQP over TLS, if TLS is enabled and no port is set."""
         rabbitmq = application.rabbitmq
         if not rabbitmq.tls.enabled or "Application.rabbitmq.port" in self.sources:
             return application
@@ -362,7 +362,7 @@ class _Reader:
             )
 
     def _check_together(self, values: dict[str, Any]) -> None:
-        """What one value alone does not show."""
+        """Check what depends on more than one setting."""
         server, rabbitmq = values["http_server"], values["application"].rabbitmq
         for path, element, what in wrong_with(server):
             self._error_of(path, element, what)
@@ -372,10 +372,10 @@ class _Reader:
         self._check_tls(server.tls, rabbitmq.tls)
 
     def _check_tls(self, ours: Tls, brokers: BrokerTls) -> None:
-        """The files are read, and read again by whoever uses them."""
+        """Check the files of TLS by loading them; those who use them load them again."""
         enabled = f"{BROKER_TLS}.enabled"
         if enabled not in self.sources and brokers != BrokerTls():
-            # To go on in plain text would be the opposite of what they were given for.
+            # Plain text would be the opposite of what the other settings ask for.
             self._error(enabled, "is needed, for there are other settings of TLS: true or false")
         try:
             check(ours)
@@ -404,7 +404,7 @@ class _Reader:
 
 
 def _listed(text: str) -> list[str]:
-    """``8000, 8001``, or as ``--print-config`` shows it: ``[8000, 8001]``."""
+    """Split a list: ``8000, 8001``, or ``[8000, 8001]`` as ``--print-config`` shows it."""
     bare = text.strip()
     if ENCLOSED.fullmatch(bare) and not IPV6.fullmatch(bare):
         bare = bare[1:-1]
@@ -428,7 +428,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML forbids to give a key twice; PyYAML takes the last one without a word."""
+    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -438,7 +438,7 @@ class _Loader(yaml.SafeLoader):
                 twice = key in seen
                 seen.add(key)
             except TypeError:
-                twice = False  # no valid key at all; the base class says so
+                twice = False  # not a valid key; the base class raises the error
             if twice:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
@@ -447,13 +447,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _item_type(hint: Any) -> Any:
-    """Of what a list holds, with its bounds; None when the setting is no list."""
+    """Return the type and bounds of a list's items; None if the setting is not a list."""
     base = typing.get_args(hint)[0]
     return typing.get_args(base)[0] if typing.get_origin(base) is tuple else None
 
 
 def _number_or_text(text: str, hint: Any) -> int | str:
-    """Where a setting may be either, msgspec takes any text for text."""
+    """Convert text to a number if the setting may be either, which msgspec does not do."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
 
@@ -468,6 +468,6 @@ def _kind(value: Any) -> str:
 
 
 def _explained(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
-    """msgspec's words: "Expected `int`, got `str` - at `$[2]`" -> key path and reason."""
+    """Split msgspec's "Expected `int`, got `str` - at `$[2]`" into key path and reason."""
     reason, _, place = str(error).partition(" - at `$")
     return path + place.rstrip("`"), reason.replace("`", "")

@@ -1,7 +1,7 @@
-"""Every setting, declared once: its type, default, bounds, and a line of help.
+"""Every setting, declared once: its type, default, bounds and a line of help.
 
-Those of HTTPServer stand in ``config_http``. ``config_loader`` fills them from the YAML
-file and the environment; ``config.report`` prints them and writes docs/configuration.md.
+The settings of HTTPServer are in ``http_server``. ``loader`` fills all of them from the
+YAML file and the environment. ``make docs`` writes docs/configuration.md from them.
 """
 
 from typing import Annotated, Any
@@ -333,7 +333,11 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. ``routes`` empty: the built-in ones; ``logging`` None: plain lines on stderr."""
+    """The whole configuration.
+
+    Without ``routes`` the built-in ones apply. Without ``logging`` plain lines go to
+    standard error.
+    """
 
     daemon: Daemon = Daemon()
     application: Application = Application()
@@ -347,11 +351,11 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The file's top-level keys -> Config's attributes; Routes and Logging have forms of their own."""
+"""The file's sections and their attributes of Config. Routes and Logging have other forms."""
 
 
 def without_secrets(config: Config) -> Config:
-    """The same, fit to be shown."""
+    """Return the configuration without passwords."""
     probe = config.application.rabbitmq.probe
     if not probe.password:
         return config

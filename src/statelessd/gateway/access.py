@@ -1,4 +1,4 @@
-"""The access log: one line for every so many requests, each with what finds it again."""
+"""The access log: one line for each n-th request, with what identifies the request."""
 
 import logging
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ _NONE: Mapping[str, int] = {}
 
 
 class AccessLog:
-    """Counts requests, and logs one of ``every`` so many."""
+    """Counts requests, and says which of them to log: each ``every``-th one."""
 
     def __init__(self, every: int) -> None:
         self._every = every
         self._left = every
 
     def due(self) -> bool:
-        """Whether this request is one to log."""
+        """Count one request. Return whether to log it."""
         self._left -= 1
         if self._left:
             return False
@@ -37,9 +37,10 @@ class AccessLog:
         user: str = "",
         counts: Mapping[str, int] = _NONE,
     ) -> None:
-        """One request. ``path`` is empty where ``virtual_host`` and ``exchange`` tell it.
+        """Log one request.
 
-        ``counts``: how a batch's messages went.
+        ``path`` is empty if ``virtual_host`` and ``exchange`` name the target. ``counts``
+        holds the outcomes of a batch.
         """
         fields: dict[str, object] = {
             "request_id": request_id.decode(),
@@ -59,6 +60,6 @@ class AccessLog:
 
 
 def _shown(value: object) -> str:
-    """Names may hold spaces and line ends; a line of the log must stay one."""
+    """Return the value as one word, because names may contain spaces and line ends."""
     text = str(value)
     return text if text.isprintable() and " " not in text and '"' not in text else ascii(text)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ..broker.publish import Publish
-from ..message import TABLE, Credentials, Message, Outcome
+from ..broker.pending import Publish
+from ..message import TABLE, Credentials, Message, Outcome, RequestError
 from ..message import problem as problem_of
-from .errors import RequestError
 from .gateway import Gateway
 from .request import Target
 
@@ -37,10 +36,10 @@ class Result(msgspec.Struct, omit_defaults=True):
     retryable: bool | None = None
 
 
-class Slot:
+class BatchItem:
     """One item, from being handed over to being told of."""
 
-    __slots__ = ("batch", "detail", "id", "index", "message_id", "outcome", "publish", "size")
+    __items__ = ("batch", "detail", "id", "index", "message_id", "outcome", "publish", "size")
 
     def __init__(self, batch: "Batch", index: int, item_id: str | int | None) -> None:
         self.batch = batch
@@ -73,9 +72,9 @@ class Slot:
 
 
 class Batch:
-    """``told``: called with each slot that has an outcome, in no order.
+    """``told``: called with each item that has an outcome, in no order.
 
-    Unless ``keep``, a slot gives its room back with its outcome; else with
+    Unless ``keep``, a item gives its room back with its outcome; else with
     ``free``, once the client has its result.
     """
 
@@ -85,7 +84,7 @@ class Batch:
         target: Target,
         credentials: Credentials,
         wait: float,
-        told: Callable[[Slot], None],
+        told: Callable[[BatchItem], None],
         *,
         keep: bool = False,
         request_id: bytes = b"",
@@ -103,7 +102,7 @@ class Batch:
         in_flight = gateway.publisher.in_flight_per_login
         self._window = max(1, min(WINDOW, in_flight // 2))
         self._taken = self._bytes = 0
-        self._open: set[Slot] = set()
+        self._open: set[BatchItem] = set()
         self._changed = asyncio.Event()
         self._patient = True
         self._gone = False
@@ -114,57 +113,57 @@ class Batch:
             self.cut_short = self.cut_short or error
             return
         self._gone = True
-        for slot in self._open:
-            if slot.publish is not None:
-                self._gateway.publisher.cancel(slot.publish)
+        for item in self._open:
+            if item.publish is not None:
+                self._gateway.publisher.cancel(item.publish)
         self._open.clear()
         self._changed.set()
 
-    async def publish(self, item_id: str | int | None, message: Message) -> Slot | None:
+    async def publish(self, item_id: str | int | None, message: Message) -> BatchItem | None:
         """Hand the next item over, in order, as soon as there is room. None: the client is gone."""
         size, body = message.size, message.body
         while not self._has_room(size):
             await self._change()
-        slot = Slot(self, self._next(), item_id)
-        slot.message_id = message.message_id
+        item = BatchItem(self, self._next(), item_id)
+        item.message_id = message.message_id
         deadline = self._gateway.loop.time() + self._wait
         while not self._gone:
-            slot.publish = None
-            slot.outcome = None
+            item.publish = None
+            item.outcome = None
             message.body = body  # which is let go of when a publish is refused
             publish = self._gateway.publisher.publish(
-                self._target.virtual_host, self._credentials, message, deadline, slot.settled
+                self._target.virtual_host, self._credentials, message, deadline, item.settled
             )
-            slot.publish = publish
-            if slot.outcome is not Outcome.OVERLOADED or not self._may_wait(deadline):
-                self._take(slot, size)
-                return slot
+            item.publish = publish
+            if item.outcome is not Outcome.OVERLOADED or not self._may_wait(deadline):
+                self._take(item, size)
+                return item
             # Not a byte of it was handed over, and others may make room in time.
             await asyncio.sleep(BREATH)
         return None
 
-    async def refuse(self, item_id: str | int | None, error: RequestError) -> Slot | None:
+    async def refuse(self, item_id: str | int | None, error: RequestError) -> BatchItem | None:
         """The next item is no valid one, and fails alone."""
         while not self._has_room(0):
             await self._change()
         if self._gone:
             return None
-        slot = Slot(self, self._next(), item_id)
-        slot.outcome, slot.detail = error.outcome, error.detail
-        self._take(slot, 0)
-        return slot
+        item = BatchItem(self, self._next(), item_id)
+        item.outcome, item.detail = error.outcome, error.detail
+        self._take(item, 0)
+        return item
 
     async def settle(self) -> None:
         """Wait until every item has its outcome."""
         while self._open:
             await self._change()
 
-    def settled(self, slot: Slot) -> None:
-        """The slot's outcome has become known."""
-        self._open.discard(slot)
-        self._bytes -= slot.size
+    def settled(self, item: BatchItem) -> None:
+        """The item's outcome has become known."""
+        self._open.discard(item)
+        self._bytes -= item.size
         self._patient = True
-        self._count(slot)
+        self._count(item)
 
     def free(self, count: int) -> None:
         """The client has the results of so many."""
@@ -213,46 +212,46 @@ class Batch:
             self._patient = self._gateway.loop.time() < deadline
         return self._patient and not self._gateway.draining
 
-    def _take(self, slot: Slot, size: int) -> None:
+    def _take(self, item: BatchItem, size: int) -> None:
         self._taken += 1
-        if slot.outcome is None:
-            slot.size = size
+        if item.outcome is None:
+            item.size = size
             self._bytes += size
-            self._open.add(slot)
+            self._open.add(item)
         else:
-            self._count(slot)
+            self._count(item)
 
-    def _count(self, slot: Slot) -> None:
-        assert slot.outcome is not None  # noqa: S101 - it has just become known
-        row = TABLE[slot.outcome]
-        if slot.outcome is Outcome.CONFIRMED:
+    def _count(self, item: BatchItem) -> None:
+        assert item.outcome is not None  # noqa: S101 - it has just become known
+        row = TABLE[item.outcome]
+        if item.outcome is Outcome.CONFIRMED:
             self.published += 1
         else:
-            handed_over = slot.publish is not None and slot.publish.handed_over
-            if row.unknown or (handed_over and slot.outcome is Outcome.INTERNAL_ERROR):
+            handed_over = item.publish is not None and item.publish.handed_over
+            if row.unknown or (handed_over and item.outcome is Outcome.INTERNAL_ERROR):
                 self.unknown += 1
             else:
                 self.failed += 1
-            self.tell_of(slot.outcome, slot.detail, handed_over=handed_over)
+            self.tell_of(item.outcome, item.detail, handed_over=handed_over)
         if not self._keep:
             self._taken -= 1
         self._changed.set()
-        self._told(slot)
+        self._told(item)
 
 
-class InOrder:
+class ReorderBuffer:
     """Results in the order of their items, as soon as those before them are known."""
 
     def __init__(self) -> None:
         self._ready = asyncio.Event()
-        self._known: dict[int, Slot] = {}
+        self._known: dict[int, BatchItem] = {}
         self._next = 0
         self._finished = False
 
-    def add(self, slot: Slot) -> None:
-        """The slot has its outcome."""
-        self._known[slot.index] = slot
-        if slot.index == self._next:
+    def add(self, item: BatchItem) -> None:
+        """The item has its outcome."""
+        self._known[item.index] = item
+        if item.index == self._next:
             self._ready.set()
 
     def finish(self) -> None:
@@ -260,18 +259,18 @@ class InOrder:
         self._finished = True
         self._ready.set()
 
-    async def take(self) -> list[Slot]:
+    async def take(self) -> list[BatchItem]:
         """Those whose turn has come, as soon as there is one; none at the end."""
         if not self._finished:
             await self._ready.wait()
             self._ready.clear()
         return self.now()
 
-    def now(self) -> list[Slot]:
+    def now(self) -> list[BatchItem]:
         """Those whose turn has come."""
         taken = []
-        while (slot := self._known.pop(self._next, None)) is not None:
-            taken.append(slot)
+        while (item := self._known.pop(self._next, None)) is not None:
+            taken.append(item)
             self._next += 1
         return taken
 

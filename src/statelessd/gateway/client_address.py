@@ -1,4 +1,4 @@
-"""Who is at the other end: the peer, or the client that a trusted proxy names."""
+"""The address of the client: the peer's, or the one that a trusted proxy names."""
 
 import functools
 import ipaddress
@@ -7,43 +7,82 @@ from collections.abc import Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 """All of a request's, names in lower case; one name may come several times."""
 
+Client = tuple[str, int] | None
+"""The peer's address and port; None over a Unix socket, or if the peer has left."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-
+# In place of an address. Whoever may open the socket's file is on this machine, and trusted.
+# No header can say so: what they say counts only where it is an IP address.
 UNIX_SOCKET = "unix:"
-"""In place of a peer's address: it is on this machine, and whoever may open the file is trusted.
-
-No header can say so: what they say counts only where it is an IP address.
-"""
-
-
 LOOPBACK = ("127.0.0.1", "::1")
 
 
 def networks_of(texts: Sequence[str]) -> tuple[Network, ...]:
-    """As settings have them; a single address is a network as well."""
+    """Return the networks that settings name; a single address is a network as well."""
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
-class Peers:
-    """``xheaders``: believe ``X-Real-IP`` and ``X-Forwarded-For`` from ``trusted_proxies``.
+class ClientAddress:
+    """Where clients are, as far as headers can be believed.
 
-    And from Unix sockets, where a ``peer`` is UNIX_SOCKET.
+    ``xheaders``: believe ``X-Real-IP`` and ``X-Forwarded-For`` from ``trusted_proxies``, and
+    from Unix sockets. ``over_unix_socket``: all clients of this backend come over one.
     """
 
-    def __init__(self, *, xheaders: bool, trusted_proxies: tuple[str, ...]) -> None:
+    def __init__(
+        self, *, xheaders: bool, trusted_proxies: Sequence[str], over_unix_socket: bool
+    ) -> None:
         self._xheaders = xheaders
         self._trusted = networks_of(trusted_proxies)
+        self._over_unix_socket = over_unix_socket
 
-    def client(self, peer: str, headers: Headers) -> str:
-        """The client's address; "" where a proxy speaks of one that cannot be read.
+    def is_loopback(self, client: Client, headers: Headers) -> bool:
+        """Return whether the client is on this machine, and nothing says otherwise.
 
-        The peer's own, unless that is a proxy that may speak for it.
-        ``X-Real-IP`` comes first, as in Tornado; of ``X-Forwarded-For`` the last
-        address that is no trusted proxy counts, for anyone can write the ones before.
+        Both headers are asked, because a proxy that writes one of them may pass on what
+        its client wrote into the other.
         """
-        if not self._xheaders or not self._is_trusted(peer):
+        peer = self._peer(client)
+        if not self._believes(peer):
+            return _is_loopback(peer)
+        found = (self._named(peer, headers), self._forwarded(peer, headers))
+        return all(_is_loopback(text) for text in found)
+
+    def is_within(self, networks: Sequence[Network], client: Client, headers: Headers) -> bool:
+        """Return whether the client is in one of these networks, and nothing says otherwise.
+
+        Both headers are asked, as in ``is_loopback``. If there is one alone, its word is
+        enough, because the proxy need not be in these networks itself.
+        """
+        peer = self._peer(client)
+        found = [self._named(peer, headers)]
+        if self._believes(peer) and _values(headers, b"x-forwarded-for"):
+            found.append(self._forwarded(peer, headers))
+        return all(
+            any(_is_in(networks, each) for each in (LOOPBACK if text == UNIX_SOCKET else (text,)))
+            for text in found
+        )
+
+    def _peer(self, client: Client) -> str:
+        if self._over_unix_socket:
+            return UNIX_SOCKET
+        return client[0] if client is not None else ""
+
+    def _believes(self, peer: str) -> bool:
+        return self._xheaders and self._is_trusted(peer)
+
+    def _is_trusted(self, text: str) -> bool:
+        return text == UNIX_SOCKET or _is_in(self._trusted, text)
+
+    def _named(self, peer: str, headers: Headers) -> str:
+        """Return the client's address, or "" if a proxy names one that cannot be read.
+
+        ``X-Real-IP`` comes first, as in Tornado. Of ``X-Forwarded-For`` the last address
+        counts that is not a trusted proxy, because anyone can write the ones before.
+        """
+        if not self._believes(peer):
             return peer
         real = _values(headers, b"x-real-ip")
         if real:
@@ -59,35 +98,10 @@ class Peers:
             peer = candidate
         return peer
 
-    def is_loopback(self, peer: str, headers: Headers) -> bool:
-        """Whether the client is on this machine: only if nothing says otherwise.
 
-        Both headers are asked, for a proxy that writes one of them may pass on
-        what its client wrote into the other.
-        """
-        found = [self.client(peer, headers)]
-        if self._xheaders and self._is_trusted(peer):
-            found.append(self._forwarded(peer, headers))
-        addresses = [_address(text) for text in found if text != UNIX_SOCKET]
-        return all(address is not None and address.is_loopback for address in addresses)
-
-    def is_within(self, networks: Sequence[Network], peer: str, headers: Headers) -> bool:
-        """Whether the client is in one of these networks: only if nothing says otherwise.
-
-        Both headers are asked, as in ``is_loopback``; but where there is one alone, its
-        word does, for the proxy need not be in these networks itself.
-        """
-        found = [self.client(peer, headers)]
-        forwarded = _values(headers, b"x-forwarded-for")
-        if forwarded and self._xheaders and self._is_trusted(peer):
-            found.append(self._forwarded(peer, headers))
-        return all(
-            any(_is_in(networks, each) for each in (LOOPBACK if text == UNIX_SOCKET else (text,)))
-            for text in found
-        )
-
-    def _is_trusted(self, text: str) -> bool:
-        return text == UNIX_SOCKET or _is_in(self._trusted, text)
+def _is_loopback(text: str) -> bool:
+    address = _address(text)
+    return text == UNIX_SOCKET or (address is not None and address.is_loopback)
 
 
 def _is_in(networks: Sequence[Network], text: str) -> bool:
@@ -110,6 +124,6 @@ def _address(text: str) -> Address | None:
 
 
 def _values(headers: Headers, name: bytes) -> list[str]:
-    """The entries of all headers of that name, in order."""
+    """Return the entries of all headers of that name, in order."""
     texts = [value.decode("latin-1") for each, value in headers if each == name]
     return [entry.strip() for text in texts for entry in text.split(",")]

@@ -29,23 +29,18 @@ _MEDIA_TYPE = re.compile(rb"[^;,\s]*")
 Headers = list[tuple[bytes, bytes]]
 
 
-class Origins:
-    """``strict``: refuse also what does not say where it comes from."""
+class CorsPolicy:
+    """The settings' word on other sites. ``strict``: refuse also what names no origin."""
 
     def __init__(self, cors: Cors, *, strict: bool) -> None:
         self._any = ANY in cors.origins
         self._allowed = frozenset(origin.lower().encode() for origin in cors.origins)
-        self._strict = strict
+        self.is_strict = strict
         self._credentials = cors.credentials and not self._any
         self._methods = ", ".join(cors.methods).encode()
         self._all_headers = ANY in cors.headers
         self._headers = ", ".join(cors.headers).encode()
         self._max_age = b"%d" % cors.max_age
-
-    @property
-    def watchful(self) -> bool:
-        """Every publish has to be checked, not only those that tell of an origin."""
-        return self._strict
 
     def allows(self, origin: bytes) -> bool:
         """Whether pages of this origin may call."""
@@ -66,7 +61,7 @@ class Origins:
         elif origin is not None:
             if not _is_of_host(origin, headers.get(b"host", b"")):
                 raise self._cross_site("a page of another origin")
-        elif self._strict:
+        elif self.is_strict:
             raise self._cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
 
     def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:

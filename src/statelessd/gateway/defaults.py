@@ -44,17 +44,17 @@ def defaults_of(settings: Publish) -> Defaults:
     )
 
 
-class Inherited(msgspec.Struct, frozen=True):
+class Stamps(msgspec.Struct, frozen=True):
     """What one request gives to its messages. ``key``: its Idempotency-Key, if it has one."""
 
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
 
-    def add_to(self, fields: dict[str, Any], part: int | None = None) -> str | None:
+    def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
         """Complete the properties of one message, which are text as clients write it.
 
-        ``part``: its number, where the request brings several. Returns the
+        ``index``: its number, where the request brings several. Returns the
         message_id, if it was given here.
         """
         if self.trace:
@@ -69,7 +69,7 @@ class Inherited(msgspec.Struct, frozen=True):
         stamped = str(uuid.uuid4())
         if self.key is not None:
             # A retry of the same request gives the same messages the same ids.
-            stamped = self.key if part is None else f"{self.key}-{part}"
+            stamped = self.key if index is None else f"{self.key}-{index}"
         fields["message_id"] = stamped
         return stamped
 
@@ -84,14 +84,14 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     )
 
 
-def inherited(headers: Mapping[bytes, bytes], defaults: Defaults) -> Inherited | None:
+def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | None:
     """What the request gives to its messages; None where that is nothing. Raises RequestError."""
     if not inherits(headers, defaults):
         return None
     trace = {
         name.decode(): _text(name, headers[name]) for name in TRACE_HEADERS if headers.get(name)
     }
-    return Inherited(defaults, trace, _idempotency_key(headers) if defaults.message_id else None)
+    return Stamps(defaults, trace, _idempotency_key(headers) if defaults.message_id else None)
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:

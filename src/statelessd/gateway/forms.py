@@ -1,7 +1,6 @@
-"""Form bodies, urlencoded and multipart, to pairs of names and bytes.
+"""Decodes form bodies, urlencoded and multipart, to pairs of names and values.
 
-Values stay bytes: one of them is the message's body, which has to arrive bit
-for bit.
+Values stay bytes, because one of them is the message's body and must not change.
 """
 
 import re
@@ -18,8 +17,8 @@ from .errors import bad_request
 
 MAX_FIELDS = 1000
 
-# As numbers: to look for bytes in bytes Python first takes them for one, and makes an
-# exception of it, which costs 2 % of a publish each time.
+# These are numbers, because a search for bytes in bytes is slower: CPython first tries to
+# convert them to a number, and raises and drops an exception.
 PERCENT, PLUS = b"%+"
 
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -30,10 +29,10 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 def decode_urlencoded(data: bytes) -> Pairs:
-    """A body or query string of ``application/x-www-form-urlencoded`` (WHATWG URL, section 5.1).
+    """Decode ``application/x-www-form-urlencoded`` (WHATWG URL, section 5.1).
 
-    A ``%`` that no two hexadecimal digits follow stays as it is, as browsers
-    and PHP have it. Raises RequestError for more than MAX_FIELDS fields.
+    ``data`` is a body or a query string. A ``%`` without two hexadecimal digits stays as it
+    is, as in browsers and PHP. Raise RequestError for more than MAX_FIELDS fields.
     """
     if data.count(b"&") >= MAX_FIELDS:
         raise bad_request(f"The form has more than {MAX_FIELDS} fields.")
@@ -50,9 +49,9 @@ def decode_urlencoded(data: bytes) -> Pairs:
 
 
 def find_body(data: bytes) -> tuple[int, int]:
-    """Where the value of a form's first field ``body`` begins and ends; 0, 0: it is not plain.
+    """Return where the value of a form's first field ``body`` begins and ends.
 
-    So that a large one need not be copied in order to be found.
+    Return (0, 0) if there is no such field in plain spelling. A large value is not copied.
     """
     start = 5 if data.startswith(b"body=") else data.find(b"&body=") + 6
     if data[start - 5 : start] != b"body=":
@@ -62,27 +61,25 @@ def find_body(data: bytes) -> tuple[int, int]:
 
 
 def decode_value(data: bytes) -> bytes:
-    """One value (or name) of such a form."""
+    """Decode one value or name of an urlencoded form."""
     if PLUS in data:
         data = data.replace(b"+", b" ")
     if PERCENT not in data:
         return data
     if _STRAY_PERCENT.search(data):
         data = _STRAY_PERCENT.sub(b"%25", data)
-    # Quoted-printable with another sign, and so decoded in C: 10 MB of escapes
-    # take 0.1 s, where urllib takes a second, and seven for nothing but "%".
+    # This is quoted-printable with another sign, and that is decoded in C. For large bodies
+    # urllib would hold the event loop for seconds.
     return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def decode_multipart(data: bytes, content_type: bytes) -> Pairs:
-    """A body of ``multipart/form-data`` (RFC 7578); a file part counts like any other.
+    """Decode ``multipart/form-data`` (RFC 7578). A file part counts like any other.
 
-    Raises RequestError for a body that is malformed or cut short, for more than
-    MAX_FIELDS parts, and for a part with a Content-Transfer-Encoding to undo:
-    RFC 7578 section 4.7 deprecates it, and publishing it undecoded would be wrong.
+    Raise RequestError for a body that is malformed or cut short, for more than
+    MAX_FIELDS parts, and for a part with a Content-Transfer-Encoding that would have to be
+    decoded: RFC 7578 section 4.7 deprecates it, and publishing it undecoded would be wrong.
     """
-    # ``multipart`` takes a third of the time that ``python-multipart`` takes for
-    # a small form, and about the same for a large file.
     _, options = parse_options_header(content_type.decode("latin-1"))
     boundary = options.get("boundary", "")
     if not boundary:

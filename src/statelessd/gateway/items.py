@@ -15,7 +15,7 @@ from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Message
 from . import properties
-from .defaults import Defaults, Inherited
+from .defaults import Defaults, Stamps
 from .errors import bad_request
 from .request import options
 
@@ -92,9 +92,9 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 
 
 def read_item(
-    text: bytes | Raw, exchange: str, part: int, defaults: Defaults, inherited: Inherited | None
+    text: bytes | Raw, exchange: str, index: int, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[str | int | None, Message]:
-    """The item's id, and its message. ``part``: its number in the batch.
+    """The item's id, and its message. ``index``: its number in the batch.
 
     Raises RequestError, which says where the item is wrong.
     """
@@ -119,7 +119,7 @@ def read_item(
         encode.short_string(item.routing_key)
     except EncodeError as error:
         raise bad_request(f"routing_key {error}.") from None
-    made = options(fields, defaults, inherited, part)
+    made = options(fields, defaults, stamps, index)
     return item.id, Message(exchange, item.routing_key, made[0], _body(item), *made[1:])
 
 

@@ -1,8 +1,8 @@
-"""How deep JSON text nests, found without parsing it.
+"""Finds how deep JSON text nests, without parsing it.
 
-Each release of Python bounds the depth of what a parser follows in a way of its
-own: 3.11 by the number of calls, 3.14 by the bytes left on the C stack. The
-bounds here are the same everywhere, and far below all of those.
+Each release of Python bounds the depth that a parser follows in its own way: 3.11 by the
+number of calls, 3.14 by the bytes left on the C stack. The bounds here are the same for
+every release, and far below all of those.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _STEPS = {ord("["): 1, ord("]"): -1}
 def deeper(text: bytes, limit: int) -> Iterator[bool]:
     """Yield for each piece of ``text`` in turn whether it nests deeper than ``limit`` levels.
 
-    Of text that is not JSON any answer may come: it is for the parser to refuse.
+    For text that is not JSON the answer has no meaning; the parser refuses it.
     """
     if text.count(b"[") + text.count(b"{") <= limit:
         return
@@ -30,7 +30,7 @@ def deeper(text: bytes, limit: int) -> Iterator[bool]:
         in_string ^= len(parts) % 2 == 0
         brackets = outside.translate(_FOLDED, _NO_BRACKETS)
         opened = brackets.count(b"[")
-        # Most pieces open too few to reach the limit: the steps are seldom followed.
+        # Most pieces open too few levels to reach the limit, so the steps are rarely followed.
         yield (
             depth + opened > limit
             and max(accumulate(map(_STEPS.__getitem__, brackets), initial=depth)) > limit
@@ -39,7 +39,7 @@ def deeper(text: bytes, limit: int) -> Iterator[bool]:
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
-    """Cut the text where no escape is, and take the escapes out."""
+    """Yield the text in pieces that split no escape, without the escapes."""
     start = 0
     while start < len(text):
         piece = text[start : start + PIECE]

@@ -1,7 +1,7 @@
-"""Names and values as clients write them -> the properties of a message.
+"""Converts names and values as clients write them to the properties of a message.
 
-Everything that RabbitMQ would close a channel or a connection over is found
-here, before anything is sent.
+Values over which RabbitMQ would close a channel or a connection are refused here, before
+anything is sent.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,8 +14,8 @@ from .errors import bad_request
 from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
-# The table has to fit one frame, of 128 KiB unless the broker says otherwise;
-# escapes make the text some times longer. Parsing more would only take time.
+# The table has to fit one frame, of 128 KiB unless the broker says otherwise. With escapes
+# the text can be a few times longer. Parsing more would only take time.
 MAX_HEADERS_TEXT = 512 * 1024  # bytes
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
@@ -25,19 +25,22 @@ NAMES = frozenset(Properties.__optional_keys__)
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
 Fields = dict[str, Any]
-"""What one source said: property names to text, and ``headers`` to a table."""
+"""The fields of one source: property names to text, and ``headers`` to a table."""
 
 
 def name_of(raw: str) -> str:
-    """The property or option that a client's name means: ``content-type`` is ``content_type``."""
+    """Return the property or option that a client's name means.
+
+    For example, ``content-type`` means ``content_type``.
+    """
     name = raw.replace("-", "_").lower()
     return _ALIASES.get(name, name)
 
 
 def check(fields: dict[str, Any]) -> Properties:
-    """Text values, by the names of ``NAMES`` -> typed ones, within their ranges.
+    """Convert text values, by the names of ``NAMES``, to typed ones within their ranges.
 
-    Raises RequestError, which names the field.
+    Raise RequestError, which names the field, if a value is not valid.
     """
     properties: dict[str, Any] = {}
     for name, value in fields.items():
@@ -47,7 +50,7 @@ def check(fields: dict[str, Any]) -> Properties:
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
-    """The field ``headers``: a JSON object. Raises RequestError."""
+    """Parse the field ``headers``. Raise RequestError if it is not a JSON object."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if any(deeper(text, MAX_DEPTH)):
@@ -62,7 +65,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
 
 
 def check_depth(table: dict[str, Any]) -> None:
-    """Raises RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
+    """Raise RequestError if ``table`` nests deeper than MAX_DEPTH."""
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -76,10 +79,11 @@ def check_depth(table: dict[str, Any]) -> None:
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
-    """PHP's ``headers[a][b]=c`` -> ``{"a": {"b": "c"}}``; numbered keys from 0 make an array.
+    """Convert PHP's ``headers[a][b]=c`` to ``{"a": {"b": "c"}}``.
 
-    ``http_build_query`` writes a PHP list with the keys 0, 1, …; ``[]`` means
-    the next number. Later values replace earlier ones. Raises RequestError.
+    Keys that are numbered from 0 make an array, because ``http_build_query`` writes a PHP
+    list with the keys 0, 1, …; ``[]`` means the next number. Later values replace earlier
+    ones. Raise RequestError if a name is malformed.
     """
     table = _Level()
     for name, value in pairs:
@@ -96,24 +100,24 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
 
 
 class _Level(dict[str, Any]):
-    """What one pair of brackets chooses from. Like a PHP array it knows its next number."""
+    """The keys of one pair of brackets. Like a PHP array it knows its next number."""
 
     next = 0
 
     def key(self, raw: str) -> str:
         if not raw:
             raw = str(self.next)
-        # No longer than PHP's integers; 007 is text there, and is no number here.
+        # Not longer than PHP's integers. 007 is text in PHP, so it is not a number here.
         if len(raw) <= 18 and raw.isascii() and raw.isdigit() and (raw == "0" or raw[0] != "0"):
             self.next = max(self.next, int(raw) + 1)
         return raw
 
 
 def bracket_path(name: str) -> list[str]:
-    """``headers[a][b]`` -> ``["a", "b"]``. Raises RequestError."""
+    """Split ``headers[a][b]`` into ``["a", "b"]``. Raise RequestError if it is malformed."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
-        raise bad_request(f"{name!a} is no header field: write headers[name].")
+        raise bad_request(f"{name!a} is not a header field: write headers[name].")
     path = inner[1:-1].split("][")
     if len(path) > MAX_DEPTH:
         raise bad_request(_TOO_DEEP)
@@ -130,7 +134,7 @@ def _lists(value: Any) -> FieldValue:
 
 
 def flag(name: str, text: str) -> bool:
-    """``true``, ``false``, ``1`` or ``0``. Raises RequestError."""
+    """Convert ``true``, ``false``, ``1`` or ``0``. Raise RequestError for anything else."""
     match text.lower():
         case "true" | "1":
             return True
@@ -140,7 +144,7 @@ def flag(name: str, text: str) -> bool:
 
 
 def _integer(name: str, text: str, low: int, high: int, unit: str = "") -> int:
-    # The length first: a number of a million digits takes its time.
+    # The length is checked first, because converting a million digits is slow.
     if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
         return int(text)
     raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
@@ -186,22 +190,22 @@ def _is_integer(value: FieldValue) -> bool:
 
 
 def _is_filter_value(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can give it to a stream: since 3.13 not every string will do."""
+    """Return whether RabbitMQ can use it for a stream. Since 3.13 not every string is valid."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return len(value.encode(errors="replace")) <= 4096
 
 
 def _is_history(value: FieldValue) -> bool:
-    """Return whether RabbitMQ before 4.0 can read it as x-death; what is no array it resets."""
+    """Return whether RabbitMQ before 4.0 can read it as x-death. It replaces other types."""
     return not isinstance(value, list) or all(
         isinstance(death, dict) and _is_integer(death.get("count", 0)) for death in value
     )
 
 
-# Headers with which a value of another kind crashes a process of RabbitMQ, under everybody
-# else on the connection or the queue. Where the message goes is not known here, so they are
-# refused whatever the target.
+# A value of another kind in these headers crashes a process of RabbitMQ, and with it other
+# users of the connection or queue. They are refused for every target, because the gateway
+# does not know which queues an exchange has.
 _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     "x-delay": (
         _is_integer,

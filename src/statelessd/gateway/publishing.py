@@ -3,18 +3,17 @@
 import logging
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ..broker.publish import Publish
+from ..broker.pending import Publish
 from ..http1.reader import UNTOLD, Request
 from ..http1.response import Response
 from ..http1.states import RESPONDING
 from ..message import TABLE, Outcome, RequestError
 from . import response as answers
+from .admission import too_large
+from .gateway import Gateway
 from .known_heads import NOWHERE, Head
-
-if TYPE_CHECKING:
-    from .client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +47,17 @@ class Body:
         self.pieces = [whole]
 
 
+class Asker(Protocol):
+    """The connection that a request came on, as far as the request has to know it."""
+
+    gateway: Gateway
+    misses: int  # publishes in a row whose head was not known
+    url: bytes  # of what could not be read
+
+    def remember(self, publish: "PublishRequest", request: Request, size: int) -> None:
+        """Know this head from now on."""
+
+
 class PublishRequest:
     """A ``RequestHandler``; ``body`` is None where the head and body came as known bytes."""
 
@@ -58,7 +68,7 @@ class PublishRequest:
 
     response: Response
 
-    def __init__(self, client: "Client", head: Head, request_id: bytes = b"") -> None:
+    def __init__(self, client: Asker, head: Head, request_id: bytes = b"") -> None:
         self._client = client
         self._started_at = perf_counter_ns()
         self._publish: Publish | None = None
@@ -83,7 +93,7 @@ class PublishRequest:
         gateway = self._client.gateway
         limit = gateway.http_server.max_body_bytes
         if body.size > limit:  # in chunks: it was not announced
-            self.answer(Outcome.TOO_LARGE, too_large(limit))
+            self.on_refused(too_large(limit))
         elif body.size != body.length:
             if gateway.publisher.reserve(body.size - body.reserved):
                 body.reserved = body.size
@@ -256,8 +266,3 @@ class PublishRequest:
         if body.reserved:
             self._client.gateway.publisher.release(body.reserved)
             body.reserved = 0
-
-
-def too_large(limit: int) -> str:
-    """Return what a client is told whose body is larger than ``limit`` bytes."""
-    return f"The body is larger than {limit} bytes."

@@ -14,7 +14,7 @@ from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Outcome
 from . import properties, tokens
-from .defaults import Defaults, Inherited, inherited, inherits
+from .defaults import Defaults, Stamps, inherits, stamps_of
 from .errors import RequestError, bad_request
 from .forms import (
     PERCENT,
@@ -48,8 +48,8 @@ class Target(msgspec.Struct, frozen=True):
     routing_key: str
 
 
-def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes) -> Target:
-    """Three path segments, still percent-encoded (RFC 3986), as names. Raises RequestError."""
+def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b"") -> Target:
+    """Return path segments, still percent-encoded (RFC 3986), as names, or raise RequestError."""
     target = Target(
         _segment("virtual host", virtual_host),
         _segment("exchange", exchange),
@@ -126,8 +126,8 @@ def message_reader(
     if inherits(headers, defaults):  # which differs from one request to the next
 
         def read(body: bytes) -> Message:
-            given = inherited(headers, defaults)
-            return read_message(target, headers, query, body, defaults, given)
+            stamps = stamps_of(headers, defaults)
+            return read_message(target, headers, query, body, defaults, stamps)
 
     elif (media_type := _media_type(headers)) == URLENCODED and b"content-encoding" not in headers:
 
@@ -158,7 +158,7 @@ def read_message(
     query: bytes,
     body: bytes,
     defaults: Defaults,
-    given: Inherited | None = None,
+    stamps: Stamps | None = None,
 ) -> Message:
     """The message that a request wants published; header names in lower case.
 
@@ -169,14 +169,14 @@ def read_message(
         if b"content-encoding" in headers:
             raise bad_request("A form must not have a Content-Encoding.")
         if media_type == URLENCODED:
-            body, made = _read_urlencoded(body, query, defaults, given)
+            body, made = _read_urlencoded(body, query, defaults, stamps)
         else:
             pairs = decode_multipart(body, headers[b"content-type"])
             body = _form_body(pairs)
             fields = _merged(_from_query(query), _from_pairs(pairs))
-            made = options(fields, defaults, given)
+            made = options(fields, defaults, stamps)
     else:
-        made = options(_of_raw(headers, query), defaults, given)
+        made = options(_of_raw(headers, query), defaults, stamps)
     return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
 
@@ -196,15 +196,15 @@ class Options(NamedTuple):
 def options(
     fields: dict[str, Any],
     defaults: Defaults,
-    inherited: Inherited | None,
-    part: int | None = None,
+    stamps: Stamps | None,
+    index: int | None = None,
 ) -> Options:
     """What the fields mean: properties by name, and ``mandatory``, as text.
 
-    ``part``: the message's number in a batch. Raises RequestError.
+    ``index``: the message's number in a batch. Raises RequestError.
     """
     mandatory = fields.pop("mandatory", None)
-    stamped = None if inherited is None else inherited.add_to(fields, part)
+    stamped = None if stamps is None else stamps.add_to(fields, index)
     fields.setdefault("delivery_mode", str(defaults.delivery_mode))
     try:
         header = encode.properties(properties.check(fields))
@@ -219,14 +219,14 @@ def options(
 
 
 def _read_urlencoded(
-    data: bytes, query: bytes, defaults: Defaults, inherited: Inherited | None
+    data: bytes, query: bytes, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[bytes, Options]:
     """The body and the rest of an urlencoded form.
 
     The hot path: forms of one client are alike but for the body, so what the
     other fields mean is remembered.
     """
-    if inherited is None:  # else it differs from one request to the next
+    if stamps is None:  # else it differs from one request to the next
         start, end = find_body(data)
         if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
             made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
@@ -234,7 +234,7 @@ def _read_urlencoded(
                 value = data[start:end]
                 return decode_value(value) if PERCENT in value or PLUS in value else value, made
     pairs = decode_urlencoded(data)
-    made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, inherited)
+    made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, stamps)
     return _form_body(pairs), made
 
 

@@ -16,22 +16,26 @@ from .request import Target, decode_target
 ASGIApp = Callable[..., Any]
 
 BUILT_IN_PUBLISH = "/([^/]+)/([^/]*)/([^/]*)"
-BATCH = "/[^/]+/[^/]+"
+BATCH = "/([^/]+)/([^/]+)"
 
 CACHED_PATH = 512  # bytes; longer paths are matched each time
 CACHED_PATHS = 4096
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Where to publish, or why not; and which page answers (what is not a POST, if both)."""
+    """Where to publish, or why not; and which page answers (what is not a POST, if both).
+
+    ``is_batch``: the page publishes, and takes the target from here.
+    """
 
     target: Target | None = None
     refusal: RequestError | None = None
     page: ASGIApp | None = None
+    is_batch: bool = False
 
     @property
     def publishes(self) -> bool:
-        return self.target is not None or self.refusal is not None
+        return not self.is_batch and (self.target is not None or self.refusal is not None)
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -65,6 +69,9 @@ class Router:
             match = rule.pattern.fullmatch(path)
             if match is None:
                 continue
+            if getattr(rule.page, "takes_messages", False):
+                batch = self._publish(match)
+                return msgspec.structs.replace(batch, page=rule.page, is_batch=True)
             if rule.page is not None:
                 return msgspec.structs.replace(publish or Match(), page=rule.page)
             if publish is None:
@@ -74,6 +81,7 @@ class Router:
     @staticmethod
     def _publish(match: re.Match[bytes]) -> Match:
         try:
-            return Match(target=decode_target(*(group or b"" for group in match.groups())))
+            virtual_host, exchange, *keys = (group or b"" for group in match.groups())
+            return Match(target=decode_target(virtual_host, exchange, *keys))
         except RequestError as error:
             return Match(refusal=error)

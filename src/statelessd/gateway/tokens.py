@@ -1,8 +1,8 @@
-"""Bearer tokens: the broker judges them; here only what they say of themselves is read.
+"""Bearer tokens. The broker verifies them; only their claims are read here.
 
-RabbitMQ's OAuth 2 back end takes a token as the password, whatever the user
-name, and the user's name from the token. Nothing read here is trusted: the name
-is for people, and the expiry can only end a connection early.
+RabbitMQ's OAuth 2 back end takes a token as the password. It ignores the user name and
+takes the user's name from the token. Nothing that is read here is trusted: the name is
+for people, and the expiry can only end a connection early.
 """
 
 import base64
@@ -15,15 +15,18 @@ import msgspec
 from ..message import Credentials, Outcome
 from .errors import RequestError
 
-OPAQUE = "(token)"  # the name where the token does not tell one
+OPAQUE = "(token)"  # the name if the token has none
 MAX_NAME = 255  # characters
-MAX_TIME = 1e12  # seconds, before 1970 or after; integers beyond all floats are no date
+MAX_TIME = 1e12  # seconds from 1970, in both directions; larger integers may exceed all floats
 
 _TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 
 
 def credentials(token: bytes) -> Credentials:
-    """What to log in with. Raises RequestError, which quotes nothing of the token."""
+    """Return what to log in with.
+
+    Raise RequestError, which quotes nothing of the token, if it is malformed.
+    """
     if not _TOKEN.fullmatch(token):
         raise RequestError(Outcome.UNAUTHORIZED, "The bearer token is malformed.")
     claims = _claims(token)
@@ -39,7 +42,10 @@ def credentials(token: bytes) -> Credentials:
 
 
 def _claims(token: bytes) -> dict[str, Any]:
-    """A JSON Web Token's second part (RFC 7519 section 3), unverified; {} for any other token."""
+    """Return the claims of a JSON Web Token, unverified; {} for any other token.
+
+    They are its second part (RFC 7519 section 3).
+    """
     parts = token.split(b".")
     if len(parts) != 3:
         return {}

@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..message import Outcome, RequestError
-from .connection import FAULT, Connection
+from .connection import FAULT
 from .handler import Handler
 from .reader import UNTOLD, Request
-from .response import Response
+from .response import Response, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class ApplicationRequest:
             self._response.end(body, self._keep_alive and self._response.keep_alive)
 
 
-def _scope(request: Request, connection: Connection, state: dict[str, Any]) -> Scope:
+def _scope(request: Request, connection: Turn, state: dict[str, Any]) -> Scope:
     server, client = connection.addresses()
     path: Mapping[str, Any] = {"path": unquote(request.path.decode("latin-1"))}
     return {

@@ -13,13 +13,11 @@ ended::
 ``on_body`` may still follow on ``on_end`` where ``request.length`` is UNTOLD.
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..message import RequestError
-
-if TYPE_CHECKING:
-    from .reader import Request
-    from .response import Response
+from .reader import Request
+from .response import Response
 
 
 class RequestHandler(Protocol):
@@ -50,8 +48,8 @@ class Handler(Protocol):
         Whoever takes it begins the response with ``connection.begin``.
         """
 
-    def on_head(self, request: "Request", response: "Response") -> RequestHandler:
+    def on_head(self, request: Request, response: Response) -> RequestHandler:
         """Return what handles this request; it may have been answered by then."""
 
-    def on_refused(self, response: "Response", error: RequestError, url: bytes) -> RequestHandler:
+    def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
         """Answer what cannot be read; ``url`` is empty if it was not even read."""

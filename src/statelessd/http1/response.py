@@ -1,12 +1,33 @@
 """The response to one request, in its turn."""
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from .connection import Connection
+from .flow import FlowControl
+from .shared import Shared
+from .states import State
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1
 IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
+
+
+class Turn(Protocol):
+    """The connection whose turn it is to respond, as responses and handlers see it."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    shared: Shared
+    state: State
+    lingers: bool
+
+    @property
+    def is_tls(self) -> bool: ...
+    def addresses(self) -> tuple[Any, Any]: ...
+    def goes_on(self) -> bool: ...
+    def is_in_step(self) -> bool: ...
+    def takes_continue(self) -> bool: ...
+    def ended(self, keep_alive: bool) -> None: ...
+    def close(self) -> None: ...
 
 
 class Response:
@@ -18,7 +39,7 @@ class Response:
 
     __slots__ = ("complete", "connection", "keep_alive", "started")
 
-    def __init__(self, connection: "Connection", keep_alive: bool) -> None:
+    def __init__(self, connection: Turn, keep_alive: bool) -> None:
         self.connection = connection
         self.keep_alive = keep_alive
         self.complete = self.started = False

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from .connection import Connection
-from .shared import Shared
+from .shared import Open, Shared
 
 BACKLOG = 2048
 LOOK = 0.02  # seconds between looks at what is left
@@ -30,7 +30,7 @@ class Server:
         self.in_a_hurry = False
 
     @property
-    def connections(self) -> set[Connection]:
+    def connections(self) -> set[Open]:
         """The open client connections."""
         return self._shared.connections
 

@@ -4,14 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from .limits import Limits
 from .timeouts import seconds
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .handler import Handler
 
 
 class Counters(Protocol):
@@ -22,14 +18,30 @@ class Counters(Protocol):
     received: int  # bytes
 
 
+class Open(Protocol):
+    """An open connection, as its server sees it."""
+
+    has_asked: bool
+
+    @property
+    def has_pending(self) -> bool: ...
+    def check_timeouts(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def shutdown(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Shared:
-    """Made once for each server. ``make_handler`` is called for each connection."""
+    """Made once for each server.
+
+    ``make_handler`` is called with each connection, and returns its ``Handler``.
+    """
 
     def __init__(
         self,
         limits: Limits,
         counters: Counters,
-        make_handler: "Callable[[Connection], Handler]",
+        make_handler: Callable[[Any], Any],
         loop: asyncio.AbstractEventLoop,
         on_date: Callable[[bytes], None] = lambda _: None,
     ) -> None:
@@ -38,7 +50,7 @@ class Shared:
         self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
-        self.connections: set[Connection] = set()
+        self.connections: set[Open] = set()
         self.draining = False  # each response is the last one of its connection
         self.date = b""
         self._on_date = on_date

@@ -13,18 +13,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..config.loader import load_class
 from ..config.settings import Paths, Route
-from ..gateway.gateway import Gateway
 from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
 from ..message import Outcome
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
-from .dashboard import DashboardData, DetailsData
+from .dashboard import DashboardData, DetailsData, Documents
 from .health import Health, Readiness
 from .metrics import Metrics
+from .monitoring import Monitoring
 from .openapi import Docs, OpenAPI
 from .page import READING, Page, not_found, problem_response
 from .restricted import Restricted
-from .views import Views
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +68,15 @@ def _placed(cls: type) -> ASGIApp:
     return Restricted(cls) if ours else cls
 
 
-def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
-    """The application that uvicorn calls; its pages find the gateway in the request's state."""
-    state = {"gateway": gateway, "templates": _templates(paths), "views": Views(gateway)}
-    statistics = gateway.statistics
+def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
+    """Return the application of all pages; they find the gateway in the request's state."""
+    gateway, statistics = monitoring.gateway, monitoring.gateway.statistics
+    state = {
+        "gateway": gateway,
+        "monitoring": monitoring,
+        "templates": _templates(paths),
+        "documents": Documents(monitoring),
+    }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         statistics.began(scope["method"])
@@ -82,14 +86,14 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
         headers = dict(scope["headers"])
         request_id = gateway.request_id(headers)
         added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
-        page = gateway.router.match(scope["raw_path"]).page or not_found
-        preflight = gateway.origins.is_preflight(scope["method"].encode(), headers)
+        page = scope["state"]["match"].page or not_found
+        preflight = gateway.cors.is_preflight(scope["method"].encode(), headers)
         if preflight:
-            added += gateway.origins.preflight_headers(headers)
+            added += gateway.cors.preflight_headers(headers)
         else:
             # Any site's page could else read through the browser of somebody whom we let see it.
             kept = gateway.http_server.pages.kept and isinstance(page, Restricted)
-            added += gateway.origins.answer_headers(headers, to_any=not kept)
+            added += gateway.cors.answer_headers(headers, to_any=not kept)
 
         async def completing_send(message: Message) -> None:
             nonlocal status, size

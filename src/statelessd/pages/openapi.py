@@ -1,7 +1,6 @@
 """``GET /openapi.json`` for machines, and ``GET /docs`` for people, from the same description."""
 
 import functools
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -20,13 +19,8 @@ def _encoded() -> bytes:
     return msgspec.json.format(msgspec.json.encode(document()), indent=1)
 
 
-@functools.cache
-def _described() -> dict[str, Any]:
-    return document()
-
-
 class OpenAPI(Page):
-    """The description as JSON."""
+    """Serves the description as JSON."""
 
     async def get(self, request: Request) -> Response:
         return Response(_encoded(), media_type=JSON, headers={"cache-control": "no-cache"})
@@ -38,7 +32,7 @@ class Docs(Page):
     async def get(self, request: Request) -> Response:
         page = request.state.templates.get_template("docs.html").render(
             root=root_of(request),
-            api=_described(),
+            api=document(),
             problems=[
                 (outcome.value, row, problem(outcome, ""))
                 for outcome, row in TABLE.items()

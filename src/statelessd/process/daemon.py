@@ -1,4 +1,4 @@
-"""Detaching from the terminal, and the pidfile that says so."""
+"""Detach from the terminal, and keep the pidfile that says so."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,6 @@ import select
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import daemon
@@ -24,10 +23,10 @@ class DaemonError(Exception):
 
 
 class PidFile:
-    """Locked for as long as the daemon lives, so that a stale one is told from a live one.
+    """A file with the daemon's process id, locked for as long as the daemon lives.
 
-    ``acquire`` is called before detaching, when there is still somebody to tell;
-    the lock goes along, for it belongs to the open file.
+    The lock tells a live file from a stale one. It is acquired before the daemon detaches,
+    while somebody can still be told, and belongs to the open file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +34,7 @@ class PidFile:
         self.descriptor = -1
 
     def acquire(self) -> None:
-        """Raises DaemonError when a daemon lives or the file cannot be written."""
+        """Lock the file. Raise DaemonError if a daemon lives or the file cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -47,20 +46,19 @@ class PidFile:
         except OSError as error:
             raise DaemonError(f"{self._path}: {error.strerror}") from error
         recorded = self._recorded()
-        if recorded != os.getpid() and _is_statelessd(
-            recorded
-        ):  # one that does not lock: of 2013, perhaps
+        # One that does not lock is of 2013, perhaps.
+        if recorded != os.getpid() and _is_statelessd(recorded):
             raise DaemonError(f"{self._path}: statelessd runs already, as process {recorded}")
         if recorded:
             logger.warning("%s is stale: process %d is gone", self._path, recorded)
 
     def adopt(self, descriptor: int) -> None:
-        """The lock is held already: by us, before a reload."""
+        """Take over the open file of this process before a reload, which holds the lock."""
         os.set_inheritable(descriptor, False)
         self.descriptor = descriptor
 
     def owner(self) -> int:
-        """The daemon's process id. Raises DaemonError when none runs."""
+        """Return the daemon's process id. Raise DaemonError if none runs."""
         pid = self._recorded()
         if not pid or not _is_statelessd(pid):
             raise DaemonError(f"{self._path}: no statelessd runs")
@@ -73,17 +71,12 @@ class PidFile:
             return 0
 
     def __enter__(self) -> Self:
-        """In the daemon: write its process id."""
+        """Write the process id of this process, the daemon."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._path.unlink(missing_ok=True)
         os.close(self.descriptor)
 
@@ -92,10 +85,12 @@ class StartReport:
     """A pipe from the daemon to the command that started it, which waits to hear how that went.
 
     Reasons are lines. The daemon and its backends have the one end, the command the other.
+    Without descriptors nobody waits, and what is reported goes nowhere.
     """
 
-    def __init__(self) -> None:
-        self._reader, self.descriptor = os.pipe()
+    def __init__(self, reader: int = -1, descriptor: int = -1) -> None:
+        self._reader = reader
+        self.descriptor = descriptor
 
     def serves(self) -> None:
         """Report success, once."""
@@ -134,7 +129,7 @@ class StartReport:
 
 
 def _is_statelessd(pid: int) -> bool:
-    """Whether that process runs this program: by name, or as a script or module of Python."""
+    """Return whether that process runs this program: by name, or as a script or module."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -144,7 +139,7 @@ def _is_statelessd(pid: int) -> bool:
 
 
 def check_user(name: str | None) -> None:
-    """Raises DaemonError when the backends could not become that user."""
+    """Raise DaemonError if the backends could not become that user."""
     if name is None:
         return
     try:
@@ -156,7 +151,7 @@ def check_user(name: str | None) -> None:
 
 
 def resume(run: Callable[[], int], *, pidfile: PidFile | None) -> int:
-    """Go on as the daemon that this process was before a reload; what ``run`` returns."""
+    """Go on as the daemon that this process was before a reload; return what ``run`` returns."""
     os.chdir("/")
     os.umask(0o022)
     with pidfile or contextlib.nullcontext():

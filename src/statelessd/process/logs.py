@@ -1,4 +1,4 @@
-"""The file's Logging section -> Python's logging, as the original took it."""
+"""Python's logging, from the file's section Logging as the original took it, or ready-made."""
 
 import copy
 import datetime as dt
@@ -7,10 +7,13 @@ import logging.config
 import logging.handlers
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ..config.settings import Config
 
 LIBRARIES = ("uvicorn", "asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
@@ -20,22 +23,22 @@ DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 logger = logging.getLogger(__name__)
 
 
+_PLAIN = logging.Formatter()
+
+
 class LoggingError(Exception):
     """The section is not what dictConfig takes."""
 
 
-_PLAIN = logging.Formatter()
-
-
 class Redaction(logging.Filter):
-    """A net under the rule that no secret is ever logged: credentials in URLs and headers."""
+    """Hides credentials in URLs and headers, should one ever be logged against the rule."""
 
     _SECRETS = re.compile(
         r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always true; the record's text may change, and that of its traceback."""
+        """Return true. The record's text may change, and that of its traceback."""
         text = record.getMessage()
         redacted = self._SECRETS.sub("…", text)
         if redacted != text:
@@ -48,15 +51,15 @@ class Redaction(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object in each line: what the record says, and what was added to it by ``extra``.
+    """Writes one JSON object in each line: the record, and what ``extra`` added to it.
 
-    For a section Logging of one's own: ``"()": statelessd.logs.JsonFormatter``.
+    In a section Logging of your own: ``"()": statelessd.process.logs.JsonFormatter``.
     """
 
     _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its end."""
         document: dict[str, Any] = {
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(),
             "level": record.levelname,
@@ -70,21 +73,16 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(document, enc_hook=str).decode()
 
 
-def configure(
-    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
-) -> None:
-    """Set logging up for the whole process. Raises LoggingError.
+def configure(config: Config, *, foreground: bool) -> None:
+    """Set logging up for the whole process. Raise LoggingError.
 
-    ``section`` None: in the ready-made ``form``; ``auto`` is plain lines on
-    standard error, or syslog for a daemon.
+    Without a section it has the ready-made form of ``Application.log``: ``auto`` is
+    plain lines on standard error, or syslog for a daemon.
     """
     warnings: list[str] = []
-    if section is None:
-        settings = _ready_made(form, foreground)
-    else:
-        settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
+    settings = _settings(config, warnings, foreground=foreground)
     _apply(settings, warnings)
-    if debug:
+    if config.application.debug:
         logging.getLogger("statelessd").setLevel(logging.DEBUG)
     # A handler that fails later (a restarted syslog) must not print a traceback for each record.
     logging.raiseExceptions = False
@@ -96,29 +94,35 @@ def configure(
         logger.warning("%s", warning)
 
 
-def check(
-    section: dict[str, Any] | None, *, debug: bool, foreground: bool, form: str = "auto"
-) -> list[str]:
-    """What ``configure`` would say, without opening a file. Raises LoggingError."""
+def check(config: Config, *, foreground: bool) -> list[str]:
+    """Return the warnings of ``configure``, without opening a file. Raise LoggingError."""
     warnings: list[str] = []
-    if section is None:
-        _ready_made(form, foreground)
-    else:
-        settings = _prepared(copy.deepcopy(section), warnings, debug=debug and foreground)
-        for name, handler in settings["handlers"].items():
-            if "filename" in handler:
-                handler["delay"] = True  # opened with the first record, which will not come
-                directory = Path(str(handler["filename"])).absolute().parent
-                if not directory.is_dir():
-                    warnings.append(
-                        f"the log handler {name!r} is left out: {directory} is no directory"
-                    )
-        _apply(settings, warnings)
+    settings = _settings(config, warnings, foreground=foreground)
+    if config.logging is None:
+        return []
+    for name, handler in settings["handlers"].items():
+        if "filename" in handler:
+            handler["delay"] = True  # opened with the first record, which will not come
+            directory = Path(str(handler["filename"])).absolute().parent
+            if not directory.is_dir():
+                warnings.append(_left_out(name, f"{directory} is not a directory"))
+    _apply(settings, warnings)
     return warnings
 
 
+def _settings(config: Config, warnings: list[str], *, foreground: bool) -> dict[str, Any]:
+    if config.logging is None:
+        return _ready_made(config.application.log, foreground)
+    debug = config.application.debug and foreground
+    return _prepared(copy.deepcopy(config.logging), warnings, debug=debug)
+
+
+def _left_out(handler: str, reason: str) -> str:
+    return f"the log handler {handler!r} is left out: {reason}"
+
+
 def _contain(handler: logging.Handler) -> None:
-    """Some handlers raise, such as a WatchedFileHandler that may not reopen its file.
+    """Let the handler not raise, as a WatchedFileHandler does that may not reopen its file.
 
     A log that cannot be written must never be the end of a request.
     """
@@ -134,14 +138,9 @@ def _contain(handler: logging.Handler) -> None:
 
 
 def open_files() -> list[Any]:
-    """What the handlers hold open, for a daemon to keep."""
-    held = []
-    for handler in _all_handlers():
-        for attribute in ("stream", "socket"):
-            file = getattr(handler, attribute, None)
-            if file is not None and hasattr(file, "fileno"):
-                held.append(file)
-    return held
+    """Return what the handlers hold open, for a daemon to keep."""
+    held = [getattr(each, name, None) for each in _all_handlers() for name in ("stream", "socket")]
+    return [file for file in held if hasattr(file, "fileno")]
 
 
 def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> dict[str, Any]:
-    """The section without what is the original's own, and without what cannot work here."""
+    """Return the section without what is the original's own, and what cannot work here."""
     for key in ("formatters", "filters", "handlers", "loggers"):
         # The original's file says "filters: []", which its Python took.
         if settings.get(key) in ([], None):
@@ -184,7 +183,7 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
         if handler.pop("debug_only", False) and not debug:
             _drop_handler(settings, name)
         elif missing := _missing_socket(handler):
-            warnings.append(f"the log handler {name!r} is left out: {missing}")
+            warnings.append(_left_out(name, missing))
             _drop_handler(settings, name)
     # At this point every logger is ours or a library's of ours.
     settings["disable_existing_loggers"] = False
@@ -193,7 +192,10 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
 
 
 def _missing_socket(handler: dict[str, Any]) -> str:
-    """SysLogHandler takes a missing socket without a word, and fails at each record."""
+    """Return why a syslog socket cannot be used, or "".
+
+    SysLogHandler takes a missing socket without a word, and fails at each record.
+    """
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
         return ""
@@ -216,7 +218,7 @@ def _drop_handler(settings: dict[str, Any], name: str) -> None:
 
 
 def _include_libraries(settings: dict[str, Any]) -> None:
-    """A file of 2013 knows nothing of uvicorn: what it warns of goes where our records go."""
+    """Send what libraries warn of where our records go: a file of 2013 does not know uvicorn."""
     ours = settings["loggers"].get("statelessd")
     root = settings.get("root") or {}
     for name in LIBRARIES:
@@ -227,43 +229,29 @@ def _include_libraries(settings: dict[str, Any]) -> None:
 
 
 def _apply(settings: dict[str, Any], warnings: list[str]) -> None:
+    """Configure logging, without the handlers whose file or socket is not there."""
     while True:
         try:
             logging.config.dictConfig(settings)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            name = _unusable_handler(error)
-            if name not in settings["handlers"]:
-                raise LoggingError(_reason(error)) from error
-            warnings.append(f"the log handler {name!r} is left out: {_reason(error)}")
-            _drop_handler(settings, name)
+            causes = list(_causes(error))
+            reason = ": ".join(map(str, causes))
+            handler = re.search(r"handler '([^']*)'", str(error))
+            is_missing = any(isinstance(cause, OSError) for cause in causes)
+            if not handler or not is_missing or handler[1] not in settings["handlers"]:
+                raise LoggingError(reason) from error
+            warnings.append(_left_out(handler[1], reason))
+            _drop_handler(settings, handler[1])
         else:
             return
 
 
-def _unusable_handler(error: BaseException) -> str:
-    """The handler whose file or socket is not there; "" when it is the section that is wrong."""
-    match = re.search(r"handler '([^']*)'", str(error))
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and match:
-            return match[1]
-        cause = cause.__cause__
-    return ""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _reason(error: BaseException) -> str:
-    reasons = []
-    cause: BaseException | None = error
-    while cause is not None:
-        reasons.append(str(cause))
-        cause = cause.__cause__
-    return ": ".join(reasons)
-
-
-def _all_handlers() -> list[logging.Handler]:
+def _all_handlers() -> set[logging.Handler]:
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
-    handlers: dict[logging.Handler, None] = {}
-    for each in loggers:
-        if isinstance(each, logging.Logger):
-            handlers.update(dict.fromkeys(each.handlers))
-    return list(handlers)
+    return {handler for each in loggers for handler in getattr(each, "handlers", ())}

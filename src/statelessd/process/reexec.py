@@ -1,8 +1,12 @@
-"""What a parent that reloads leaves to the program that it becomes.
+"""A reload: the parent becomes the program that is installed now, by exec.
 
-A reload is an exec: the process id, the listening sockets and the backends
-stay, the configuration and the program are new. So a reload takes up an
-upgraded package as well, and nothing of the old configuration can linger.
+The process id, the listening sockets and the backends stay; the configuration and
+the program are new. So a reload also takes up an upgraded package, and nothing of the
+old configuration can linger.
+
+The parent describes what it holds in one environment variable, twice. The new program
+first gets it with ``--check-config``, in a process of its own, and says whether it could
+go on from there: after the exec there is no way back. Then it gets it by the exec.
 """
 
 import os
@@ -10,9 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -20,74 +24,70 @@ from ..config.settings import Config, Listener
 from .sockets import UnixListener
 
 RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
-VARIABLE = "_STATELESSD_HANDOVER"  # not a setting's prefix: no setting can be called so
-RUNNING_VARIABLE = "_STATELESSD_RUNNING"  # for the check before a reload
-CHECK = 10.0  # seconds for that check, in which nobody feeds the unit's watchdog of 30 s
+# Not a setting's prefix: no setting can be called so. The name and the members are those
+# of earlier versions, so that a reload can go forth to another version, and back.
+VARIABLE = "_STATELESSD_HANDOVER"
+OLD_CHECK_VARIABLE = "_STATELESSD_RUNNING"  # what earlier versions gave to the check instead
+CHECK_SECONDS = 10.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
+
+
+class ReexecError(Exception):
+    """Why the parent stays the program that it is."""
 
 
 class Served(msgspec.Struct, frozen=True):
     """One listener: its sockets' descriptors, and its backend's process id; 0: it has none.
 
-    ``ours``: the file of a Unix socket is, and not that of a service manager.
+    ``ours``: whether the file of a Unix socket is, and not a service manager's.
+    ``address``: that of a port; "" is all interfaces.
     """
 
     listener: Listener
-    descriptors: list[int]
-    pid: int
-    ours: bool
+    descriptors: list[int] = []
+    pid: int = 0
+    ours: bool = False
+    address: str | None = None
 
 
-class Handover(msgspec.Struct, frozen=True):
-    """``board``: the descriptor of what the backends share.
+class Former(msgspec.Struct, frozen=True):
+    """What the program before this one held; in a check, what the one that runs holds.
 
-    ``pidfile``: the one that holds its lock; -1: there is none.
+    ``board``: the descriptor of the scoreboard. ``pidfile``: the descriptor that holds the
+    lock of ``pidfile_path``; -1: there is none.
     """
 
     served: list[Served]
-    board: int
+    board: int = -1
     pidfile: int = -1
+    pidfile_path: str | None = None
 
     @classmethod
     def received(cls) -> Self | None:
-        """What the program before us left, once."""
-        text = os.environ.pop(VARIABLE, None)
-        return None if text is None else msgspec.json.decode(text, type=cls)
+        """Return what the environment tells, once; None if this is not a reload."""
+        text, old_check = os.environ.pop(VARIABLE, None), os.environ.pop(OLD_CHECK_VARIABLE, None)
+        if text is not None:
+            return msgspec.json.decode(text, type=cls)
+        return None if old_check is None else cls._of_old_check(msgspec.json.decode(old_check))
+
+    @classmethod
+    def _of_old_check(cls, told: dict[str, Any]) -> Self:
+        addresses = told["addresses"]
+        served = [
+            Served(each, address=addresses.get(str(each), told["address"]))
+            for each in told["listeners"]
+        ]
+        return cls(served, pidfile_path=told["pidfile"])
 
     def sockets(self) -> dict[Listener, list[socket.socket]]:
-        """The listening sockets, as they were."""
+        """Return the listening sockets, as they were."""
         return {
-            each.listener: [_adopted(d, ours=each.ours) for d in each.descriptors]
+            each.listener: [_adopted(descriptor, ours=each.ours) for descriptor in each.descriptors]
             for each in self.served
         }
 
     def backends(self) -> dict[Listener, int]:
-        """Who serves them."""
+        """Return the process ids of the backends that serve them."""
         return {each.listener: each.pid for each in self.served if each.pid}
-
-
-class Running(msgspec.Struct, frozen=True):
-    """What the program that runs holds on to, and a new configuration has to go with.
-
-    ``pidfile``: its path, where one is held. ``addresses``: of the ports that are not
-    at ``address``, by their numbers.
-    """
-
-    address: str
-    listeners: list[Listener]
-    pidfile: str | None
-    addresses: dict[str, str] = {}
-
-    @classmethod
-    def told(cls) -> Self | None:
-        """By the program that wants the configuration checked; None: by nobody."""
-        text = os.environ.get(RUNNING_VARIABLE)
-        return None if text is None else msgspec.json.decode(text, type=cls)
-
-    def address_of(self, listener: Listener) -> str | None:
-        """Where it listens; None: it does not, or has no address."""
-        if isinstance(listener, str) or listener not in self.listeners:
-            return None
-        return self.addresses.get(str(listener), self.address)
 
 
 def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
@@ -99,7 +99,7 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 class Program:
     """This program with its arguments, as it was started; made before anything changes directory.
 
-    ``board`` and ``pidfile``: descriptors, see Handover.
+    ``board`` and ``pidfile``: descriptors, see Former.
     """
 
     def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
@@ -110,55 +110,54 @@ class Program:
         self._pidfile = pidfile
         self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
 
-    def complaints(self, listeners: Iterable[Listener]) -> str:
-        """What the program that is installed now says of the configuration as it is now.
-
-        ``listeners``: those that are bound. Empty when it would start.
-        """
-        server, own = self._http_server, self._http_server.pages.listener
-        running = Running(
-            server.address,
-            list(listeners),
-            self._pidfile_path,
-            {} if own is None else {str(own): server.address_of(own)},
-        )
-        told = msgspec.json.encode(running).decode()
-        try:
-            done = subprocess.run(  # noqa: S603 - the command that we were started with
-                [*self._arguments, "--check-config"],
-                cwd=self._directory,
-                env={**os.environ, RUNNING_VARIABLE: told},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=CHECK,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            return str(error)
-        return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
-
-    def become(
+    def start_anew(
         self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
-    ) -> NoReturn:
-        """Start anew in this process. Raises OSError when that cannot be."""
+    ) -> None:
+        """Become the program that is installed now, and so never return.
+
+        Raise ReexecError if that program would not start, with what it says.
+        """
         served = [
             Served(
                 listener,
                 [each.fileno() for each in sockets],
                 backends.get(listener, 0),
                 any(isinstance(each, UnixListener) for each in sockets),
+                self._http_server.address_of(listener) if isinstance(listener, int) else None,
             )
             for listener, sockets in bound.items()
         ]
+        former = Former(served, self._board, self._pidfile, self._pidfile_path)
+        environment = {**os.environ, VARIABLE: msgspec.json.encode(former).decode()}
+        self._check(environment)
         for descriptor in (
             self._board,
             self._pidfile,
-            *(d for each in served for d in each.descriptors),
+            *(descriptor for each in served for descriptor in each.descriptors),
         ):
             if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
-        handover = msgspec.json.encode(Handover(served, self._board, self._pidfile)).decode()
-        os.chdir(self._directory)
-        environment = {**os.environ, VARIABLE: handover}
-        os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - likewise
+        try:
+            os.chdir(self._directory)
+            os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - the command that we were started with
+        except OSError as error:
+            raise ReexecError(f"the program cannot be started anew: {error}") from error
+
+    def _check(self, environment: Mapping[str, str]) -> None:
+        """Raise ReexecError with what the new program says of the configuration as it is now."""
+        try:
+            done = subprocess.run(  # noqa: S603 - likewise
+                [*self._arguments, "--check-config"],
+                cwd=self._directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CHECK_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ReexecError(f"the new configuration cannot be checked: {error}") from error
+        if done.returncode:
+            said = done.stderr.strip() or f"status {done.returncode}"
+            raise ReexecError(f"the new configuration cannot be used:\n{said}")

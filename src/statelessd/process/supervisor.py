@@ -4,13 +4,15 @@ It stays what it was started as (root, for low ports and the pidfile), does
 nothing but wait for signals, and has no event loop and no threads, so that
 forking it is safe at any time.
 
-A reload is an exec of the parent (see ``handover``). The new program finds the
-backends of the old one and replaces them one by one: a successor starts on the
-same sockets, and only when it serves is the old one told to retire.
+A reload is an exec of the parent (see ``reexec``). The new program finds the
+backends of the former one and replaces them one by one: a successor starts on the
+same sockets, and only when it serves is the former one told to retire.
 """
 
 import ctypes
+import enum
 import logging
+import math
 import os
 import pwd
 import signal
@@ -22,8 +24,7 @@ from pathlib import Path
 from ..config.settings import Config, Listener
 from . import sockets as listeners
 from .daemon import StartReport
-from .reexec import RETIRE, Program
-from .sockets import name_of
+from .reexec import RETIRE, Program, ReexecError
 from .systemd import Notifier
 
 logger = logging.getLogger(__name__)
@@ -42,48 +43,93 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 PACKAGE = Path(__file__).parent.parent
 
 
-class _Child:
-    """One port or Unix socket, and the process that serves it.
+class _Phase(enum.Enum):
+    STARTING = "until each listener has a backend of this program, and no former one"
+    SERVING = "from then on, though a backend may die and be started again"
+    STOPPING = "until the last process has ended"
 
-    ``former``: the process of the program before a reload, which serves until
-    its successor does.
+
+class _Process:
+    """A process that serves a listener."""
+
+    def __init__(self, pid: int, signs: int = -1) -> None:
+        self.pid = pid
+        self.serves = False
+        self.started_at = time.monotonic()
+        self.kill_at = math.inf  # the time at which it is late to end
+        self._signs = signs  # the descriptor through which it says that it serves
+
+    def look(self) -> None:
+        """Find out whether it serves by now."""
+        if self._signs >= 0:
+            try:
+                self.serves = bool(os.read(self._signs, 1))
+            except BlockingIOError:
+                return
+            self.close()
+
+    def close(self) -> None:
+        """Close what its sign comes through: it was seen, or will not come."""
+        if self._signs >= 0:
+            os.close(self._signs)
+            self._signs = -1
+
+    def exit_code(self) -> int | None:
+        """Return how it ended, negative for a signal; None while it lives."""
+        try:
+            ended, wait_status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # not ours: it cannot be told how it ended
+            return 0
+        return os.waitstatus_to_exitcode(wait_status) if ended else None
+
+    def end(self, number: signal.Signals, patience: float) -> None:
+        """Tell it to end; ``patience``: seconds until it is late, unless it is sooner already."""
+        os.kill(self.pid, number)
+        self.kill_at = min(self.kill_at, time.monotonic() + patience)
+
+
+class _Served:
+    """A listener and its backends.
+
+    ``former``: that of the program before a reload, which serves until its successor does.
     """
 
     def __init__(self, listener: Listener, former: int = 0) -> None:
         self.listener = listener
-        self.pid = 0  # 0: not running
-        self.former = former
-        self.retire_by = 0.0  # when the former is killed; 0: it was not told yet
-        self.serves = False
-        self.started_at = 0.0
-        self.start_at = 0.0  # when to start (again)
-        self.deaths = 0  # in a row, none of them after running well
+        self.name = listeners.name_of(listener)
+        self.backend: _Process | None = None
+        self.former = _Process(former) if former else None
+        self.start_at = 0.0  # the time at which to start a backend, if there is none
         self.failed_starts = 0
-        self.signs = -1  # the descriptor through which the process says that it serves
+        self._deaths = 0  # in a row, none of them after running well
 
-    def look(self) -> None:
-        """Whether it serves by now."""
-        if self.signs < 0:
-            return
-        try:
-            self.serves = bool(os.read(self.signs, 1))
-        except BlockingIOError:
-            return
-        self.close()
+    @property
+    def processes(self) -> list[_Process]:
+        return [each for each in (self.backend, self.former) if each is not None]
 
-    def close(self) -> None:
-        """Its sign was seen, or will not come."""
-        if self.signs >= 0:
-            os.close(self.signs)
-            self.signs = -1
+    @property
+    def is_served(self) -> bool:
+        """Whether the backend of this program serves."""
+        return self.backend is not None and self.backend.serves
+
+    def died(self, backend: _Process) -> None:
+        """Decide when to start another backend: at once, or after growing pauses."""
+        now = time.monotonic()
+        age = now - backend.started_at
+        self._deaths = 1 if age >= SETTLED else self._deaths + 1
+        cannot_start = age < AT_START or not backend.serves
+        self.failed_starts = self.failed_starts + 1 if cannot_start else 0
+        pause = 0.0 if self._deaths == 1 else FIRST_PAUSE * 2.0 ** (self._deaths - 2)
+        self.start_at = now + min(pause, LONGEST_PAUSE)
 
 
 class Supervisor:
-    """``user``: whom the backends become; ``private``: file descriptors they must not keep.
+    """Keeps the backends running.
 
-    ``former``: backends of the program before a reload. ``program``: what to
-    become on SIGHUP; without one it stops, for it has lost its terminal. ``report``: who
-    waits to hear how the start went.
+    ``user``: whom the backends become; ``private``: file descriptors they must not keep.
+    ``former``: backends of the program before a reload. ``program``: what to become on
+    SIGHUP; without one it stops, because it has lost its terminal. ``report``: tells who
+    started this how the start went.
     """
 
     def __init__(
@@ -104,26 +150,26 @@ class Supervisor:
         self._user = user
         self._private = private
         self._program = program
-        self._report = report
+        self._report = report or StartReport()
         former = former or {}
-        self._children = [_Child(listener, former.get(listener, 0)) for listener in bound]
+        self._served = [_Served(each, former.get(each, 0)) for each in bound]
         # Of listeners that the configuration no longer has.
-        self._others = [_Child(each, pid) for each, pid in former.items() if each not in bound]
+        self._gone = [_Served(each, pid) for each, pid in former.items() if each not in bound]
         self._notifier = Notifier()
-        self._told_ready = False
-        self._to_reload = False
-        self._stop_deadline = 0.0
+        self._phase = _Phase.STARTING
+        self._reload_wanted = False
+        self._drain = config.http_server.drain_timeout + GRACE
         self._status = 0
 
     def run(self) -> int:
-        """Keep the backends running until told to stop; the exit status."""
+        """Keep the backends running until told to stop; return the exit status."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED) - WATCHED
-        for child in self._others:
-            self._retire(child)
+        for each in self._gone:
+            self._retire(each)
         try:
             while True:
                 self._reap()
-                if not self._stop_deadline:
+                if self._phase is not _Phase.STOPPING:
                     self._go_on(mask)
                 elif not self._processes():
                     return self._status
@@ -131,78 +177,77 @@ class Supervisor:
                 if received is not None:
                     self._handle(received.si_signo)
                 else:
-                    self._end_what_is_late()
+                    self._kill_what_is_late()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _processes(self) -> list[int]:
-        """All that are there, former ones too."""
-        children = [*self._children, *self._others]
-        return [pid for child in children for pid in (child.pid, child.former) if pid]
+    def _processes(self) -> list[_Process]:
+        """Return all that are there, former ones too."""
+        return [each for served in (*self._served, *self._gone) for each in served.processes]
 
     # Starting
 
     def _go_on(self, mask: set[int | signal.Signals]) -> None:
-        """Start what is due; with formers about, one listener after the other."""
-        now = time.monotonic()
-        for child in self._children:
-            child.look()
-            if child.serves and child.former and not child.retire_by:
-                self._retire(child)
-        if self._to_reload and self._program is not None and not self._is_replacing:
+        """Start what is due; with former backends about, one listener after the other."""
+        for each in self._served:
+            if each.backend:
+                each.backend.look()
+            if each.is_served and each.former and each.former.kill_at == math.inf:
+                self._retire(each)
+        if self._reload_wanted and self._program is not None and not self._is_replacing:
             self._reload(self._program)
-        rolling = next((c for c in self._children if c.former), None)
-        for child in self._children:
-            waits = child.former and child is not rolling
-            if not child.pid and not waits and now >= child.start_at:
-                child.started_at = now
-                child.serves = False
-                child.pid = self._fork(child, mask)
-        if not self._told_ready and all(c.serves and not c.former for c in self._children):
-            self._told_ready = True
+        now = time.monotonic()
+        for each in self._may_start():
+            if now >= each.start_at:
+                each.backend = self._fork(each, mask)
+        is_ready = all(each.is_served and not each.former for each in self._served)
+        if is_ready and self._phase is _Phase.STARTING:
+            self._phase = _Phase.SERVING
             self._notifier.ready()
-        self._tell_start()
+        # When no other backend is still starting, and this one has not failed either.
+        if any(each.is_served for each in self._served) and all(
+            each.is_served or each.failed_starts for each in self._served
+        ):
+            self._report.serves()
         self._notifier.alive()
 
-    def _tell_start(self) -> None:
-        """Tell who started this that it serves, when no other backend is still starting."""
-        serving = [child.serves for child in self._children]
-        settled = all(child.serves or child.failed_starts for child in self._children)
-        if self._report is not None and any(serving) and settled:
-            self._report.serves()
-            self._report = None
+    def _may_start(self) -> list[_Served]:
+        """Return the listeners without a backend of this program whose turn it is."""
+        rolling = next((each for each in self._served if each.former), None)
+        return [
+            each
+            for each in self._served
+            if not each.backend and (each is rolling or not each.former)
+        ]
 
-    def _retire(self, child: _Child) -> None:
+    def _retire(self, served: _Served) -> None:
         """Tell the former backend that it is no longer needed."""
-        logger.info("the former backend on %s retires", name_of(child.listener))
-        child.retire_by = time.monotonic() + self._config.http_server.drain_timeout + GRACE
-        os.kill(child.former, RETIRE)
+        if served.former:
+            logger.info("the former backend on %s retires", served.name)
+            served.former.end(RETIRE, self._drain)
 
-    def _fork(self, child: _Child, mask: set[int | signal.Signals]) -> int:
+    def _fork(self, served: _Served, mask: set[int | signal.Signals]) -> _Process:
         parent = os.getpid()
-        child.close()
-        child.signs, sign = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signs, sign = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(sign, True)
         pid = os.fork()
         if pid:
             os.close(sign)
-            return pid
+            return _Process(pid, signs)
         status = 1
-        listener = child.listener
+        listener = served.listener
 
         def serves() -> None:
             os.write(sign, b"+")
             os.close(sign)
-            if self._report is not None:
-                self._report.close()
+            self._report.close()
 
         try:
             self._become_backend(listener, parent, mask)
             status = self._run_backend(self._config, self._bound[listener], listener, serves)
         except BaseException as error:
-            logger.exception("the backend on %s failed", name_of(listener))
-            if self._report is not None:
-                self._report.failed(f"the backend on {name_of(listener)} failed: {error}")
+            logger.exception("the backend on %s failed", served.name)
+            self._report.failed(f"the backend on {served.name} failed: {error}")
         finally:
             logging.shutdown()
             os._exit(status)
@@ -222,7 +267,7 @@ class Supervisor:
         for descriptor in self._private:
             os.close(descriptor)
         if self._user is not None:
-            become(self._user)
+            _become(self._user)
             if not os.access(PACKAGE, os.R_OK | os.X_OK):
                 raise PermissionError(f"the user {self._user} may not read {PACKAGE}")
         # Set after the change of user, which clears it: a backend must not
@@ -235,68 +280,55 @@ class Supervisor:
     # Watching
 
     def _reap(self) -> None:
-        for child in [*self._children, *self._others]:
-            if child.former and (code := _exit_code(child.former)) is not None:
-                child.former = 0
-                how = _how(code)
-                logger.info("the former backend on %s ended %s", name_of(child.listener), how)
-            if child.pid and (code := _exit_code(child.pid)) is not None:
-                child.look()
-                served = child.serves
-                child.pid = 0
-                child.serves = False
-                child.close()
-                self._died(child, code, served=served)
-        self._others = [child for child in self._others if child.former]
-        _reap_orphans(self._processes())
+        for each in [*self._served, *self._gone]:
+            if each.former and (code := each.former.exit_code()) is not None:
+                each.former = None
+                logger.info("the former backend on %s ended %s", each.name, _how(code))
+            if each.backend and (code := each.backend.exit_code()) is not None:
+                ended, each.backend = each.backend, None
+                ended.look()
+                ended.close()
+                self._died(each, ended, _how(code))
+        self._gone = [each for each in self._gone if each.former]
+        _reap_orphans({each.pid for each in self._processes()})
 
-    def _died(self, child: _Child, code: int, *, served: bool) -> None:
-        how = _how(code)
-        if self._stop_deadline:
-            logger.info("the backend on %s ended %s", name_of(child.listener), how)
+    def _died(self, served: _Served, backend: _Process, how: str) -> None:
+        if self._phase is _Phase.STOPPING:
+            logger.info("the backend on %s ended %s", served.name, how)
             return
-        now = time.monotonic()
-        age = now - child.started_at
-        child.deaths = 1 if age >= SETTLED else child.deaths + 1
-        child.failed_starts = child.failed_starts + 1 if age < AT_START or not served else 0
-        pause = 0.0 if child.deaths == 1 else FIRST_PAUSE * 2.0 ** (child.deaths - 2)
-        child.start_at = now + min(pause, LONGEST_PAUSE)
-        name = name_of(child.listener)
-        logger.error("the backend on %s ended %s; it is started again", name, how)
-        if all(c.failed_starts >= ATTEMPTS for c in self._children) and not any(
-            c.former for c in self._children
-        ):
+        served.died(backend)
+        logger.error("the backend on %s ended %s; it is started again", served.name, how)
+        if all(each.failed_starts >= ATTEMPTS and not each.former for each in self._served):
             logger.critical("no backend could be started; the last one ended %s", how)
-            if self._report is not None:
-                self._report.failed(f"no backend could be started; the last one ended {how}")
+            self._report.failed(f"no backend could be started; the last one ended {how}")
             self._status = 1
             self._stop()
 
     def _patience(self) -> float:
-        """Seconds until something is due without a signal."""
+        """Return the seconds until something is due without a signal."""
         now = time.monotonic()
-        if self._stop_deadline:
-            return max(0.0, self._stop_deadline - now)
-        due = [child.start_at for child in self._children if not child.pid]
-        due += [child.retire_by for child in [*self._children, *self._others] if child.former]
-        due += [now + LOOK for child in self._children if child.pid and not child.serves]
-        return max(0.0, min([each - now for each in due if each], default=self._notifier.interval))
+        due = [now + self._notifier.interval, *(each.kill_at for each in self._processes())]
+        if self._phase is not _Phase.STOPPING:
+            due += [each.start_at for each in self._may_start()]
+            if any(each.backend and not each.is_served for each in self._served):
+                due.append(now + LOOK)
+        return max(0.0, min(due) - now)
 
-    def _end_what_is_late(self) -> None:
+    def _kill_what_is_late(self) -> None:
         now = time.monotonic()
-        if self._stop_deadline and now >= self._stop_deadline:
-            self._kill()
-        for child in [*self._children, *self._others]:
-            if child.former and child.retire_by and now >= child.retire_by:
-                self._kill_one(child.listener, child.former)
-                child.retire_by = now + GRACE
+        for served in [*self._served, *self._gone]:
+            for each in served.processes:
+                if now >= each.kill_at:
+                    logger.error("the backend on %s did not stop in time; killing it", served.name)
+                    os.kill(each.pid, signal.SIGKILL)
+                    each.kill_at = now + GRACE
 
     # Reloading and stopping
 
     def _handle(self, number: int) -> None:
         if number == signal.SIGHUP and self._program is not None:
-            self._to_reload = True
-            if self._is_replacing and not self._stop_deadline:
+            self._reload_wanted = True
+            if self._is_replacing and self._phase is not _Phase.STOPPING:
                 logger.info("SIGHUP: reloading once the last reload lets it")
         elif number != signal.SIGCHLD:
             logger.info("stopping on %s", _signal_name(number))
@@ -304,62 +336,39 @@ class Supervisor:
 
     @property
     def _is_replacing(self) -> bool:
-        """Some listener has two backends, or is gone and has one.
+        """Whether some listener has two backends, or is gone and has one.
 
         The program that comes next is told of one for each listener, and could not
         end, nor even reap, those it does not know of. A former backend whose
         successor died, or was not started yet, is that one.
         """
-        return bool(self._others) or any(c.pid and c.former for c in self._children)
+        return bool(self._gone) or any(each.backend and each.former for each in self._served)
 
     def _reload(self, program: Program) -> None:
-        self._to_reload = False
+        self._reload_wanted = False
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
-        if complaints := program.complaints(self._bound):
-            logger.error("the new configuration cannot be used; nothing changes:\n%s", complaints)
-        else:
-            try:
-                program.become(self._bound, {c.listener: c.pid or c.former for c in self._children})
-            except OSError as error:
-                logger.error("the program cannot be started anew; nothing changes: %s", error)  # noqa: TRY400 - all is said
-        if self._told_ready:
+        backends = {each.listener: each.processes[0].pid for each in self._served if each.processes}
+        try:
+            program.start_anew(self._bound, backends)
+        except ReexecError as error:
+            logger.error("the reload failed; nothing changes: %s", error)  # noqa: TRY400 - all is said
+        if self._phase is _Phase.SERVING:
             self._notifier.ready()
 
     def _stop(self) -> None:
-        """SIGTERM for all; a second time it tells them to hurry."""
-        if not self._stop_deadline:
+        """Send SIGTERM to all; a second time it tells them to hurry."""
+        if self._phase is not _Phase.STOPPING:
+            self._phase = _Phase.STOPPING
             self._notifier.stopping()
-            drain = self._config.http_server.drain_timeout
-            self._stop_deadline = time.monotonic() + drain + GRACE
             # Else whoever connects after the backends have closed theirs would wait in vain.
             listeners.close(self._bound)
-        for pid in self._processes():
-            os.kill(pid, signal.SIGTERM)
-
-    def _kill(self) -> None:
-        for child in [*self._children, *self._others]:
-            for pid in (child.pid, child.former):
-                if pid:
-                    self._kill_one(child.listener, pid)
-        self._stop_deadline = time.monotonic() + GRACE
-
-    def _kill_one(self, listener: Listener, pid: int) -> None:
-        logger.error("the backend on %s did not stop in time; killing it", name_of(listener))
-        os.kill(pid, signal.SIGKILL)
-
-
-def _exit_code(pid: int) -> int | None:
-    """Negative for a signal; None while the process lives."""
-    try:
-        ended, wait_status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # not ours: it cannot be told how it ended
-        return 0
-    return os.waitstatus_to_exitcode(wait_status) if ended else None
+        for each in self._processes():
+            each.end(signal.SIGTERM, self._drain)
 
 
 def _reap_orphans(ours: Collection[int]) -> None:
-    """Process 1 of a container gets those whose parent is gone, such as a health check's."""
+    """Reap what process 1 of a container is given, such as a health check whose parent is gone."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -381,8 +390,8 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def become(name: str) -> None:
-    """Give up root for good. Raises KeyError for an unknown user, OSError when not allowed."""
+def _become(name: str) -> None:
+    """Give up root for good. Raise KeyError for an unknown user, OSError if not allowed."""
     user = pwd.getpwnam(name)
     if os.getuid() == user.pw_uid:
         return

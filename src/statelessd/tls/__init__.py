@@ -1,1 +1,1 @@
-"""TLS on both sides: the listeners' certificate, and whom to trust as the broker."""
+"""TLS on both sides: the certificate of the listeners, and the trust in the broker."""

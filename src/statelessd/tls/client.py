@@ -1,4 +1,4 @@
-"""How the broker is known over TLS, and we to it; taken up anew when a file changes."""
+"""TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
 
 import logging
 import ssl
@@ -12,9 +12,10 @@ SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """``context`` is for the next connection; another one takes its place when files change.
+    """The TLS settings for the broker. ``context`` is for the next connection.
 
-    Raises TlsError for files that cannot be used.
+    ``refresh`` replaces ``context`` when files change. Making it raises TlsError if the
+    files cannot be used.
     """
 
     def __init__(self, settings: BrokerTls) -> None:
@@ -24,13 +25,13 @@ class Trust:
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Whom the broker on ``host`` has to prove to be; a name is sent to it as well (SNI)."""
+        """Return the name that the broker's certificate must have; it is sent as SNI too."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for connections from now on; called often.
+        """Use changed files for new connections. ``now`` is in seconds; call it often.
 
-        What cannot be used is told once, and things stay as they were.
+        If they cannot be used, log that once and keep the old ones.
         """
         if not self._watch.has_news(now):
             return
@@ -43,10 +44,13 @@ class Trust:
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Verifies certificate and name, always. Raises TlsError."""
+    """Return a context that verifies the broker's certificate and name.
+
+    Raise TlsError if the files of the settings cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
-    # Who names an intermediate authority, or the broker's own certificate, means it.
+    # So ``ca`` may be an intermediate authority, or the broker's own certificate.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if settings.ca is None:
         context.load_default_certs()

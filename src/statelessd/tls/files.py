@@ -1,4 +1,4 @@
-"""PEM files of certificates and keys: what is wrong with them, and whether they have changed."""
+"""PEM files of certificates and keys: loading, checking and watching them."""
 
 import os
 import ssl
@@ -10,14 +10,14 @@ import msgspec
 
 from ..config.settings import BrokerTls, Tls
 
-LOOK = 1.0  # seconds between looks at the files
+LOOK = 1.0  # seconds between two checks of the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
 
 
 class TlsError(Exception):
-    """``setting``: its key path; ``reason``: what is wrong with it."""
+    """A TLS setting that cannot be used: its key path and the reason."""
 
     def __init__(self, setting: str, reason: str) -> None:
         super().__init__(f"{setting}: {reason}")
@@ -26,15 +26,18 @@ class TlsError(Exception):
 
 
 class KeyPair(msgspec.Struct, frozen=True):
-    """The files of a certificate and of its key; ``section``: where their settings are."""
+    """The files of a certificate and its key. ``section`` is the path of their settings."""
 
     section: str
     certificate: str
-    key: str | None  # None: in the certificate's file
+    key: str | None  # None if it is in the certificate's file
 
     @classmethod
     def of(cls, section: str, settings: Tls | BrokerTls) -> Self | None:
-        """What the settings name, if anything. Raises TlsError for a key alone."""
+        """Return the files that the settings name, or None.
+
+        Raise TlsError for a key without a certificate.
+        """
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
@@ -42,11 +45,11 @@ class KeyPair(msgspec.Struct, frozen=True):
         return None
 
     def paths(self) -> list[str]:
-        """One file or two."""
+        """Return the paths of its one or two files."""
         return [self.certificate] if self.key is None else [self.certificate, self.key]
 
     def check(self) -> None:
-        """Raises TlsError, which names no more of the files than their paths."""
+        """Raise TlsError, which quotes nothing of the files, if they are not a pair."""
         setting = f"{self.section}.certificate"
         check_readable(setting, self.certificate)
         if self.key is not None:
@@ -56,7 +59,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         self.load(context)
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Let ``context`` show it. Raises TlsError."""
+        """Load it into ``context``. Raise TlsError if that is not possible."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
         try:
@@ -79,7 +82,7 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Looks whether any of the files has changed."""
+    """Finds out whether any of the files has changed."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._seen = {path: _stamp_of(path) for path in paths}
@@ -87,10 +90,10 @@ class Watch:
         self._look_at = 0.0
 
     def has_news(self, now: float) -> bool:
-        """Whether to take them up now; says so once for each change, and is called often.
+        """Return whether to reload the files now: once for each change. Call it often.
 
-        Files are taken when they were the same at two looks, for there are
-        several to be replaced.
+        Files are reloaded when two checks in a row saw the same, because whoever replaces
+        several files needs a moment.
         """
         if now < self._look_at:
             return False
@@ -104,7 +107,7 @@ class Watch:
 
 
 def check_readable(setting: str, path: str) -> None:
-    """Raises TlsError."""
+    """Raise TlsError if the file cannot be read."""
     try:
         with Path(path).open("rb"):
             pass
@@ -113,7 +116,7 @@ def check_readable(setting: str, path: str) -> None:
 
 
 def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
-    """Let ``context`` trust those of the file. Raises TlsError."""
+    """Let ``context`` trust the certificates in the file. Raise TlsError if it has none."""
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:
@@ -121,7 +124,7 @@ def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
 
 
 class _PassphraseError(Exception):
-    """There is nobody to type one."""
+    """The key has a passphrase, and nobody can type it."""
 
 
 def _no_passphrase() -> bytes:
@@ -131,7 +134,7 @@ def _no_passphrase() -> bytes:
 def _stamp_of(path: str, known: Stamp = (0, 0, 0)) -> Stamp:
     try:
         found = os.stat(path)  # noqa: PTH116 - often
-    except PermissionError:  # in root's directory, to a backend of another user: nothing is new
+    except PermissionError:  # a backend may not read root's directory: treat it as unchanged
         return known
     except OSError as error:
         return 0, 0, error.errno or 0

@@ -1,4 +1,4 @@
-"""The certificate of the TLS listeners: loaded once, and taken up anew when its files change."""
+"""The certificate of the TLS listeners, which is reloaded when its files change."""
 
 import logging
 import ssl
@@ -14,7 +14,7 @@ SECTION = "HTTPServer.tls"
 
 
 class _Context(ssl.SSLContext):
-    """Remembers the connections made with it for as long as they live."""
+    """A context that knows the connections made with it, as long as they live."""
 
     def __new__(cls, settings: Tls) -> Self:
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
@@ -32,15 +32,15 @@ class _Context(ssl.SSLContext):
 
 
 class Certificate:
-    """``context`` is what listeners are given; it stays the same when the certificate changes.
+    """The certificate of all TLS listeners.
 
-    ``settings`` name a certificate. Raises TlsError when the files do not make
-    one and its key.
+    ``context`` stays the same object when the certificate changes. ``settings`` must name
+    a certificate. Making it raises TlsError if the files are not a certificate and its key.
     """
 
     def __init__(self, settings: Tls) -> None:
         pair = KeyPair.of(SECTION, settings)
-        assert pair is not None  # noqa: S101 - for whom it is made
+        assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
         self._watch = Watch(pair.paths())
         self.context = _Context(settings)
@@ -49,18 +49,18 @@ class Certificate:
 
     @property
     def is_shaking_hands(self) -> bool:
-        """Somebody has connected, and has not come to ask yet."""
+        """Return whether a client has connected and its TLS handshake is not complete."""
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for whoever connects from now on; called often.
+        """Use changed files for new connections. ``now`` is in seconds; call it often.
 
-        What cannot be used is told once, and the old certificate stays.
+        If they cannot be used, log that once and keep the old certificate.
         """
         if not self._watch.has_news(now):
             return
         try:
-            self._pair.check()  # apart, for a load that fails half-way changes the context
+            self._pair.check()  # separately, because a load that fails half-way changes the context
             self._pair.load(self.context)
         except TlsError as error:
             logger.error("%s; the certificate stays as it was", error)  # noqa: TRY400 - all is said
@@ -69,6 +69,6 @@ class Certificate:
 
 
 def check(settings: Tls) -> None:
-    """Raises TlsError for what does not make a certificate and its key."""
+    """Raise TlsError if the settings name files that are not a certificate and its key."""
     if pair := KeyPair.of(SECTION, settings):
         pair.check()

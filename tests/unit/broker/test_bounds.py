@@ -132,9 +132,9 @@ async def test_channels_that_nobody_wants_any_more_are_not_opened(broker, client
         publish.publisher.cancel(gone.publish)
     wanted = publish.start(b"wanted", exchange="b", timeout=10)
     [session] = publish.publisher._pool.sessions()
-    assert len(session.all_channels()) == 2
+    assert len(session.channels.channels()) == 2
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
     broker.peers[0].send(brokerside.ack(1, 1))
     assert [(await p)[0] for p in (busy, wanted)] == [O.CONFIRMED] * 2
     assert broker.peers[0].methods.count("Channel.Open") == 2
-    assert not session.starved
+    assert not session.channels.starved

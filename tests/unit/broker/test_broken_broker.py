@@ -164,7 +164,7 @@ async def test_acks_before_a_fault_in_the_same_read_are_told(broker, client):
     await publish.until(lambda: len(broker.published) == 3)
     broker.peers[0].send(brokerside.ack(1, 2) + brokerside.ack(1, 99))
     assert [(await p)[0] for p in (first, second)] == [O.CONFIRMED, O.UNCONFIRMED]
-    assert publish.publisher._pool.sessions()[0].load == 0
+    assert publish.publisher._pool.sessions()[0].load.messages == 0
 
 
 @scenario

@@ -20,11 +20,11 @@ def hosts(*brokers):
 
 
 def node_connections(publish):
-    return {node.name: node.connections for node in publish.publisher.metrics().nodes}
+    return publish.publisher.figures().node_connections
 
 
 def up(publish):
-    return {node.name: node.up for node in publish.publisher.metrics().nodes}
+    return publish.publisher.figures().nodes_up
 
 
 async def fresh(publish, count, seconds=5.0):
@@ -245,14 +245,14 @@ async def test_what_is_in_flight_on_a_replaced_channel_is_settled_there(broker, 
     held = publish.start(b"held", routing_key="held", timeout=15)
     await publish.until(lambda: b"held" in broker.published)
     [a_session] = publish.publisher._pool.sessions()
-    await publish.until(lambda: a_session._single_use)
+    await publish.until(lambda: a_session.channels._single_use)
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
     assert await publish(b"next") is O.CONFIRMED
     assert not held.done()
     broker.peers[0].send(brokerside.ack(1, 2))
     assert (await held)[0] is O.CONFIRMED
     await publish.until(lambda: "Channel.Close" in broker.peers[0].methods)
-    assert a_session.load == 0
+    assert a_session.load.messages == 0
 
 
 @scenario

@@ -135,7 +135,7 @@ async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, c
     assert "9" in detail.partition("a login of ")[2]
     assert await publish(credentials=LONG) is O.TOO_MANY_FAILURES
     assert len(broker.peers) == 1
-    assert all(node.up for node in publish.publisher.metrics().nodes)
+    assert all(publish.publisher.figures().nodes_up.values())
     broker.on_login = None
     assert await publish(credentials=GUEST) is O.CONFIRMED
 

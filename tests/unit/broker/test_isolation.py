@@ -76,7 +76,7 @@ async def test_a_large_header_on_a_single_use_channel_harms_nobody(broker, clien
     assert (await good)[0] is O.CONFIRMED
     await publish.until(lambda: publish.statistics["channels"] == {"opened": 2, "closed": 1})
     assert len(broker.peers) == 1
-    assert publish.publisher._pool.sessions()[0].load == 0
+    assert publish.publisher._pool.sessions()[0].load.messages == 0
     assert "failed" not in caplog.text
 
 
@@ -128,7 +128,7 @@ async def test_a_channel_opened_before_the_end_of_another_is_looked_at_is_not_mi
     assert (await on_b)[0] is O.CONFIRMED
     assert (await on_a)[0] is O.EXCHANGE_NOT_FOUND
     assert (await opened[0])[0] is O.CONFIRMED
-    assert publish.publisher._pool.sessions()[0].load == 0
+    assert publish.publisher._pool.sessions()[0].load.messages == 0
     assert len(broker.peers) == 1
 
 

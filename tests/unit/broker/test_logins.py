@@ -117,7 +117,7 @@ def test_a_broker_that_is_away_is_seen_without_waiting_for_it(accept):
         started = publish.loop.time()
 
         def state():
-            publish.publisher.look_at_broker()
+            publish.publisher.start_probe()
             return publish.publisher.broker_state().state
 
         await publish.until(lambda: state() is BrokerStatus.UNREACHABLE)

@@ -6,7 +6,7 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.broker.nodes import LONGEST_LEAVE, STALLED_LEAVE, Nodes
+from statelessd.broker.nodes import LONGEST_BACK_OFF, STALLED_BACK_OFF, Nodes
 from statelessd.config.hosts import Host
 
 NAMES = ("a", "b", "c")
@@ -61,11 +61,11 @@ def test_the_while_grows_to_a_bound():
     now, waits = 0.0, []
     for _ in range(12):
         cluster.fail("b", now)
-        waits.append(cluster.address["b"].last_until - now)
+        waits.append(cluster.address["b"].backs_off_until - now)
         now += 100
     assert waits[0] <= 0.5
     assert waits[4] > 2 * waits[0]
-    assert LONGEST_LEAVE / 2 <= waits[-1] <= LONGEST_LEAVE
+    assert LONGEST_BACK_OFF / 2 <= waits[-1] <= LONGEST_BACK_OFF
 
 
 def test_one_connection_finds_out_whether_a_node_is_back_and_the_others_do_not_wait_for_it():
@@ -91,12 +91,12 @@ def test_when_all_have_failed_the_longest_ago_comes_first():
 
 def test_a_stalled_node_is_left_though_it_takes_logins():
     cluster = Cluster()
-    cluster.address["a"].is_stalled(0, "the broker confirmed nothing")
+    cluster.address["a"].is_down(0, "the broker confirmed nothing", stalled=True)
     cluster.address["a"].is_up()
-    assert cluster.order(STALLED_LEAVE - 1)[-1] == "a"
+    assert cluster.order(STALLED_BACK_OFF - 1)[-1] == "a"
     for name in ("b", "c"):
         cluster.address[name].begin(0)
-    assert cluster.order(STALLED_LEAVE + 1)[0] == "a"
+    assert cluster.order(STALLED_BACK_OFF + 1)[0] == "a"
 
 
 def test_each_address_of_a_name_counts_for_itself():
@@ -161,14 +161,14 @@ def test_whatever_happens_every_node_is_tried_and_those_in_order_before_those_th
         elif what == "up":
             address.is_up()
         elif what == "stalled":
-            address.is_stalled(now, "x")
+            address.is_down(now, "x", stalled=True)
         order = cluster.order(now)
         assert sorted(order) == list(NAMES)
         nodes = {node.host.name: node for node in cluster.nodes}
-        out = [nodes[name].last_until > now for name in order]
+        out = [nodes[name].backs_off_until > now for name in order]
         assert out == sorted(out)
         least = [nodes[name].connections for name, left in zip(order, out, strict=True) if not left]
         assert least == sorted(least)
         for node in cluster.nodes:
             assert node.connections == cluster.address[node.host.name].connections
-            assert node.last_until <= now + STALLED_LEAVE
+            assert node.backs_off_until <= now + STALLED_BACK_OFF

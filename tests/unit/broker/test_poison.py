@@ -51,7 +51,7 @@ async def test_an_exchange_that_was_only_near_by_returns_once_confirmed(broker, 
     poison = publish.start(b"poison", exchange="bad", header=POISON)
     assert (await near)[0] is O.UNCONFIRMED
     assert (await poison)[0] is O.UNCONFIRMED
-    assert await publish(b"on probation", exchange="near") is O.CONFIRMED
+    assert await publish(b"on quarantine", exchange="near") is O.CONFIRMED
     # Side by side again, on the login's first connection.
     begun = asyncio.get_running_loop().time()
     many = [publish.start(b"n%d" % n, exchange="near") for n in range(60)]

@@ -41,7 +41,7 @@ async def test_a_confirm_that_does_not_come_is_unknown_at_the_deadline(broker, c
     broker.peers[0].send(brokerside.ack(1, 1))  # too late to be told, not to be counted
     await publish.until(lambda: publish.statistics["publishes"])
     assert (publish.publisher._tally.size, publish.publisher._tally.active) == (0, set())
-    assert publish.publisher._pool.sessions()[0].load == 0
+    assert publish.publisher._pool.sessions()[0].load.messages == 0
 
 
 @scenario
@@ -61,10 +61,10 @@ async def test_a_fault_of_ours_leaves_no_place_taken(broker, client, monkeypatch
     publish = client()
     assert await publish() is O.CONFIRMED
     [session] = publish.publisher._pool.sessions()
-    monkeypatch.setattr(session, "_channels", None)
+    monkeypatch.setattr(session.channels, "_routes", None)
     assert await publish() is O.INTERNAL_ERROR
     monkeypatch.undo()
-    assert (session.load, publish.publisher._tally.size) == (0, 0)
+    assert (session.load.messages, publish.publisher._tally.size) == (0, 0)
 
 
 @scenario
@@ -87,14 +87,14 @@ async def test_one_blocked_connection_stands_for_the_broker(broker, client):
     broker.on_publish = lambda peer, *_: peer.send(brokerside.blocked("low on memory"))
     handed_over = publish.start(b"held", timeout=0.5)
     await publish.until(lambda: broker.published[-1] == b"held")
-    await publish.until(lambda: publish.publisher._blockade.active)
+    await publish.until(lambda: publish.publisher._alarm.active)
     outcome, detail = await publish.start(b"refused", credentials=other)
     assert outcome is O.BROKER_BLOCKED
     assert "low on memory" in detail
     assert (await handed_over)[0] is O.UNCONFIRMED
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
     broker.peers[0].send(brokerside.ack(1, 2) + brokerside.unblocked())
-    await publish.until(lambda: not publish.publisher._blockade.active)
+    await publish.until(lambda: not publish.publisher._alarm.active)
     assert await publish(b"again", credentials=other) is O.CONFIRMED
     assert b"refused" not in broker.published
 

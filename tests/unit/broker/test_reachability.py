@@ -195,7 +195,7 @@ async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, client,
 async def test_users_who_push_each_other_out_have_no_line_for_each(broker, client, lines):
     publish = client(max_connections=1)
     for each in logins(LINES + 10):
-        await publish.until(lambda: not publish.publisher._pool._leaving)
+        await publish.until(lambda: not publish.publisher._pool._draining)
         outcome = O.OVERLOADED
         while outcome is O.OVERLOADED:  # until the one before has gone
             outcome = await publish(credentials=each)

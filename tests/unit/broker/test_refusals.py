@@ -1,7 +1,7 @@
 import pytest
 
 from statelessd.amqp import encode
-from statelessd.broker.publish import Publish, Tally
+from statelessd.broker.pending import Publish, Tally
 from statelessd.broker.refusals import attribute, channel_refusal, login_refusal, returned
 from statelessd.message import Message, Outcome
 

@@ -39,7 +39,7 @@ async def test_of_too_many_logins_the_figures_are_kept_in_sum_only(broker, clien
     told = list(publish.publisher.connection_statistics())
     assert told[-2:] == ["test:e", "test:f"]
     assert len(told) <= 3  # one may have been closing
-    metrics = publish.publisher.metrics()
+    metrics = publish.publisher.figures()
     assert (metrics.connections_opened, metrics.channels_opened) == (6, 6)
     assert metrics.outcomes["confirmed"] == 6
 
@@ -112,7 +112,7 @@ async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_co
     held = publish.start(b"held", timeout=15)
     await publish.until(lambda: len(broker.peers) == 2)
     broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
-    await publish.until(lambda: publish.publisher._pool._leaving)
+    await publish.until(lambda: publish.publisher._pool._draining)
     behind = publish.start(b"behind", timeout=15)
     assert await publish(b"elsewhere", exchange="other") is O.CONFIRMED
     assert broker.published[-1] == b"elsewhere"
@@ -195,17 +195,17 @@ async def test_a_fault_with_one_waiting_message_does_not_keep_the_others_waiting
     pending = [publish.start(b"%d" % i, exchange=str(i)) for i in range(3)]
     await publish.until(lambda: broker.peers and broker.peers[0].start_ok)
     [session] = publish.publisher._pool.sessions()
-    submit = session._submit
+    submit = session.channels.submit
 
     def stumble(a_publish):
         if a_publish is pending[1].publish:
             raise RuntimeError("a fault of ours")
         submit(a_publish)
 
-    monkeypatch.setattr(session, "_submit", stumble)
+    monkeypatch.setattr(session.channels, "submit", stumble)
     broker.peers[0].send(brokerside.tune())
     assert [(await p)[0] for p in pending] == [O.CONFIRMED, O.INTERNAL_ERROR, O.CONFIRMED]
-    assert session.load == 0
+    assert session.load.messages == 0
 
 
 def _token(**kwargs):

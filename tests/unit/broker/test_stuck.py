@@ -104,7 +104,7 @@ async def test_other_routing_keys_go_on_beside_a_channel_that_hangs(broker, clie
     behind = [publish.start(b"good%d" % n, exchange="", routing_key="good") for n in range(5)]
     later = publish.start(b"later", exchange="", routing_key="good", timeout=10)
     [session] = publish.publisher._pool.sessions()
-    await publish.until(lambda: "1 old channels" in repr(session.routes()))
+    await publish.until(lambda: "1 old channels" in repr(session.channels.routes()))
     latest = publish.start(b"latest", exchange="", routing_key="good", timeout=10)
     assert (await latest)[0] is O.CONFIRMED
     assert asyncio.get_running_loop().time() - begun < 3  # 2 on an idle machine
@@ -121,7 +121,7 @@ async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, cli
     assert await publish(b"opens") is O.CONFIRMED
     first = publish.start(b"stuck", timeout=20)
     [session] = publish.publisher._pool.sessions()
-    await publish.until(lambda: "1 old channels" in repr(session.routes()))
+    await publish.until(lambda: "1 old channels" in repr(session.channels.routes()))
     rest = [publish.start(b"stuck too", timeout=20) for _ in range(40)]
     refused = [p for p in rest if p.done()]
     assert len(refused) == 40 - 24
@@ -337,7 +337,7 @@ async def test_a_routing_key_is_not_dead_because_a_channel_never_settles_it(brok
     assert (await forgotten)[0] is O.UNCONFIRMED
     queue.unconfirmed = []  # for ever
     [session] = publish.publisher._pool.sessions()
-    await publish.until(lambda: "1 old channels" in repr(session.routes()))
+    await publish.until(lambda: "1 old channels" in repr(session.channels.routes()))
     assert await publish(b"waits", exchange="", routing_key="bad", timeout=1) is (
         O.BROKER_UNAVAILABLE
     )

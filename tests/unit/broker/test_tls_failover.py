@@ -12,10 +12,10 @@ from gateway import free_ports
 from scenario import O
 from tlsscenario import on_both_loops
 
-from statelessd.broker import dial, session
-from statelessd.broker.dial import NotConnectedError, Round
+from statelessd.broker import race, session
 from statelessd.broker.dialer import Dialer
 from statelessd.broker.nodes import Nodes
+from statelessd.broker.race import ConnectionRace, NotConnectedError
 from statelessd.config.hosts import Host
 from statelessd.config.settings import Probe
 from statelessd.message import Credentials
@@ -99,7 +99,7 @@ async def test_a_node_that_hangs_in_the_handshake(broker, client, caplog, no_sec
     with hangs() as port:
         publish = client(hosts=(host(port), host(broker.port)))
         await each_is_confirmed_within(1.6, publish)
-        assert {n.name: n.up for n in publish.publisher.metrics().nodes}[host(port)] is False
+        assert publish.publisher.figures().nodes_up[host(port)] is False
         assert counts(publish)[:2] == [0, 0]
         await publish.publisher.close()
         await nothing_is_left(publish)
@@ -128,7 +128,7 @@ async def test_a_node_with_a_wrong_certificate(
         publish = client(hosts=(host(other.port), host(broker.port)))
         await each_is_confirmed_within(0.9, publish)
         assert other.published == []
-        assert {n.name: n.up for n in publish.publisher.metrics().nodes}[host(other.port)] is False
+        assert publish.publisher.figures().nodes_up[host(other.port)] is False
         await publish.publisher.close()
         await nothing_is_left(publish)
     assert no_error(caplog)
@@ -200,7 +200,7 @@ async def test_the_probe_finds_the_node_that_is_there(
         assert await found(asked) == ("reachable", "")
         assert time.monotonic() - begun < 1.8
         assert [n.connections for n in asked.publisher._pool.nodes] == [0, 1]  # as set above
-        assert {n.name: n.up for n in asked.publisher.metrics().nodes}[host(port)] is False
+        assert asked.publisher.figures().nodes_up[host(port)] is False
     assert no_error(caplog)
 
 
@@ -262,8 +262,8 @@ async def test_cancelled_when_one_address_has_just_won_over_another(broker, clie
     loop = asyncio.get_running_loop()
     publish = client()
     trust = publish.publisher._pool._trust
-    monkeypatch.setattr(dial, "STAGGER", 0.01)
-    real = Round._attempt
+    monkeypatch.setattr(race, "STAGGER", 0.01)
+    real = ConnectionRace._attempt
 
     for turns in range(10):
         begun, go = [], asyncio.Event()
@@ -273,7 +273,7 @@ async def test_cancelled_when_one_address_has_just_won_over_another(broker, clie
             await (go.wait() if len(begun) == 2 else asyncio.Event().wait())
             return await real(self, address)
 
-        monkeypatch.setattr(Round, "_attempt", attempt)
+        monkeypatch.setattr(ConnectionRace, "_attempt", attempt)
         nodes = Nodes([Host("127.0.0.1", broker.port)] * 2)
         dialer = Dialer(nodes, trust, loop)
         task = loop.create_task(dialer.connect(asyncio.Protocol, 5))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import document_metrics
+import document_settings
 from statelessd.config import loader as config_loader
 from statelessd.config import report as config_report
 from statelessd.config.hosts import hosts_of
@@ -423,7 +424,7 @@ def test_a_probes_password_needs_a_username(write):
 
 @pytest.mark.parametrize(
     ("name", "reference"),
-    [("configuration.md", config_report.reference), ("metrics.md", document_metrics.reference)],
+    [("configuration.md", document_settings.reference), ("metrics.md", document_metrics.reference)],
 )
 def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
     page = pytestconfig.rootpath / "docs" / name

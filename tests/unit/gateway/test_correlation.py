@@ -10,7 +10,7 @@ from outcomes import JSON, item
 from statelessd.amqp import encode
 from statelessd.config.settings import Publish
 from statelessd.gateway import defaults
-from statelessd.gateway.defaults import Defaults, inherited
+from statelessd.gateway.defaults import Defaults, stamps_of
 from statelessd.gateway.errors import RequestError
 from statelessd.gateway.request import Target, read_message
 from statelessd.message import Outcome
@@ -23,7 +23,7 @@ URLENCODED = {b"content-type": b"application/x-www-form-urlencoded"}
 
 def read(headers, body=b"body=x", settings=Defaults()):  # noqa: B008 - frozen
     headers = {**URLENCODED, **headers}
-    return read_message(TARGET, headers, b"", body, settings, inherited(headers, settings))
+    return read_message(TARGET, headers, b"", body, settings, stamps_of(headers, settings))
 
 
 def header(**values):
@@ -42,14 +42,14 @@ class TestTrace:
         assert message.header == header(headers={"traceparent": "own", "n": "1"})
 
     def test_without_it_nothing_is_added(self):
-        assert inherited(URLENCODED, Defaults()) is None
+        assert stamps_of(URLENCODED, Defaults()) is None
         assert read({}).header == header()
 
     def test_each_item_of_a_batch_gets_it(self):
-        given = inherited({b"traceparent": PARENT}, Defaults())
-        for part in (0, 1):
+        stamps = stamps_of({b"traceparent": PARENT}, Defaults())
+        for index in (0, 1):
             fields = {}
-            given.add_to(fields, part)
+            stamps.add_to(fields, index)
             assert fields == {"headers": {"traceparent": PARENT.decode()}}
 
     def test_what_is_not_text_is_refused(self):
@@ -81,14 +81,14 @@ class TestRequestId:
         answer = await edge.ask(post(headers=AUTH + FORM + b"X-Request-ID: a/b-1\r\n"))
         assert answer.headers["x-request-id"] == "a/b-1"
 
-    @pytest.mark.parametrize("given", [b"", b"X-Request-ID: a b\r\n", b"X-Request-ID: \r\n",
+    @pytest.mark.parametrize("stamps", [b"", b"X-Request-ID: a b\r\n", b"X-Request-ID: \r\n",
                                        b"X-Request-ID: " + b"x" * 129 + b"\r\n"])  # fmt: skip
     @edge_test()
-    async def test_otherwise_each_request_gets_one(self, edge, given):
+    async def test_otherwise_each_request_gets_one(self, edge, stamps):
         client = await edge.connect()
         seen = set()
         for _ in range(3):
-            client.send(post(headers=AUTH + FORM + given))
+            client.send(post(headers=AUTH + FORM + stamps))
             seen.add((await client.answer()).headers["x-request-id"])
         assert len(seen) == 3
 
@@ -136,8 +136,8 @@ class TestStamps:
         assert len({uuid.UUID(stamped) for stamped in ids}) == 3
 
     def test_a_batch_with_a_key_gets_the_same_ids_again(self):
-        given = inherited({b"idempotency-key": b"k"}, self.ALL)
-        assert [given.add_to({}, part) for part in (0, 1)] == ["k-0", "k-1"]
+        stamps = stamps_of({b"idempotency-key": b"k"}, self.ALL)
+        assert [stamps.add_to({}, index) for index in (0, 1)] == ["k-0", "k-1"]
 
     def test_a_key_that_is_no_message_id_is_refused(self):
         with pytest.raises(RequestError) as error:

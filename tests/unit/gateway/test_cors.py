@@ -8,9 +8,8 @@ from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON, NDJSON, item, lines
 
 from statelessd.config.settings import Cors, Pages
-from statelessd.gateway.cors import Origins
-from statelessd.gateway.errors import RequestError
-from statelessd.message import Outcome
+from statelessd.gateway.cors import CorsPolicy
+from statelessd.message import Outcome, RequestError
 
 APP = b"https://app.example"
 OF_APP = b"Origin: https://app.example\r\n"
@@ -27,7 +26,7 @@ def checked(cors=Cors(), *, strict=False, **headers):  # noqa: B008 - frozen
     """Whether a publish with such headers goes on; ``sec_fetch_site`` is Sec-Fetch-Site."""
     named = {k.replace("_", "-").encode(): v for k, v in {**NAMES, **headers}.items()}
     try:
-        Origins(cors, strict=strict).check(named)
+        CorsPolicy(cors, strict=strict).check(named)
     except RequestError as error:
         return error.outcome is not Outcome.CROSS_SITE
     return True

@@ -202,7 +202,7 @@ class TestEarlyAnswers:
         client = await edge.connect()
         request = post(b"body=" + b"x" * 5000, headers=FORM + b"Connection: close\r\n")
         client.send(request[:-2000])
-        await edge.until(lambda: edge.is_doing("reading body"))
+        await edge.until(lambda: edge.is_doing("lingering"))
         client.send(request[-2000:])
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (401, "close")

@@ -8,12 +8,13 @@ import socket
 import pytest
 import yaml
 
+from statelessd.config.settings import Application, Config
 from statelessd.process import logs
 
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():
-    """dictConfig changes the whole process."""
+    """Undo what dictConfig does to the whole process."""
     names = ["", "statelessd", "uvicorn", "asyncio", "starlette", "pika", "tinman"]
     before = {}
     for name in names:
@@ -38,6 +39,14 @@ def original(pytestconfig):
     return yaml.safe_load(text)["Logging"]
 
 
+@pytest.fixture
+def syslog(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "log"))
+        listener.settimeout(5)
+        yield listener
+
+
 def section(**changes):
     base = {
         "version": 1,
@@ -48,19 +57,30 @@ def section(**changes):
     return base | changes
 
 
-def logged(settings, *, name="statelessd.x", level=logging.INFO, text="hello", **options):
-    """What one record writes to standard error."""
+def with_handlers(**handlers):
+    """Return a section with these beside the console."""
+    handlers |= section()["handlers"]
+    loggers = {"statelessd": {"level": "INFO", "handlers": list(handlers)}}
+    return section(handlers=handlers, loggers=loggers)
+
+
+def config(settings, *, debug=False, form="auto"):
+    return Config(logging=settings, application=Application(debug=debug, log=form))
+
+
+def logged(settings, *, name="statelessd.x", level=logging.INFO, text="hello", error=None, **how):
+    """Return what one record writes to standard error."""
     stderr = io.StringIO()
+    foreground = how.pop("foreground", True)
     with contextlib.redirect_stderr(stderr):
-        logs.configure(settings, **{"debug": False, "foreground": True} | options)
-        logging.getLogger(name).log(level, text)
+        logs.configure(config(settings, **how), foreground=foreground)
+        logging.getLogger(name).log(level, text, exc_info=error, extra={"request_id": "r"})
     return stderr.getvalue()
 
 
 def test_the_originals_section_works_with_its_format(original):
     text = logged(original)
     assert "INFO       " in text  # its format has "%(levelname) -10s"
-    assert "hello" in text
     assert text.count("hello") == 1
 
 
@@ -72,22 +92,15 @@ def test_a_missing_syslog_socket_is_a_warning(original, tmp_path):
     assert "Traceback" not in text
 
 
-def test_a_syslog_socket_that_is_there_is_used(original, tmp_path):
-    path = str(tmp_path / "log")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
-        syslog.bind(path)
-        syslog.settimeout(5)
-        original["handlers"]["syslog"]["address"] = path
-        logged(original)
-        assert b"hello" in syslog.recv(4096)
+def test_a_syslog_socket_that_is_there_is_used(original, syslog):
+    original["handlers"]["syslog"]["address"] = syslog.getsockname()
+    logged(original)
+    assert b"hello" in syslog.recv(4096)
 
 
 def test_a_directory_that_is_missing_is_a_warning(tmp_path):
-    handlers = section()["handlers"] | {
-        "file": {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")}
-    }
-    loggers = {"statelessd": {"level": "INFO", "handlers": ["file", "console"]}}
-    text = logged(section(handlers=handlers, loggers=loggers))
+    file = {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")}
+    text = logged(with_handlers(file=file))
     assert "the log handler 'file' is left out" in text
     assert "INFO statelessd.x hello" in text
 
@@ -97,9 +110,9 @@ def test_a_directory_that_is_missing_is_a_warning(tmp_path):
     [(True, True, True), (True, False, False), (False, True, False)],
 )
 def test_debug_only_handlers_need_the_foreground_and_debug(debug, foreground, used):
-    handlers = section()["handlers"]
-    handlers["console"]["debug_only"] = True
-    text = logged(section(handlers=handlers), debug=debug, foreground=foreground)
+    settings = section()
+    settings["handlers"]["console"]["debug_only"] = True
+    text = logged(settings, debug=debug, foreground=foreground)
     assert ("INFO statelessd.x hello" in text) is used
 
 
@@ -112,24 +125,16 @@ def test_disable_existing_loggers_silences_neither_us_nor_our_libraries(original
     assert not any(each.disabled for each in existing)
 
 
-def test_what_libraries_warn_of_goes_where_our_records_go(original):
+def test_what_libraries_warn_of_goes_where_our_records_go_but_not_their_chatter(original):
     text = logged(original, name="uvicorn.error", level=logging.WARNING)
     assert text.count("hello") == 1
     assert "uvicorn.error" in text
-
-
-def test_a_librarys_chatter_does_not(original):
     assert "hello" not in logged(original, name="uvicorn.error", level=logging.INFO)
 
 
 def test_debug_lowers_our_level():
     assert "hello" not in logged(section(), level=logging.DEBUG)
     assert "hello" in logged(section(), level=logging.DEBUG, debug=True)
-
-
-def test_without_a_section_lines_go_to_standard_error():
-    assert "INFO" in logged(None)
-    assert "hello" not in logged(None, name="uvicorn.error")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +149,10 @@ def test_without_a_section_lines_go_to_standard_error():
         section(formatters={"x": {"format": "%(", "validate": True}}),
     ],
 )
-def test_a_section_that_is_wrong_is_told(settings):
+@pytest.mark.parametrize("use", [logs.configure, logs.check])
+def test_a_section_that_is_wrong_is_told(settings, use):
     with pytest.raises(logs.LoggingError):
-        logs.configure(settings, debug=False, foreground=True)
+        use(config(settings), foreground=True)
 
 
 @pytest.mark.parametrize(
@@ -161,90 +167,62 @@ def test_a_section_that_is_wrong_is_told(settings):
 )
 def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
     assert f"INFO statelessd.x {shown}\n" in logged(section(), text=text)
+    told = logged(section(), error=ValueError(text))
+    assert told.endswith(f"ValueError: {shown}\n")
 
 
-def test_they_are_redacted_in_tracebacks_too():
-    stderr = io.StringIO()
-    with contextlib.redirect_stderr(stderr):
-        logs.configure(section(), debug=False, foreground=True)
-        error = ValueError("Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=")
-        logging.getLogger("statelessd.x").error("it failed", exc_info=error)
-    assert "ValueError: Authorization: Basic …\n" in stderr.getvalue()
-    assert "Z3Vlc3Q6" not in stderr.getvalue()
+class Raising(logging.Handler):
+    def emit(self, record):
+        raise PermissionError("may not reopen")
 
 
-def test_a_handler_that_raises_does_not_reach_who_logs(tmp_path):
-    class Raising(logging.StreamHandler):
-        def emit(self, record):
-            raise PermissionError("may not reopen")
-
-    stderr = io.StringIO()
-    with contextlib.redirect_stderr(stderr):
-        logs.configure(section(), debug=False, foreground=True)
-        raising = Raising()
-        logs._contain(raising)
-        logging.getLogger("statelessd").addHandler(raising)
-        logging.getLogger("statelessd.x").info("hello")
-        logging.getLogger("statelessd").removeHandler(raising)
-    assert "INFO statelessd.x hello" in stderr.getvalue()
+def test_a_handler_that_raises_does_not_reach_who_logs():
+    text = logged(with_handlers(a={"()": Raising}))
+    assert text == "INFO statelessd.x hello\n"
 
 
 def test_a_check_writes_nothing(tmp_path):
     kept, missing = tmp_path / "kept.log", tmp_path / "new.log"
     kept.write_text("precious")
-    handlers = {
-        "a": {"class": "logging.FileHandler", "filename": str(kept), "mode": "w"},
-        "b": {"class": "logging.handlers.WatchedFileHandler", "filename": str(missing)},
-        "c": {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")},
-    }
-    loggers = {"statelessd": {"handlers": ["a", "b", "c"]}}
-    checked = section(handlers=handlers, loggers=loggers)
-    [warning] = logs.check(checked, debug=False, foreground=True)
+    checked = with_handlers(
+        a={"class": "logging.FileHandler", "filename": str(kept), "mode": "w"},
+        b={"class": "logging.handlers.WatchedFileHandler", "filename": str(missing)},
+        c={"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")},
+    )
+    [warning] = logs.check(config(checked), foreground=True)
     assert "'c' is left out" in warning
     assert kept.read_text() == "precious"
     assert not missing.exists()
-    with pytest.raises(logs.LoggingError):
-        logs.check({"version": 7}, debug=False, foreground=True)
 
 
 class TestReadyMade:
+    def test_lines_go_to_standard_error(self):
+        assert "INFO" in logged(None)
+        assert "hello" not in logged(None, name="uvicorn.error")
+
     def test_a_section_rules_instead(self):
         assert logged(section(), form="json") == "INFO statelessd.x hello\n"
 
-    def test_json_is_an_object_in_each_line(self):
-        lines = logged(None, text="two\nlines “quoted”", form="json").splitlines()
-        [line] = lines
+    def test_json_is_an_object_in_each_line_with_what_was_added_and_no_secrets(self):
+        text = "two\nlines “quoted”"
+        error = ValueError("amqp://guest:hush@broker/")
+        [line] = logged(None, text=text, form="json", error=error).splitlines()
         document = json.loads(line)
-        assert document["message"] == "two\nlines “quoted”"
+        assert document["message"] == text
         assert (document["level"], document["logger"]) == ("INFO", "statelessd.x")
         assert dt.datetime.fromisoformat(document["time"]).tzinfo is not None
-
-    def test_json_has_what_was_added_and_the_traceback_without_secrets(self):
-        stderr = io.StringIO()
-        with contextlib.redirect_stderr(stderr):
-            logs.configure(None, debug=False, foreground=True, form="json")
-            try:
-                int("amqp://guest:hush@broker/")
-            except ValueError:
-                logging.getLogger("statelessd.x").exception("failed", extra={"request_id": "r"})
-        document = json.loads(stderr.getvalue())
         assert document["request_id"] == "r"
         assert "ValueError" in document["exception"]
-        assert "hush" not in stderr.getvalue()
+        assert "hush" not in line
 
     def test_syslog_says_so_when_there_is_none(self, monkeypatch):
         monkeypatch.setattr(logs, "SYSLOG_SOCKET", "/nowhere/log")
-        with pytest.raises(logs.LoggingError, match="no syslog"):
-            logs.configure(None, debug=False, foreground=True, form="syslog")
-        with pytest.raises(logs.LoggingError, match="no syslog"):
-            logs.check(None, debug=False, foreground=True, form="syslog")
-        assert logs.check(None, debug=False, foreground=True) == []
+        for use in (logs.configure, logs.check):
+            with pytest.raises(logs.LoggingError, match="no syslog"):
+                use(config(None, form="syslog"), foreground=True)
+        assert logs.check(config(None), foreground=True) == []
 
-    def test_syslog_gets_the_records(self, tmp_path, monkeypatch):
-        path = str(tmp_path / "log")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-            listener.bind(path)
-            listener.settimeout(5)
-            monkeypatch.setattr(logs, "SYSLOG_SOCKET", path)
-            assert logged(None, form="syslog") == ""
-            assert b"INFO statelessd.x: hello" in listener.recv(65536)
+    def test_syslog_gets_the_records(self, syslog, monkeypatch):
+        monkeypatch.setattr(logs, "SYSLOG_SOCKET", syslog.getsockname())
+        assert logged(None, form="syslog") == ""
+        assert b"INFO statelessd.x: hello" in syslog.recv(65536)

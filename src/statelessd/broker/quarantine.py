@@ -13,14 +13,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
-from typing import Any, Generic, Protocol, TypeVar
 
 from ..amqp import encode
 from ..amqp.events import Settlement
 from ..message import Message, Outcome
 from .channel import ExchangeChannel
-from .publish import SETTLED, WAITING, Publish
-from .publish import Session as Counted
+from .connection import BrokerConnection
+from .pending import SETTLED, Publish
+from .session import Session
 from .state import SessionState
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ WITNESS = 2.0  # seconds; a node that stops takes the login's first connection w
 PAUSE, LONGEST_PAUSE = 0.02, 0.2  # seconds after a crash, for each of the exchange's so far
 MOST_POISON = 1000  # messages that are remembered
 MOST_NEEDED = 100  # answers until an exchange returns
-LEAVING = (SessionState.CLOSING, SessionState.ENDED)
 
 POISON = (
     "The broker crashed its connection over this message a moment ago (541 INTERNAL_ERROR). "
@@ -39,23 +38,8 @@ POISON = (
 )
 
 
-class ProbationSession(Counted, Protocol):
-    """A connection for one login, as a probation uses it."""
-
-    state: SessionState
-    connection: Any
-
-    @property
-    def is_forgiven(self) -> bool: ...
-    def submit(self, publish: Publish) -> None: ...
-    def submit_again(self, publishes: list[Publish]) -> None: ...
-    def undivert(self, exchange: str) -> None: ...
-    def set_aside(self, exchange: str) -> None: ...
-    def close(self, reason: str) -> None: ...
-
-
 class Suspect:
-    """An exchange on probation: it returns after ``needed`` answers, if it crashed nothing."""
+    """An exchange in quarantine: it returns after ``needed`` answers, if it crashed nothing."""
 
     def __init__(self) -> None:
         self.needed = self.left = 0  # answers: in all, and from now on
@@ -65,42 +49,24 @@ class Suspect:
         self.active = False
 
 
-class Diversion:
-    """Takes an exchange's messages to its probation, in place of a channel."""
-
-    channels: tuple[ExchangeChannel, ...] = ()
-
-    def __init__(self, probation: "Probation[Any]") -> None:
-        self.used_at = 0.0
-        self._probation = probation
-
-    def submit(self, publish: Publish) -> None:
-        """Let the message wait for its turn."""
-        self._probation.submit(publish)
-
-    def lost(self) -> list[Publish]:
-        """Return nothing: what waits here waits for another connection."""
-        return []
-
-
-S = TypeVar("S", bound=ProbationSession)
-
-
-class Probation(Generic[S]):
-    """Sends the messages of suspected exchanges one by one; watches the channels they take.
+class Quarantine:
+    """Sends the messages of suspected exchanges one by one, and watches the channels they take.
 
     ``main`` returns the login's session for everything else, ``new_session`` makes the
-    one for this. ``limit``: messages that may wait here.
+    one for this. ``limit`` bounds the messages that wait here.
     """
+
+    channels: tuple[ExchangeChannel, ...] = ()  # of the session that messages are diverted from
 
     def __init__(
         self,
-        main: Callable[[], S | None],
-        new_session: "Callable[[Probation[S]], S]",
+        main: Callable[[], Session | None],
+        new_session: "Callable[[Quarantine], Session]",
         limit: int,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.session: S | None = None
+        self.session: Session | None = None
+        self.used_at = 0.0  # loop time
         self._main = main
         self._new_session = new_session
         self._limit = limit
@@ -109,18 +75,23 @@ class Probation(Generic[S]):
         self._line: dict[Publish, None] = {}
         self._on_trial: Publish | None = None
         self._overdue: list[Publish] = []  # handed over: later ones of their keys wait
-        self._not_before = 0.0
+        self._not_before = 0.0  # loop time of the next message
         self._poison: dict[tuple[str, str, bytes], float] = {}  # -> until when it is refused
-        self._witness: Any = None  # the first connection, which the last crash left alone
-        self._watched_until = 0.0
+        self._witness: BrokerConnection | None = None  # the first one, after the last crash
+        self._watched_until = 0.0  # loop time
 
     def __repr__(self) -> str:
-        return f"<Probation of {sorted(self.exchanges)}, {len(self._line)} messages wait>"
+        return f"<Quarantine of {sorted(self.exchanges)}: {len(self._line)} waiting>"
 
     @property
     def exchanges(self) -> list[str]:
         """Return the exchanges whose messages are to come here."""
         return [name for name, suspect in self._suspects.items() if suspect.active]
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing is suspected or remembered any more."""
+        return not self._suspects and not self._line and self._on_trial is None
 
     def suspect(self, exchanges: Iterable[str]) -> None:
         """Take the exchanges that were in flight when the connection crashed."""
@@ -137,19 +108,69 @@ class Probation(Generic[S]):
         now = self._loop.time()
         self._hear_witness(now)
         if self._poison.get(_fingerprint(publish.message), 0.0) > now:
-            publish.withdraw()
-            publish.finish(Outcome.BAD_REQUEST, POISON)
+            publish.refuse(Outcome.BAD_REQUEST, POISON)
         elif len(self._line) >= self._limit:
-            publish.withdraw()
-            publish.finish(
+            publish.refuse(
                 Outcome.OVERLOADED, "Messages of this exchange are sent one by one for now."
             )
         else:
             publish.wait_in(self._line)
             self._send_next()
 
+    def lost(self) -> list[Publish]:
+        """Return nothing, because what waits here waits for another connection."""
+        return []
+
+    def check(self, now: float) -> None:
+        """Go on when a message gets no answer, and forget what is old. Several times a second."""
+        self._overdue = [publish for publish in self._overdue if publish.state is not SETTLED]
+        trial = self._on_trial
+        if trial is not None and trial.handed_over:
+            if perf_counter_ns() - trial.handed_over_at > OVERDUE * 1e9:
+                self._set_aside(trial)
+        elif trial is not None and trial.state is SETTLED:
+            self._on_trial = None
+        self._hear_witness(now)
+        for name, suspect in list(self._suspects.items()):
+            self._return_if_proved(name, suspect, now)
+            if not suspect.active and now - suspect.since > WHILE:
+                del self._suspects[name]
+        self._send_next()
+
+    def _set_aside(self, trial: Publish) -> None:
+        """Go on without its confirm, but with no message of its routing key."""
+        self._on_trial = None
+        if trial.state is not SETTLED:
+            self._overdue.append(trial)
+        if self.session is not None:
+            self.session.channels.set_aside(trial.message.exchange)
+
+    def _send_next(self) -> None:
+        now = self._loop.time()
+        if self._on_trial is not None or not self._line or now < self._not_before:
+            return
+        stuck = {publish.destination for publish in self._overdue}
+        ready = [p for p in self._line if not stuck or p.destination not in stuck]
+        if not ready:
+            return
+        # Those that have crashed nothing first; else in order.
+        publish = min(ready, key=lambda p: self._crashes_of(p.message.exchange))
+        publish.leave_queue()
+        session = self.session
+        if session is None or session.is_leaving:
+            session = self.session = self._new_session(self)
+        publish.belong_to(session)
+        self._on_trial = publish
+        session.submit(publish)
+
+    def _crashes_of(self, exchange: str) -> int:
+        suspect = self._suspects.get(exchange)
+        return suspect.crashes if suspect is not None else 0
+
+    # Who did it
+
     def crashed(self, lost: Sequence[Publish]) -> None:
-        """The connection of this probation was closed with 541: its message did it."""
+        """Blame the message in flight: the broker closed this connection with 541."""
         now = self._loop.time()
         if self._on_trial is not None and self._on_trial.state is SETTLED:
             self._on_trial = None
@@ -181,9 +202,8 @@ class Probation(Generic[S]):
                 WHILE,
             )
         for publish in list(self._line):
-            if publish.state is WAITING and _fingerprint(publish.message) == fingerprint:
-                publish.withdraw()
-                publish.finish(Outcome.BAD_REQUEST, POISON)
+            if _fingerprint(publish.message) == fingerprint:
+                publish.refuse(Outcome.BAD_REQUEST, POISON)
 
     def _hear_witness(self, now: float) -> None:
         """Blame no message if the login's first connection ended soon after the crash."""
@@ -192,67 +212,15 @@ class Probation(Generic[S]):
             if main is None or main.connection is not self._witness:
                 self._poison.clear()
 
-    @property
-    def is_over(self) -> bool:
-        """Nothing is suspected or remembered any more."""
-        return not self._suspects and not self._line and self._on_trial is None
-
-    def check(self, now: float) -> None:
-        """Several times a second: go on when a message gets no answer; forget what is old."""
-        self._overdue = [publish for publish in self._overdue if publish.state is not SETTLED]
-        trial = self._on_trial
-        if trial is not None and trial.handed_over:
-            if perf_counter_ns() - trial.handed_over_at > OVERDUE * 1e9:
-                self._set_aside(trial)
-        elif trial is not None and trial.state is SETTLED:
-            self._on_trial = None
-        self._hear_witness(now)
-        for name, suspect in list(self._suspects.items()):
-            self._return_if_proved(name, suspect, now)
-            if not suspect.active and now - suspect.since > WHILE:
-                del self._suspects[name]
-        self._send_next()
-
-    def _set_aside(self, trial: Publish) -> None:
-        """Go on without its confirm, but with no message of its routing key."""
-        self._on_trial = None
-        if trial.state is not SETTLED:
-            self._overdue.append(trial)
-        if self.session is not None:
-            self.session.set_aside(trial.message.exchange)
-
-    def _send_next(self) -> None:
-        now = self._loop.time()
-        if self._on_trial is not None or not self._line or now < self._not_before:
-            return
-        stuck = {_destination(publish) for publish in self._overdue}
-        ready = [p for p in self._line if not stuck or _destination(p) not in stuck]
-        if not ready:
-            return
-        # Those that have crashed nothing first; else in order.
-        publish = min(ready, key=lambda p: self._crashes_of(p.message.exchange))
-        del self._line[publish]
-        publish.queue = None
-        session = self.session
-        if session is None or session.state in LEAVING or session.is_forgiven:
-            session = self.session = self._new_session(self)
-        publish.belong_to(session)
-        self._on_trial = publish
-        session.submit(publish)
-
-    def _crashes_of(self, exchange: str) -> int:
-        suspect = self._suspects.get(exchange)
-        return suspect.crashes if suspect is not None else 0
-
-    # What the channels tell (broker.channel.Watcher)
+    # What the channels report (broker.channel.Watcher)
 
     def settled(self, channel: ExchangeChannel, settled: list[tuple[Publish, Settlement]]) -> None:
-        """The broker took the message without harm, or at least knew what to do with it."""
+        """Count an answer: the broker took the message without harm."""
         for publish, _ in settled:
             self._answered(publish)
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
-        """The broker refused the message and closed its channel, or the channel is not needed."""
+        """Send ``again`` first: the broker refused a message, or the channel is not needed."""
         if again:
             later, self._line = self._line, {}
             for publish in [*again, *later]:
@@ -276,33 +244,29 @@ class Probation(Generic[S]):
         self._loop.call_soon(self._send_next)
 
     def _return_if_proved(self, exchange: str, suspect: Suspect, now: float) -> None:
-        """Give the exchange back, unless a message of it is still unsettled here."""
+        """Let the exchange go on over the login's first connection, in order.
+
+        It stays while a message of it is unsettled here.
+        """
         proved = suspect.left <= 0 and now - suspect.crashed_at > WHILE
         unsettled = [*self._overdue, *([self._on_trial] if self._on_trial else [])]
         if (
-            suspect.active
-            and (proved or now - suspect.since > WHILE)
-            and not any(p.message.exchange == exchange for p in unsettled)
+            not suspect.active
+            or not (proved or now - suspect.since > WHILE)
+            or any(p.message.exchange == exchange for p in unsettled)
         ):
-            self._give_back(exchange, suspect)
-
-    def _give_back(self, exchange: str, suspect: Suspect) -> None:
-        """Let the exchange go on over the login's first connection, in order."""
+            return
         main = self._main()
         if main is None:
             suspect.active = False
         elif main.state is SessionState.OPEN:  # else later messages wait there, and would be first
             suspect.active = False
-            main.undivert(exchange)
+            main.channels.undivert(exchange)
             theirs = [p for p in self._line if p.message.exchange == exchange]
             for publish in theirs:
-                del self._line[publish]
+                publish.leave_queue()
                 publish.belong_to(main)
             main.submit_again(theirs)
-
-
-def _destination(publish: Publish) -> tuple[str, str]:
-    return publish.message.exchange, publish.message.routing_key
 
 
 def _fingerprint(message: Message) -> tuple[str, str, bytes]:

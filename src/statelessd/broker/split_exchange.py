@@ -1,16 +1,16 @@
-"""An exchange whose messages cannot all take one channel: by routing key over several.
+"""An exchange whose messages cannot all take one channel: split by routing key over several.
 
-Three things part an exchange:
+Three things split an exchange:
 
 - A queue, or a channel inside RabbitMQ, does not answer. What is unconfirmed stays on the
-  old channel, and so do later messages with the same routing keys, unsent. The others go
-  on over a new channel of the same connection.
-- A topic was refused, which closes the channel under its neighbours. For a while a routing
-  key travels alone until its first confirm.
+  old channel. Later messages with the same routing keys wait, unsent. The others go on over
+  a new channel of the same connection.
+- A topic was refused, which closes the channel under its neighbours. For a while each
+  routing key travels alone until its first confirm.
 - Another connection takes over. It begins when the old one has confirmed what it sent.
 
-Messages with the same routing key never overtake one another; those whose fate the broker
-did not tell are the exception.
+Messages with the same routing key never overtake one another, except those whose fate the
+broker did not tell.
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Message, Outcome
-from .channel import STALL, ExchangeChannel, Phase, Watcher
-from .publish import SETTLED, Publish
-from .publish import Session as Counted
+from .channel import STALL, ExchangeChannel, Watcher
+from .pending import SETTLED, Publish, PublishOwner
+from .state import ChannelPhase
 
 MOST_OLD = 5  # channels of one exchange that do not answer
 QUICK = 0.4  # seconds for the first message of a new channel, doubled with each that failed
@@ -32,34 +32,35 @@ GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
 AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
 
 
-class Owner(Counted, Protocol):
-    """The session, as its parted exchanges see it."""
+class Table(Protocol):
+    """The session's channels, as a split exchange sees them."""
 
     slowness: float
 
     @property
+    def session(self) -> PublishOwner: ...
+    @property
     def now(self) -> float: ...
-    def was_slow(self, took: float) -> None: ...
     @property
     def is_open(self) -> bool: ...
     @property
-    def may_part(self) -> bool: ...
+    def may_split(self) -> bool: ...
+    def was_slow(self, took: float) -> None: ...
     def new_channel(
-        self, exchange: str, *, watcher: Watcher, alone: bool, is_question: bool
+        self, exchange: str, *, watcher: Watcher | None, **how: bool
     ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
-    def owns(self, channel: ExchangeChannel) -> bool: ...
-    def unretire(self, channel: ExchangeChannel) -> None: ...
+    def unretire(self, channel: ExchangeChannel) -> bool: ...
     def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
-    def whole_again(self, parted: "PartedExchange", channel: ExchangeChannel | None) -> None: ...
+    def join(self, split: "SplitExchange", channel: ExchangeChannel | None) -> None: ...
 
 
 class Hold:
-    """What later messages have to wait for: the messages that are unconfirmed on a channel.
+    """The unconfirmed messages of an old channel, which later messages have to wait for.
 
     ``everything``: messages with other routing keys wait as well. A message is in doubt
-    while nothing behind it was settled: perhaps its queue does not answer, perhaps the
+    while nothing behind it was settled. Then either its queue does not answer, or the
     channel, which works through its messages in order.
     """
 
@@ -70,22 +71,21 @@ class Hold:
         self.since = since
         self.head, self.head_since = channel.oldest, channel.head_since
         self._unsettled = dict.fromkeys(unsettled.values())
-        self._keys = Counter(publish.message.routing_key for publish in self._unsettled)
+        # The routing keys that have to wait, and how many messages each waits for.
+        self.keys = Counter(publish.message.routing_key for publish in self._unsettled)
         settled = next((t for t in range(channel.sent, 0, -1) if t not in unsettled), 0)
         self._in_doubt = {p for tag, p in unsettled.items() if tag > settled}
 
-    @property
-    def keys(self) -> dict[str, int]:
-        """Return the routing keys that have to wait, with the messages that they wait for."""
-        return self._keys
-
     def doubts(self, key: str) -> bool:
         """Return whether the channel may be what does not answer, and not this key's queue."""
-        return all(p in self._in_doubt for p in self._unsettled if p.message.routing_key == key)
+        return all(publish in self._in_doubt for publish in self._of(key))
 
     def is_answered(self, key: str) -> bool:
         """Return whether each client with a message of this key has had its answer."""
-        return all(p.state is SETTLED for p in self._unsettled if p.message.routing_key == key)
+        return all(publish.state is SETTLED for publish in self._of(key))
+
+    def _of(self, key: str) -> list[Publish]:
+        return [publish for publish in self._unsettled if publish.message.routing_key == key]
 
     def settle(self, publish: Publish) -> bool:
         """Return whether it was the last one with its routing key."""
@@ -95,50 +95,49 @@ class Hold:
                 self._in_doubt.discard(earlier)
                 if earlier is publish:
                     break
-        if publish not in self._unsettled or key not in self._keys:
+        if publish not in self._unsettled or key not in self.keys:
             return False
         del self._unsettled[publish]
-        self._keys[key] -= 1
-        if self._keys[key]:
+        self.keys[key] -= 1
+        if self.keys[key]:
             return False
-        del self._keys[key]
+        del self.keys[key]
         return True
 
     def give_up(self, key: str) -> None:
         """Wait no longer for this routing key: answer ``unknown`` to what is unconfirmed."""
-        if self._keys.pop(key, 0):
-            for publish in self._unsettled:
-                if publish.message.routing_key == key:
-                    publish.finish(
-                        Outcome.UNCONFIRMED,
-                        "The broker did not confirm the message, and later ones overtook it.",
-                    )
+        if self.keys.pop(key, 0):
+            for publish in self._of(key):
+                publish.finish(
+                    Outcome.UNCONFIRMED,
+                    "The broker did not confirm the message, and later ones overtook it.",
+                )
 
 
-class PartedExchange:
-    """Takes the messages of one exchange in place of its channel; watches its channels.
+class SplitExchange:
+    """Takes the messages of one exchange in place of its channel, and watches its channels.
 
-    ``limit``: messages that it may hold while a channel does not answer.
+    ``limit`` bounds the messages that it holds while a channel does not answer.
     """
 
-    def __init__(self, session: Owner, exchange: str, limit: int) -> None:
+    def __init__(self, table: Table, exchange: str, limit: int) -> None:
         self.exchange = exchange
         self.used_at = 0.0  # loop time, to the second
-        self.limit = limit
-        self._session = session
+        self._limit = limit
+        self._table = table
         self._channel: ExchangeChannel | None = None  # for routing keys that wait for nothing
         self._old: dict[ExchangeChannel, Hold] = {}
         self._held: dict[Publish, None] = {}
         self._lone: dict[int, ExchangeChannel] = {}
         self._good: set[str] = set()
         self._guarded_until = 0.0
-        self._trial: ExchangeChannel | None = None
+        self._trial: ExchangeChannel | None = None  # for one message whose key is in doubt
         self._trial_key = ""
-        self._try_at = 0.0
+        self._try_at = 0.0  # loop time of the next trial, at the earliest
 
     def __repr__(self) -> str:
         return (
-            f"<PartedExchange {self.exchange!r}: {len(self._old)} old channels, "
+            f"<SplitExchange {self.exchange!r}: {len(self._old)} old channels, "
             f"{len(self._held)} messages held, {len(self._good)} good routing keys>"
         )
 
@@ -148,19 +147,12 @@ class PartedExchange:
         found = [self._channel, self._trial, *self._lone.values()]
         return [channel for channel in found if channel is not None]
 
-    @property
-    def load(self) -> int:
-        """Return how many messages of the exchange wait or are unsettled."""
-        channels = [*self.channels, *self._old]
-        return len(self._held) + sum(len(c.waiting) + c.in_flight for c in channels)
-
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes; refuse it if too many wait already."""
         must_wait = self._must_wait(publish)
         waits = must_wait or (self._channel is not None and bool(self._channel.waiting))
-        if waits and self._is_stuck and self.load >= self.limit:
-            publish.withdraw()
-            publish.finish(
+        if waits and self._is_full():
+            publish.refuse(
                 Outcome.OVERLOADED,
                 "Too many messages wait for this exchange: the broker does not confirm them.",
             )
@@ -169,13 +161,18 @@ class PartedExchange:
         else:
             self._send(publish)
 
-    def take(self, publishes: Iterable[Publish]) -> None:
+    def _is_full(self) -> bool:
+        """Return whether a channel does not answer and the exchange has its share of messages."""
+        if all(hold.everything for hold in self._old.values()):
+            return False  # a channel that is only replaced does answer
+        channels = [*self.channels, *self._old]
+        held = len(self._held) + sum(len(c.waiting) + c.in_flight for c in channels)
+        return held >= self._limit
+
+    def _hold(self, earlier: Iterable[Publish]) -> None:
         """Hold messages that came before all that are held."""
-        for publish in self._held:
-            publish.queue = None
-        earlier = [*publishes, *self._held]
-        self._held = {}
-        for publish in earlier:
+        held, self._held = self._held, {}
+        for publish in (*earlier, *held):
             publish.wait_in(self._held)
 
     def lost(self) -> list[Publish]:
@@ -185,21 +182,21 @@ class PartedExchange:
         waiting = [publish for channel in self.channels for publish in channel.lost()]
         return [*waiting, *held]
 
-    # What parts it
+    # What splits it
 
-    def part(self, channel: ExchangeChannel, now: float, *, everything: bool = False) -> None:
-        """Send nothing more on a channel; the messages on it go first, or those of their keys."""
-        unsettled = self._session.unsettled(channel)
+    def _abandon(self, channel: ExchangeChannel, now: float, *, everything: bool = False) -> None:
+        """Send nothing more on a channel; its messages go first, or those of the same keys."""
+        unsettled = self._table.unsettled(channel)
         self._old[channel] = hold = Hold(channel, unsettled, now)
         hold.everything = everything
         if len(self._old) > 1 and not everything:
             self.guard(now)  # or each routing key that is stuck takes one more channel with it
         self._forget(channel)
         channel.watcher = self
-        self.take(self._session.retire(channel))
+        self._hold(self._table.retire(channel))
 
     def guard(self, now: float) -> None:
-        """A topic was refused: routing keys prove themselves alone for a while."""
+        """Let routing keys prove themselves alone for a while."""
         self._guarded_until = now + GUARDED
 
     def adopt(self, channel: ExchangeChannel) -> None:
@@ -207,47 +204,50 @@ class PartedExchange:
         self._channel = channel
         channel.watcher = self
 
-    def follow(self, session: Owner, now: float) -> None:
+    def follow(self, table: Table, now: float) -> None:
         """Let another session's connection take over."""
         for channel in self.channels:
-            self.part(channel, now, everything=True)
-        self._session = session
+            self._abandon(channel, now, everything=True)
+        self._table = table
         for publish in self._held:
-            publish.belong_to(session)
+            publish.belong_to(table.session)
         self._release()
 
     # Time
 
     def check(self, now: float) -> None:
-        """Several times a second: part from a channel that does not answer, try keys in doubt."""
+        """Abandon a channel that does not answer, and try a routing key that is in doubt."""
         for channel in self.channels:
             patience = STALL
-            if channel.phase is Phase.FRESH and self._old:
+            if channel.phase is ChannelPhase.FRESH and self._old:
                 patience = QUICK * 2 ** (len(self._old) - 1)
-            if channel.look(now, max(patience, self._session.slowness)) and self._may_part:
-                self.part(channel, now)
-                self._ask()
+            if channel.look(now, max(patience, self._table.slowness)) and self._may_abandon:
+                self._abandon(channel, now)
+                if self._channel is None:
+                    # Whether the broker opens the next channel tells if it still reads.
+                    self._channel = self._new_channel(is_question=True)
+                    self._table.open_channels()
         for channel, hold in self._old.items():
             if channel.look(now) and hold.everything:
                 hold.everything = False
         if self._trial is not None and self._trial.idle:  # its message was given up
-            self._session.retire(self._trial)
+            self._table.retire(self._trial)
         self._release()
         self._try_again(now)
         self._settle_down(now)
 
     @property
-    def _may_part(self) -> bool:
-        return len(self._old) < MOST_OLD and self._session.may_part
+    def _may_abandon(self) -> bool:
+        return len(self._old) < MOST_OLD and self._table.may_split
 
     def _try_again(self, now: float) -> None:
         """Send one message whose key is in doubt, on a channel of its own.
 
-        A channel that hangs inside RabbitMQ holds messages of routing keys that have done
-        nothing, and their confirms. When one of these keys is confirmed on another channel,
-        what the old one holds of it is answered ``unknown``: it may come later.
+        A channel that hangs inside RabbitMQ also holds messages whose queues do answer. When
+        a routing key is confirmed on another channel, what the old one holds of it is
+        answered ``unknown``, because it may come later.
         """
-        if not self._held or self._trial is not None or now < self._try_at or not self._may_part:
+        if not self._held or self._trial is not None or now < self._try_at or not self._may_abandon:
             return
         silent = [h for c, h in self._old.items() if now - c.settled_at >= STALL]
         doubtful: dict[str, Publish] = {}
@@ -266,7 +266,7 @@ class PartedExchange:
             self._hand(publish, self._trial)
 
     def _tries(self, key: str, silent: list[Hold], now: float) -> int:
-        """Return on how many channels the key was tried in vain; 0: not to be tried now."""
+        """Return on how many channels the key was tried in vain; 0 if it has to wait longer."""
         holds = [hold for hold in self._old.values() if hold.everything or key in hold.keys]
         if not all(hold in silent for hold in holds):
             return 0
@@ -282,24 +282,22 @@ class PartedExchange:
 
     def _settle_down(self, now: float) -> None:
         """Give the exchange back to one channel once nothing parts it any more."""
-        if self._old or self._held or self._trial is not None or self._is_guarded(now):
+        guarded = now < self._guarded_until or not all(c.idle for c in self._lone.values())
+        if self._old or self._held or self._trial is not None or guarded:
             return
         for channel in list(self._lone.values()):
-            self._session.retire(channel)
+            self._table.retire(channel)
         if self._channel is not None:
             self._channel.watcher = None
-        self._session.whole_again(self, self._channel)
+        self._table.join(self, self._channel)
 
-    def _is_guarded(self, now: float) -> bool:
-        return now < self._guarded_until or not all(c.idle for c in self._lone.values())
-
-    # What the channels tell (broker.channel.Watcher)
+    # What the channels report (broker.channel.Watcher)
 
     def settled(self, channel: ExchangeChannel, settled: list[tuple[Publish, Settlement]]) -> None:
-        """Let go on what waited for these messages."""
+        """Send the messages that waited for the settled ones."""
         if hold := self._old.get(channel):
             if channel.oldest > hold.head and not hold.everything:
-                self._session.was_slow(self._session.now - hold.head_since)
+                self._table.was_slow(self._table.now - hold.head_since)
                 self._go_back(channel)
             freed = [hold.settle(publish) for publish, _ in settled]
             if any(freed):
@@ -314,32 +312,31 @@ class PartedExchange:
         """Use a channel that was just slow, if nothing was sent on a younger one yet."""
         younger = [each for each in (self._channel, self._trial) if each is not None]
         if (
-            channel.phase is not Phase.PIPELINED
+            channel.phase is not ChannelPhase.PIPELINED
             or len(self._old) > 1
-            or not self._session.owns(channel)
             or any(each.sent for each in younger)
+            or not self._table.unretire(channel)
         ):
             return
-        back = [publish for each in younger for publish in self._session.retire(each)]
+        back = [publish for each in younger for publish in self._table.retire(each)]
         del self._old[channel]
-        self._session.unretire(channel)
         self._channel = channel
-        self.take(back)
+        self._hold(back)
         self._release()
 
     def gone(self, channel: ExchangeChannel, again: Sequence[Publish]) -> None:
         """Forget a channel that ended; send again what the broker discarded of it."""
         self._forget(channel)
         self._old.pop(channel, None)
-        self.take(again)
+        self._hold(again)
         self._release()
 
     def _tried(self, publish: Publish, settlement: Settlement) -> None:
         channel, self._trial = self._trial, None
         if channel is not None:
-            self._session.retire(channel)
+            self._table.retire(channel)
         if settlement is Settlement.NACKED:
-            self._try_at = self._session.now + AGAIN
+            self._try_at = self._table.now + AGAIN
         else:
             for hold in self._old.values():
                 hold.give_up(publish.message.routing_key)
@@ -355,15 +352,10 @@ class PartedExchange:
         alike = [p for p in channel.waiting if p.message.routing_key == message.routing_key]
         for publish in alike:
             del channel.waiting[publish]
-        self.take(alike)
+        self._hold(alike)
         self._release()
 
     # Helpers
-
-    @property
-    def _is_stuck(self) -> bool:
-        """Whether a channel does not answer; one that is only replaced does."""
-        return any(not hold.everything for hold in self._old.values())
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key
@@ -373,7 +365,7 @@ class PartedExchange:
 
     def _release(self) -> None:
         """Send what is held and has nothing left to wait for, in order."""
-        if not self._held or not self._session.is_open:
+        if not self._held or not self._table.is_open:
             return
         held, self._held = self._held, {}
         for publish in held:
@@ -397,19 +389,11 @@ class PartedExchange:
     def _hand(self, publish: Publish, channel: ExchangeChannel) -> None:
         channel.used_at = self.used_at
         channel.submit(publish)
-        if channel.phase is Phase.QUEUED:
-            self._session.open_channels()
+        if channel.phase is ChannelPhase.QUEUED:
+            self._table.open_channels()
 
-    def _ask(self) -> None:
-        """Open the next channel now: whether the broker does so tells if it still reads."""
-        if self._channel is None:
-            self._channel = self._new_channel(is_question=True)
-            self._session.open_channels()
-
-    def _new_channel(self, *, alone: bool = False, is_question: bool = False) -> ExchangeChannel:
-        return self._session.new_channel(
-            self.exchange, watcher=self, alone=alone, is_question=is_question
-        )
+    def _new_channel(self, **how: bool) -> ExchangeChannel:
+        return self._table.new_channel(self.exchange, watcher=self, **how)
 
     def _forget(self, channel: ExchangeChannel) -> None:
         if channel is self._channel:
@@ -420,5 +404,5 @@ class PartedExchange:
 
 
 def _has_more_keys(message: Message) -> bool:
-    """Whether the message may have other routing keys in its headers CC and BCC."""
+    """Return whether the message may have other routing keys in its headers CC and BCC."""
     return b"\x02CC" in message.header or b"\x03BCC" in message.header

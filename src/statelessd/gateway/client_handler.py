@@ -1,8 +1,6 @@
 """What one client connection asks: publishes by a known head, publishes, and pages."""
 
 import functools
-from hmac import compare_digest
-from typing import TYPE_CHECKING
 
 from ..http1.asgi import Bridge
 from ..http1.connection import Connection
@@ -12,40 +10,28 @@ from ..http1.limits import Limits
 from ..http1.reader import Request
 from ..http1.response import Response
 from ..http1.shared import Shared
-from ..message import Credentials, Outcome, RequestError
-from .gateway import GUEST
+from ..message import Outcome, RequestError
+from .admission import GUEST
+from .client_address import Client as Peer
+from .gateway import Gateway
 from .known_heads import NOWHERE, Head, Repeat
-from .publishing import MISSES, Body, PublishRequest, too_large
+from .publishing import MISSES, Body, PublishRequest
 from .request import message_reader
 from .router import Match
 
-if TYPE_CHECKING:
-    from .gateway import Gateway
 
-ANNOUNCED = (
-    "The request announces a body by its Content-Type or Expect header, but has neither a "
-    "Content-Length nor a Transfer-Encoding."
-)
-
-
-class Client:
+class ClientHandler:
     """The ``Handler`` of one connection; ``pages`` answers what is not a publish."""
 
-    __slots__ = (
-        "_authorization", "_connection", "_credentials", "_guest_may", "_known",
-        "_pages", "_repeat", "gateway", "misses", "url",
-    )  # fmt: skip
+    __slots__ = ("_connection", "_known", "_pages", "_repeat", "gateway", "misses", "url")
 
-    def __init__(self, gateway: "Gateway", pages: Bridge, connection: Connection) -> None:
+    def __init__(self, gateway: Gateway, pages: Bridge, connection: Connection) -> None:
         self.gateway = gateway
         self._pages = pages
         self._connection = connection
         self._repeat: Repeat | None = None  # the head that is expected again
         self._known: Repeat | None = None  # the last one that was found among the gateway's
         self.misses = 0  # publishes in a row that did not repeat the last one's head
-        self._authorization = b""  # of the last request, which the next one mostly repeats
-        self._credentials: Credentials | None = None
-        self._guest_may = False  # not looked at yet, or not
         self.url = b""  # of what could not be read
 
     # The hot path: the same bytes mean the same, and they were parsed and checked before.
@@ -99,14 +85,14 @@ class Client:
         publishes = match.publishes and (match.page is None or is_post)
         if is_post and not request.has_length and announces_body(request.headers):
             # To HTTP it has no body; what follows would be taken for the next request.
-            publishes = publishes or getattr(match.page, "takes_messages", False)
+            publishes = publishes or match.is_batch
             if publishes:
                 response.close_after()
         if publishes:
             return self._begin_publish(request, response, match)
         if self.gateway.draining:
             response.keep_alive = False
-        return self._pages.begin(request, response, self, {})
+        return self._pages.begin(request, response, self, {"match": match})
 
     def _begin_publish(self, request: Request, response: Response, match: Match) -> PublishRequest:
         gateway, headers = self.gateway, request.headers
@@ -119,8 +105,16 @@ class Client:
         if request.method != "POST":
             self._refuse_method(publish, request)
             return publish
+        if b"origin" in headers or b"sec-fetch-site" in headers or gateway.cors.is_strict:
+            publish.extra = head.extra = gateway.cors.answer_headers(headers)
         try:
-            head.credentials = self._admit(publish, request, match)
+            head.credentials = gateway.admission.admit(
+                headers,
+                gateway.http_server.max_body_bytes,
+                match.refusal,
+                self._peer,
+                request.fields,
+            )
             head.read = message_reader(head.target, headers, request.query, gateway.defaults)
             head.wait = gateway.wait(headers)
         except RequestError as error:
@@ -130,46 +124,16 @@ class Client:
                 response.send_continue()
         return publish
 
-    def _admit(self, publish: PublishRequest, request: Request, match: Match) -> Credentials:
-        """Return the login. Raise RequestError for what can be refused before the body is read."""
-        gateway, headers = self.gateway, request.headers
-        if b"origin" in headers or b"sec-fetch-site" in headers or gateway.origins.watchful:
-            publish.extra = publish.head.extra = gateway.origins.answer_headers(headers)
-            gateway.origins.check(headers)
-        credentials = self._credentials_of(headers)
-        if credentials.username == GUEST:
-            self._check_guest(credentials, request)
-        if not request.has_length and announces_body(headers):
-            raise RequestError(Outcome.LENGTH_REQUIRED, ANNOUNCED)
-        limit = gateway.http_server.max_body_bytes
-        if request.length > limit:
-            raise RequestError(Outcome.TOO_LARGE, too_large(limit))
-        if match.refusal is not None:
-            raise match.refusal
-        return credentials
-
-    def _credentials_of(self, headers: dict[bytes, bytes]) -> Credentials:
-        authorization = headers.get(b"authorization")
-        if self._credentials is None or not compare_digest(
-            authorization or b"", self._authorization
-        ):
-            self._credentials = self.gateway.credentials(authorization)
-            self._authorization = authorization or b""
-        return self._credentials
-
-    def _check_guest(self, credentials: Credentials, request: Request) -> None:
-        if not self._guest_may or self.gateway.http_server.xheaders:
-            _, client = self._connection.addresses()
-            peer = client if isinstance(client, tuple) else None
-            self.gateway.check_guest(credentials, peer, request.fields)
-            self._guest_may = True
+    def _peer(self) -> Peer:
+        _, client = self._connection.addresses()
+        return client if isinstance(client, tuple) else None
 
     def _refuse_method(self, publish: PublishRequest, request: Request) -> None:
-        origins, headers = self.gateway.origins, request.headers
-        if origins.is_preflight(request.method.encode(), headers):
-            publish.extra = origins.preflight_headers(headers)
+        cors, headers = self.gateway.cors, request.headers
+        if cors.is_preflight(request.method.encode(), headers):
+            publish.extra = cors.preflight_headers(headers)
         elif b"origin" in headers:
-            publish.extra = origins.answer_headers(headers)
+            publish.extra = cors.answer_headers(headers)
         publish.answer(Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
 
     def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
@@ -181,7 +145,7 @@ class Client:
         return publish
 
 
-def share(gateway: "Gateway", pages: Bridge) -> Shared:
+def share(gateway: Gateway, pages: Bridge) -> Shared:
     """Return what all client connections share: what they ask goes to the gateway and pages."""
     settings = gateway.http_server
     limits = Limits(
@@ -194,7 +158,7 @@ def share(gateway: "Gateway", pages: Bridge) -> Shared:
         idle_timeout=settings.idle_timeout,
         keep_alive=not settings.no_keep_alive,
     )
-    make_handler = functools.partial(Client, gateway, pages)
+    make_handler = functools.partial(ClientHandler, gateway, pages)
     shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
     gateway.client_connections = shared.connections
     return shared

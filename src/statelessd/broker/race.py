@@ -1,4 +1,4 @@
-"""From the order of the nodes to a connected socket."""
+"""A race of connection attempts: from the order of the nodes to a connected socket."""
 
 import asyncio
 import socket
@@ -6,16 +6,16 @@ import socket
 from .nodes import Address, Node, Nodes
 from .unreachable import SILENT, why
 
-# RFC 8305, section 5: how long an address may be silent until the next one is tried beside it.
+# How long an address may be silent until the next one is tried beside it (RFC 8305, section 5).
 STAGGER = 0.3  # seconds
 
 Attempts = dict[asyncio.Task[socket.socket], Address]
 
 
 class NotConnectedError(Exception):
-    """Nothing that was left could be reached; says why, in words that name no address.
+    """No node that was left could be reached. The text says why and names no address.
 
-    ``logged``: the same with what only the log may tell.
+    ``logged`` is the same with details for the log alone.
     """
 
     def __init__(self, reason: str, logged: str = "") -> None:
@@ -23,8 +23,8 @@ class NotConnectedError(Exception):
         self.logged = logged or reason
 
 
-class Round:
-    """Each address of each node once; ``connect`` again goes on where it stopped."""
+class ConnectionRace:
+    """Tries each address of each node once; ``connect`` goes on where the last call stopped."""
 
     def __init__(
         self, nodes: Nodes, loop: asyncio.AbstractEventLoop, avoid: Node | None = None
@@ -35,13 +35,13 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        """There is nothing left to try."""
+        """Return whether nothing is left to try."""
         return not self._nodes and not self._addresses
 
     async def connect(self, timeout: float) -> tuple[Address, socket.socket]:  # noqa: ASYNC109 - shared out among the nodes
-        """The first address that answers, within ``timeout`` seconds; the caller ends its use.
+        """Return the first address that answers within ``timeout`` seconds, and its socket.
 
-        Raises NotConnectedError.
+        The caller calls the address's ``end``. Raise NotConnectedError.
         """
         attempts: Attempts = {}
         until = self._loop.time() + timeout
@@ -81,7 +81,7 @@ class Round:
     def _won(
         self, attempts: Attempts, winner: asyncio.Task[socket.socket]
     ) -> tuple[Address, socket.socket]:
-        """Those that began before the winner have had their time; the others may be tried yet."""
+        """Mark the attempts that began before the winner as silent; keep the others for later."""
         in_time = True
         for task, address in attempts.items():  # in the order in which they began
             if task is winner:
@@ -93,7 +93,7 @@ class Round:
         return attempts.pop(winner), winner.result()
 
     async def _next(self, until: float) -> tuple[Address | None, str]:
-        """What to try next, if anything; and why a name did not lead to an address."""
+        """Return what to try next, if anything, and why a name did not lead to an address."""
         reason = ""
         while not self._addresses and self._nodes:
             share = (until - self._loop.time()) / len(self._nodes)
@@ -127,7 +127,7 @@ class Round:
 
 
 def _abandon(attempts: Attempts) -> None:
-    """Without waiting: whoever were cancelled meanwhile would lose the winner."""
+    """Cancel without waiting: a caller cancelled meanwhile would lose the winner's socket."""
     for task, address in attempts.items():
         address.end()
         task.add_done_callback(_discard)

@@ -1,4 +1,4 @@
-"""What else may happen to messages while a login has exchanges on probation."""
+"""What else may happen to messages while a login has exchanges on quarantine."""
 
 import asyncio
 import collections
@@ -13,8 +13,8 @@ from fakebroker import FakeBroker
 from scenario import O, scenario
 
 from statelessd.amqp import encode
-from statelessd.broker import probation
-from statelessd.broker.publish import Publish, Tally
+from statelessd.broker import quarantine
+from statelessd.broker.pending import Publish, Tally
 from statelessd.broker.state import SessionState
 from statelessd.message import Message
 
@@ -98,7 +98,7 @@ async def test_without_message_headers_the_names_have_to_tell(broker, client, na
 
 @scenario
 async def test_it_is_tried_again_after_a_while(broker, client, monkeypatch):
-    monkeypatch.setattr(probation, "WHILE", 0.5)
+    monkeypatch.setattr(quarantine, "WHILE", 0.5)
     publish = client()
     Crashing(broker)
     for outcome in (O.UNCONFIRMED, O.UNCONFIRMED, O.BAD_REQUEST):
@@ -332,7 +332,7 @@ def test_thousands_of_large_poisonous_messages_take_little_memory():
     async def main():
         loop = asyncio.get_running_loop()
         session = types.SimpleNamespace(state=SessionState.OPEN, connection=object())
-        kept = probation.Probation(lambda: session, lambda _: session, 500, loop)
+        kept = quarantine.Quarantine(lambda: session, lambda _: session, 500, loop)
 
         def publish(number):
             header = encode.properties({"headers": {"h": "s" * 50_000, "id": number}})

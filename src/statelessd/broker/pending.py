@@ -1,6 +1,5 @@
 """One message on its way: from the request that brought it to the one outcome it gets."""
 
-import enum
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +8,8 @@ from typing import Protocol
 
 from ..message import Message, Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
+from .load import Load
+from .state import PublishState
 from .statistics import ExchangeCounts
 
 logger = logging.getLogger(__name__)
@@ -17,26 +18,18 @@ Callback = Callable[[Outcome, str], None]
 """Takes the outcome and a sentence about it for the client."""
 
 
-class PublishState(enum.Enum):
-    """A publish only ever moves down this list, but for a message that the broker discarded."""
-
-    WAITING = "waiting"  # not one byte of it was given to the transport
-    HANDED_OVER = "handed over"  # only the broker's word settles it now
-    SETTLED = "settled"  # answered: it is never sent from here on
-
-
 WAITING = PublishState.WAITING
 HANDED_OVER = PublishState.HANDED_OVER
 SETTLED = PublishState.SETTLED
 CONFIRMED = Outcome.CONFIRMED
 
 
-class Session(Protocol):
-    """What a publish knows of the session it belongs to."""
+class PublishOwner(Protocol):
+    """The session that a publish belongs to, as it sees it."""
 
     virtual_host: str
     username: str
-    load: int
+    load: Load
 
     def why_waiting(self) -> str: ...
 
@@ -87,10 +80,10 @@ class Publish:
         self.handed_over_at = 0  # likewise
         self.size = len(message.header) + len(message.body)
         self.queue: dict[Publish, None] | None = None
-        self.session: Session | None = None
+        self.session: PublishOwner | None = None
 
     def wait_in(self, queue: "dict[Publish, None]") -> None:
-        """Queue up behind the others; not handed over (any more)."""
+        """Join the end of a queue, not handed over or no longer so."""
         self.state = WAITING
         self.handed_over = False
         self.waits_since = self.waits_since or perf_counter_ns()
@@ -102,24 +95,34 @@ class Publish:
         """Return the bytes of the body, also when the message is settled."""
         return self.size - len(self.message.header)
 
-    def belong_to(self, session: Session) -> None:
+    @property
+    def destination(self) -> tuple[str, str]:
+        """Return the exchange and the routing key: between equal ones, order is kept."""
+        return self.message.exchange, self.message.routing_key
+
+    def belong_to(self, session: PublishOwner) -> None:
         """Count for another session from now on."""
         if self.session is not None:
-            self.session.load -= 1
+            self.session.load.give_back(1)
         self.session = session
-        session.load += 1
+        session.load.take()
 
-    def withdraw(self) -> None:
-        """Leave the queue, if it stands in one: the message will not be sent."""
+    def leave_queue(self) -> None:
+        """Stand in no queue any more."""
         if self.queue is not None:
             self.queue.pop(self, None)
             self.queue = None
+
+    def refuse(self, outcome: Outcome, detail: str = "") -> None:
+        """Settle a message that was not handed over: it will not be sent."""
+        self.leave_queue()
         if self.state is WAITING and self.session is not None:
-            self.session.load -= 1
+            self.session.load.give_back(1)
             self.session = None
+        self.finish(outcome, detail)
 
     def finish(self, outcome: Outcome, detail: str = "") -> None:
-        """Settle it, once; whatever comes later is too late to be told."""
+        """Settle the message and tell the outcome, once; do nothing the second time."""
         if self.state is SETTLED:
             return
         self.state = SETTLED

@@ -1,7 +1,6 @@
 """What the pictures show: a broker of its own, a gateway, and the traffic of a shop."""
 
 import asyncio
-import json
 import math
 import random
 import socket
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway import GatewayProcess
+from users import import_definitions
 
 import broker as broker_script
 
@@ -59,7 +59,7 @@ FLOWS = [
 
 
 def definitions():
-    """For rabbitmqctl's import_definitions."""
+    """Return virtual hosts, users, exchanges and queues."""
 
     def each(name, virtual_host, **members):
         durable = {"durable": True, "auto_delete": False, "arguments": {}}
@@ -100,9 +100,7 @@ class World:
 
     def __enter__(self):
         self.broker.start()
-        file = self._directory / "definitions.json"
-        file.write_text(json.dumps(definitions()))
-        self.broker.ctl("import_definitions", str(file))
+        import_definitions(self.broker, definitions())
         self.gateway = GatewayProcess(self._directory, self.broker, ports=3)
         self._use(USUAL_PORTS)
         self.gateway.start()

@@ -1,0 +1,108 @@
+"""The settings as people read them: docs/configuration.md, from their declarations."""
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from markdown_table import table
+from statelessd.config.loader import ENVIRONMENT_PREFIX, leaves
+from statelessd.config.report import inline
+from statelessd.config.settings import AMQPS_PORT, SECTIONS, Listener
+
+HEADING = """\
+# Configuration
+
+This page is written by `make docs` from the settings' declarations.
+
+statelessd reads one YAML file, `statelessd -c FILE`; without one it listens on
+`127.0.0.1:8000` and publishes to the RabbitMQ on `localhost:5672`. Every key is
+optional. An unknown key, a wrong type or a value out of bounds stops the start,
+with all errors at once and exit status 2; `--check-config` does only that.
+
+Each setting can be overridden by an environment variable: `{prefix}`, then its
+key path in capitals with underscores, such as
+`STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Lists are separated by commas,
+with or without brackets around.
+`statelessd --print-config` shows the effective values and where each comes from.
+"""
+
+ENDING = """\
+## Routes
+
+A list of `[regular expression, class]`, matched in order against the raw
+(percent-encoded) path, which they have to match as a whole. Without this section:
+
+```yaml
+Routes:
+  - ['/([^/]+)/([^/]*)/([^/]*)', statelessd.Publisher]
+  - [/stats, statelessd.Stats]
+  - [/, statelessd.Dashboard]
+```
+
+`statelessd.Publisher` takes three groups: virtual host, exchange, routing key.
+Other classes are ASGI applications that are called as `Class(scope, receive,
+send)` and awaited, as Starlette's `HTTPEndpoint` is; HTTPServer.pages does not
+restrict them. Built-in pages such as `/static/` come after the routes of the file.
+
+## Logging
+
+What Python's
+[`logging.config.dictConfig`](https://docs.python.org/3/library/logging.config.html)
+takes, with these differences:
+
+- A handler may have `debug_only: true`: it is used only in the foreground with
+  `Application.debug`.
+- A handler that cannot be made, because its socket or directory is missing, is
+  left out with a warning.
+- `disable_existing_loggers: true` does not silence this program or its libraries.
+
+Without this section, lines go to standard error.
+"""
+
+
+def reference() -> str:
+    """Return the text of docs/configuration.md."""
+    parts = [HEADING.format(prefix=ENVIRONMENT_PREFIX)]
+    for section, (_, cls) in SECTIONS.items():
+        help_text = (cls.__doc__ or "").strip()
+        rows = table(("key", "default", "allowed", ""), _rows(cls, section))
+        parts.append(f"## {section}\n\n{help_text}\n\n{rows}")
+    return "\n".join([*parts, ENDING])
+
+
+def _rows(cls: type[msgspec.Struct], section: str) -> Iterator[tuple[str, ...]]:
+    for path, hint, default in leaves(cls, section):
+        base, meta = typing.get_args(hint)[:2]
+        yield f"`{path}`", _default(path, default), _allowed(base, meta), meta.description
+
+
+def _default(path: str, default: Any) -> str:
+    if path == "HTTPServer.address":
+        return "`127.0.0.1`; all with a file"
+    if path == "Application.rabbitmq.port":
+        return f"`{default}`; `{AMQPS_PORT}` with TLS"
+    return "" if default is None else f"`{inline(default)}`"
+
+
+def _allowed(base: Any, meta: msgspec.Meta) -> str:
+    words = {bool: "`true` or `false`", int: "integer", float: "number", str: "text"}
+    if typing.get_origin(base) is typing.Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(base))
+    if base == Listener | None:
+        return "integer ≥ 1 ≤ 65535, or text"
+    kind = words.get(base) or ("list" if typing.get_origin(base) is tuple else "text")
+    bounds = [
+        f"{sign} {bound:g}" if bound < 10_000 else f"{sign} {bound}"
+        for sign, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le))
+        if bound is not None
+    ]
+    return " ".join([kind, *bounds])
+
+
+if __name__ == "__main__":
+    target = Path(__file__).parents[1] / "docs" / "configuration.md"
+    target.write_text(reference(), encoding="utf-8")
+    print(f"wrote {target}")

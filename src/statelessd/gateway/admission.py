@@ -1,0 +1,100 @@
+"""Admission: decide by the head of a request whether its sender may publish here.
+
+Single publishes and batches both pass through ``Admission.admit``. It asks, in this order:
+does another site's page send this, who is the sender, may ``guest`` come from there, is the
+length of the body known and allowed, and can the path be decoded.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from hmac import compare_digest
+
+from ..message import Credentials, Outcome, RequestError
+from .client_address import Client, ClientAddress, Headers
+from .cors import CorsPolicy
+from .request import parse_authorization
+
+GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
+CACHED_CREDENTIALS = 4096
+
+
+class Admission:
+    """The rules of one backend, and the credentials that it has parsed."""
+
+    def __init__(
+        self, cors: CorsPolicy, client_address: ClientAddress, *, allow_remote_guest: bool
+    ) -> None:
+        self._cors = cors
+        self._client_address = client_address
+        self._allow_remote_guest = allow_remote_guest
+        self._cache_key = os.urandom(32)
+        self._credentials: dict[bytes, Credentials] = {}
+        self._last: tuple[bytes, Credentials] | None = None
+
+    def admit(
+        self,
+        headers: Mapping[bytes, bytes],
+        max_length: int | None,
+        refusal: RequestError | None,
+        client: Callable[[], Client],
+        fields: Headers,
+    ) -> Credentials:
+        """Return the sender's credentials, or raise RequestError if the request is refused.
+
+        ``max_length`` is the most bytes that the body may have, None for any length.
+        ``refusal`` says why the path could not be decoded. ``client`` and ``fields``, which
+        are all header lines of the request, say where the sender is; few requests need that.
+        """
+        if b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict:
+            self._cors.check(headers)
+        credentials = self._credentials_of(headers.get(b"authorization"))
+        if (
+            credentials.username == GUEST
+            and not self._allow_remote_guest
+            and not self._client_address.is_loopback(client(), fields)
+        ):
+            raise RequestError(
+                Outcome.FORBIDDEN, "The user guest may publish from this machine only."
+            )
+        _check_length(headers, max_length)
+        if refusal is not None:
+            raise refusal
+        return credentials
+
+    def _credentials_of(self, authorization: bytes | None) -> Credentials:
+        """Parse each header value once, and find it by its keyed digest."""
+        if authorization is None:
+            return parse_authorization(None)
+        last = self._last
+        if last is not None and compare_digest(authorization, last[0]):
+            return last[1]
+        digest = hashlib.blake2b(authorization, key=self._cache_key, digest_size=16).digest()
+        found = self._credentials.get(digest)
+        if found is None:
+            found = parse_authorization(authorization)
+            if len(self._credentials) >= CACHED_CREDENTIALS:
+                self._credentials.clear()
+            self._credentials[digest] = found
+        self._last = authorization, found
+        return found
+
+
+def too_large(limit: int) -> RequestError:
+    """Return the refusal of a body or message that has more than ``limit`` bytes."""
+    return RequestError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
+
+
+def _check_length(headers: Mapping[bytes, bytes], limit: int | None) -> None:
+    length = headers.get(b"content-length")
+    if length is not None:
+        if limit is not None and int(length) > limit:
+            raise too_large(limit)
+    elif b"transfer-encoding" not in headers and (
+        b"content-type" in headers or b"expect" in headers
+    ):
+        raise RequestError(
+            Outcome.LENGTH_REQUIRED,
+            "The request announces a body by its Content-Type or Expect header, but has neither "
+            "a Content-Length nor a Transfer-Encoding.",
+        )
