@@ -15,7 +15,7 @@ import msgspec
 
 from ..config.settings import Config
 
-LIBRARIES = ("uvicorn", "asyncio", "starlette")
+LIBRARIES = ("asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
 
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
@@ -218,7 +218,7 @@ def _drop_handler(settings: dict[str, Any], name: str) -> None:
 
 
 def _include_libraries(settings: dict[str, Any]) -> None:
-    """Send what libraries warn of where our records go: a file of 2013 does not know uvicorn."""
+    """Send what libraries warn of where our records go: a file of 2013 does not know these."""
     ours = settings["loggers"].get("statelessd")
     root = settings.get("root") or {}
     for name in LIBRARIES:
