@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,18 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
+coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
+	@$(BIN)/python scripts/debian.py --for-tests
+	@$(BIN)/python scripts/javascript.py
+	@mkdir -p .run/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests/unit tests/integration --deselect tests/integration/test_hot_path.py
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort cover
+	@$(BIN)/coverage report | awk '/^src/ { split($$1, path, "/"); all[path[3]] += $$2; missed[path[3]] += $$3 } \
+		END { for (each in all) printf "%-12s %5d statements, %5.1f %% reached\n", \
+			each, all[each], 100 - 100 * missed[each] / all[each] }' | sort
+
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
 	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
@@ -39,7 +51,8 @@ test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traff
 	@$(BIN)/python tests/faults/fault_suite.py --cluster $(CLUSTER)
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
-	@$(BIN)/python tests/isolation/run.py $(ISOLATION)
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
@@ -59,6 +72,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
 
 format: $(READY) ## Format the code
@@ -76,46 +90,20 @@ screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traf
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
 	@$(BIN)/python tests/page/screenshots.py
 
-bench: $(READY) ## Measure every gateway in turn, in five minutes (BENCH=options)
-	@$(BIN)/python bench/run.py $(BENCH)
+bench: $(READY) ## Measure every gateway in turn, in six minutes (BENCH=options)
+	@$(BIN)/python bench/bench.py $(BENCH)
 
-bench-full: $(READY) ## The same for longer, and the whole range of loads: more than an hour (BENCH=options)
-	@$(BIN)/python bench/run.py --full $(BENCH)
+bench-full: $(READY) ## The same for longer, and the whole range of loads: about an hour (BENCH=options)
+	@$(BIN)/python bench/bench.py --full $(BENCH)
 
-bench-compare: $(READY) ## Hold the newest result against the reference (A=file B=file)
+bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP publisher (BENCH=options)
+	@$(BIN)/python bench/bench.py batches $(BENCH)
+
+bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/benchmarks.md and its plots from the reference (RESULT=file)
-	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
+bench-docs: $(READY) ## Write docs/benchmarks.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
-
-bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AMQP publisher
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/batch.py $(BENCH)
-
-bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/storm.py $(BENCH)
-
-bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
-	@$(BIN)/python scripts/debian.py rabbitmq-server chromium
-	@$(BIN)/python bench/open_pages.py $(BENCH)
-
-bench-budget: $(READY) ## Measure where each microsecond of a publish goes, for docs/performance.md
-	@$(BIN)/python scripts/debian.py rabbitmq-server wrk valgrind
-	@$(BIN)/python bench/budget.py $(BENCH)
-
-bench-stuck-queue: $(READY) ## Measure what a stuck queue does to its connection in RabbitMQ (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/stuck_queue.py $(BENCH)
-
-bench-poison: $(READY) ## Find the messages that crash a process of RabbitMQ (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/poison.py $(BENCH)
-
-bench-returns: $(READY) ## Find what RabbitMQ returns as unroutable and keeps all the same (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/kept_returns.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py

@@ -1,10 +1,10 @@
-"""The whole way of a publish through our code, in one process and without a socket.
+"""Publish through all of our code, in one process and without a socket.
 
-hotpath.py [--scenario NAME ...] [--publishes N]
+    hotpath.py [--scenario NAME ...] [--publishes N]
 
-prints CPU microseconds for each publish. Everything is real but for the two transports: the
-client's end takes answers, the broker's end confirms. What the kernel, uvloop's sockets and
-the broker cost is missing, so the figures compare changes, not gateways.
+prints CPU microseconds for each publish. Only the two transports are not real: the client's
+end takes answers, the broker's end confirms. What the kernel, uvloop's sockets and the broker
+cost is missing, so the figures compare changes, not gateways.
 """
 
 import argparse
@@ -205,6 +205,10 @@ SCENARIOS = {
 }
 
 
+async def _no_page(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing but publishes is asked for here")
+
+
 class HotPath:
     """One backend without sockets, and the scenario's client connections to it."""
 
@@ -278,10 +282,6 @@ class HotPath:
         await self._publisher.close()
 
 
-async def _no_page(scope: Any, receive: Any, send: Any) -> None:
-    raise AssertionError("nothing but publishes is asked for here")
-
-
 class Reference:
     """What a publish is made of, done always alike: a measure of the interpreter."""
 
@@ -336,7 +336,7 @@ async def count(names: Sequence[str], publishes: int) -> None:
     for _ in range(publishes // 4):
         reference.turn(FORM)
     mark()
-    async for path, scenario in _each(names):
+    async for _, path, scenario in _each(names):
         gc.collect()
         mark()
         await path.publish(publishes // scenario.window)
@@ -345,14 +345,13 @@ async def count(names: Sequence[str], publishes: int) -> None:
 
 async def measure(names: Sequence[str], publishes: int) -> None:
     """CPU microseconds for each publish: the best of five."""
-    async for path, scenario in _each(names):
+    async for name, path, scenario in _each(names):
         turns = max(1, publishes // scenario.window)
         best = float("inf")
         for _ in range(5):
             begun = time.process_time()
             await path.publish(turns)
             best = min(best, (time.process_time() - begun) / (turns * scenario.window))
-        name = next(each for each in SCENARIOS if SCENARIOS[each] is scenario)
         print(f"{name:22} {best * 1e6:7.2f} us")
 
 
@@ -361,7 +360,7 @@ async def _each(names: Sequence[str]) -> Any:
     for name in names or SCENARIOS:
         path = HotPath(SCENARIOS[name], loop)  # type: ignore[arg-type]  # it is our Loop
         await path.warm_up()
-        yield path, SCENARIOS[name]
+        yield name, path, SCENARIOS[name]
         await path.close()
 
 

@@ -1,4 +1,4 @@
-"""The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
+"""Writes docs/metrics.md from the output of ``/metrics``."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

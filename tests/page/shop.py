@@ -4,20 +4,15 @@ import asyncio
 import math
 import random
 import socket
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+import steady
 from gateway import GatewayProcess
 from users import import_definitions
 
 import broker as broker_script
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
-
-import steady
 
 USUAL_PORTS = [8000, 8001, 8002]
 LIMITED = {"x-max-length": 2000}  # the oldest make room: nobody consumes here
@@ -61,32 +56,27 @@ FLOWS = [
 def definitions():
     """Return virtual hosts, users, exchanges and queues."""
 
-    def each(name, virtual_host, **members):
-        durable = {"durable": True, "auto_delete": False, "arguments": {}}
-        return {"name": name, "vhost": virtual_host, **durable, **members}
+    def each(name, host, **members):
+        return {"name": name, "vhost": host, "durable": True, "auto_delete": False,
+                "arguments": {}, **members}  # fmt: skip
+
+    def binding(host, name, key):
+        return {"source": name, "vhost": host, "destination": name, "destination_type": "queue",
+                "routing_key": key, "arguments": {}}  # fmt: skip
 
     exchanges = [(host, name) for host, names in EXCHANGES.items() for name in names]
     logins = [(host, name) for host, names in USERS.items() for name in names]
+    rights = {"configure": "", "write": ".*", "read": ""}
     return {
-        "vhosts": [{"name": name} for name in EXCHANGES],
+        "vhosts": [{"name": host} for host in EXCHANGES],
         "users": [{"name": name, "password": "secret", "tags": ""} for _, name in logins],
-        "permissions": [
-            {"user": name, "vhost": host, "configure": "", "write": ".*", "read": ""}
-            for host, name in logins
-        ],
+        "permissions": [{"user": name, "vhost": host, **rights} for host, name in logins],
         "exchanges": [each(n, host, type="topic", internal=False) for host, n in exchanges],
         "queues": [each(name, host, arguments=LIMITED) for host, name in exchanges],
         "bindings": [
-            {
-                "source": name,
-                "vhost": host,
-                "destination": name,
-                "destination_type": "queue",
-                "routing_key": key,
-                "arguments": {},
-            }
+            binding(host, name, f"{kind}.*")
             for host, name in exchanges
-            for key in ("order.*", "stock.*", "invoice.*", "meter.*", "mail.*")
+            for kind in ("order", "stock", "invoice", "meter", "mail")
         ],
     }
 
@@ -111,7 +101,7 @@ class World:
         self.broker.stop()
 
     def _use(self, ports):
-        """For the looks, if nobody else does."""
+        """Use the ports of the documentation, unless somebody else does."""
         for port in ports:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

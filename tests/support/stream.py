@@ -3,11 +3,7 @@
 import asyncio
 import collections
 import math
-import sys
 import threading
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 
 import steady
 

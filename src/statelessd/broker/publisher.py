@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config.settings import Publish as Limits
 from ..config.settings import RabbitMQ
-from ..message import Credentials, Message, Outcome
+from ..message import STOPPING, Credentials, Message, Outcome, Public
 from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
@@ -34,6 +34,10 @@ SWEEP = 0.05  # seconds; a deadline is kept to within this
 CHECK = 0.2  # seconds; how soon a channel is missed that does not answer
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
+TOO_MANY_MESSAGES = Public("Too many messages wait for the broker here.")
+TOO_MANY_OF_LOGIN = Public("Too many messages of this user wait for the broker.")
+NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
+NOT_CONFIRMED = Public("The broker did not confirm the message in time.")
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
 
@@ -105,22 +109,20 @@ class Publisher:
         tally.active.add(publish)
         tally.size += publish.size
         if self._closing:
-            publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+            publish.finish(Outcome.SHUTTING_DOWN, STOPPING)
         elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
-            publish.finish(Outcome.OVERLOADED, "Too many messages wait for the broker here.")
+            publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
         else:
             session = self._pool.session(virtual_host, credentials)
             if session is None:
                 self.refusals["broker_connections"] += 1
-                publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
+                publish.finish(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
             elif session.load.messages >= self.in_flight_per_login:
                 self.refusals["login"] += 1
-                publish.finish(
-                    Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
-                )
+                publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
                 publish.session = session
                 session.load.take()
@@ -241,7 +243,7 @@ class Publisher:
         """Answer the messages that are left, and take no more."""
         self._closing = True
         for publish in list(self._tally.active):
-            self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+            self._give_up(publish, Outcome.SHUTTING_DOWN, STOPPING)
 
     async def close(self) -> None:
         """Stop, then close channels and connections in order."""
@@ -271,7 +273,7 @@ class Publisher:
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""
         if publish.handed_over:
-            publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
+            publish.finish(Outcome.UNCONFIRMED, NOT_CONFIRMED)
         else:
             publish.refuse(outcome, detail)
 
@@ -285,7 +287,7 @@ class Publisher:
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return f"The broker takes no messages for now: {self._alarm.reason}."
+        return Public(f"The broker takes no messages for now: {self._alarm.reason}.")
 
 
 def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What has been counted for one (virtual host, user): plain integers on the hot path."""
+"""What the broker's side counts: plain integers, because of the hot path."""
 
 import enum
 import time
@@ -11,7 +11,7 @@ from ..telemetry.histogram import FineHistogram, Histogram
 
 
 class SessionStatistics:
-    """Counts since the start; two passwords of one user add up."""
+    """The counts of one virtual host and user; two passwords of one user add up."""
 
     COUNTS = (
         "channels_closed",
@@ -41,13 +41,13 @@ class SessionStatistics:
         self._lost = False  # the last connection was
 
     def opened(self) -> None:
-        """A login has succeeded."""
+        """Count a login that has succeeded."""
         self.connections_opened += 1
         self.reconnects += self._lost
         self._lost = False
 
     def closed(self, lost_by: str) -> None:
-        """The connection has ended; ``lost_by``: why, where it was not by our will."""
+        """Count a connection that has ended; ``lost_by`` is the reason if we did not end it."""
         self.connections_closed += 1
         self.ended_at = time.time()
         self._lost = bool(lost_by)
@@ -55,51 +55,29 @@ class SessionStatistics:
             self.failed(lost_by)
 
     def failed(self, reason: str) -> None:
-        """There is no connection."""
-        self.last_error = time.time(), reason
+        """Remember why there is no connection."""
+        self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:
-        """So long after the last look: how many publishes a second there were."""
+        """Measure the rate of publishes over the ``seconds`` since the last call."""
         self.rate = (self.publishes - self._rated) / seconds
         self._rated = self.publishes
 
     def add(self, other: "SessionStatistics") -> None:
-        """What another has counted, too."""
+        """Add what another has counted."""
         for name in self.COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class ConnectionCounters:
-    """Of all connections to the broker that this backend has had."""
-
-    # What a reason that is told to people begins with -> the word that is counted.
-    KINDS = (
-        ("idle", "idle"),
-        ("replaced", "replaced"),
-        ("its token", "expired"),
-        ("the least recently used", "limit"),
-        ("shutting down", "shutdown"),
-        ("the broker closed it", "broker"),
-        ("the broker confirmed nothing", "stalled"),
-        ("the broker did not answer", "stalled"),
-        ("nothing was heard", "silent"),
-    )
-    OTHER = "network"
+    """The counts of all connections to the broker that this backend has had."""
 
     def __init__(self) -> None:
-        self.closed: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()  # connections that were open, by CloseReason.label
         self.attempts_failed = 0
         self.logins_refused = 0
         self.received = 0  # bytes, on connections that are gone
         self.sent = 0  # likewise
-
-    def lost(self, reason: str) -> None:
-        """An open connection has ended."""
-        for beginning, kind in self.KINDS:
-            if reason.startswith(beginning):
-                self.closed[kind] += 1
-                return
-        self.closed[self.OTHER] += 1
 
 
 class ExchangeCounts:
@@ -110,14 +88,14 @@ class ExchangeCounts:
     none is counted with ``OTHERS``.
     """
 
-    OTHERS = ("", "")  # no virtual host is called so, for a path cannot name one
+    OTHERS = ("", "")  # no virtual host has this name, because no path can name it
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.counts: dict[tuple[str, str], Counter[Outcome]] = {self.OTHERS: Counter()}
 
     def count(self, virtual_host: str, exchange: str, outcome: Outcome) -> None:
-        """One more message with this outcome."""
+        """Count a message with this outcome."""
         key = virtual_host, exchange
         found = self.counts.get(key)
         if found is None:
@@ -129,23 +107,23 @@ class ExchangeCounts:
 
 
 class BrokerStatus(enum.Enum):
-    """How publishes stand with the broker, in one word."""
+    """The broker's state, as far as publishes are concerned."""
 
     UNUSED = "unused"  # no connection, and nobody has looked for a while
     REACHABLE = "reachable"  # no connection, and the broker answers
     CONNECTED = "connected"
     BLOCKED = "blocked"  # connected, and the broker takes no publishes
-    UNREACHABLE = "unreachable"  # connections are asked for, and none can be had
+    UNREACHABLE = "unreachable"  # connections are needed, and none can be made
     REFUSED = "refused"  # no connection, and the broker does not take the probe's login
 
     @property
     def takes_publishes(self) -> bool:
-        """As far as is known."""
+        """Return whether it takes publishes, as far as is known."""
         return self in (BrokerStatus.UNUSED, BrokerStatus.REACHABLE, BrokerStatus.CONNECTED)
 
 
 class BrokerState(msgspec.Struct, frozen=True):
-    """For ``/readyz`` and ``/stats``; ``reason`` is empty where all is well."""
+    """The broker's state for ``/readyz`` and ``/stats``; ``reason`` is empty if all is well."""
 
     state: BrokerStatus
     reason: str = ""

@@ -20,7 +20,7 @@ class Host(NamedTuple):
 
 
 def parse(text: str, port: int) -> Host:
-    """Parse one node. ``port`` is the default. Raise ValueError, which says what is wrong."""
+    """Parse one node; ``port`` is the default. Raise ValueError, which says what is wrong."""
     found = _HOST.fullmatch(text)
     if found is None:
         if "//" in text:

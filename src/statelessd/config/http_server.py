@@ -64,7 +64,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may read the pages that tell of this gateway, and where."""
+    """Who may read the pages about this gateway, and where."""
 
     networks: Annotated[
         tuple[str, ...],

@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, default, bounds and a line of help.
 
-The settings of HTTPServer are in ``http_server``. ``loader`` fills all of them from the
-YAML file and the environment. ``make docs`` writes docs/configuration.md from them.
+The settings of HTTPServer are in ``config.http_server``. ``config.loader`` fills all of
+them from the YAML file and the environment, and ``config.report`` prints them.
 """
 
 from typing import Annotated, Any
@@ -326,7 +326,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A regular expression for the raw path, and the dotted class that answers."""
+    """A regular expression for raw paths, and the class that answers, by its dotted name."""
 
     pattern: str
     endpoint: str
@@ -335,8 +335,7 @@ class Route(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration.
 
-    Without ``routes`` the built-in ones apply. Without ``logging`` plain lines go to
-    standard error.
+    Without ``routes`` the built-in ones apply, and without ``logging`` a ready-made log.
     """
 
     daemon: Daemon = Daemon()
@@ -351,7 +350,7 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The file's sections and their attributes of Config. Routes and Logging have other forms."""
+"""The attribute of Config and the type of each section; Routes and Logging have other forms."""
 
 
 def without_secrets(config: Config) -> Config:

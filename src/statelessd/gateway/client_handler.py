@@ -10,7 +10,7 @@ from ..http1.limits import Limits
 from ..http1.reader import Request
 from ..http1.response import Response
 from ..http1.shared import Shared
-from ..message import Outcome, RequestError
+from ..message import Outcome, Public, RequestError
 from .admission import GUEST
 from .client_address import Client as Peer
 from .gateway import Gateway
@@ -18,6 +18,8 @@ from .known_heads import NOWHERE, Head, Repeat
 from .publishing import MISSES, Body, PublishRequest
 from .request import message_reader
 from .router import Match
+
+ONLY_POST = Public("Messages are published with POST.")
 
 
 class ClientHandler:
@@ -134,7 +136,7 @@ class ClientHandler:
             publish.extra = cors.preflight_headers(headers)
         elif b"origin" in headers:
             publish.extra = cors.answer_headers(headers)
-        publish.answer(Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
+        publish.answer(Outcome.METHOD_NOT_ALLOWED, ONLY_POST)
 
     def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
         """Answer what cannot be read as a publish is answered."""

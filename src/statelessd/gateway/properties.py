@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..message import FieldValue, Properties
-from .errors import bad_request
+from ..message import FieldValue, Properties, bad_request
 from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
@@ -22,35 +21,36 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel
 
 _TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _ALIASES = {"expire": "expiration"}  # the original's name for it
-
-Fields = dict[str, Any]
-"""The fields of one source: property names to text, and ``headers`` to a table."""
 
 
 def name_of(raw: str) -> str:
-    """Return the property or option that a client's name means.
-
-    For example, ``content-type`` means ``content_type``.
-    """
+    """Return the property or option that a client means: ``content-type`` is ``content_type``."""
     name = raw.replace("-", "_").lower()
     return _ALIASES.get(name, name)
 
 
 def check(fields: dict[str, Any]) -> Properties:
-    """Convert text values, by the names of ``NAMES``, to typed ones within their ranges.
+    """Return typed values for text, by the names of ``NAMES``.
 
-    Raise RequestError, which names the field, if a value is not valid.
+    Raise RequestError, which names the field, for a value out of its range.
     """
-    properties: dict[str, Any] = {}
-    for name, value in fields.items():
-        convert = _CHECKS.get(name)
-        properties[name] = convert(value) if convert else value
-    return properties  # type: ignore[return-value]  # NAMES are the keys of Properties
+    return {  # type: ignore[return-value]  # NAMES are the keys of Properties
+        name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()
+    }
+
+
+def text(name: str, value: bytes) -> str:
+    """Return the value of the field or header ``name`` as text, or raise RequestError."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"{name} is not UTF-8.") from None
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
-    """Parse the field ``headers``. Raise RequestError if it is not a JSON object."""
+    """Return the table that the field ``headers`` holds as a JSON object, or raise RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if any(deeper(text, MAX_DEPTH)):
@@ -65,7 +65,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
 
 
 def check_depth(table: dict[str, Any]) -> None:
-    """Raise RequestError if ``table`` nests deeper than MAX_DEPTH."""
+    """Raise RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -79,11 +79,10 @@ def check_depth(table: dict[str, Any]) -> None:
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
-    """Convert PHP's ``headers[a][b]=c`` to ``{"a": {"b": "c"}}``.
+    """Return ``{"a": {"b": "c"}}`` for PHP's ``headers[a][b]=c``, or raise RequestError.
 
-    Keys that are numbered from 0 make an array, because ``http_build_query`` writes a PHP
-    list with the keys 0, 1, …; ``[]`` means the next number. Later values replace earlier
-    ones. Raise RequestError if a name is malformed.
+    Numbered keys from 0 make an array: ``http_build_query`` writes a PHP list with the
+    keys 0, 1, …; ``[]`` means the next number. Later values replace earlier ones.
     """
     table = _Level()
     for name, value in pairs:
@@ -100,7 +99,7 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
 
 
 class _Level(dict[str, Any]):
-    """The keys of one pair of brackets. Like a PHP array it knows its next number."""
+    """The values that one pair of brackets chooses from; as a PHP array it knows its next key."""
 
     next = 0
 
@@ -114,7 +113,7 @@ class _Level(dict[str, Any]):
 
 
 def bracket_path(name: str) -> list[str]:
-    """Split ``headers[a][b]`` into ``["a", "b"]``. Raise RequestError if it is malformed."""
+    """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
         raise bad_request(f"{name!a} is not a header field: write headers[name].")
@@ -134,36 +133,26 @@ def _lists(value: Any) -> FieldValue:
 
 
 def flag(name: str, text: str) -> bool:
-    """Convert ``true``, ``false``, ``1`` or ``0``. Raise RequestError for anything else."""
-    match text.lower():
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-    raise bad_request(f"{name} must be true or false.")
+    """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
+    value = _FLAGS.get(text.lower())
+    if value is None:
+        raise bad_request(f"{name} must be true or false.")
+    return value
 
 
-def _integer(name: str, text: str, low: int, high: int, unit: str = "") -> int:
-    # The length is checked first, because converting a million digits is slow.
-    if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
-        return int(text)
-    raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    """Return what reads an integer of that range."""
+
+    def convert(text: str) -> int:
+        # The length is checked first, because converting a million digits is slow.
+        if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
+            return int(text)
+        raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+
+    return convert
 
 
-def _priority(text: str) -> int:
-    return _integer("priority", text, 0, 255)
-
-
-def _delivery_mode(text: str) -> int:
-    return _integer("delivery_mode", text, 1, 2)
-
-
-def _timestamp(text: str) -> int:
-    return _integer("timestamp", text, 0, 2**64 - 1, " of seconds")
-
-
-def _expiration(text: str) -> str:
-    return str(_integer("expiration", text, 0, MAX_EXPIRATION, " of milliseconds"))
+_milliseconds = _integer("expiration", 0, MAX_EXPIRATION, " of milliseconds")
 
 
 def _reply_to(text: str) -> str:
@@ -225,10 +214,10 @@ _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "priority": _priority,
-    "delivery_mode": _delivery_mode,
-    "timestamp": _timestamp,
-    "expiration": _expiration,
+    "priority": _integer("priority", 0, 255),
+    "delivery_mode": _integer("delivery_mode", 1, 2),
+    "timestamp": _integer("timestamp", 0, 2**64 - 1, " of seconds"),
+    "expiration": lambda text: str(_milliseconds(text)),
     "reply_to": _reply_to,
     "headers": _headers,
 }

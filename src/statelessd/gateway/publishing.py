@@ -9,9 +9,9 @@ from ..broker.pending import Publish
 from ..http1.reader import UNTOLD, Request
 from ..http1.response import Response
 from ..http1.states import RESPONDING
-from ..message import TABLE, Outcome, RequestError
+from ..message import FAULT, TABLE, Outcome, Public, RequestError
 from . import response as answers
-from .admission import too_large
+from .admission import TOO_MANY_BODIES, too_large
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
 
@@ -21,7 +21,7 @@ MISSES = 20  # publishes with other heads, after which a connection is one that 
 MOST_PIECES = 64  # of a body, until they become one
 CONFIRMED = Outcome.CONFIRMED
 SHUTTING_DOWN = Outcome.SHUTTING_DOWN
-MORE_CAME = "Bytes follow the request's head, which has no Content-Length."
+MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length.")
 
 
 class Body:
@@ -98,7 +98,7 @@ class PublishRequest:
             if gateway.publisher.reserve(body.size - body.reserved):
                 body.reserved = body.size
             else:
-                self.answer(Outcome.OVERLOADED, "Too many bodies arrive at once here.")
+                self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
 
     def _refuse_late_bytes(self) -> None:
         """Refuse the message if these bytes may be its body, and if it is not too late."""
@@ -158,7 +158,7 @@ class PublishRequest:
         except Exception:
             self.request_id = self.request_id or gateway.request_id(head.headers)
             logger.exception("the publish %s failed", self.request_id.decode())
-            self.answer(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            self.answer(Outcome.INTERNAL_ERROR, FAULT)
 
     def answer(self, outcome: Outcome, detail: str) -> None:
         """Write the response, unless it was written; the publisher's word comes here as well."""

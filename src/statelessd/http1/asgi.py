@@ -13,8 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from ..message import Outcome, RequestError
-from .connection import FAULT
+from ..message import FAULT, STOPPING, Outcome, RequestError
 from .handler import Handler
 from .reader import UNTOLD, Request
 from .response import Response, Turn
@@ -28,7 +27,7 @@ Application = Callable[
 ]
 
 HIGH_WATER = 64 * 1024  # bytes of a body that the application has not asked for yet
-SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, STOPPING)
 WITHOUT_BODY = (204, 304)  # RFC 9110 sections 15.3.5, 15.4.5
 
 _NOT_A_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110 section 5.6.2
@@ -127,7 +126,8 @@ class ApplicationRequest:
         else:
             self._gone = True
             response.keep_alive = False
-            self._handler.on_refused(response, FAULT, self._request.url)
+            fault = RequestError(Outcome.INTERNAL_ERROR, FAULT)
+            self._handler.on_refused(response, fault, self._request.url)
 
     async def _receive(self) -> Event:
         self._response.send_continue()
@@ -138,7 +138,7 @@ class ApplicationRequest:
             return {"type": "http.disconnect"}
         body, self._body = bytes(self._body), bytearray()
         self._told = not self._more
-        self._response.connection.flow.resume_reading()
+        self._response.connection.want_body()
         return {"type": "http.request", "body": body, "more_body": self._more}
 
     @property

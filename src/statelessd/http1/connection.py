@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from ..message import Outcome, RequestError
+from ..message import FAULT, Outcome, Public, RequestError
 from . import probes
 from .flow import FlowControl
 from .handler import Handler, RequestHandler
@@ -32,7 +32,7 @@ from .timeouts import Wait, Watch
 logger = logging.getLogger(__name__)
 
 REFUSED_AT_ONCE = 1000  # connections above the limit that are still told so
-FAULT = RequestError(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+TOO_MANY = Public("Too many connections are open here.")
 
 
 class Connection(asyncio.Protocol):
@@ -83,8 +83,7 @@ class Connection(asyncio.Protocol):
             if above > REFUSED_AT_ONCE:
                 transport.abort()
             else:
-                too_many = "Too many connections are open here."
-                self._refuse(RequestError(Outcome.OVERLOADED, too_many))
+                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.connections.discard(self)
@@ -160,7 +159,7 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
         except Exception:
             logger.exception("reading a request failed")
-            self._refuse(FAULT)
+            self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
         else:
             if at < len(data):
                 self._put_aside(data, at)
@@ -314,13 +313,18 @@ class Connection(asyncio.Protocol):
         """A response tells that it has ended, and whether another request may follow."""
         self.progress += 1
         state = self.state
-        if keep_alive and state is RESPONDING:
-            self.state = state.to(IDLE)
-        elif state is not CLOSED:
-            if not keep_alive:
-                self._leave(state is READING_BODY or self.lingers)
-            elif state is WAITING:
+        if keep_alive:
+            if state is RESPONDING:
+                self.state = state.to(IDLE)
+            if self.flow.read_paused:
                 self._go_on()
+        elif state is not CLOSED:
+            self._leave(state is READING_BODY or self.lingers)
+
+    def want_body(self) -> None:
+        """Read on, because the handler has room for more of the body."""
+        if self.state is READING_BODY:
+            self.flow.resume_reading()
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what cannot be read any further, in its turn, and end the connection."""
@@ -408,7 +412,7 @@ class Connection(asyncio.Protocol):
         if self.state is IDLE and wait is not Wait.READER:
             self.close()  # nothing was asked
         elif wait in (Wait.HEAD, Wait.BODY):
-            late = f"The request's {wait.value} took too long."
+            late = Public(f"The request's {wait.value} took too long.")
             self._refuse(RequestError(Outcome.REQUEST_TIMEOUT, late))
         else:
             self.transport.abort()

@@ -11,7 +11,7 @@ from typing import Any
 
 import httptools
 
-from ..message import Outcome, RequestError, bad_request
+from ..message import Outcome, Public, RequestError, bad_request
 from .fields import Fields, check_coding, merge_repeated, without_upgrade
 from .limits import Limits
 
@@ -185,8 +185,10 @@ class Reader:
         limits = self._limits
         return RequestError(
             Outcome.HEADERS_TOO_LARGE,
-            f"The request line and headers exceed {limits.max_head_bytes} bytes "
-            f"or {limits.max_head_fields} fields.",
+            Public(
+                f"The request line and headers exceed {limits.max_head_bytes} bytes "
+                f"or {limits.max_head_fields} fields."
+            ),
         )
 
     # Body

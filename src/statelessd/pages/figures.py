@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..broker.close_reason import CloseReason
 from ..broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from ..gateway.gateway import Gateway
 from ..message import TABLE, Outcome
@@ -105,18 +106,7 @@ REFUSALS = {
     "`Application.rabbitmq.max_connections`",
     "client_connections": "a client: there are `HTTPServer.max_connections`",
 }
-CLOSED = {
-    "idle": "nobody used it for `Application.rabbitmq.idle_timeout`",
-    "replaced": "a new login took its place, after `Application.rabbitmq.reverify_after`",
-    "expired": "its token's time was over",
-    "limit": "it was the least recently used one, and another user needed a place",
-    "shutdown": "this backend stopped",
-    "broker": "the broker closed it",
-    "stalled": "messages were unconfirmed, and the broker did not answer for "
-    "`Application.rabbitmq.stalled_timeout`",
-    "silent": "nothing was heard of the broker, not even heartbeats",
-    "network": "it was lost, or broken in another way",
-}
+CLOSED = {reason.label: reason.meaning for reason in CloseReason}
 CHANNELS_CLOSED = {
     "broker": "the broker closed it over a message: no such exchange, not permitted, too large",
     "released": "it was not needed any more",

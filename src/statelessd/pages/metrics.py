@@ -1,16 +1,11 @@
-"""``GET /metrics``: of this process, in the text that Prometheus reads; ``?scope=all``: of all."""
+"""``GET /metrics``: the figures of this process for Prometheus; with ``?scope=all`` of all."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -28,7 +23,7 @@ BUCKETS = [*map(repr, BOUNDS), "+Inf"]
 
 
 class Metrics(Page):
-    """Prometheus' text or OpenMetrics, as the client prefers."""
+    """The figures in Prometheus' text format or OpenMetrics, as the client prefers."""
 
     async def get(self, request: Request) -> Response:
         monitoring = monitoring_of(request)
@@ -63,22 +58,21 @@ class _Ours(Collector):
                 yield self._metric(figure, self._values[figure.name])
 
     def _metric(self, figure: Figure, found: list[tuple[list[str], Any]]) -> Metric:
-        name, labels = PREFIX + figure.name, [*self._labels, *figure.labels]
-        if figure.kind is HISTOGRAM:
-            histogram = HistogramMetricFamily(name, figure.help, labels=labels)
-            for values, (total, *counts) in found:
-                buckets = list(zip(BUCKETS, counts, strict=True))
-                histogram.add_metric(values, buckets, total / figure.per)
-            return histogram
-        if figure.kind is COUNTER:
-            counter = CounterMetricFamily(name, figure.help, labels=labels)
-            for values, (count,) in found:
-                counter.add_metric(values, count / figure.per)
-            return counter
-        gauge = GaugeMetricFamily(name, figure.help, labels=labels)
+        name, names = PREFIX + figure.name, [*self._labels, *figure.labels]
+        metric = Metric(name, figure.help, figure.kind.value)
         for values, value in found:
-            gauge.add_metric(values, value)
-        return gauge
+            labels = dict(zip(names, values, strict=True))
+            if figure.kind is HISTOGRAM:
+                total, *counts = value
+                for bound, count in zip(BUCKETS, counts, strict=True):
+                    metric.add_sample(f"{name}_bucket", labels | {"le": bound}, count)
+                metric.add_sample(f"{name}_count", labels, counts[-1])
+                metric.add_sample(f"{name}_sum", labels, total / figure.per)
+            elif figure.kind is COUNTER:
+                metric.add_sample(f"{name}_total", labels, value[0] / figure.per)
+            else:
+                metric.add_sample(name, labels, value)
+        return metric
 
 
 def _of_this(monitoring: Monitoring) -> _Ours:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..gateway.gateway import Gateway
-from ..telemetry.history import Sample
+from ..telemetry.history import WINDOW, Sample
 from ..telemetry.process import ProcessStatistics
 from ..telemetry.scoreboard import Counters, Key, Page, Scoreboard
 from .figures import COUNTER, GAUGE, HISTOGRAM, HISTORY, METRICS, NOW, Figure, Reading
@@ -36,7 +36,8 @@ class Monitoring:
         self._wall = wall
         self._steady = steady
         self._second = int(wall())
-        self._finished_at = steady()
+        self._sampled = self._second - 1
+        self._sampled_at = steady()
         self._counted = _counted(self.read())
 
     def read(self) -> Reading:
@@ -95,17 +96,17 @@ class Monitoring:
         before, self._second = self._second, int(self._wall())
         return None if before == self._second else self._second - 1
 
-    def sample(self, reading: Reading) -> Sample:
-        """Return the sample of the time since the last one, which ends with this reading."""
+    def sample(self, second: int, reading: Reading) -> Sample:
+        """Return the sample of ``second`` and of those before it that were missed."""
         now = self._steady()
-        elapsed = max(now - self._finished_at, 1e-3)
-        self._finished_at = now
-        self.process.finish_second(elapsed)
+        self.process.finish_second(max(now - self._sampled_at, 1e-3))
+        seconds = min(max(1, second - self._sampled), WINDOW)
+        self._sampled, self._sampled_at = second, now
         before, self._counted = self._counted, _counted(reading)
         grown = {name: _growth(counts, before[name]) for name, counts in self._counted.items()}
         return Sample(
             os.getpid(),
-            elapsed,
+            seconds,
             reading.state.state.value,
             {f.dashboard: f.read(reading) for f in HISTORY if f.kind is GAUGE},
             {f.dashboard: grown[f.dashboard] for f in HISTORY if f.kind is COUNTER},

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..gateway import response
 from ..gateway.gateway import Gateway
-from ..message import Outcome, problem
+from ..message import Outcome, Public, problem
 from .monitoring import Monitoring
 
 ABOUT = ("virtual_host", "exchange", "user")
@@ -29,8 +29,8 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a path at which there is nothing."""
-    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
+    """Answer a request for a path that no page has."""
+    answer = problem_response(scope, Outcome.NOT_FOUND, Public("There is nothing at this path."))
     await answer(scope, receive, send)
 
 
@@ -48,7 +48,7 @@ class Page(HTTPEndpoint):
 
     async def method_not_allowed(self, request: Request) -> Response:
         return problem_response(
-            request.scope, Outcome.METHOD_NOT_ALLOWED, self.refusal, allow=self.allowed
+            request.scope, Outcome.METHOD_NOT_ALLOWED, Public(self.refusal), allow=self.allowed
         )
 
 

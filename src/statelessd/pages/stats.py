@@ -16,7 +16,7 @@ from .page import Page, monitoring_of
 
 
 def document(gateway: Gateway) -> dict[str, Any]:
-    """The figures of this process; units are those of getrusage(2), times in seconds."""
+    """Return the document of this process, in the units of getrusage(2) and seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     broker = gateway.publisher.broker_state()
     return {
@@ -66,7 +66,7 @@ def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
 
 
 class Stats(Page):
-    """The document as JSON, never from a cache; ``?scope=all``: of all backends."""
+    """The document as JSON, never from a cache; with ``?scope=all`` that of all backends."""
 
     async def get(self, request: Request) -> Response:
         monitoring = monitoring_of(request)

@@ -224,7 +224,7 @@ class Backend:
                     logger.warning("too many logins: ?scope=all goes without those of this backend")
                 self._brief = True
                 scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
-            scoreboard.record(self._listener, second, monitoring.sample(reading))
+            scoreboard.record(self._listener, second, monitoring.sample(second, reading))
         except Exception:  # publishing must outlive it, and one log entry is enough
             logger.exception("leaving figures for the other backends failed")
             monitoring.scoreboard = None

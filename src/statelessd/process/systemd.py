@@ -1,6 +1,6 @@
-"""What a service manager is told (sd_notify(3)): that all serves, reloads, stops, and lives.
+"""Notifications to a service manager (sd_notify(3)): ready, reloading, stopping, alive.
 
-Without systemd there is no NOTIFY_SOCKET, and nothing is said.
+Without systemd there is no NOTIFY_SOCKET, and nothing is sent.
 """
 
 import logging
@@ -14,37 +14,37 @@ SELDOM = 3600.0  # seconds
 
 
 class Notifier:
-    """The parent's alone: its backends forget it."""
+    """Sends the notifications. Only the parent uses it, so its backends call ``forget``."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         # A leading @ means Linux's abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog = os.environ.get("WATCHDOG_USEC", "")
-        # Twice within the time after which it would be taken for dead.
+        # Half of the time after which systemd takes the parent for dead.
         self.interval = int(watchdog) / 2e6 if self._address and watchdog.isdigit() else SELDOM
 
     def forget(self) -> None:
-        """In a backend, which has nothing to tell."""
+        """Send nothing from here on, because this is a backend."""
         self._address = ""
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
 
     def ready(self) -> None:
-        """All backends serve."""
+        """Report that all backends serve."""
         self._tell("READY=1\nSTATUS=Serving")
 
     def reloading(self) -> None:
-        """READY follows, whatever becomes of it."""
+        """Report that a reload begins. ``ready`` has to follow, even if the reload fails."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading")
 
     def stopping(self) -> None:
-        """In order."""
+        """Report that the parent stops in order."""
         self._tell("STOPPING=1\nSTATUS=Answering what is under way")
 
     def alive(self) -> None:
-        """For the watchdog; called at least every ``interval``."""
+        """Feed the watchdog. Call it at least every ``interval`` seconds."""
         if self.interval < SELDOM:
             self._tell("WATCHDOG=1")
 

@@ -1,1 +1,1 @@
-"""What is counted and kept for people to look at; fed with values, it asks nobody."""
+"""Figures that are counted and kept for people. Other rooms put values in."""

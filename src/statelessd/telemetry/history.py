@@ -27,21 +27,17 @@ Growth = dict[str, dict[str, int]]
 class Sample(msgspec.Struct, array_like=True, frozen=True):
     """What one process reports at the end of a second.
 
-    Counts and durations are of the last ``elapsed`` seconds: more than one if
-    the process was too busy to report in between.
+    Counts and durations are of the last ``seconds``. That is more than one if the process
+    was too busy to report in between. They are whole seconds, so that no count is lost or
+    counted twice when they are spread over seconds.
     """
 
     pid: int
-    elapsed: float
+    seconds: int
     broker: str  # state
     gauges: dict[str, int]
     counts: Growth
     durations: dict[str, dict[int, int]]  # the parts of FineHistograms that have grown
-
-    @property
-    def seconds(self) -> float:
-        """Return the divisor of a rate: the whole second for a process that began within it."""
-        return max(1.0, self.elapsed)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -121,11 +117,9 @@ class Second:
 
 def without_stalls(known: dict[int, list[Sample]]) -> Iterator[tuple[int, list[Sample]]]:
     """Yield the seconds of one listener; a sample of several seconds stands in each of them."""
-    filled = dict(known)
+    filled: dict[int, list[Sample]] = {}
     for second, samples in known.items():
         for sample in samples:
-            stalled = min(WINDOW, round(sample.elapsed)) - 1
-            for missed in range(second - stalled, second):
-                if missed not in known:
-                    filled.setdefault(missed, []).append(sample)
+            for each in range(second - sample.seconds + 1, second + 1):
+                filled.setdefault(each, []).append(sample)
     yield from filled.items()

@@ -1,12 +1,9 @@
 """TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
 
-import logging
 import ssl
 
 from ..config.settings import BrokerTls
 from .files import VERSIONS, KeyPair, TlsError, Watch, check_readable, load_certificates
-
-logger = logging.getLogger(__name__)
 
 SECTION = "Application.rabbitmq.tls"
 
@@ -21,7 +18,7 @@ class Trust:
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
         named = [settings.ca, settings.certificate, settings.key]
-        self._watch = Watch(path for path in named if path is not None)
+        self._watch = Watch(SECTION, "TLS to the broker", filter(None, named))
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
@@ -29,18 +26,11 @@ class Trust:
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often.
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
+        self._watch.refresh(now, self._take_up)
 
-        If they cannot be used, log that once and keep the old ones.
-        """
-        if not self._watch.has_news(now):
-            return
-        try:
-            self.context = make_context(self._settings)
-        except TlsError as error:
-            logger.error("%s; TLS to the broker stays as it was", error)  # noqa: TRY400 - all is said
-        else:
-            logger.info("files of %s have changed: using them", SECTION)
+    def _take_up(self) -> None:
+        self.context = make_context(self._settings)
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:

@@ -1,14 +1,17 @@
 """PEM files of certificates and keys: loading, checking and watching them."""
 
+import logging
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from ..config.settings import BrokerTls, Tls
+
+logger = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two checks of the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -41,7 +44,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
-            raise TlsError(f"{section}.certificate", "is needed, for there is a key")
+            raise TlsError(f"{section}.certificate", "is needed, because there is a key")
         return None
 
     def paths(self) -> list[str]:
@@ -59,7 +62,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         self.load(context)
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Load it into ``context``. Raise TlsError if that is not possible."""
+        """Load the certificate into ``context``. Raise TlsError if that is not possible."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
         try:
@@ -82,28 +85,38 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Finds out whether any of the files has changed."""
+    """Reloads files when they change.
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    ``section`` is the path of their settings, and ``what`` names what they are for.
+    """
+
+    def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
+        self._section = section
+        self._what = what
         self._seen = {path: _stamp_of(path) for path in paths}
         self._taken = self._seen
         self._look_at = 0.0
 
-    def has_news(self, now: float) -> bool:
-        """Return whether to reload the files now: once for each change. Call it often.
+    def refresh(self, now: float, take_up: Callable[[], None]) -> None:
+        """Call ``take_up`` once for each change of the files. Call this often.
 
-        Files are reloaded when two checks in a row saw the same, because whoever replaces
-        several files needs a moment.
+        A change counts when two checks in a row saw the same files, because replacing several
+        files takes a moment. If ``take_up`` raises TlsError, log it and change nothing.
         """
         if now < self._look_at:
-            return False
+            return
         self._look_at = now + LOOK
         seen = self._seen
         self._seen = {path: _stamp_of(path, known) for path, known in seen.items()}
         if self._seen == self._taken or self._seen != seen:
-            return False
+            return
         self._taken = self._seen
-        return True
+        try:
+            take_up()
+        except TlsError as error:
+            logger.error("%s; %s stays as it was", error, self._what)  # noqa: TRY400 - all is said
+        else:
+            logger.info("files of %s have changed: using them", self._section)
 
 
 def check_readable(setting: str, path: str) -> None:

@@ -1,14 +1,11 @@
 """The certificate of the TLS listeners, which is reloaded when its files change."""
 
-import logging
 import ssl
 import weakref
 from typing import Any, Self
 
 from ..config.settings import Tls
-from .files import VERSIONS, KeyPair, TlsError, Watch
-
-logger = logging.getLogger(__name__)
+from .files import VERSIONS, KeyPair, Watch
 
 SECTION = "HTTPServer.tls"
 
@@ -42,10 +39,9 @@ class Certificate:
         pair = KeyPair.of(SECTION, settings)
         assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
-        self._watch = Watch(pair.paths())
+        self._watch = Watch(SECTION, "the certificate", pair.paths())
         self.context = _Context(settings)
-        pair.check()
-        pair.load(self.context)
+        self._take_up()
 
     @property
     def is_shaking_hands(self) -> bool:
@@ -53,19 +49,12 @@ class Certificate:
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often.
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
+        self._watch.refresh(now, self._take_up)
 
-        If they cannot be used, log that once and keep the old certificate.
-        """
-        if not self._watch.has_news(now):
-            return
-        try:
-            self._pair.check()  # separately, because a load that fails half-way changes the context
-            self._pair.load(self.context)
-        except TlsError as error:
-            logger.error("%s; the certificate stays as it was", error)  # noqa: TRY400 - all is said
-        else:
-            logger.info("the certificate %s has changed: using it", self._pair.certificate)
+    def _take_up(self) -> None:
+        self._pair.check()  # separately, because a load that fails half-way changes the context
+        self._pair.load(self.context)
 
 
 def check(settings: Tls) -> None:
