@@ -14,8 +14,9 @@ from mutate import cuts, mutated, octets
 from wire import converse
 
 from statelessd.gateway import request
-from statelessd.gateway.errors import RequestError
+from statelessd.gateway.credentials import parse_authorization
 from statelessd.gateway.forms import decode_multipart, decode_urlencoded
+from statelessd.message import RequestError
 
 TARGET = request.Target("v", "e", "k")
 DEFAULTS = request.Defaults()
@@ -210,7 +211,7 @@ class TestParsers:
     @given(st.binary(max_size=40) | mutated(st.just(b"Basic Z3Vlc3Q6Z3Vlc3Q=")))
     def test_authorization(self, value):
         try:
-            credentials = request.parse_authorization(value)
+            credentials = parse_authorization(value)
         except RequestError as error:
             refused = error.detail
         else:
