@@ -1,9 +1,9 @@
-"""Count the instructions for each publish with callgrind, over ``hotpath.py``.
+"""Instructions for each publish, counted by callgrind over ``hotpath.py``.
 
-    instructions.py [--publishes N] [--all] [--keep]
+instructions.py [--publishes N] [--all] [--keep]
 
-Unlike microseconds they hardly depend on what else the machine does. The counters of ``perf
-stat`` would be quicker, but few virtual machines have them. ``--keep`` writes the figures to
+They do not mind what else the machine does, as microseconds do; the counters of ``perf stat``
+would be quicker, but few virtual machines have them. ``--keep`` writes the figures to
 ``instructions.json``, by which ``tests/integration/test_hot_path.py`` judges.
 """
 
@@ -40,7 +40,7 @@ class Counts:
 
 
 def count(scenarios: Sequence[str], publishes: int) -> Counts:
-    """Count one publish. Raise ``RuntimeError`` when valgrind fails, or is not there."""
+    """Count the instructions of scenarios. Raise RuntimeError if valgrind fails or is missing."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "part"
         command = [
@@ -74,20 +74,20 @@ def _total(part: Path) -> int:
 
 
 def kept() -> dict[str, dict[str, float]]:
-    """Return turns of the reference loop for a publish, by Python version and scenario."""
+    """Return the figures that are kept, by Python's minor version and scenario."""
     figures: dict[str, dict[str, float]] = json.loads(KEPT.read_text())
     return figures
 
 
 def agreed() -> dict[str, float]:
-    """Return the figures of this Python, or the largest of all others if it has none yet."""
+    """Return the figures of this Python, or the largest of all others if it has none."""
     figures = kept()
     known = [figures[PYTHON]] if PYTHON in figures else list(figures.values())
     return {name: max(each[name] for each in known) for name in GUARDED}
 
 
 def keep(counts: Counts) -> None:
-    """Write these figures as those of this Python."""
+    """Keep these counts as the figures of this Python."""
     figures = {name: round(counts.ratio(name), 3) for name in GUARDED}
     KEPT.write_text(json.dumps(kept() | {PYTHON: figures}, indent=2, sort_keys=True) + "\n")
 
