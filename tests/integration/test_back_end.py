@@ -38,6 +38,8 @@ class BackEnd(http.server.ThreadingHTTPServer):
 
 
 class Allow(http.server.BaseHTTPRequestHandler):
+    server: BackEnd
+
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         fails = self.path in self.server.failing

@@ -22,11 +22,7 @@ from clients import (
     KEPT,
     PATH,
     REQUEST,
-    Clients,
     UnixConnection,
-    all_are_204,
-    kept_alive,
-    one_request_each,
     unix_socket,
 )
 from gateway import GatewayProcess, free_port
@@ -113,9 +109,6 @@ class TestTLS:
                 connection.sendall(KEPT)
                 assert connection.recv(1000).startswith(b"HTTP/1.1 204")
 
-    def test_pages_know_that_they_come_over_tls(self, start_tls):
-        assert start_tls().stats()["requests"]["method.GET"] >= 1
-
     def test_older_versions_are_refused(self, start_tls, authority):
         gateway = start_tls("1.3")
         with handshake(gateway.port, trusting(authority)) as connection:
@@ -164,13 +157,6 @@ class TestTLS:
             assert upload(*arguments, url=gateway.url, user=user) == status
         wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
 
-    def test_an_early_answer_reaches_requests(self, start_tls, password, status):
-        gateway = start_tls()
-        user = None if password is None else "guest"
-        for _ in range(5):
-            answer = gateway.publish(user=user, password=password, data=b"x" * (30 * MIB))
-            assert answer.status_code == status
-
     def test_a_chunked_body_that_grows_too_large(self, start_tls, authority):
         gateway = start_tls()
         arguments = ["-X", "POST", "--cacert", authority.ca, "-T", "-"]
@@ -204,28 +190,6 @@ class TestTLS:
             with trusting(authority).wrap_socket(raw, server_hostname="localhost") as late:
                 late.sendall(REQUEST)
                 assert late.recv(100).startswith(b"HTTP/1.1 204")
-
-    def test_a_stop_and_a_start_lose_no_request(self, start_tls, authority):
-        gateway = start_tls()
-        context = trusting(authority)
-
-        def kept():
-            return http.client.HTTPSConnection(
-                "localhost", gateway.port, timeout=30, context=context
-            )
-
-        def connect():
-            raw = socket.create_connection(("127.0.0.1", gateway.port), 20)
-            return context.wrap_socket(raw, server_hostname="localhost")
-
-        for client in (kept_alive(kept), one_request_each(connect)):
-            with Clients(6, client) as asking:
-                for _ in range(3):
-                    asking.go_on(100)
-                    assert gateway.stop() == 0
-                    gateway.start()
-                asking.go_on(100)
-            all_are_204([asking])
 
     def test_a_key_that_does_not_match_is_told_before_the_start(self, authority, tmp_path, broker):
         Authority(tmp_path / "other").key.replace(authority.key)
@@ -314,24 +278,6 @@ class TestUnixSockets:
         arguments = ["--unix-socket", path, "--data-binary", "@-"]
         for _ in range(5):
             assert upload(*arguments, url="http://x") == 413
-
-    @pytest.mark.parametrize(
-        "client",
-        [
-            lambda path: kept_alive(lambda: UnixConnection(path)),
-            lambda path: one_request_each(lambda: unix_socket(path)),
-        ],
-        ids=["kept alive", "one request each"],
-    )
-    def test_a_stop_and_a_start_lose_no_request(self, start_gateway, path, client):
-        gateway = start_gateway(unix=[path], ports=0)
-        with Clients(12, client(path)) as asking:
-            for _ in range(4):
-                asking.go_on()
-                assert gateway.stop() == 0
-                gateway.start()
-            asking.go_on()
-        all_are_204([asking])
 
     def test_tls_is_for_ports_only(self, start_gateway, path, authority):
         settings = {"HTTPServer": {"tls": authority.settings}}

@@ -26,7 +26,7 @@ def nobody():
 
 
 def weights(page, url, *, seconds, every):
-    """The page's weight after each ``every`` seconds, a multiple of the period."""
+    """Yield the page's weight after each ``every`` seconds, a multiple of the period."""
     page.run_first((HERE / "fast_forward.js").read_text())
     page.open(url)
     page.evaluate(f"Fast.run({PERIOD - 5})")  # to the end of one, where all is quiet

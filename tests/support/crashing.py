@@ -10,7 +10,7 @@ POISON = encode.properties({"headers": {"h": None}})
 
 
 def distinct(number):
-    """The properties of a poisonous message that is like no other."""
+    """Return the properties of a poisonous message that is like no other."""
     return encode.properties({"headers": {"h": None, "id": number}})
 
 

@@ -233,7 +233,7 @@ def edge_test(**settings):
 
             asyncio.run(main())
 
-        run.__signature__ = _without_edge(test)
+        run.__signature__ = _without_edge(test)  # type: ignore[attr-defined]
         return run
 
     return decorate

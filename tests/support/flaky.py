@@ -24,7 +24,7 @@ CLOSED = None  # the connection ends without an answer
 
 
 def problem(status, *, retry_after=None, **members):
-    """A problem document; ``members``: those that differ from a retryable one's."""
+    """Return a problem document; ``members`` differ from a retryable one's."""
     document = {
         "type": "/docs#flaky",
         "title": "Flaky",
@@ -67,6 +67,7 @@ class Flaky(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Flaky
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
@@ -88,4 +89,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, *_):
-        """Nothing: standard error belongs to pytest."""
+        """Log nothing: standard error belongs to pytest."""

@@ -101,7 +101,7 @@ class GatewayProcess:
 
     @property
     def command(self):
-        """The command line that starts it."""
+        """Return the command line that starts it."""
         return [sys.executable, "-m", "statelessd", "-c", str(self.config)]
 
     def start(self):
@@ -181,6 +181,22 @@ class GatewayProcess:
             self.process.terminate()
         return self.process.wait(seconds)
 
+    @contextlib.contextmanager
+    def activated(self, *listeners):
+        """Run it below systemd-socket-activate with these listeners, and yield the process.
+
+        It starts with the first connection, and has to end in order.
+        """
+        listen = [f"--listen={each}" for each in listeners]
+        with self.log.open("ab") as log:
+            command = ["systemd-socket-activate", *listen, *self.command]
+            process = subprocess.Popen(command, stderr=log)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+
     def ends_in_order(self):
         """Stop it; its exit status has to be 0, and its log without a traceback."""
         status = self.stop()
@@ -196,7 +212,7 @@ class GatewayProcess:
 
     @property
     def text(self):
-        """What it has logged so far."""
+        """Return what it has logged so far."""
         return self.log.read_text() if self.log.exists() else ""
 
     def says(self, text, times=1):

@@ -44,6 +44,8 @@ class Pages(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Pages
+
     def do_GET(self):
         page = f"<!doctype html><title>A page</title>{self.server.page}".encode()
         self.send_response(200)
@@ -55,4 +57,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, *_):
-        """Nothing: standard error belongs to pytest."""
+        """Log nothing: standard error belongs to pytest."""

@@ -39,7 +39,7 @@ def _takes_connections(port):
 
 
 def _replaced(text, pattern, lines):
-    """The lines that match, replaced by others."""
+    """Return the text with other lines in place of those that match."""
     found = re.findall(pattern, text, re.MULTILINE)
     assert found, pattern
     for line in found[1:]:
@@ -49,7 +49,9 @@ def _replaced(text, pattern, lines):
 
 @contextlib.contextmanager
 def nginx(directory, *servers, location=""):
-    """``servers``: ``127.0.0.1:8000`` or ``unix:/path``; its port.
+    """Run nginx, and yield its port.
+
+    ``servers``: each ``127.0.0.1:8000`` or ``unix:/path``.
 
     ``location``: one more, before the others.
     """
@@ -73,7 +75,7 @@ def nginx(directory, *servers, location=""):
 
 @contextlib.contextmanager
 def haproxy(directory, *servers):
-    """As ``nginx``."""
+    """Run HAProxy likewise."""
     [port] = free_ports(1)
     text = (DEPLOY / "haproxy.cfg").read_text()
     lines = [

@@ -42,7 +42,7 @@ def scenario(test):
 
     signature = inspect.signature(test)
     wanted = [p for p in signature.parameters.values() if p.name not in ("broker", "client")]
-    run.__signature__ = signature.replace(parameters=wanted)
+    run.__signature__ = signature.replace(parameters=wanted)  # type: ignore[attr-defined]
     return run
 
 

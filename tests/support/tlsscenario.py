@@ -44,6 +44,6 @@ def on_both_loops(test):
     wanted = inspect.signature(test).parameters
     others = [p for n, p in wanted.items() if n not in ("broker", "client", "authority")]
     ours = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in ("loop", "authority")]
-    run.__signature__ = inspect.Signature([*others, *ours])
+    run.__signature__ = inspect.Signature([*others, *ours])  # type: ignore[attr-defined]
     loops = [asyncio.new_event_loop, uvloop.new_event_loop]
     return pytest.mark.parametrize("loop", loops, ids=["asyncio", "uvloop"])(run)

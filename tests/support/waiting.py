@@ -4,7 +4,7 @@ import time
 
 
 def wait_until(condition, seconds=60.0, *, what="the condition"):
-    """What ``condition()`` returned when it was true at last."""
+    """Return what ``condition()`` returns as soon as it is true."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -1,8 +1,8 @@
 """Admission: decide by the head of a request whether its sender may publish here.
 
-Single publishes and batches both pass through ``Admission.admit``. It asks, in this order:
-does another site's page send this, who is the sender, may ``guest`` come from there, is the
-length of the body known and allowed, and can the path be decoded.
+Single publishes and batches both pass through ``Admission.admit``. It checks, in this
+order: the site that sends the request, the credentials, where ``guest`` comes from, the
+length of the body, and the path.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """``POST /<virtual-host>/<exchange>``: many messages in one request.
 
-``application/json`` is read whole, and answered with every item's result.
-``application/x-ndjson`` is published as it arrives, in memory that does not
-grow with its length, and answered with a summary, or with a stream of results.
+``application/json`` is read whole and answered with the result of each item.
+``application/x-ndjson`` is published while it arrives, in bounded memory. It is answered
+with a summary, or with a stream of results.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from .nesting import deeper
 from .request import media_type_of
 from .router import Match
 
-MAX_FAILURES = 1000  # that a summary lists
-MAX_DEPTH = 512  # of an item's JSON: what every Python's parser follows
+MAX_FAILURES = 1000  # the most that a summary lists
+MAX_DEPTH = 512  # levels of an item's JSON, which the parser of every Python can follow
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
 
@@ -52,8 +52,8 @@ class _Messages(msgspec.Struct, forbid_unknown_fields=True):
 class BatchRequest:
     """One batch, from its head to its answer, in the terms of ASGI.
 
-    ``scope["state"]`` has the gateway, the request's id and the router's match. What the
-    access log is to say is left there as ``logged``.
+    ``scope["state"]`` has the gateway, the request's id and the router's match. The fields
+    for the access log are left there as ``logged``.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +71,7 @@ class BatchRequest:
         self._gone = False  # the client hung up
 
     def cancel(self) -> None:
-        """Send nothing more: nobody will read the answer."""
+        """Send nothing more, because the client is gone."""
         if self._batch is not None:
             self._batch.cut(None)
 
@@ -195,7 +195,7 @@ class BatchRequest:
             await answer(self._scope, self._receive, self._send)
 
     def _end(self, batch: Batch) -> dict[str, Any]:
-        """Return what says that the body did not come to its end, if so."""
+        """Return the member that reports a body which did not come to its end, if so."""
         error = batch.cut_short
         if error is None:
             return {}

@@ -58,7 +58,7 @@ class Broken(Echo):
 @pytest.fixture(autouse=True)
 def own_module(monkeypatch):
     module = types.ModuleType("own_pages")
-    module.Echo, module.Slow, module.Broken = Echo, Slow, Broken
+    vars(module).update(Echo=Echo, Slow=Slow, Broken=Broken)
     monkeypatch.setitem(sys.modules, "own_pages", module)
 
 

@@ -15,22 +15,17 @@ from statelessd.process import logs
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():
     """Undo what dictConfig does to the whole process."""
-    names = ["", "statelessd", "uvicorn", "asyncio", "starlette", "pika", "tinman"]
-    before = {}
-    for name in names:
-        each = logging.getLogger(name)
-        before[name] = (each.level, list(each.handlers), each.propagate, each.disabled)
+    names = (None, "statelessd", "uvicorn", "asyncio", "starlette", "pika", "tinman")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(each, {**vars(each), "handlers": [*each.handlers]}) for each in loggers]
     raising = logging.raiseExceptions
     yield
     logging.raiseExceptions = raising
-    for name, (level, handlers, propagate, disabled) in before.items():
-        each = logging.getLogger(name)
-        for handler in each.handlers:
-            if handler not in handlers:
-                handler.close()
-        each.setLevel(level)
-        each.handlers[:] = handlers
-        each.propagate, each.disabled = propagate, disabled
+    for each, state in before:
+        for handler in {*each.handlers} - {*state["handlers"]}:
+            handler.close()
+        vars(each).update(state)
+    logging.getLogger("statelessd").setLevel(before[1][1]["level"])  # forgets what was cached
 
 
 @pytest.fixture
