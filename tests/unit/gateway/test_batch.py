@@ -284,13 +284,11 @@ class TestLines:
 
     @edge_test()
     async def test_when_the_backend_ends_it_takes_no_more(self, edge):
-        from statelessd.process.backend import SHUTTING_DOWN  # noqa: PLC0415 - for this test alone
-
         client = await edge.connect()
         client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(lines([item(0)]), end=False))
         await edge.until(lambda: edge.publisher.published)
-        for connection in list(edge.state.connections):
-            connection.end_stream(SHUTTING_DOWN)
+        for connection in list(edge.connections):
+            connection.drain()
         document = json.loads((await client.answer()).body)
         assert document["published"] == 1
         assert document["error"]["type"] == "/docs#shutting-down"
@@ -326,7 +324,7 @@ class TestStream:
         start = HEAD + AUTH + NDJSON + STREAM + b"\r\n"
         everything = chunked(lines([item(n, id="x" * 250) for n in range(100_000)]))
         client.send(start + everything)
-        connection = next(iter(edge.state.connections))
+        connection = next(iter(edge.connections))
         await edge.until(lambda: connection.flow.write_paused)
         seen = -1
         while len(edge.publisher.published) != seen:  # until it stands still
@@ -349,7 +347,7 @@ class TestStream:
         client.send(start + chunked(lines([item(0)]), b'{"routing_key": "k", ', end=False))
         await edge.until(lambda: edge.publisher.published)
         client.writer.transport.abort()
-        await edge.until(lambda: not edge.state.connections and not edge.state.tasks)
+        await edge.until(lambda: not edge.connections and not edge.tasks)
         assert len(edge.publisher.published) == 1
         assert not caplog.records
         assert "response.408" not in edge.gateway.statistics.document()
