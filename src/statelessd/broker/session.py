@@ -106,10 +106,12 @@ class Session:
     def __repr__(self) -> str:
         channels = self.channels.channels()
         in_flight = sum(channel.in_flight for channel in channels)
+        held = ", not writable" if self.state is OPEN and not self.writable else ""
+        split = "".join(f", {each!r}" for each in self.channels.split_exchanges())
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
-            f"{self.load.messages - in_flight} waiting>"
+            f"{self.load.messages - in_flight} waiting{held}{split}>"
         )
 
     def _become(self, state: SessionState) -> None:

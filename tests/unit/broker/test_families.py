@@ -2,7 +2,7 @@
 
 import brokerside
 import pytest
-from scenario import GUEST, O, scenario
+from scenario import GUEST, O
 
 from statelessd.message import Credentials
 
@@ -36,42 +36,34 @@ def refusing(request):
         ("NOT_ALLOWED - vhost test not found", O.VIRTUAL_HOST_NOT_FOUND),
     ],
 )
-@scenario
-async def test_a_virtual_host_is_refused_after_one_login(broker, client, refusing, text, outcome):
+async def test_a_virtual_host_is_refused_after_one_login(broker, publish, refusing, text, outcome):
     refusing(broker, text)
-    publish = client()
     assert await publish() is outcome
     assert await publish() is outcome
     assert len(broker.peers) == 1
 
 
-@scenario
-async def test_a_connection_limit_is_waited_for(broker, client, refusing):
+async def test_a_connection_limit_is_waited_for(broker, publish, refusing):
     text = "NOT_ALLOWED - access to vhost 'test' refused: connection limit (1) is reached"
     refusing(broker, text)
-    publish = client()
     outcome, detail = await publish.start(timeout=0.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "connection limit (1) is reached" in detail
     assert len(broker.peers) > 1
 
 
-@scenario
-async def test_a_login_that_is_refused_behind_a_proxy_is_a_refused_login(broker, client):
+async def test_a_login_that_is_refused_behind_a_proxy_is_a_refused_login(broker, publish):
     broker.product = "AMQProxy"
     text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."
     broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(403, text))
-    publish = client()
     assert await publish() is O.UNAUTHORIZED
     assert await publish() is O.TOO_MANY_FAILURES
     assert len(broker.peers) == 1
     assert publish.publisher.connection_statistics() == {}
 
 
-@scenario
-async def test_a_close_later_in_a_connections_life_refuses_no_login(broker, client):
+async def test_a_close_later_in_a_connections_life_refuses_no_login(broker, publish):
     broker.product = "AMQProxy"
-    publish = client()
     assert await publish() is O.CONFIRMED
     ack = broker.on_publish
     broker.on_publish = lambda peer, *_: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
@@ -81,12 +73,10 @@ async def test_a_close_later_in_a_connections_life_refuses_no_login(broker, clie
     assert len(broker.peers) == 2
 
 
-@scenario
-async def test_a_proxy_without_a_broker_names_no_address(broker, client):
+async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
     broker.product = "AMQProxy"
     text = "UPSTREAM_ERROR - Error connecting to '10.0.0.7:5672': Connection refused"
     broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(503, text))
-    publish = client()
     outcome, detail = await publish.start(timeout=0.5, credentials=LONG)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "The proxy before the broker has no connection to it" in detail
@@ -98,8 +88,9 @@ async def test_a_proxy_without_a_broker_names_no_address(broker, client):
     assert "10.0.0.7" not in detail
 
 
-@scenario
-async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(broker, client):
+async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(
+    broker, publish
+):
     text = (
         "NOT_ALLOWED - access to vhost 'test' refused for user 'guest', backend "
         "rabbit_auth_backend_http returned an error: "
@@ -107,7 +98,6 @@ async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_busin
     )
     fail = broker.on_open
     broker.on_open = lambda peer: peer.send(brokerside.close(530, text))
-    publish = client()
     outcome, detail = await publish.start(timeout=0.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "authorisation back end failed" in detail
@@ -123,7 +113,6 @@ async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_busin
         pytest.param(lambda peer: peer.hang_up(), id="end of stream"),
     ],
 )
-@scenario
 async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, client, refuse):
     broker.on_login = refuse
     port = broker.port
@@ -140,29 +129,24 @@ async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, c
     assert await publish(credentials=GUEST) is O.CONFIRMED
 
 
-@scenario
-async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, client):
+async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, publish):
     broker.on_login = lambda peer: peer.cut()
-    publish = client()
     waiting = publish.start()
     await publish.until(lambda: len(broker.peers) == 2)
     broker.on_login = None
     assert (await waiting)[0] is O.CONFIRMED
 
 
-@scenario
-async def test_a_large_login_behind_a_proxy_is_tried_once(broker, client):
+async def test_a_large_login_behind_a_proxy_is_tried_once(broker, publish):
     broker.product = "AMQProxy"
     text = "UPSTREAM_ERROR - End of file reached"
     broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(503, text))
-    publish = client()
     outcome, detail = await publish.start(credentials=LONG)
     assert outcome is O.UNAUTHORIZED
     assert "too long" in detail
     assert len(broker.peers) == 1
 
 
-@scenario
 async def test_a_full_disk_is_no_fault_of_the_message(broker, client):
     broker.product, broker.version = "LavinMQ", "2.9.1"
     text = "PRECONDITION_FAILED - Server low on disk space"
@@ -172,7 +156,6 @@ async def test_a_full_disk_is_no_fault_of_the_message(broker, client):
     assert await client()() is O.BROKER_BLOCKED
 
 
-@scenario
 async def test_a_foreign_user_id_is_forbidden_by_lavinmq_too(broker, client):
     text = "PRECONDITION_FAILED - Message's user_id property 'a' doesn't match actual user 'guest'"
     broker.on_publish = lambda peer, channel, *_: peer.send(

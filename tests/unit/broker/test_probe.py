@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import logging
 
-import brokerside
 import pytest
-from scenario import O, scenario
+from scenario import O
 
 from statelessd.broker import publisher as publisher_module
 from statelessd.config.settings import Probe
@@ -19,7 +18,6 @@ async def ask(client):
     return state.state.value, state.reason
 
 
-@scenario
 async def test_without_an_account_the_broker_only_has_to_greet(broker, client):
     asked = client()
     assert await ask(asked) == ("reachable", "")
@@ -28,7 +26,6 @@ async def test_without_an_account_the_broker_only_has_to_greet(broker, client):
     assert peer.methods == []
 
 
-@scenario
 async def test_with_one_it_logs_in_opens_and_leaves_in_order(broker, client):
     asked = client(probe=ACCOUNT)
     assert await ask(asked) == ("reachable", "")
@@ -39,7 +36,6 @@ async def test_with_one_it_logs_in_opens_and_leaves_in_order(broker, client):
     assert asked.publisher.connection_statistics() == {}
 
 
-@scenario
 async def test_it_is_asked_again_only_after_the_interval(broker, client):
     often, seldom = client(probe=Probe(interval=0.05)), client()
     for _ in range(3):
@@ -55,7 +51,6 @@ async def test_it_is_asked_again_only_after_the_interval(broker, client):
     await asyncio.wait_for(ask_often(), 5)
 
 
-@scenario
 async def test_nobody_waits_for_a_probe_when_connections_tell(broker, client):
     asked = client(login_timeout=5)
     broker.accept = False
@@ -67,14 +62,12 @@ async def test_nobody_waits_for_a_probe_when_connections_tell(broker, client):
     assert asked.loop.time() - begun < publisher_module.PATIENCE / 2
 
 
-@scenario
 async def test_many_who_ask_at_once_are_one_probe(broker, client):
     asked = client()
     assert {s for s, _ in await asyncio.gather(*(ask(asked) for _ in range(20)))} == {"reachable"}
     assert len(broker.peers) == 1
 
 
-@scenario
 async def test_while_there_is_a_connection_nobody_is_asked(broker, client):
     publish = client(probe=Probe(interval=0.01))
     assert await publish() is O.CONFIRMED
@@ -83,18 +76,16 @@ async def test_while_there_is_a_connection_nobody_is_asked(broker, client):
         await asyncio.sleep(0.01)
     assert len(broker.peers) == 1
     broker.peers[0].cut()
-    await publish.until(lambda: publish.publisher.broker_state().state.value == "unused")
+    await publish.until(lambda: publish.state == "unused")
     assert await ask(publish) == ("reachable", "")  # at once: the loss made it doubtful
 
 
-@scenario
 async def test_interval_0_asks_nobody(broker, client):
     asked = client(probe=Probe(interval=0))
     assert await ask(asked) == ("unused", "")
     assert broker.peers == []
 
 
-@scenario
 async def test_a_broker_that_is_away_is_told_and_its_return_noticed_soon(broker, client, caplog):
     asked = client(probe=ACCOUNT)
     await broker.stop()
@@ -122,10 +113,9 @@ async def test_a_broker_that_is_away_is_told_and_its_return_noticed_soon(broker,
          "The broker refused a connection: 541 vhost '/w' is down"),
     ],
 )  # fmt: skip
-@scenario
 async def test_a_refused_account_is_told(broker, client, caplog, closing, reason):
     asked = client(probe=ACCOUNT)
-    broker.on_login = lambda peer: peer.send(brokerside.close(*closing))
+    broker.refuses_logins(*closing)
     assert await ask(asked) == ("refused", reason)
     assert await ask(asked) == ("refused", reason)
     assert len(broker.peers) == 1
@@ -133,7 +123,6 @@ async def test_a_refused_account_is_told(broker, client, caplog, closing, reason
     assert "hush" not in caplog.text
 
 
-@scenario
 async def test_a_login_that_ends_without_a_word_is_not_the_brokers_absence(broker, client):
     asked, greeted = client(probe=ACCOUNT), client()
     broker.cut_at = "Connection.Open"
@@ -143,7 +132,6 @@ async def test_a_login_that_ends_without_a_word_is_not_the_brokers_absence(broke
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
-@scenario
 async def test_what_is_no_broker_is_told(broker, client, says):
     """A proxy takes connections though the broker behind it is gone."""
 
@@ -159,7 +147,6 @@ async def test_what_is_no_broker_is_told(broker, client, says):
     assert "broke the protocol" in reason or "closed the socket" in reason or "reset" in reason
 
 
-@scenario
 async def test_a_silent_broker_is_waited_for_with_patience_and_then_given_up(
     broker, client, monkeypatch
 ):
@@ -172,7 +159,6 @@ async def test_a_silent_broker_is_waited_for_with_patience_and_then_given_up(
     assert await ask(asked) == state
 
 
-@scenario
 async def test_a_stop_does_not_wait_for_it(broker, client):
     broker.accept = False
     asked = client(login_timeout=60)
