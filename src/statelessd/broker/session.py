@@ -161,19 +161,15 @@ class Session:
         try:
             if self.state is OPEN:
                 self.channels.submit(publish)
+            elif self.state is SessionState.REFUSED:
+                publish.refuse(*self._refused_again())
             else:
-                self._queue(publish)
+                publish.wait_in(self._waiting)
+                if self.state is SessionState.IDLE:
+                    self.connect()
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
             publish.refuse(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
-
-    def _queue(self, publish: Publish) -> None:
-        if self.state is SessionState.REFUSED:
-            publish.refuse(*self._refused_again())
-        else:
-            publish.wait_in(self._waiting)
-            if self.state is SessionState.IDLE:
-                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -328,6 +324,7 @@ class Session:
         connection, self.connection = self.connection, None
         if connection is None:
             return  # it was given up before its login, and its messages wait for another one
+        self.connection_ending()
         self._alarm.unblocked(connection)
         self._reachability.ended(connection, lost=not self._closing_because)
         for publish in self.channels.lose():
