@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-compare bench-docs bench-batch bench-storm bench-dashboard bench-budget bench-stuck-queue bench-poison bench-returns image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,10 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/pytest tests/integration
 
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
-	@$(BIN)/python tests/faults/run.py $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
 test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traffic, and count (CLUSTER=options)
-	@$(BIN)/python tests/cluster/run.py $(CLUSTER)
+	@$(BIN)/python tests/faults/fault_suite.py --cluster $(CLUSTER)
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
 	@$(BIN)/python tests/isolation/run.py $(ISOLATION)
@@ -46,7 +46,7 @@ test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as r
 
 soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
-	@$(BIN)/python tests/faults/run.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
+	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
 
 soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forwarded, and see that it does not grow
 	@$(BIN)/python scripts/debian.py chromium
@@ -76,46 +76,20 @@ screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traf
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
 	@$(BIN)/python tests/page/screenshots.py
 
-bench: $(READY) ## Measure every gateway in turn, in five minutes (BENCH=options)
-	@$(BIN)/python bench/run.py $(BENCH)
+bench: $(READY) ## Measure every gateway in turn, in six minutes (BENCH=options)
+	@$(BIN)/python bench/bench.py $(BENCH)
 
-bench-full: $(READY) ## The same for longer, and the whole range of loads: more than an hour (BENCH=options)
-	@$(BIN)/python bench/run.py --full $(BENCH)
+bench-full: $(READY) ## The same for longer, and the whole range of loads: about an hour (BENCH=options)
+	@$(BIN)/python bench/bench.py --full $(BENCH)
 
-bench-compare: $(READY) ## Hold the newest result against the reference (A=file B=file)
+bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP publisher (BENCH=options)
+	@$(BIN)/python bench/bench.py batches $(BENCH)
+
+bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/benchmarks.md and its plots from the reference (RESULT=file)
-	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
+bench-docs: $(READY) ## Write docs/benchmarks.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
-
-bench-batch: $(READY) ## Measure batches and a long stream beside a pipelined AMQP publisher
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/batch.py $(BENCH)
-
-bench-storm: $(READY) ## Measure good publishes beside a storm of refused ones of the same user
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/storm.py $(BENCH)
-
-bench-dashboard: $(READY) ## Measure what open pages of the dashboard cost
-	@$(BIN)/python scripts/debian.py rabbitmq-server chromium
-	@$(BIN)/python bench/open_pages.py $(BENCH)
-
-bench-budget: $(READY) ## Measure where each microsecond of a publish goes, for docs/performance.md
-	@$(BIN)/python scripts/debian.py rabbitmq-server wrk valgrind
-	@$(BIN)/python bench/budget.py $(BENCH)
-
-bench-stuck-queue: $(READY) ## Measure what a stuck queue does to its connection in RabbitMQ (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/stuck_queue.py $(BENCH)
-
-bench-poison: $(READY) ## Find the messages that crash a process of RabbitMQ (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/poison.py $(BENCH)
-
-bench-returns: $(READY) ## Find what RabbitMQ returns as unroutable and keeps all the same (BENCH=options)
-	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@$(BIN)/python bench/kept_returns.py $(BENCH)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py

@@ -1,49 +1,81 @@
-"""Writes docs/benchmarks.md and its plots from a result: ``make bench-docs``."""
+"""Write docs/benchmarks.md from a result: ``make bench-docs``."""
 
 import argparse
-import shutil
+import os
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import charts
-import docs_page
-import report
+import bench
+import goals
 import results
-from docs_page import of
-
-DOCS = results.ROOT / "docs"
-IMAGES = DOCS / "images"
 
 
-def draw(document: results.Document, directory: Path) -> None:
-    """Every plot that the page shows."""
-    if panels := docs_page.cpu_panels(document):
-        charts.bars(directory / "bench-cpu.svg", panels)
-    if panels := docs_page.rate_panels(document):
-        charts.bars(directory / "bench-rate.svg", panels, unit=" %")
-    for name, section in docs_page.SECTIONS.items():
-        # What the rate was taken from is no part of the comparison.
-        if runs := [run for run in of(document, name) if run["point"] != "greatest rate"]:
-            _draw(directory / f"bench-{name}.svg", section, runs)
+def page(document: results.Document, file: Path = results.REFERENCE) -> str:
+    """Return the text of the page for the result in ``file``."""
+    return "\n".join([*_head(document, file), *_singles(document), *_others(document)])
 
 
-def _draw(file: Path, section: docs_page.Section, runs: Sequence[report.Run]) -> None:
-    if section.along:
-        charts.lines(file, runs, section.figures, section.along)
+def _head(document: results.Document, file: Path) -> Iterator[str]:
+    machine, versions = document["machine"], document["versions"]
+    path = Path(os.path.relpath(file, results.ROOT))
+    source = f"`{file.name}`" if ".." in path.parts else f"[{path}](../{path})"
+    yield f"""\
+# Benchmarks
+
+`make bench-docs` writes this page from {source}.
+`{document["command"]}` made that result on {document["date"][:10]}, at commit
+{document["commit"]}: {machine["cores"]} cores ({machine["cpu"]}), \
+{machine["memory_mib"] / 1024:.0f} GiB, {machine["kernel"].rpartition(" ")[0]}, \
+Python {versions["statelessd"]["python"]},
+RabbitMQ {versions["RabbitMQ"]}. {document["cores"]}.
+
+[bench/README.md](../bench/README.md) says how it is measured, how to run it, and how to
+read it.
+"""
+    if faults := results.faults(document):
+        yield "**Faults, which make figures mean nothing:**\n"
+        yield from (f"- {fault}" for fault in faults)
+        yield ""
+
+
+def _singles(document: results.Document) -> Iterator[str]:
+    medians = [run for run in document["medians"] if run["scenario"] == "singles"]
+    if not medians:
         return
-    several = len({run["gateway"] for run in runs}) > 1
-    one = len({run["point"] for run in runs}) == 1
-    panels: list[docs_page.Panel] = []
-    for key, title in section.figures.items():
-        rows = []
-        for run in runs:
-            gateway = run["gateway"] if several else ""
-            name = ", ".join(filter(None, (gateway, "" if one else run["point"])))
-            rows.append((name, run.get(key), None))
-        panels.append((title, rows))
-    charts.bars(file, panels, digits=1 if "ms" in panels[0][0] else 0, all_ours=not several)
+    yield f"""\
+## One message for each request
+
+Persistent messages of 100 bytes, and of 64 KiB, over kept connections into one classic
+queue. Every gateway waits for RabbitMQ's confirm. Medians of \
+{medians[0]["rounds"]} runs of {document["options"]["seconds"]} s.
+`{results.PIPELINED}` is a plain publisher with confirms that keeps as many messages under way as
+the others have connections: the most that this RabbitMQ takes. The management API is a part
+of RabbitMQ, whose CPU is all of it. `{results.RUST}` takes plain bodies, without
+credentials.
+"""
+    yield from _markdown(results.rows(medians, ("gateway", "point")), left=2)
+    yield "\n### The goal\n"
+    verdicts = goals.verdicts(document["medians"])
+    yield from _markdown([("", "measured, us or times", "goal", ""), *verdicts], left=1)
+    yield ""
+
+
+def _others(document: results.Document) -> Iterator[str]:
+    for name, scenario in bench.SCENARIOS.items():
+        runs = [run for run in document["medians"] if run["scenario"] == name]
+        if runs and name != "singles":
+            yield f"## {name}\n\n{scenario.play.__doc__}\n".replace("``", "`")
+            yield from _markdown(results.rows(runs, ("point", "gateway")), left=2)
+            yield ""
+
+
+def _markdown(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
+    head, *others = rows
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * left + "---:|" * (len(head) - left)
+    for row in others:
+        yield f"| {' | '.join(row)} |"
 
 
 def main() -> int:
@@ -55,14 +87,7 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as directory:
-        draw(document, Path(directory))
-        text = docs_page.page(document, options.result)
-        # Not before all of it is there.
-        for old in IMAGES.glob("bench-*.svg"):
-            old.unlink()
-        shutil.copytree(directory, IMAGES, dirs_exist_ok=True)
-    (DOCS / "benchmarks.md").write_text(text)
+    (results.ROOT / "docs" / "benchmarks.md").write_text(page(document, options.result))
     return 0
 
 

@@ -1,167 +1,90 @@
 """The gateways under test: how each is started, and that it answers before it is measured."""
 
-import base64
+import hashlib
 import http.client
 import os
 import socket
 import ssl
 import subprocess
+import sys
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+import venv
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import IO, Any
 
-import yaml
-
+import load
 import processes
-from measured_queue import EXCHANGE, VIRTUAL_HOST
+from amqp_client import EXCHANGE, ROUTING_KEY, VIRTUAL_HOST
 
-BENCH = Path(__file__).parent
-ROUTING_KEY = "bench.message"
+PEERS = {"mq-bridge": "rust_bridge", "fastapi": "fastapi_aio_pika"}  # in bench/peers
+DIRECTORY = Path(__file__).parent / "peers"
+RUN = Path(__file__).resolve().parent.parent / ".run"
 PATH = f"/{VIRTUAL_HOST}/{EXCHANGE}/{ROUTING_KEY}"
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where the broker is, and as whom to publish."""
-
-    port: int
-    username: str
-    password: str
-
-    @property
-    def url(self) -> str:
-        return f"amqp://{self.username}:{self.password}@127.0.0.1:{self.port}/{VIRTUAL_HOST}"
-
-
-@dataclass(frozen=True)
-class Command:
-    """How to start one gateway on one port."""
-
-    arguments: list[str]
-    environment: dict[str, str]
-
-
-def statelessd(
-    python: Path,
-    port: int,
-    broker: Broker,
-    run_directory: Path,
-    http: dict[str, Any] | None = None,
-    rabbitmq: dict[str, Any] | None = None,
-) -> Command:
-    """One backend of this project, with the defaults of everything but addresses.
-
-    ``http``, ``rabbitmq``: settings of HTTPServer and Application.rabbitmq that differ.
-    """
-    config: dict[str, Any] = {
-        "Application": {"rabbitmq": {"host": "127.0.0.1", "port": broker.port} | (rabbitmq or {})},
-        "HTTPServer": {"address": "127.0.0.1", "ports": [port]} | (http or {}),
-    }
-    file = run_directory / f"statelessd-{port}.yaml"
-    file.write_text(yaml.safe_dump(config))
-    return Command([str(python), "-m", "statelessd", "-c", str(file)], {})
-
-
-def fastapi(python: Path, port: int, broker: Broker) -> Command:
-    """The reference of ``peers/fastapi_aio_pika.py``: one uvicorn process."""
-    return Command(
-        [
-            *(str(python), "-m", "uvicorn", "fastapi_aio_pika:app"),
-            *("--app-dir", str(BENCH / "peers"), "--host", "127.0.0.1", "--port", str(port)),
-            *("--loop", "uvloop", "--http", "httptools"),
-            *("--no-access-log", "--log-level", "warning"),
-        ],
-        {"AMQP_URL": broker.url},
-    )
-
-
-def mq_bridge(python: Path, port: int, broker: Broker) -> Command:
-    """The bridge of ``peers/rust_bridge.py``, which publishes what is posted to ``/publish``."""
-    program = str(BENCH / "peers" / "rust_bridge.py")
-    return Command([str(python), program, str(port), broker.url, EXCHANGE, ROUTING_KEY], {})
 
 
 class Gateway:
     """A running gateway, ended with its descendants by ``stop``.
 
-    ``tls``: what it speaks TLS with, if it does. ``path``: what is posted to;
-    ``success``: the status of its answer when the message is confirmed.
+    ``port``: where it is asked. ``path``: what is posted to. ``success``: the status of its
+    answer when the message is confirmed. ``tls``: what it speaks TLS with, if it does.
     """
 
     def __init__(
         self,
         name: str,
+        command: Collection[str | Path],
         log: Path,
-        cores: Collection[int] | None,
-        tls: ssl.SSLContext | None = None,
         *,
+        port: int,
+        cores: Collection[int],
         path: str = PATH,
         success: int = 204,
+        tls: ssl.SSLContext | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.port = free_port()
-        self.seconds_to_first_204 = 0.0
+        self.port = port
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"
         self._log = log
-        self._cores = cores
-        self._tls = tls
         self._path = path
-        self._success = str(success)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}{self._path}"
+        self._success = success
+        self._tls = tls
+        with log.open("wb") as output, processes.on_cores(cores):
+            self._process = subprocess.Popen(
+                list(command),
+                env=os.environ | (environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is ours: we end it in order
+            )
 
     @property
     def pids(self) -> list[int]:
-        if self._process is None:
-            raise RuntimeError(f"{self.name} was not started")
         return processes.tree_of(self._process.pid)
 
-    def start(self, command: Command, broker: Broker, patience: float = 20.0) -> None:
-        """Start it and wait for its first 204.
+    def wait_until_it_publishes(self, patience: float = 20.0) -> None:
+        """Publish until one is confirmed.
 
-        Raises ``RuntimeError`` with the end of its log if it dies, or answers
-        no 204 within ``patience`` seconds.
+        Raise ``RuntimeError`` with the end of its log if it dies, or confirms nothing within
+        ``patience`` seconds.
         """
-        begun = time.monotonic()
-        with self._log.open("wb") as log:
-            self._process = self._spawn(command, log)
-        answer = "nothing"
-        while time.monotonic() < begun + patience and self._process.poll() is None:
-            answer = self._publish_once(broker)
+        deadline = time.monotonic() + patience
+        answer: object = "nothing"
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                answer = self.publish(self._path, load.token())
+            except (OSError, http.client.HTTPException) as error:
+                answer = repr(error)
             if answer == self._success:
-                self.seconds_to_first_204 = time.monotonic() - begun
                 return
             time.sleep(0.02)
         tail = self._log.read_text(errors="replace")[-2000:].strip()
         raise RuntimeError(f"{self.name} answered {answer}; its log {self._log} ends:\n{tail}")
 
-    def _spawn(self, command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        ours = os.sched_getaffinity(0)
-        # Set before it starts, so that whatever counts cores on its start counts right.
-        os.sched_setaffinity(0, self._cores or ours)
-        try:
-            return subprocess.Popen(
-                command.arguments,
-                env=os.environ | command.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is ours: we end it in order
-            )
-        finally:
-            os.sched_setaffinity(0, ours)
-
-    def _publish_once(self, broker: Broker) -> str:
-        """The status of one publish, or the error that came instead."""
-        token = base64.b64encode(f"{broker.username}:{broker.password}".encode()).decode()
-        headers = {
-            "Authorization": f"Basic {token}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+    def publish(self, path: str, token: str) -> int:
+        """Return the status of one publish over a connection of its own."""
+        headers = {"Authorization": f"Basic {token}", "Content-Type": load.FORM}
         address = "127.0.0.1", self.port
         connection = (
             http.client.HTTPSConnection(*address, timeout=10, context=self._tls)
@@ -169,21 +92,44 @@ class Gateway:
             else http.client.HTTPConnection(*address, timeout=10)
         )
         try:
-            connection.request("POST", self._path, "body=ready", headers)
-            return str(connection.getresponse().status)
-        except (OSError, http.client.HTTPException) as error:
-            return repr(error)
+            connection.request("POST", path, "body=ready", headers)
+            return connection.getresponse().status
         finally:
             connection.close()
 
     def stop(self) -> None:
-        if self._process is not None:
-            processes.end(self._process)
+        processes.end(self._process)
+
+
+def requirements_of(peer: str) -> dict[str, str]:
+    """Return the packages that a peer's environment is made of, each with its version."""
+    lines = (DIRECTORY / f"{PEERS[peer]}.txt").read_text().splitlines()
+    pins = (line.partition("==") for line in lines if not line.startswith("#"))
+    return {name: version for name, _, version in pins}
+
+
+def python_of(peer: str) -> Path:
+    """Return the interpreter of a peer's virtual environment; make it if it is missing or old.
+
+    Raise ``subprocess.CalledProcessError`` when pip fails.
+    """
+    requirements = DIRECTORY / f"{PEERS[peer]}.txt"
+    directory = RUN / f"bench-{peer}"
+    python = directory / "bin" / "python"
+    stamp = directory / "installed"
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    print(f"installing the packages of {peer}", flush=True)
+    venv.create(directory, clear=True, with_pip=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    subprocess.run([*pip, "--no-deps", "-r", str(requirements)], check=True)
+    stamp.write_text(wanted)
+    return python
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
+    """Return a TCP port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        return int(probe.getsockname()[1])

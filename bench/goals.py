@@ -1,99 +1,49 @@
 """The figures this project has set itself: each met, or not, by a result's medians."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from contenders import CEILING, OURS, RUST
-from report import Run
-from singles import LARGE_POINT, SCENARIO
+from results import OURS, PHP_DIRECT, PIPELINED, RUST, Run
 
-PHP = ("php-amqplib", "php-amqp")
-WHERE = {
-    "32": "at 32 connections",
-    "256": "at 256 connections",
-    LARGE_POINT: "at 32 connections with 64 KiB",
-}
+LARGE_POINT = "32, 64 KiB"
+OWN, BROKER, RATE = "gateway_us", "broker_us", "requests_per_second"
+TEXTS = {OWN: "CPU of the gateway", BROKER: "CPU of the broker", RATE: "rate"}
+Name = tuple[str, str, str]
+"""Scenario, point and gateway of a run."""
 
 
-@dataclass(frozen=True)
-class Goal:
-    """``value``: what was measured, which ``limit`` bounds from above, or from below."""
+def goals() -> Iterator[tuple[str, Name, Name | None, float]]:
+    """Return a figure, whose it is, whose it is divided by, and its bound.
 
-    text: str
-    value: float
-    limit: float
-    unit: str
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
-    @property
-    def measured(self) -> str:
-        return f"{self.value:,.{2 if self.unit == ' times' else 1}f}{self.unit}"
-
-    @property
-    def bound(self) -> str:
-        return f"at {'least' if self.at_least else 'most'} {self.limit:,.4g}{self.unit}"
-
-    def __str__(self) -> str:
-        return f"{'met' if self.met else 'not met':8} {self.text}: {self.measured} ({self.bound})"
-
-
-def goals(medians: Sequence[Run]) -> list[Goal]:
-    """Those for which there are figures."""
-    at = {(run["point"], run["gateway"]): run for run in medians if run["scenario"] == SCENARIO}
-    found = []
+    The bound is from below for a rate, and from above for CPU.
+    """
     for point, limit in (("32", 20), ("256", 16), (LARGE_POINT, 78)):
-        if ours := at.get((point, OURS)):
-            text = f"CPU of the gateway for a publish {WHERE[point]}"
-            found.append(Goal(text, ours["gateway_us"], limit, " us"))
+        yield OWN, ("singles", point, OURS), None, limit
     for point in ("32", "256"):
-        if (ours := at.get((point, OURS))) and (plain := at.get((point, CEILING))):
-            share = 100 * ours["requests_per_second"] / plain["requests_per_second"]
-            text = f"rate beside the pipelined publisher's {WHERE[point]}"
-            found.append(Goal(text, share, 95, " %", at_least=True))
-            text = f"CPU of the broker for a publish {WHERE[point]}"
-            found.append(Goal(text, ours["broker_us"], plain["broker_us"], " us"))
-    for point in ("32", "256"):
-        if (ours := at.get((point, OURS))) and (rust := at.get((point, RUST))):
-            text = f"CPU of the gateway over {RUST}'s {WHERE[point]}"
-            found.append(Goal(text, ours["gateway_us"] / rust["gateway_us"], 1, " times"))
-            ratio = ours["requests_per_second"] / rust["requests_per_second"]
-            text = f"rate over {RUST}'s {WHERE[point]}"
-            found.append(Goal(text, ratio, 1, " times", at_least=True))
-    return [*found, *flatness(medians), *php(medians)]
+        ours, plain, rust = (("singles", point, name) for name in (OURS, PIPELINED, RUST))
+        yield RATE, ours, plain, 0.95
+        yield BROKER, ours, plain, 1
+        yield RATE, ours, rust, 1
+        yield OWN, ours, rust, 1
+    for scenario, many, point in (("users", 1000, "in turn at"), ("exchanges", 200, "at")):
+        for count in (32, 256):
+            first, last = (f"{number} {point} {count}" for number in (1, many))
+            yield OWN, (scenario, last, OURS), (scenario, first, OURS), 1.2
+    for name in PHP_DIRECT:
+        yield RATE, ("php", "16 processes", OURS), ("php", "16 processes", name), 5
+        yield BROKER, ("php", "16 processes", OURS), ("php", "16 processes", name), 1 / 12
 
 
-def flatness(medians: Sequence[Run]) -> list[Goal]:
-    """Cost with more users, or exchanges, beside that with one, at the same connections."""
-    found = []
-    for scenario in ("users", "exchanges"):
-        series: dict[tuple[str, int], list[Run]] = {}
-        for run in medians:
-            if run["scenario"] == scenario:
-                series.setdefault((run["gateway"], run["connections"]), []).append(run)
-        for (gateway, connections), runs in series.items():
-            if len(runs) == 1:  # is beside nothing
-                continue
-            costs = [run["gateway_us"] for run in runs]
-            where = f"{gateway} at {connections} connections"
-            text = f"CPU for a publish, the dearest point of {scenario} over the first, {where}"
-            found.append(Goal(text, max(costs) / costs[0], 1.2, " times"))
-    return found
-
-
-def php(medians: Sequence[Run]) -> list[Goal]:
-    """Pages of PHP by the gateway, beside the better of the two that connect each time."""
-    runs = {run["gateway"]: run for run in medians if run["scenario"] == "php"}
-    direct = [runs[name] for name in PHP if name in runs]
-    if OURS not in runs or not direct:
-        return []
-    rate = runs[OURS]["requests_per_second"] / max(run["requests_per_second"] for run in direct)
-    share = min(run["broker_us"] for run in direct) / runs[OURS]["broker_us"]
-    return [
-        Goal("rate of PHP pages over direct connections", rate, 5, " times", at_least=True),
-        Goal("broker CPU of direct connections over PHP pages by the gateway", share, 12,
-             " times", at_least=True),
-    ]  # fmt: skip
+def verdicts(medians: Sequence[Run]) -> Iterator[tuple[str, str, str, str]]:
+    """Return what is measured, its value, the goal and whether it is met, where there are runs."""
+    at = {(run["scenario"], run["point"], run["gateway"]): run for run in medians}
+    for figure, of, beside, limit in goals():
+        one, other = at.get(of), at.get(beside) if beside else {figure: 1}
+        if not one or not other:
+            continue
+        text = f"{TEXTS[figure]}, {of[0]}: {of[2]} at {of[1]}"
+        if beside:
+            text += f" over {beside[1] if beside[2] == OURS else beside[2]}"
+        value = one[figure] / other[figure]
+        met = value >= limit if figure == RATE else value <= limit
+        bound = f"at {'least' if figure == RATE else 'most'} {limit:.2g}"
+        yield text, f"{value:,.2f}", bound, "met" if met else "not met"

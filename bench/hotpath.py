@@ -1,10 +1,10 @@
-"""The whole way of a publish through our code, in one process and without a socket.
+"""Publish through all of our code, in one process and without a socket.
 
-hotpath.py [--scenario NAME ...] [--publishes N]
+    hotpath.py [--scenario NAME ...] [--publishes N]
 
-prints CPU microseconds for each publish. Everything is real but for the two transports: the
-client's end takes answers, the broker's end confirms. What the kernel, uvloop's sockets and
-the broker cost is missing, so the figures compare changes, not gateways.
+prints CPU microseconds for each publish. Only the two transports are not real: the client's
+end takes answers, the broker's end confirms. What the kernel, uvloop's sockets and the broker
+cost is missing, so the figures compare changes, not gateways.
 """
 
 import argparse
@@ -200,6 +200,29 @@ SCENARIOS = {
 }
 
 
+async def _no_page(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing but publishes is asked for here")
+
+
+def client_protocols(gateway: Gateway, loop: Loop) -> Callable[[], GatewayProtocol]:
+    """Return what makes the protocol of a client's connection, as a backend does."""
+    config = uvicorn.Config(
+        _no_page,
+        http=functools.partial(GatewayProtocol, gateway),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", b"Thu, 26 Nov 2026 07:00:00 GMT")]
+    return functools.partial(GatewayProtocol, gateway, config, state, {}, loop)
+
+
 class HotPath:
     """One backend without sockets, and the scenario's client connections to it."""
 
@@ -217,23 +240,7 @@ class HotPath:
             statistics=RequestStatistics(),
             loop=loop,
         )
-        config = uvicorn.Config(
-            _no_page,
-            http=functools.partial(GatewayProtocol, self._gateway),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="off",
-            loop="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-        )
-        config.load()
-        state = ServerState()
-        state.default_headers = [(b"date", b"Thu, 26 Nov 2026 07:00:00 GMT")]
-        self._new_protocol = functools.partial(
-            GatewayProtocol, self._gateway, config, state, {}, loop
-        )
+        self._new_protocol = client_protocols(self._gateway, loop)
         self._window = scenario.window
         self._connects = scenario.heads is Heads.CLOSING
         self._clients: list[tuple[GatewayProtocol, Client]] = []
@@ -245,7 +252,7 @@ class HotPath:
         self._connect()
         self._clients[0][0].data_received(next(self._requests))
         deadline = time.monotonic() + PATIENCE
-        while not self._gateway.publisher.load().in_flight:
+        while not self._gateway.publisher.figures().in_flight:
             if time.monotonic() > deadline:
                 raise RuntimeError("the first message was not sent")
             await asyncio.sleep(0)
@@ -287,10 +294,6 @@ class HotPath:
         if self._confirmed != self._published:
             raise RuntimeError(f"{self._confirmed} of {self._published} publishes were confirmed")
         await self._publisher.close()
-
-
-async def _no_page(scope: Any, receive: Any, send: Any) -> None:
-    raise AssertionError("nothing but publishes is asked for here")
 
 
 class Reference:
@@ -347,7 +350,7 @@ async def count(names: Sequence[str], publishes: int) -> None:
     for _ in range(publishes // 4):
         reference.turn(FORM)
     mark()
-    async for path, scenario in _each(names):
+    async for _, path, scenario in _each(names):
         gc.collect()
         mark()
         await path.publish(publishes // scenario.window)
@@ -356,14 +359,13 @@ async def count(names: Sequence[str], publishes: int) -> None:
 
 async def measure(names: Sequence[str], publishes: int) -> None:
     """CPU microseconds for each publish: the best of five."""
-    async for path, scenario in _each(names):
+    async for name, path, scenario in _each(names):
         turns = max(1, publishes // scenario.window)
         best = float("inf")
         for _ in range(5):
             begun = time.process_time()
             await path.publish(turns)
             best = min(best, (time.process_time() - begun) / (turns * scenario.window))
-        name = next(each for each in SCENARIOS if SCENARIOS[each] is scenario)
         print(f"{name:22} {best * 1e6:7.2f} us")
 
 
@@ -372,7 +374,7 @@ async def _each(names: Sequence[str]) -> Any:
     for name in names or SCENARIOS:
         path = HotPath(SCENARIOS[name], loop)  # type: ignore[arg-type]  # it is our Loop
         await path.warm_up()
-        yield path, SCENARIOS[name]
+        yield name, path, SCENARIOS[name]
         await path.close()
 
 

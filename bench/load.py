@@ -1,4 +1,4 @@
-"""wrk: one run of publishes against one gateway."""
+"""One run of publishes: what a load counts, and wrk, which makes most of them."""
 
 import base64
 import json
@@ -9,61 +9,72 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from amqp_client import PASSWORD, USER
+
 SCRIPT = Path(__file__).with_name("publish.lua")
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk counted: answers, and latencies in milliseconds."""
+    """What was answered, and latencies in milliseconds. ``non_204``: answers of no success."""
 
     seconds: float
     confirmed: int
     non_204: int
+    socket_errors: int
     p50_ms: float
     p99_ms: float
-    connect_errors: int
-    read_errors: int
-    write_errors: int
-    timeouts: int
-    p999_ms: float = 0.0
 
     @property
     def requests(self) -> int:
-        """Requests that were answered, whatever the answer was."""
+        """Return how many requests were answered, whatever the answer was."""
         return self.confirmed + self.non_204
 
-    @property
-    def socket_errors(self) -> int:
-        return self.connect_errors + self.read_errors + self.write_errors + self.timeouts
+
+def nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """Return what this share of the values, in order, stays within; 0 where there are none."""
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
+
+
+def of_latencies(seconds: float, milliseconds: Sequence[float], failed: int = 0) -> Load:
+    """Return the load whose confirmed publishes took so long each."""
+    ordered = sorted(milliseconds)
+    ranks = nearest_rank(ordered, 0.5), nearest_rank(ordered, 0.99)
+    return Load(seconds, len(ordered), failed, 0, *ranks)
+
+
+def token(user: str = USER) -> str:
+    """Return the credentials of HTTP's Basic scheme."""
+    return base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
 
 
 @dataclass(frozen=True)
 class Shape:
     """How requests differ from a form of 100 bytes over kept connections to one port.
 
-    ``body_file``: the request's body. ``paths`` take turns. ``ports``: a thread for
-    each, which has its share of the connections. ``close``: a new connection for
-    each request. ``authorized``: with Basic credentials. ``pause_ms``: from an
-    answer to that connection's next request, on average.
+    ``body_file``: the request's body. ``turns``: paths, each with its credentials, that take
+    turns. ``ports``: a thread for each, which has its share of the connections. ``close``: a
+    new connection for each request. ``authorized``: with Basic credentials.
     """
 
-    content_type: str = "application/x-www-form-urlencoded"
+    content_type: str = FORM
     body_file: Path | None = None
-    paths: Sequence[str] = ()
+    turns: Sequence[tuple[str, str]] = ()
     ports: Sequence[int] = ()
     close: bool = False
     authorized: bool = True
-    pause_ms: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
-        """As ``publish.lua`` takes it."""
+        """Return the variables that ``publish.lua`` reads."""
         variables = {
             "BENCH_CONTENT_TYPE": self.content_type,
-            "BENCH_PATHS": " ".join(self.paths),
+            "BENCH_TURNS": "\n".join(f"{path} {login}" for path, login in self.turns),
             "BENCH_PORTS": " ".join(map(str, self.ports)),
-            "BENCH_PAUSE_MS": str(self.pause_ms),
         }
+        if self.authorized:
+            variables["BENCH_AUTHORIZATION"] = f"Basic {token()}"
         if self.body_file is not None:
             variables["BENCH_BODY_FILE"] = str(self.body_file)
         if self.close:
@@ -72,30 +83,15 @@ class Shape:
 
 
 def parse(output: str) -> Load:
-    """Read wrk's output: the figures are the JSON line that ``publish.lua`` prints last.
-
-    Raises ``ValueError`` when there is none.
-    """
+    """Read the JSON line that a load prints last. Raise ``ValueError`` when there is none."""
     for line in reversed(output.splitlines()):
         if line.startswith("{"):
             return Load(**json.loads(line))
-    raise ValueError(f"wrk printed no result:\n{output.strip()}")
+    raise ValueError(f"the load printed no result:\n{output.strip()}")
 
 
-def run(
-    url: str,
-    connections: int,
-    seconds: float,
-    username: str,
-    password: str,
-    shape: Shape | None = None,
-) -> Load:
-    """Publish over ``connections`` connections for whole ``seconds``, on one thread.
-
-    Raises ``RuntimeError`` when wrk fails; ends wrk by its id if interrupted.
-    """
-    token = base64.b64encode(f"{username}:{password}".encode()).decode()
-    shape = shape or Shape()
+def wrk(url: str, connections: int, seconds: float, shape: Shape) -> Load:
+    """Publish for whole ``seconds``. Raise ``RuntimeError`` when wrk fails."""
     command = [
         shutil.which("wrk") or "wrk",
         f"--threads={max(1, len(shape.ports))}",
@@ -105,17 +101,17 @@ def run(
         f"--script={SCRIPT}",
         url,
     ]
-    login = {"BENCH_AUTHORIZATION": f"Basic {token}"} if shape.authorized else {}
-    environment = os.environ | login | shape.environment
     # subprocess.run kills its child when an exception, Ctrl-C included, passes through.
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=os.environ | shape.environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
     return parse(done.stdout)
 
 
-def version() -> str:
-    """wrk's version, as ``wrk --version`` begins with it."""
+def wrk_version() -> str:
+    """Return the version that ``wrk --version`` begins with."""
     # It exits with 1 after its version.
     done = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).split()[1]

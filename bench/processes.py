@@ -1,42 +1,26 @@
-"""What the kernel knows of a process and its descendants: CPU time, memory; and their end."""
+"""What the kernel knows of a process and its descendants: CPU time, memory; and how they end."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 
-def parent_of(stat: str) -> int:
-    """The parent's process id in the text of ``/proc/<pid>/stat`` (proc(5)).
-
-    The second field, the program's name, may hold spaces and parentheses of
-    its own, so the fields are counted from the last parenthesis.
-    """
-    return int(stat.rpartition(")")[2].split()[1])
-
-
-def descend(root: int, parents: dict[int, int]) -> list[int]:
-    """``root`` and everything below it, parents first, from a map of child to parent."""
+def tree_of(root: int) -> list[int]:
+    """Return the process ids of ``root`` and of all its descendants that live now."""
     tree = [root]
     for pid in tree:
-        tree += [child for child, parent in parents.items() if parent == pid]
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it ended while we were looking
+                tree += map(int, children.read_text().split())
     return tree
 
 
-def tree_of(root: int) -> list[int]:
-    """The process ids of ``root`` and of all its descendants that live now."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended while we were looking
-            parents[int(stat.parent.name)] = parent_of(stat.read_text())
-    return descend(root, parents)
-
-
 def named(program: str, pids: Iterable[int]) -> int:
-    """The first of these processes that runs ``program``. Raises ``RuntimeError`` if none does."""
+    """Return the first process that runs ``program``. Raise ``RuntimeError`` if none does."""
     for pid in pids:
         with contextlib.suppress(OSError):
             if Path(f"/proc/{pid}/comm").read_text().strip() == program:
@@ -45,25 +29,23 @@ def named(program: str, pids: Iterable[int]) -> int:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of these processes, all threads, in seconds since their start.
+    """Return the user and system time of these processes since their start, in seconds.
 
     It is the clock that clock_getcpuclockid(3) names: nanoseconds, where
-    ``/proc/<pid>/stat`` gives hundredths of a second.
-
-    Raises ``OSError`` if one of them has ended: a gateway that loses a process
-    during a run has no figure.
+    ``/proc/<pid>/stat`` gives hundredths of a second. Raise ``OSError`` if a process has
+    ended: a gateway that loses a process during a run has no figure.
     """
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Resident memory of these processes; a page that two of them share counts twice."""
+    """Return the resident memory of these processes; a page that two of them share counts twice."""
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def alive(pid: int) -> bool:
-    """Whether the process still runs; a zombie does not."""
+    """Tell whether the process still runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -71,8 +53,8 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> None:
-    """End a process and its descendants: SIGTERM to it, SIGKILL to what outlives ``patience``."""
+def end(process: "subprocess.Popen[bytes]", patience: float = 15.0) -> None:
+    """Send SIGTERM to a process, and SIGKILL to what of its tree outlives ``patience`` seconds."""
     pids = tree_of(process.pid)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -84,3 +66,17 @@ def end(process: subprocess.Popen[bytes], patience: float = 15.0) -> None:
     deadline = time.monotonic() + 5.0  # a killed process is gone at once, but not in an instant
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def on_cores(cores: Collection[int] | None) -> Iterator[None]:
+    """Give these cores to the programs that the block starts: a child inherits them.
+
+    They are set before the start, so a program that counts its cores counts right.
+    """
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or ours)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)

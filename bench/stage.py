@@ -1,254 +1,209 @@
-"""What the scenarios of the whole range share: a broker, gateways, and a run that is counted."""
+"""A broker, gateways, and the one procedure by which every run is measured."""
 
 import argparse
 import contextlib
+import json
 import os
+import resource
+import shutil
+import signal
 import ssl
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-import debian
-import environment
-import gateways
 import load
 import processes
-import report
+import results
+from amqp_client import PASSWORD, USER, VIRTUAL_HOST, MeasuredQueue, empty
 from broker import Broker, BrokerError
-from measured_queue import MeasuredQueue
-from start import RUN, end_in_order, start_broker
+from gateways import PATH, RUN, Gateway, free_port
 
-Run = report.Run
-Publish = Callable[[float], load.Load]  # for so many seconds
+Publish = Callable[[float], load.Load]
+"""A load of so many seconds."""
 
 DIRECTORY = RUN / "bench"
-FAILURES = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    subprocess.CalledProcessError,
-    BrokerError,
-    debian.MissingPackagesError,
-)
+
+# Without statistics: counting every message would cost the others' runs too.
+MANAGEMENT = """\
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {port}
+management.disable_stats = true
+management_agent.disable_metrics_collector = true
+"""
+
+
+def end_in_order() -> None:
+    """Turn Ctrl-C and SIGTERM into an exception, so that what was started is ended."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+
+
+def divide(available: Collection[int], pin: bool) -> tuple[list[int], list[int]]:
+    """Return the cores of the gateway, which is one thread, and those of broker and load."""
+    cores = sorted(available)
+    return (cores[:1], cores[1:]) if pin and len(cores) > 1 else (cores, cores)
+
+
+def publishing(gateway: Gateway, connections: int, shape: load.Shape = load.Shape()) -> Publish:  # noqa: B008 - it is frozen
+    """Return wrk's load against a gateway."""
+    return lambda seconds: load.wrk(gateway.url, connections, seconds, shape)
+
+
+def new_broker(name: str, **more: Any) -> Broker:
+    """Return a broker with nothing of an earlier run. Raise BrokerError if that still runs."""
+    broker = Broker(DIRECTORY / name, **more)
+    if any(node.process for node in broker.nodes):
+        raise BrokerError(
+            "another benchmark runs, or one was killed; "
+            f"then: .venv/bin/python scripts/broker.py stop --run-dir {broker.run_dir}"
+        )
+    shutil.rmtree(broker.run_dir)  # the ports in it may be another's by now
+    return Broker(broker.run_dir, **more)
 
 
 class Stage:
-    """A broker with the measured queue, for as long as ``stack`` lives.
+    """A private broker with the measured queue, for as long as ``stack`` lives.
 
-    ``cores``: as ``environment.divide`` shares them out. The broker and the load
-    run on the others; each gateway is given the gateway's, or those it is told.
+    Of a cluster the first node takes the connections. The broker is always one of its own,
+    AMQP_URL or not: another's could be neither pinned nor emptied, and its CPU would be
+    spent on others too. ``management``: whether its API takes publishes.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, options: argparse.Namespace) -> None:
-        debian.ensure(["rabbitmq-server", "wrk"])
-        self.available = sorted(os.sched_getaffinity(0))
-        self.cores = environment.divide(self.available, pin=not options.no_pin)
-        self.seconds: float = options.seconds
-        self.rounds: int = options.rounds
+    def __init__(
+        self, stack: contextlib.ExitStack, options: argparse.Namespace, *, management: bool = False
+    ) -> None:
+        self.options = options
+        self.rounds = range(options.rounds)
         self.stack = stack
+        self.available = sorted(os.sched_getaffinity(0))
+        self.cores, others = divide(self.available, pin=not options.no_pin)
         stack.callback(os.sched_setaffinity, 0, self.available)
-        os.sched_setaffinity(0, self.cores.others)
+        os.sched_setaffinity(0, others)  # the broker and the load inherit this
+        self.where = f"The gateway runs on cores {self.cores}, broker and load on {others}"
         DIRECTORY.mkdir(parents=True, exist_ok=True)
-        self.broker, self.broker_pids = start_broker(stack)
-        self._rabbitmq = Broker(DIRECTORY / "broker")  # the same, seen again
+        self.management_port = free_port() if management else 0
+        self.broker = new_broker(
+            f"cluster-{options.nodes}" if options.nodes > 1 else "broker",
+            nodes=options.nodes,
+            extra_conf=MANAGEMENT.format(port=self.management_port) if management else "",
+            plugins=("rabbitmq_management",) if management else (),
+        )
+        stack.callback(self.broker.stop)
+        self.broker.start()
+        nodes = (processes.tree_of(node.pid) for node in self.broker.nodes)
+        self._broker_pids = [processes.named("beam.smp", tree) for tree in nodes]
+        self.define([VIRTUAL_HOST], [USER])
         self.queue = self.new_queue()
-        print(self.cores, flush=True)
+
+    def define(self, hosts: Sequence[str], users: Sequence[str]) -> None:
+        """Make virtual hosts, and users who may do everything in all of them."""
+        rights = {"configure": ".*", "write": ".*", "read": ".*"}
+        definitions = {
+            "vhosts": [{"name": host} for host in hosts],
+            # With the tag the management API takes publishes, too.
+            "users": [{"name": user, "password": PASSWORD, "tags": "management"} for user in users],
+            "permissions": [{"user": u, "vhost": host, **rights} for u in users for host in hosts],
+        }
+        file = DIRECTORY / "definitions.json"
+        file.write_text(json.dumps(definitions))
+        self.broker.ctl("import_definitions", str(file))
 
     def new_queue(self, **where: Any) -> MeasuredQueue:
-        """In place of an earlier one of the same virtual host."""
-        broker = self.broker
-        return self.stack.enter_context(
-            MeasuredQueue(broker.port, broker.username, broker.password, **where)
-        )
+        """Declare a queue in place of an earlier one of the same virtual host."""
+        queue = MeasuredQueue(self.broker.amqp_port, self.options.queue_type, **where)
+        self.stack.callback(queue.close)
+        return queue
 
-    def rabbitmqctl(self, *arguments: str) -> str:
-        return self._rabbitmq.ctl(*arguments)
+    @contextlib.contextmanager
+    def gateway(self, name: str, *command: str | Path, port: int, **more: Any) -> Iterator[Gateway]:
+        """Start a gateway on its core, and wait until it has confirmed a publish."""
+        given = {"cores": self.cores} | more
+        gateway = Gateway(name, command, DIRECTORY / f"gateway-{port}.log", port=port, **given)
+        try:
+            gateway.wait_until_it_publishes()
+            yield gateway
+        finally:
+            gateway.stop()
 
     @contextlib.contextmanager
     def statelessd(
         self,
-        name: str = "statelessd",
+        name: str = results.OURS,
         *,
-        cores: Collection[int] | None = None,
+        http: dict[str, Any] | None = None,
+        rabbitmq: dict[str, Any] | None = None,
+        port: int = 0,
+        cores: Collection[int] = (),
         tls: ssl.SSLContext | None = None,
-        front: int = 0,
-        **settings: dict[str, Any],
-    ) -> Iterator[gateways.Gateway]:
-        """A gateway that has answered 204. ``front``: the port where it is asked, if another's."""
-        port = gateways.free_port()
-        log = DIRECTORY / f"statelessd-{port}.log"
-        gateway = gateways.Gateway(name, log, cores or self.cores.gateway, tls)
-        gateway.port = front or port
-        command = gateways.statelessd(
-            Path(sys.executable), port, self.broker, DIRECTORY, **settings
-        )
-        try:
-            gateway.start(command, self.broker)
-            yield gateway
-        finally:
-            gateway.stop()
-            log.unlink()
-            (DIRECTORY / f"statelessd-{port}.yaml").unlink()
+    ) -> Iterator[Gateway]:
+        """Start one of ours with its defaults, but for these settings of its YAML file.
 
-    def wrk(
-        self, gateway: gateways.Gateway, connections: int, shape: load.Shape | None = None
-    ) -> Publish:
-        broker = self.broker
-        return lambda seconds: load.run(
-            gateway.url, connections, seconds, broker.username, broker.password, shape
-        )
+        ``port``: where it is asked, if that is not its own.
+        """
+        port = port or free_port()
+        broker = {"host": "127.0.0.1", "port": self.broker.amqp_port}
+        config = {
+            "Application": {"rabbitmq": broker | (rabbitmq or {})},
+            "HTTPServer": {"address": "127.0.0.1", "ports": [port]} | (http or {}),
+        }
+        file = DIRECTORY / f"statelessd-{port}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        command = (sys.executable, "-m", "statelessd", "-c", file)
+        given = {"cores": cores or self.cores, "tls": tls, "path": PATH}
+        with self.gateway(name, *command, port=port, **given) as gateway:
+            yield gateway
+        file.unlink()
 
     def measure(
         self,
         scenario: str,
         point: str,
-        gateway: gateways.Gateway,
         connections: int,
         publish: Publish,
+        gateway: Gateway | None,
         *,
-        queues: Sequence[MeasuredQueue] = (),
-        warm_up: float = 1,
         name: str = "",
-    ) -> Run:
-        """Warm up, empty the queues, publish, and count everything; prints a line.
+        queues: Sequence[MeasuredQueue] = (),
+        also: dict[str, list[int]] | None = None,
+    ) -> results.Run:
+        """Warm up, empty the queues, publish, count everything, and print a line.
 
-        ``name``: who publishes, if not the gateway.
+        ``gateway``: whose CPU and memory count; None if nobody's do. ``name``: who publishes,
+        if it is not the gateway. ``also``: more processes whose CPU is a figure.
         """
         queues = queues or [self.queue]
-        if warm_up:
-            publish(warm_up)
-        _emptied(queues)
-        usage = Usage(gateway.pids, self.broker_pids)
-        result = publish(self.seconds)
-        gateway_cpu, broker_cpu = usage.since()
-        resident = processes.resident_bytes(gateway.pids)
-        found = _emptied(queues)
-        counted = report.point(
-            name or gateway.name, connections, result, gateway_cpu, broker_cpu, resident, found
-        )
-        run = as_run(scenario, point, counted) | {"p999_ms": result.p999_ms}
-        tell(run)
+        publish(self.options.warm_up)
+        empty(queues)
+        pids = {"broker_us": self._broker_pids, **(also or {})}
+        if gateway:
+            pids["gateway_us"] = gateway.pids
+        before = _cpu_seconds(pids)
+        counted = publish(self.options.seconds)
+        after = _cpu_seconds(pids)
+        cpu = {figure: after[figure] - before[figure] for figure in after}
+        resident = processes.resident_bytes(gateway.pids) if gateway else None
+        found = empty(queues)
+        names = scenario, point, name or (gateway.name if gateway else "")
+        run = results.run(names, connections, counted, cpu, resident, found)
+        print(f"{time.strftime('%H:%M:%S')} {results.line(run)}", flush=True)
         return run
 
 
-class Usage:
-    """CPU seconds of a gateway and of the broker since this was made."""
-
-    def __init__(self, gateway: Iterable[int], broker: Iterable[int]) -> None:
-        self._pids = list(gateway), list(broker)
-        self._begun = self._now()
-
-    def _now(self) -> list[float]:
-        return [processes.cpu_seconds(pids) for pids in self._pids]
-
-    def since(self) -> list[float]:
-        return [now - then for now, then in zip(self._now(), self._begun, strict=True)]
-
-
-def _emptied(queues: Iterable[MeasuredQueue]) -> int:
-    """The messages found in the queues, which are empty afterwards."""
-    found = 0
-    for queue in queues:
-        found += queue.settled_count(quiet=0.6)
-        queue.purge()
-    return found
-
-
-def as_run(scenario: str, point: str, counted: report.Point) -> Run:
-    """One run as it goes into the results: ``faults`` tells why it means nothing, if so."""
-    figures = asdict(counted)
-    return {
-        "scenario": scenario,
-        "point": point,
-        "gateway_us": figures.pop("gateway_cpu_us"),
-        "broker_us": figures.pop("broker_cpu_us"),
-        **figures,
-        "faults": [f"{scenario}, {point}: {fault}" for fault in report.faults([counted])],
-    }
-
-
-def tell(run: Run) -> None:
-    """The line of progress."""
-    print(
-        f"{run['scenario']}, {run['point']}, {run['gateway']}: "
-        f"{run['requests_per_second']:,.0f}/s, gateway {run['gateway_us']:.1f} us, "
-        f"broker {run['broker_us']:.1f} us, p50 {run['p50_ms']:.2f} ms, "
-        f"p99 {run['p99_ms']:.2f} ms" + "".join(f"; {fault}" for fault in run["faults"]),
-        flush=True,
-    )
-
-
-FIGURES = {
-    "requests/s": ("requests_per_second", "{:,.0f}"),
-    "gateway us": ("gateway_us", "{:.1f}"),
-    "broker us": ("broker_us", "{:.1f}"),
-    "p50 ms": ("p50_ms", "{:.2f}"),
-    "p99 ms": ("p99_ms", "{:.2f}"),
-    "p99.9 ms": ("p999_ms", "{:.2f}"),
-}
-
-
-def table(runs: Sequence[Run]) -> str:
-    """The medians of each point, in order of appearance."""
-    rows = [(*report.NAMES, *FIGURES)]
-    for names, group in report.groups(runs).items():
-        figures = [
-            form.format(statistics.median(run.get(key, 0.0) for run in group))
-            for key, form in FIGURES.values()
-        ]
-        rows.append((*names, *figures))
-    return report.table(rows, left=3)
-
-
-def positive(text: str) -> int:
-    """Of an option: wrk, for one, knows whole seconds only."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-Scenarios = dict[str, Callable[[Stage], Iterator[Run]]]
-
-
-def play(scenarios: Scenarios, options: argparse.Namespace) -> list[Run]:
-    """``options.scenarios``, where there is such a thing: which of them; else all."""
-    with contextlib.ExitStack() as stack:
-        stage = Stage(stack, options)
-        names = getattr(options, "scenarios", None) or scenarios
-        return [run for name in names for run in scenarios[name](stage)]
-
-
-def command(
-    program: str,
-    description: str,
-    measure: Callable[[argparse.Namespace], list[Run]],
-    scenarios: Sequence[str] = (),
-) -> int:
-    """Run a module of scenarios by itself; exit status 1 when a run has faults."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
-    if scenarios:
-        parser.add_argument("scenarios", nargs="*", choices=[*scenarios, []], default=[])
-    add = parser.add_argument
-    add("--seconds", type=positive, default=8, help="of a run (default: %(default)s)")
-    add("--rounds", type=positive, default=3, help="of each point (default: %(default)s)")
-    add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
-    options = parser.parse_args()
-    end_in_order()
-    begun = time.monotonic()
-    try:
-        runs = measure(options)
-    except FAILURES as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    print("", table(runs), f"({time.monotonic() - begun:.0f} s)", sep="\n")
-    faults = report.faults_of(runs)
-    for fault in faults:
-        print(f"bench: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+def _cpu_seconds(pids: dict[str, list[int]]) -> dict[str, float]:
+    """Return the CPU time of each, and of the loads: of our children only they have ended."""
+    loads = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = {figure: processes.cpu_seconds(each) for figure, each in pids.items()}
+    return found | {"load_us": loads.ru_utime + loads.ru_stime}

@@ -7,10 +7,10 @@
 With --suite trixie, or testing, or BROKER_SUITE in the environment, it is the
 RabbitMQ of that Debian release, in a root file system that is made once (suite.py).
 
-It has a name, ports, cookie and data directory of its own under the run
-directory, listens on loopback only, and lives beside any other RabbitMQ. What
-this script did not start it never touches; what it started it ends by process
-id. With AMQP_URL in the environment that broker is used as it is.
+It has its own name, ports, cookie and data directory under the run directory. It
+listens on loopback only, and runs beside any other RabbitMQ. The script only ends
+processes that it started, by their ids. With AMQP_URL in the environment, that broker
+is used as it is.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -50,9 +51,9 @@ RUN_DIR = ROOT / ".run" / "broker"
 class Broker:
     """One node, or a cluster of up to three; a context manager that stops what it started.
 
-    ``extra_conf``: lines for rabbitmq.conf. ``plugins``: names of plugins to enable.
-    ``suite``: the Debian release whose RabbitMQ it is; by default BROKER_SUITE in the
-    environment says so, and without that it is the machine's own.
+    ``extra_conf`` has lines for rabbitmq.conf, and ``plugins`` the plugins to enable.
+    ``suite`` is the Debian release whose RabbitMQ it is. The default is BROKER_SUITE of
+    the environment, or else the machine's own RabbitMQ.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Broker:
         self.nodes = [Node(self, i, ports[i - 1]) for i in range(1, nodes + 1)]
 
     def _ports(self, nodes: int) -> list[dict[str, int]]:
-        """Chosen once for a run directory, so that a restarted node keeps its own."""
+        """Return the ports of the nodes. They are chosen once for a run directory."""
         file = self.run_dir / "ports.json"
         with contextlib.suppress(OSError, ValueError):
             ports: list[dict[str, int]] = json.loads(file.read_text())
@@ -114,7 +115,7 @@ class Broker:
         return self.node.pid
 
     def ctl(self, *arguments: str, check: bool = True) -> str:
-        """rabbitmqctl for the first node."""
+        """Run rabbitmqctl for the first node."""
         return self.node.ctl(*arguments, check=check)
 
     @property
@@ -122,7 +123,7 @@ class Broker:
         return all(node.process is not None for node in self.nodes)
 
     def start(self) -> Self:
-        """Start every node that does not run. Raises BrokerError."""
+        """Start every node that does not run. Raise BrokerError if one does not start."""
         if self.suite:
             try:
                 self.suite.ensure()
@@ -132,7 +133,7 @@ class Broker:
         self._make_cookie()
         launched: list[Node] = []
         try:
-            # All at once: since 4.0 a node that looks for its cluster waits for the others.
+            # All start at once, because since 4.0 a node waits for the others of its cluster.
             launched.extend(node for node in self.nodes if node.launch())
             for node in self.nodes:
                 node.wait_until_it_takes_logins()
@@ -161,7 +162,7 @@ class Broker:
         self._reap()
 
     def _reap(self) -> None:
-        """Let go of the processes that ended here, so that subprocess does not warn of them."""
+        """Reap the processes that ended, so that subprocess does not warn about them."""
         for process in self.popen:
             process.poll()
             process.returncode = 0 if process.returncode is None else process.returncode
@@ -179,7 +180,7 @@ class Broker:
 
     @property
     def epmd_runs(self) -> bool:
-        """Whether the name server that this script started is there."""
+        """Return whether the name server that this script started is there."""
         with contextlib.suppress(OSError, ValueError, TypeError):
             return Process(**json.loads(self._epmd_file.read_text())).alive
         return False
@@ -219,7 +220,7 @@ class Broker:
 
 
 class GivenBroker:
-    """The broker of AMQP_URL: used, never started, stopped or configured."""
+    """The broker of AMQP_URL, which is never started, stopped or configured."""
 
     running = True
     pid = 0
@@ -243,13 +244,16 @@ class GivenBroker:
         return self
 
     def stop(self) -> None:
-        """Not ours to stop."""
+        """Do nothing, because this script did not start it."""
 
 
 def development_broker(
     run_dir: Path | None = None, nodes: int = 1, suite: str | None = None
 ) -> "Broker | GivenBroker":
-    """The broker for ``make run`` and the benchmarks, not started yet. Raises BrokerError."""
+    """Return the broker for ``make run`` and the benchmarks, not started yet.
+
+    Raise BrokerError if it cannot be used.
+    """
     if url := os.environ.get("AMQP_URL"):
         return GivenBroker(url)
     broker = _broker(run_dir, nodes, suite)
@@ -263,17 +267,26 @@ def development_broker(
 
 
 def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
-    """The development broker: each suite has a directory of its own, for data do not go back."""
+    """Return the development broker.
+
+    Each suite has its own directory, because RabbitMQ cannot read the data of a newer one.
+    """
     name = os.environ.get("BROKER_SUITE", "") if suite is None else suite
     default = RUN_DIR.with_name(f"{RUN_DIR.name}-{name}") if name else RUN_DIR
     return Broker(run_dir or default, nodes=nodes, suite=name)
 
 
 def _free_port(held: contextlib.ExitStack) -> int:
-    probe = held.enter_context(socket.socket())
-    probe.bind(("127.0.0.1", 0))
-    port: int = probe.getsockname()[1]
-    return port
+    """Hold and return a port below those that the kernel gives to outgoing connections.
+
+    So nobody's connection takes the port while the broker does not listen.
+    """
+    while True:
+        probe = held.enter_context(socket.socket())
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
@@ -286,7 +299,7 @@ def _errors_to_stderr() -> Iterator[None]:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command, and return its exit status."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--run-dir", type=Path, help="where its files are")
     common.add_argument("--suite", help="the Debian release whose RabbitMQ it is: trixie, testing")

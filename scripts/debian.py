@@ -1,4 +1,4 @@
-"""Debian's packages that the project uses: found, or installed, or named.
+"""Finds or installs the Debian packages that the project uses, or names the missing ones.
 
 debian.py rabbitmq-server wrk
 debian.py --for-tests
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What tells that a package is there: a program, or a file.
+# The program or file that proves that a package is installed.
 EVIDENCE = {
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "php-cli": "php",
@@ -27,7 +27,6 @@ EVIDENCE = {
     "haproxy": "/usr/sbin/haproxy",
     "systemd": "systemd-analyze",
     "prometheus": "promtool",
-    "slowhttptest": "slowhttptest",
     "chromium": "chromium",
     "pngquant": "pngquant",
     "fonts-inter": "/usr/share/fonts/opentype/inter",
@@ -45,7 +44,6 @@ FOR_TESTS = [
     "haproxy",
     "systemd",
     "prometheus",
-    "slowhttptest",
     "chromium",
     "npm",
     "valgrind",
@@ -57,11 +55,11 @@ NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see
 
 
 class MissingPackagesError(Exception):
-    """Packages that are not there and cannot be installed from here."""
+    """Packages are missing and cannot be installed from here."""
 
 
 def missing(packages: list[str]) -> list[str]:
-    """Those that are not installed."""
+    """Return the packages that are not installed."""
     absent = []
     for package in packages:
         evidence = EVIDENCE[package]
@@ -74,7 +72,7 @@ def missing(packages: list[str]) -> list[str]:
 def ensure(packages: list[str]) -> None:
     """Install what is missing, as root or with sudo, and say so.
 
-    Raises MissingPackagesError, which says what to install by hand.
+    Raise MissingPackagesError, which says what to install by hand, if that fails.
     """
     absent = missing(packages)
     if not absent:
@@ -124,7 +122,7 @@ def _write_as(prefix: list[str], path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """The command; exit status 1 when something is missing for good."""
+    """Run the command. Return 1 if something is missing and cannot be installed."""
     try:
         ensure(FOR_TESTS if sys.argv[1:] == ["--for-tests"] else sys.argv[1:])
     except MissingPackagesError as error:

@@ -1,6 +1,5 @@
-"""The metrics as people read them: docs/metrics.md, from what ``/metrics`` tells."""
+"""Writes docs/metrics.md from the output of ``/metrics``."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -8,20 +7,16 @@ from prometheus_client.process_collector import ProcessCollector
 
 from markdown_table import table
 from statelessd.broker.statistics import BrokerStatus
-from statelessd.config.settings import Application, Config, Metrics
-from statelessd.message import Credentials, Message
-from statelessd.pages.metric_families import (
+from statelessd.pages.figures import (
+    BACKEND_UP,
     CHANNELS_CLOSED,
     CLOSED,
     COUNTER,
+    METRICS,
     OUTCOMES,
     PREFIX,
     REFUSALS,
-    Family,
-    backend_up,
-    families,
 )
-from statelessd.process.backend import Backend
 
 HEADING = """\
 # Metrics
@@ -83,24 +78,12 @@ def reference() -> str:
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
-    for family in [*asyncio.run(_families()), backend_up(lives=True)]:
-        name = PREFIX + family.name + ("_total" if family.kind == COUNTER else "")
-        labels = sorted({label for each, _ in family.samples for label in each})
-        yield f"`{name}`", family.kind, _words(labels), family.help
+    for figure in (*METRICS, BACKEND_UP):
+        name = PREFIX + figure.name + ("_total" if figure.kind is COUNTER else "")
+        yield f"`{name}`", figure.kind.value, _words(sorted(figure.labels)), figure.help
     for metric in ProcessCollector(registry=None).collect():
-        name = metric.name + ("_total" if metric.type == COUNTER else "")
+        name = metric.name + ("_total" if metric.type == COUNTER.value else "")
         yield f"`{name}`", metric.type, "", metric.documentation
-
-
-async def _families() -> list[Family]:
-    """Return those of a backend that does not serve, and has counted a message of some exchange."""
-    config = Config(application=Application(metrics=Metrics(exchanges=1)))
-    loop = asyncio.get_running_loop()
-    backend = Backend(config, [], 8000, loop)
-    await backend.publisher.close()
-    message = Message("exchange", "key", b"", b"")
-    backend.publisher.publish("/", Credentials("", ""), message, loop.time(), lambda *_: None)
-    return families(backend.gateway)
 
 
 def _values(heading: str, meanings: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The settings as people read them: docs/configuration.md, from their declarations."""
+"""Writes docs/configuration.md from the declarations of the settings."""
 
 import typing
 from collections.abc import Iterator

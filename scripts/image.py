@@ -1,4 +1,4 @@
-"""The container image: built by podman, in a storage that is gone afterwards.
+"""Builds the container image with podman, in a temporary storage.
 
 image.py    writes dist/statelessd-image.tar, in Docker's format, for "podman load"
 
@@ -25,15 +25,14 @@ PACKAGES = ["podman", "runc", "debootstrap"]
 
 
 class ImageError(Exception):
-    """What failed, and what that program said."""
+    """A program failed. The text has its output."""
 
 
 class Podman:
-    """podman with a storage of its own; a context manager that leaves nothing of it.
+    """podman with its own storage; a context manager that removes the storage.
 
-    vfs needs no support by the kernel, and no mount outlives a run that was
-    killed. runc and cgroupfs work where systemd does not run, with either
-    version of cgroups.
+    The driver vfs needs no support from the kernel, and leaves no mounts if the run is
+    killed. runc and cgroupfs also work without systemd, with both versions of cgroups.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,11 +48,11 @@ class Podman:
         ]
 
     def __call__(self, *arguments: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
-        """What the command prints. Raises ImageError with what it says when it fails."""
+        """Return what the command prints. Raise ImageError with its output if it fails."""
         return _run(*self._command, *arguments, stdin=stdin)
 
     def __enter__(self) -> Self:
-        self._remove()  # what a run that was killed has left
+        self._remove()  # a run that was killed leaves it
         self._directory.mkdir(parents=True)
         return self
 
@@ -67,7 +66,7 @@ class Podman:
 
 
 def build() -> None:
-    """Write ARCHIVE. Raises ImageError, MissingPackagesError."""
+    """Write ARCHIVE. Raise ImageError or MissingPackagesError if that fails."""
     debian.ensure(PACKAGES)
     with Podman(RUN_DIR / "build") as podman:
         context = RUN_DIR / "build" / "context"
@@ -102,7 +101,7 @@ def build() -> None:
 
 
 def _bootstrapped(podman: Podman, directory: Path) -> str:
-    """The name of the image of a minimal Debian, this machine's release."""
+    """Make an image of a minimal Debian of this machine's release, and return its name."""
     if os.getuid() != 0:
         raise ImageError("debootstrap has to run as root; or name an image in BASE")
     print("Making a base by debootstrap …", flush=True)
@@ -121,7 +120,7 @@ def _bootstrapped(podman: Podman, directory: Path) -> str:
 
 
 def _mirror(release: str) -> str:
-    """The one that this machine's apt takes the release from."""
+    """Return the mirror from which this machine's apt takes the release."""
     wanted = "$(RELEASE) $(REPO_URI)"
     targets = _run("apt-get", "indextargets", "--format", wanted, "Created-By: Packages")
     for line in targets.splitlines():
@@ -146,7 +145,7 @@ def _run(*command: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
 
 
 def main() -> int:
-    """The command; exit status 1 when there is no image."""
+    """Run the command. Return 1 if the image could not be made."""
     try:
         build()
     except (ImageError, debian.MissingPackagesError) as error:

@@ -1,7 +1,7 @@
-"""The npm packages that look at the dashboard: installed in .run/javascript, and the type check.
+"""Installs the npm packages that check the dashboard in .run/javascript, and checks types.
 
 javascript.py          install what is missing
-javascript.py --check  and check the types of the scripts, as jsconfig.json says
+javascript.py --check  also check the types of the scripts, as jsconfig.json says
 """
 
 import shutil
@@ -24,17 +24,17 @@ NPM_INSTALL = [
 
 
 class JavaScriptError(Exception):
-    """The packages cannot be had."""
+    """The packages cannot be installed."""
 
 
 def ensure() -> None:
     """Install the packages of the declaration, unless they are there already.
 
-    Raises JavaScriptError or debian.MissingPackagesError.
+    Raise JavaScriptError or debian.MissingPackagesError if that fails.
     """
     debian.ensure(["nodejs", "npm"])
     wanted = DECLARATION.read_bytes()
-    installed = DIRECTORY / "installed"  # written last, so that it tells of all
+    installed = DIRECTORY / "installed"  # written last, so that it proves all the others
     if installed.is_file() and installed.read_bytes() == wanted:
         return
     print(f"Installing axe-core and TypeScript into {DIRECTORY.relative_to(ROOT)} …", flush=True)
@@ -48,13 +48,13 @@ def ensure() -> None:
 
 
 def check_types() -> int:
-    """The type checker's exit status."""
+    """Return the type checker's exit status."""
     command = ["node", str(TYPESCRIPT), "--project", str(ROOT / "jsconfig.json")]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
-    """The command; exit status 1 when something is missing for good or a type is wrong."""
+    """Run the command. Return 1 if a package cannot be installed or a type is wrong."""
     try:
         ensure()
     except (JavaScriptError, debian.MissingPackagesError) as error:

@@ -1,11 +1,11 @@
-"""As much of an AMQP login as tells that a broker takes logins."""
+"""The part of an AMQP login that shows whether a broker takes logins."""
 
 import socket
 import struct
 
 
 def takes_logins(host: str, port: int, user: str = "guest", password: str = "guest") -> bool:
-    """Whether a login gets as far as Connection.Tune (AMQP 0-9-1 section 2.2.4)."""
+    """Return whether a login gets to Connection.Tune (AMQP 0-9-1 section 2.2.4)."""
     response = f"\0{user}\0{password}".encode()
     start_ok = b"".join(
         (

@@ -23,11 +23,11 @@ VIRTUAL_HOSTS = ("/", "test")
 
 
 class BrokerError(Exception):
-    """The broker cannot be had; the text says what to do."""
+    """The broker cannot be started; the text says what to do."""
 
 
 class Cluster(Protocol):
-    """What a node knows of the broker that it belongs to."""
+    """The broker that a node belongs to, as the node sees it."""
 
     run_dir: Path
     name: str
@@ -47,7 +47,7 @@ class Cluster(Protocol):
 
 
 class Node:
-    """One RabbitMQ node, from Debian's package, as whoever runs this.
+    """One RabbitMQ node from Debian's package, with the rights of the user who runs this.
 
     Its programs are the machine's, or those of a suite's root file system.
     """
@@ -65,12 +65,12 @@ class Node:
 
     @property
     def url(self) -> str:
-        """Of the virtual host /."""
+        """Return the AMQP URL of the virtual host /."""
         return f"amqp://guest:guest@{self.host}:{self.amqp_port}/%2f"
 
     @property
     def process(self) -> Process | None:
-        """The running server, or None."""
+        """Return the running server, or None."""
         try:
             recorded = Process(**json.loads(self._pid_file.read_text()))
         except (OSError, ValueError, TypeError):
@@ -83,7 +83,7 @@ class Node:
         return process.pid if process else 0
 
     def start(self) -> None:
-        """Start it and wait until it takes logins. Raises BrokerError with the log's end."""
+        """Start it and wait until it takes logins. Raise BrokerError, with the log, if not."""
         launched = self.launch()
         try:
             self.wait_until_it_takes_logins()
@@ -93,7 +93,7 @@ class Node:
             raise
 
     def launch(self) -> bool:
-        """Start it, unless it runs; return whether it was started. Raises BrokerError."""
+        """Start it unless it runs. Return whether it was started. Raise BrokerError if not."""
         if self.process is not None:
             return False
         if takes_logins(self.host, self.amqp_port):
@@ -107,7 +107,7 @@ class Node:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C must only reach the script
             )
         process = Process(server.pid)
         self._pid_file.write_text(json.dumps({"pid": process.pid, "started": process.started}))
@@ -121,14 +121,14 @@ class Node:
         self._pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """Kill it, as a power cut would."""
         if process := self.process:
             process.end(signal.SIGKILL)
         self._pid_file.unlink(missing_ok=True)
 
     def ctl(self, *arguments: str, check: bool = True) -> str:
-        """rabbitmqctl; what it prints. Raises BrokerError when it fails."""
-        if not self.cluster.epmd_runs:  # or rabbitmqctl would start one, and leave it behind
+        """Return what rabbitmqctl prints. Raise BrokerError if it fails."""
+        if not self.cluster.epmd_runs:  # rabbitmqctl would start one and leave it behind
             raise BrokerError(f"{self.name} does not run")
         done = subprocess.run(
             self.cluster.command(PROGRAMS / "rabbitmqctl", "--quiet", *arguments),
@@ -144,7 +144,7 @@ class Node:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Nothing of an installed RabbitMQ's own configuration."""
+        """Return an environment without the configuration of an installed RabbitMQ."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
         return kept | {
             "HOME": str(self.cluster.run_dir),  # where Erlang looks for the cookie
@@ -193,7 +193,7 @@ class Node:
         (self.directory / "advanced.config").write_text("[].\n")
 
     def wait_until_it_takes_logins(self) -> None:
-        """Wait at most START_SECONDS. Raises BrokerError with the log's end."""
+        """Wait at most START_SECONDS. Raise BrokerError, with the log's end, after that."""
         deadline = time.monotonic() + START_SECONDS
         while not takes_logins(self.host, self.amqp_port):
             if self.process is None or time.monotonic() > deadline:

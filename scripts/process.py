@@ -1,4 +1,4 @@
-"""A process that was started here, told from another that got its id later."""
+"""A process that was started here, recognised even if another gets its id later."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ STOP_SECONDS = 30.0
 
 
 class Process:
-    """A process that this script started, told from another with the same id by its start time."""
+    """A process that a script started. Its start time tells it from others with the same id."""
 
     def __init__(self, pid: int, started: str = "") -> None:
         self.pid = pid

@@ -28,7 +28,7 @@ HINT = """\
 
 
 def main() -> int:
-    """The gateway's exit status, or 1 when it could not be started."""
+    """Run both. Return the gateway's exit status, or 1 if it could not be started."""
     port = int(os.environ.get("PORT", "8000"))
     if _answers(port):
         print(f"run.py: port {port} is in use already; try: make run PORT=8001", file=sys.stderr)

@@ -1,9 +1,9 @@
 """Root file systems of other Debian releases, each with its own RabbitMQ.
 
-debootstrap makes one, once; it is kept outside the checkout, so that a fresh
-clone uses it again: in the directory that STATELESSD_ROOTS names, or in
-/var/cache/statelessd/roots. A command runs in it by chroot, in a mount
-namespace of its own: its mounts are gone when it ends, however it ends.
+debootstrap makes each of them once. They are kept outside the checkout, so that a fresh
+clone can use them: in the directory of STATELESSD_ROOTS, or in
+/var/cache/statelessd/roots. A command runs in one by chroot, in its own mount namespace,
+so its mounts disappear with it.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ exec chroot "$root" "$@"
 
 
 class SuiteError(Exception):
-    """A root file system cannot be had; the text names what is missing."""
+    """A root file system cannot be made; the text names what is missing."""
 
 
 class Suite:
@@ -53,8 +53,8 @@ class Suite:
     def ensure(self) -> None:
         """Make the root file system, unless it exists.
 
-        Another process that makes it is waited for. Raises SuiteError, also where it exists
-        but cannot be used: chroot and mount are the superuser's.
+        Wait if another process is making it. Raise SuiteError if it cannot be made or used:
+        chroot and mount need root.
         """
         if os.getuid() != 0:
             raise SuiteError(f"not root: debootstrap, chroot and mount for {self.name} need it")
@@ -75,7 +75,7 @@ class Suite:
 
     @property
     def rabbitmq_version(self) -> str:
-        """The version of its package."""
+        """Return the version of its package."""
         shown = ("dpkg-query", "--show", "--showformat=${Version}", "rabbitmq-server")
         return _run("chroot", str(self.root), *shown)
 
@@ -84,7 +84,7 @@ class Suite:
 
         ``shared`` is a path whose uppermost directory the command shares with the machine.
         """
-        # Of /var a part only: the root has its own files in the rest.
+        # Only a part of /var is shared, because the root has its own files in the rest.
         depth = 3 if shared.parts[1] == "var" else 2
         top = Path(*shared.parts[:depth])
         inner = [str(each) for each in (self.root, top, *arguments)]
@@ -135,7 +135,10 @@ def _adapt(root: Path) -> None:
 
 
 def _mirror() -> str:
-    """Return the address from which apt takes this machine's Debian. Raises SuiteError."""
+    """Return the address from which apt takes this machine's Debian.
+
+    Raise SuiteError if apt names none.
+    """
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     wanted = "$(RELEASE) $(REPO_URI)"
     targets = _run("apt-get", "indextargets", "--format", wanted, "Created-By: Packages")
@@ -154,7 +157,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _run(*command: str) -> str:
-    """Return what the command prints. Raises SuiteError with what it says when it fails."""
+    """Return what the command prints. Raise SuiteError with its output if it fails."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

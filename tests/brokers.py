@@ -21,42 +21,27 @@ from suite import Suite, SuiteError  # noqa: E402 - likewise
 SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 
 # What these test is the same whatever the broker: it is HTTP, processes or pages. A new file
-# of tests is broker-facing until it is named here. The faults are played by run.py.
+# of tests is broker-facing until it is named here. The faults are played by fault_suite.py.
 INDIFFERENT = {
-    "test_browser",
-    "test_dashboard",
-    "test_dashboard_page",
-    "test_deploy",
-    "test_drain",
-    "test_edge",
-    "test_examples",
-    "test_faults",
-    "test_hot_path",
-    "test_listeners",
-    "test_metrics",
-    "test_openapi",
-    "test_original",
-    "test_pages",
-    "test_processes",
-    "test_prometheus",
-    "test_reload",
-}
+    "browser", "dashboard", "dashboard_page", "deploy", "drain", "edge", "examples", "faults",
+    "hot_path", "listeners", "metrics", "openapi", "original", "pages", "processes", "prometheus",
+    "reload",
+}  # fmt: skip
 
 
 def broker_facing():
-    """The files of the integration tests that are to pass with every broker."""
-    files = sorted((HERE / "integration").glob("test_*.py"))
-    unknown = INDIFFERENT - {file.stem for file in files}
-    if unknown:
+    """Return the files of the integration tests that are to pass with every broker."""
+    files = {file.stem.removeprefix("test_"): file for file in HERE.glob("integration/test_*.py")}
+    if unknown := INDIFFERENT - set(files):
         sys.exit(f"brokers.py: no such tests: {', '.join(sorted(unknown))}")
-    return [file for file in files if file.stem not in INDIFFERENT]
+    return [files[name] for name in sorted(set(files) - INDIFFERENT)]
 
 
 def passes(suite):
-    """Run both against a suite's broker; whether they passed."""
+    """Run both against a suite's broker, and return whether they passed."""
     environment = os.environ | {"BROKER_SUITE": suite.name}
     pytest = ["-m", "pytest", "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
-    faults = [HERE / "faults" / "run.py", "--seeds", str(secrets.randbelow(10**6))]
+    faults = [HERE / "faults" / "fault_suite.py", "--seeds", str(secrets.randbelow(10**6))]
     commands = [[*pytest, *broker_facing()], faults]
     done = [
         subprocess.run([sys.executable, *each], cwd=ROOT, env=environment, check=False)

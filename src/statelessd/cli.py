@@ -20,7 +20,7 @@ from .process.limits import make_room
 from .process.reexec import Former, Program
 from .process.sockets import ListenError, activated, bind, close, name_of
 from .process.supervisor import RunBackend, Supervisor
-from .telemetry.scoreboard import Board
+from .telemetry.scoreboard import Scoreboard
 from .tls.client import Trust
 from .tls.files import TlsError
 from .tls.server import Certificate
@@ -32,8 +32,8 @@ OK, FAILED, USAGE = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return 0 if it did its work, 1 if it failed, 2 if it was used wrongly."""
     if os.getpid() == 1:
-        # Of a container: what it does not handle yet the kernel would throw away, and
-        # the one signal to stop would be lost. Blocked, it waits for the supervisor.
+        # This is process 1 of a container. The kernel drops signals that it does not handle
+        # yet, so an early stop would be lost. A blocked signal waits for the supervisor.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     options = _parser().parse_args(arguments)
     try:
@@ -63,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
-    """Say that the configuration is valid; ``former``: of the program that would become this."""
+    """Print that the configuration is valid.
+
+    ``former`` is what the program holds that would become this one by a reload.
+    """
     if former is not None:
         _check_beside(former, loaded.config, daemon=daemon)
     for warning in [*loaded.warnings, *logs.check(loaded.config, foreground=not daemon)]:
@@ -73,7 +76,7 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
 
 
 def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
-    """Raise whatever would end a program that goes on from ``former``."""
+    """Raise the error that would end a program which goes on from ``former``."""
     errors = []
     server = config.http_server
     for each in former.served:
@@ -90,7 +93,7 @@ def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
         check_user(config.daemon.user)
     close(bind(server, {each.listener: [] for each in former.served}))
     try:
-        _backend(config, Board.make())
+        _backend(config, Scoreboard.make())
     except (ImportError, SyntaxError) as error:
         raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
 
@@ -113,8 +116,8 @@ def _reload(loaded: Loaded) -> int:
 def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     """Serve until stopped, and return the exit status.
 
-    The command that starts a daemon returns once that serves. ``former``: what the
-    program before a reload has left.
+    The command that starts a daemon returns when the daemon serves. ``former`` is what the
+    program before a reload left.
     """
     config = loaded.config
     logs.configure(config, foreground=not daemon)
@@ -126,10 +129,10 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         logs.logger.warning(
             "running as root: in the foreground Daemon.user and Daemon.pidfile do not apply"
         )
-    # SIGHUP from a terminal that is closed is the end of what runs in it.
+    # A terminal that is closed sends SIGHUP, which must end what runs in it.
     in_terminal = not daemon and sys.stdin is not None and sys.stdin.isatty()
-    board = Board.make() if former is None else Board(former.board)
-    backend = _backend(config, board)
+    scoreboard = Scoreboard.make() if former is None else Scoreboard(former.board)
+    backend = _backend(config, scoreboard)
     pidfile = _pidfile(config, former) if daemon else None
     locked = [] if pidfile is None else [pidfile.descriptor]
     listeners = _listeners(config, former)
@@ -141,13 +144,13 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         user=config.daemon.user if daemon else None,
         private=locked,
         former=None if former is None else former.backends(),
-        program=None if in_terminal else Program(config, board.descriptor, *locked),
+        program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
         report=report,
     )
     run = functools.partial(_supervise, config, supervisor)
     if report is not None:
         sockets = [each for group in listeners.values() for each in group]
-        keep = [*sockets, board.descriptor, *logs.open_files()]
+        keep = [*sockets, scoreboard.descriptor, *logs.open_files()]
         return detach(run, pidfile=pidfile, keep=keep, report=report)
     return resume(run, pidfile=pidfile) if daemon else run()
 
@@ -165,7 +168,10 @@ def _pidfile(config: Config, former: Former | None) -> PidFile | None:
 
 
 def _listeners(config: Config, former: Former | None) -> dict[Listener, list[socket.socket]]:
-    """Return those of the settings: left by the former program, given by systemd, or bound now."""
+    """Return the sockets of the settings' listeners, by listener.
+
+    They are left by the former program, passed by systemd, or bound now.
+    """
     there = activated() if former is None else former.sockets()
     bound = bind(config.http_server, there)
     close({listener: each for listener, each in there.items() if listener not in bound})
@@ -173,7 +179,7 @@ def _listeners(config: Config, former: Former | None) -> dict[Listener, list[soc
 
 
 def _supervise(config: Config, supervisor: Supervisor) -> int:
-    """Log what is started, and keep it running; return the exit status."""
+    """Log what is started, and keep it running. Return the exit status."""
     broker = config.application.rabbitmq
     logs.logger.info(
         "statelessd %s on %s; publishing to %s%s",
@@ -187,7 +193,7 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
 
 
 def _places(settings: HTTPServer) -> str:
-    """Return where it listens: ``127.0.0.1, port 8000, unix:/run/x.sock; pages on …``."""
+    """Return a description such as ``127.0.0.1, port 8000, unix:/run/x.sock; pages on …``."""
     ports = [str(port) for port in settings.ports if isinstance(port, int)]
     places = [str(path) for path in settings.ports if isinstance(path, str)]
     if ports:
@@ -198,16 +204,16 @@ def _places(settings: HTTPServer) -> str:
     return told if own is None else f"{told}; pages on {own}"
 
 
-def _backend(config: Config, board: Board) -> RunBackend:
-    """Return what serves a listener, with all that its processes share."""
-    # Loaded once, here, and not in each process; and not for --help.
+def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
+    """Return the function that serves a listener, with everything that backends share."""
+    # Imported here, because --help does not need it, and before the parent forks.
     from .process.backend import Inheritance, run  # noqa: PLC0415
 
     tls, to_broker = config.http_server.tls, config.application.rabbitmq.tls
     inheritance = Inheritance(
         certificate=None if tls.certificate is None else Certificate(tls),
         trust=Trust(to_broker) if to_broker.enabled else None,
-        board=board,
+        scoreboard=scoreboard,
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)

@@ -354,24 +354,47 @@ def type_of(outcome: Outcome) -> str:
     return f"/docs#{outcome.value}"
 
 
+def is_unknown(outcome: Outcome, *, handed_over: bool = False) -> bool:
+    """Return whether a copy of the message may exist, although it was not confirmed.
+
+    ``handed_over`` says whether a byte of it was given to the transport. It decides over a
+    fault of ours only: everything else that can be unknown has a row of its own.
+    """
+    return TABLE[outcome].unknown or (outcome is Outcome.INTERNAL_ERROR and handed_over)
+
+
 def problem(
     outcome: Outcome, detail: str, *, handed_over: bool = False, request_id: bytes = b""
 ) -> Problem:
     """Return the problem document of an outcome.
 
-    ``handed_over`` only matters for ``INTERNAL_ERROR``, which is unknown if it is true.
+    ``handed_over`` is as for ``is_unknown``.
     """
     row = TABLE[outcome]
-    unknown = row.unknown or (outcome is Outcome.INTERNAL_ERROR and handed_over)
     return Problem(
         type_of(outcome),
         row.title,
         row.status,
-        detail or f"{row.title}.",
-        "unknown" if unknown else "not-published",
+        str(detail) or f"{row.title}.",
+        "unknown" if is_unknown(outcome, handed_over=handed_over) else "not-published",
         row.retryable,
         request_id.decode(),
     )
+
+
+class Public(str):
+    """A detail that others than the client may read, as among the recent errors.
+
+    It quotes nothing that a client sent: no property, header, routing key or part of a
+    body. Whoever makes a detail says so. Text that is made of it is a plain ``str`` again,
+    as with ``markupsafe``, so nothing becomes public by accident.
+    """
+
+    __slots__ = ()
+
+
+FAULT = Public("A fault of this program; see its log.")
+STOPPING = Public("This backend is shutting down.")
 
 
 class RequestError(Exception):

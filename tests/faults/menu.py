@@ -2,8 +2,8 @@
 
 import time
 
-from traffic import Task
-from world import VHOST, VICTIM
+from tasks import Task
+from world import NO_ALARM, VICTIM
 
 
 def cut(world, _traffic, _rng):
@@ -45,13 +45,13 @@ def broker_kill(world, _traffic, rng):
 def memory_alarm(world, _traffic, rng):
     world.broker.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
     time.sleep(rng.uniform(0.5, 4))
-    world.broker.ctl("set_vm_memory_high_watermark", "0.4")
+    world.broker.ctl(*NO_ALARM[0])
 
 
 def disk_alarm(world, _traffic, rng):
     world.broker.ctl("set_disk_free_limit", "100000GB")
     time.sleep(rng.uniform(0.5, 4))
-    world.broker.ctl("set_disk_free_limit", "50MB")
+    world.broker.ctl(*NO_ALARM[1])
 
 
 def connections_closed(world, _traffic, _rng):
@@ -80,26 +80,24 @@ def storm_of_wrong_passwords(_world, traffic, rng):
 
 
 def _storm(traffic, task, rng):
-    clients = traffic.storm(task)
-    time.sleep(rng.uniform(1, 3))
-    traffic.stop(clients)
+    with traffic.storm(task):
+        time.sleep(rng.uniform(1, 3))
 
 
 def exchange_deleted(world, _traffic, rng):
     """Under those who publish to it; its queue stays."""
-    channel = world.channel()
-    for _ in range(rng.randrange(1, 4)):
-        channel.exchange_delete(VICTIM)
-        time.sleep(rng.uniform(0.1, 0.5))
-        channel.exchange_declare(VICTIM, "topic", durable=True)
-        channel.queue_bind(VICTIM, VICTIM, "#")
-    channel.connection.close()
+    with world.channel() as channel:
+        for _ in range(rng.randrange(1, 4)):
+            channel.exchange_delete(VICTIM)
+            time.sleep(rng.uniform(0.1, 0.5))
+            channel.exchange_declare(VICTIM, "topic", durable=True)
+            channel.queue_bind(VICTIM, VICTIM, "#")
 
 
 def permission_revoked(world, _traffic, rng):
-    world.broker.ctl("set_permissions", "-p", VHOST, "bob", "", "^nothing$", "")
+    world.broker.ctl("set_permissions", "-p", "test", "bob", "", "^nothing$", "")
     time.sleep(rng.uniform(0.5, 2))
-    world.broker.ctl("set_permissions", "-p", VHOST, "bob", "", ".*", "")
+    world.broker.ctl("set_permissions", "-p", "test", "bob", "", ".*", "")
 
 
 def backend_kill(world, _traffic, rng):
@@ -107,8 +105,8 @@ def backend_kill(world, _traffic, rng):
 
 
 def gateway_restart(world, _traffic, _rng):
-    status = world.restart_gateway()
-    assert status == 0, f"the gateway ended with status {status}"
+    world.end_gateway()
+    world.gateway.start()
 
 
 RESTARTS = (backend_kill, gateway_restart)

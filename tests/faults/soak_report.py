@@ -12,7 +12,7 @@ from timeline import quantile
 
 
 def write(run, directory):
-    """``soak-SEED.md`` and ``soak-SEED.png``."""
+    """Write ``soak-SEED.md`` and ``soak-SEED.png``."""
     directory.mkdir(parents=True, exist_ok=True)
     picture = directory / f"soak-{run.seed}.png"
     _plot(run, picture)
@@ -77,39 +77,28 @@ def _plot(run, path):
         3, sharex=True, figsize=(14, 9), layout="constrained"
     )
     at = [second.at for second in run.seconds]
-    answers.stackplot(
-        at,
-        [s.confirmed for s in run.seconds],
-        [s.not_published for s in run.seconds],
-        [s.unknown for s in run.seconds],
-        labels=["204", "not published", "unknown"],
-        colors=["#3a7d44", "#e0a030", "#c0392b"],
-    )
+    counts = "confirmed", "not_published", "unknown"
+    series = [[getattr(second, name) for second in run.seconds] for name in counts]
+    answers.stackplot(at, series, labels=counts, colors=["#3a7d44", "#e0a030", "#c0392b"])
     answers.set_ylabel("answers in a second")
-    for quantile_name, color in (("p50", "#1f4e79"), ("p99", "#8e44ad")):
-        latency.plot(
-            at, [getattr(s, quantile_name) for s in run.seconds], color, label=quantile_name
-        )
+    for name in ("p50", "p99"):
+        latency.plot(at, [getattr(second, name) for second in run.seconds], label=name)
     latency.set_yscale("log")
     latency.set_ylabel("ms until a 204")
-    memory.plot([t for t, _ in run.memory], [size / 2**20 for _, size in run.memory], "#444444")
-    memory.set_ylabel("MiB of the largest backend")
-    memory.set_xlabel("seconds")
+    memory.plot([t for t, _ in run.memory], [size / 2**20 for _, size in run.memory])
+    memory.set(ylabel="MiB of the largest backend", xlabel="seconds")
     memory.set_ylim(bottom=0)
     names = sorted({fault.name for fault in run.faults})
     colors = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
     for axes in (answers, latency, memory):
         for fault in run.faults:
-            axes.axvspan(
-                fault.begun, max(fault.ended, fault.begun + 0.3), color=colors[fault.name],
-                alpha=0.25, lw=0, zorder=0,
-            )  # fmt: skip
-    for axes in (answers, latency):
-        axes.legend(loc="upper right")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colors[name], alpha=0.4) for name in names]
-    figure.legend(
-        handles, [name.replace("_", " ") for name in names], loc="outside lower center", ncol=6
-    )
+            ended = max(fault.ended, fault.begun + 0.3)
+            axes.axvspan(fault.begun, ended, color=colors[fault.name], alpha=0.25, lw=0)
+    answers.legend(loc="upper right")
+    latency.legend(loc="upper right")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color, alpha=0.4) for color in colors.values()]
+    labels = [name.replace("_", " ") for name in colors]
+    figure.legend(handles, labels, loc="outside lower center", ncol=6)
     figure.suptitle(f"seed {run.seed}")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,6 +1,5 @@
 """One message on its way to the gateway, and what the gateway told of it."""
 
-import json
 import re
 import time
 
@@ -10,7 +9,11 @@ NO_ANSWER = "no answer: the connection was lost"
 
 
 class Task:
-    """One message on its way to the gateway."""
+    """A mandatory message.
+
+    Its body begins with its id. ``size``: of the rest of the body; 1 gives all such
+    messages the same message_id. ``fields``: more of the form.
+    """
 
     def __init__(self, message_id, path, user, password=None, *, size=0, fields=None):
         self.message_id = message_id
@@ -25,21 +28,21 @@ class Task:
         }
 
 
-def answer(message_id, status, body, begun):
-    """What the status and the problem document say."""
+def answer(task, status, document, begun):
+    """Return what the status and the problem document say of the task."""
     seconds = time.monotonic() - begun
     if status == 204:
-        return Answer(message_id, CONFIRMED, seconds=seconds)
-    document = json.loads(body)
+        return Answer(task.message_id, CONFIRMED, seconds=seconds)
     assert document["status"] == status
+    assert document.get("id", task.message_id) == task.message_id, document
     assert status != 500, document
     # Without the numbers and names that differ from one message to the next.
     detail = re.sub(r"'[^']*'|\d+(\.\d+)?", "…", document["detail"])
     kind = document["type"].rpartition("#")[2]
-    return Answer(message_id, document["outcome"], f"{kind}: {detail}", seconds=seconds)
+    return Answer(task.message_id, document["outcome"], f"{kind}: {detail}", seconds=seconds)
 
 
 def exchange_of(task):
-    """The path of the batch that the task can be a part of."""
+    """Return the path of the batch that the task can be a part of."""
     path = task.path.rpartition("/")[0]
     return f"{path}amq.default" if path.endswith("/") else path

@@ -1,6 +1,7 @@
 """A run in seconds: what was answered in each, how fast, and how large the gateway was."""
 
 import collections
+import contextlib
 import dataclasses
 import threading
 import time
@@ -21,12 +22,12 @@ class Second:
 
 
 def quantile(values, q):
-    """The value below which the share ``q`` lies; None of nothing."""
+    """Return the value below which the share ``q`` lies, or None if there are none."""
     return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else None
 
 
 def by_second(answers):
-    """A Second for each in which something was answered."""
+    """Return a Second for each in which something was answered."""
     groups = collections.defaultdict(list)
     for answer in answers:
         groups[int(answer.at)].append(answer)
@@ -48,22 +49,21 @@ def by_second(answers):
 
 
 class MemoryWatch(threading.Thread):
-    """Samples (seconds since ``begun``, resident bytes of the largest backend)."""
+    """Adds to samples each second: seconds since ``begun``, bytes of the largest backend."""
 
-    def __init__(self, world, begun):
+    def __init__(self, gateway, begun, samples):
         super().__init__()
-        self.samples = []
-        self._world, self._begun = world, begun
+        self._gateway, self._begun, self._samples = gateway, begun, samples
         self._stopping = threading.Event()
+
+    def __enter__(self):
+        self.start()
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self.join()
 
     def run(self):
         while not self._stopping.wait(1):
-            try:
-                size = self._world.memory()
-            except OSError:  # the gateway is being started again
-                continue
-            self.samples.append((time.monotonic() - self._begun, size))
-
-    def stop(self):
-        self._stopping.set()
-        self.join()
+            with contextlib.suppress(OSError):  # the gateway is being started again
+                self._samples.append((time.monotonic() - self._begun, self._gateway.resident()))

@@ -1,20 +1,17 @@
 """What a run plays in: a broker with its queues, a proxy, and a gateway, all of the run's own."""
 
-import json
+import contextlib
 import os
 import signal
-import threading
-from pathlib import Path
 
-import pika
-from found import count_ids
-from gateway import GatewayProcess
+from gateway import At, GatewayProcess
 from proxy import Proxy
+from queues import channel_to, count_ids
+from users import add_users
 from waiting import wait_until
 
 import broker as broker_script
 
-VHOST = "test"
 QUEUES = [f"stays.{i}" for i in range(4)]  # bound to the exchange "traffic"; the last is a quorum
 FULL = "full"  # rejects publishes when it has a few messages
 VICTIM = "victim"  # an exchange that comes and goes, and its queue, which stays
@@ -26,107 +23,89 @@ SETTINGS = {
     },
     "HTTPServer": {"drain_timeout": 5},
 }
-
-
-def _definitions():
-    def queue(name, **arguments):
-        return {
-            "name": name, "vhost": VHOST, "durable": True, "auto_delete": False,
-            "arguments": {key.replace("_", "-"): value for key, value in arguments.items()},
-        }  # fmt: skip
-
-    def exchange(name):
-        return {
-            "name": name, "vhost": VHOST, "type": "topic", "durable": True,
-            "auto_delete": False, "internal": False, "arguments": {},
-        }  # fmt: skip
-
-    def binding(source, key, destination):
-        return {
-            "source": source, "vhost": VHOST, "destination": destination,
-            "destination_type": "queue", "routing_key": key, "arguments": {},
-        }  # fmt: skip
-
-    *classic, quorum = QUEUES
-    return {
-        "users": [{"name": name, "password": name, "tags": ""} for name in USERS[1:]],
-        "permissions": [
-            {"user": name, "vhost": VHOST, "configure": "", "write": ".*", "read": ""}
-            for name in USERS[1:]
-        ],
-        "topic_permissions": [
-            {"user": "carol", "vhost": VHOST, "exchange": "traffic", "write": r"^ok\.", "read": ""}
-        ],
-        "exchanges": [exchange("traffic"), exchange(VICTIM)],
-        "queues": [
-            *(queue(name) for name in classic),
-            queue(quorum, x_queue_type="quorum"),
-            queue(FULL, x_max_length=5, x_overflow="reject-publish"),
-            queue(VICTIM),
-        ],
-        "bindings": [
-            *(binding("traffic", f"*.{i}", name) for i, name in enumerate(QUEUES)),
-            binding(VICTIM, "#", VICTIM),
-        ],
-    }
+NO_ALARM = (("set_vm_memory_high_watermark", "0.4"), ("set_disk_free_limit", "50MB"))
 
 
 class World:
-    """``broker``, ``proxy`` and ``gateway``, and how to lay hands on them."""
+    """``broker`` and ``gateway``, which has two backends; a context manager."""
 
-    def __init__(self, directory: Path, suite: str | None = None):
-        self.broker = broker_script.Broker(directory / "broker", suite=suite)
-        self.proxy = Proxy(self.broker.host, self.broker.amqp_port)
+    queues: tuple[str, ...] = ()
+
+    def __init__(self, directory, suite=None, **options):
+        self.broker = broker_script.Broker(directory / "broker", suite=suite, **options)
         self._directory = directory
-        self._lifecycle = threading.Lock()
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self):
-        self.broker.start()
-        definitions = self._directory / "definitions.json"
-        definitions.write_text(json.dumps(_definitions()))
-        self.broker.ctl("import_definitions", str(definitions))
-        self.proxy.__enter__()
-        where = type("Where", (), {"host": self.proxy.host, "amqp_port": self.proxy.port})
-        self.gateway = GatewayProcess(self._directory, where, SETTINGS, ports=2).start()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.broker)
+            with self.channel() as channel:
+                self.declare(channel)
+            self.gateway = GatewayProcess(self._directory, *self.reach(stack), ports=2)
+            self.gateway.start()
+            stack.callback(self.gateway.kill)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_):
-        if self.gateway.process.poll() is None:
-            self.gateway.process.kill()
-            self.gateway.process.wait()
-        self.proxy.__exit__()
-        self.broker.stop()
+        self._stack.close()
 
-    def backends(self):
-        parent = self.gateway.process.pid
-        return [
-            int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        ]
+    def declare(self, channel):
+        """Declare exchanges and queues."""
 
-    def memory(self):
-        """Resident bytes of each backend, the largest."""
-        sizes = [0]
-        for pid in self.backends():
-            try:
-                pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-            except OSError:
-                continue
-            sizes.append(int(pages) * os.sysconf("SC_PAGE_SIZE"))
-        return max(sizes)
-
-    def kill_backend(self, index):
-        backends = self.backends()
-        os.kill(backends[index % len(backends)], signal.SIGKILL)
-
-    def restart_gateway(self):
-        """SIGTERM for the parent, and a start when it has ended; its exit status."""
-        status = self.gateway.stop()
-        self.gateway.start()
-        return status
+    def reach(self, stack):
+        """Return where the gateway reaches the broker, and its settings."""
+        raise NotImplementedError
 
     def channel(self):
-        parameters = pika.ConnectionParameters(self.broker.host, self.broker.amqp_port, VHOST)
-        return pika.BlockingConnection(parameters).channel()
+        """Return a context manager: a channel to the broker."""
+        return channel_to(self.broker)
+
+    def end_gateway(self):
+        """Stop the gateway in order, and return its log."""
+        status = self.gateway.stop()
+        assert status == 0, f"the gateway ended with status {status}:\n{self.gateway.text}"
+        return self.gateway.text
+
+    def found(self):
+        """Return how often each message id is in the queues; empty them.
+
+        Whatever publishes has to have stopped.
+        """
+        wait_until(
+            lambda: not self.broker.ctl("list_connections", "--silent", "pid").split(),
+            what="the end of the gateway's connections on the broker",
+        )
+        with self.channel() as channel:
+            return count_ids(channel, self.queues)
+
+
+class FaultyWorld(World):
+    """One node, and a ``proxy`` between it and the gateway."""
+
+    queues = (*QUEUES, FULL, VICTIM)
+
+    def declare(self, channel):
+        for exchange in ("traffic", VICTIM):
+            channel.exchange_declare(exchange, "topic", durable=True)
+        full = {"x-max-length": 5, "x-overflow": "reject-publish"}
+        special = {QUEUES[-1]: {"x-queue-type": "quorum"}, FULL: full}
+        for name in self.queues:
+            channel.queue_declare(name, durable=True, arguments=special.get(name))
+        for number, name in enumerate(QUEUES):
+            channel.queue_bind(name, "traffic", f"*.{number}")
+        channel.queue_bind(VICTIM, VICTIM, "#")
+        add_users(self.broker, {name: name for name in USERS[1:3]})
+        add_users(self.broker, {"carol": "carol"}, topics={"traffic": r"^ok\."})
+
+    def reach(self, stack):
+        proxy = Proxy(self.broker.host, self.broker.amqp_port)
+        self.proxy = stack.enter_context(proxy)
+        return At(proxy.host, proxy.port), SETTINGS
+
+    def kill_backend(self, index):
+        backends = self.gateway.backends()
+        os.kill(backends[index % len(backends)], signal.SIGKILL)
 
     def heal(self):
         """Undo whatever a fault may have left behind."""
@@ -134,22 +113,11 @@ class World:
         self.proxy.resume()
         if not self.broker.running:
             self.broker.node.start()
-        self.broker.ctl("set_vm_memory_high_watermark", "0.4")
-        self.broker.ctl("set_disk_free_limit", "50MB")
-
-    def settle(self):
-        """End the gateway's connections, so that nothing more arrives in the queues."""
-        self.heal()
-        self.broker.ctl("close_all_connections", "--global", "the queues are counted")
-        wait_until(
-            lambda: not self.broker.ctl("list_connections", "--silent", "pid").split(),
-            60,
-            what="the end of the gateway's connections on the broker",
-        )
+        for command in NO_ALARM:
+            self.broker.ctl(*command)
 
     def found(self):
-        """How often each message id is in the queues; they are empty afterwards."""
-        channel = self.channel()
-        found = count_ids(channel, (*QUEUES, FULL, VICTIM))
-        channel.connection.close()
-        return found
+        """End the gateway's connections, so that nothing more arrives, and count."""
+        self.heal()
+        self.broker.ctl("close_all_connections", "--global", "the queues are counted")
+        return super().found()

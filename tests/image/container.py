@@ -10,9 +10,9 @@ import os
 import resource
 import subprocess
 
-import pika
 import pytest
-from gateway import free_ports
+from gateway import free_port
+from queues import Queue, channel_to
 from waiting import wait_until
 
 import broker as broker_script
@@ -117,13 +117,12 @@ def curl(port, path, body):
 
 
 def queued(broker):
-    parameters = pika.ConnectionParameters(broker.host, broker.amqp_port, "test")
-    with pika.BlockingConnection(parameters) as connection:
-        return connection.channel().basic_get("test", auto_ack=True)[2]
+    with channel_to(broker) as channel:
+        return Queue(channel).get()[1]
 
 
 def test_it_publishes_reloads_and_stops_in_order(start, broker, configuration):
-    [port] = free_ports(1)
+    port = free_port()
     file = configuration / "statelessd.yml"
     # On this machine's network, and so not on all interfaces.
     settings = {"HTTPServer": {"address": "127.0.0.1", "ports": [port]}}

@@ -1,10 +1,10 @@
 import contextlib
 import uuid
 
-import pika
 import pytest
-from gateway import GatewayProcess
-from queues import Queue, parameters_of
+from chromium import Chromium
+from gateway import GatewayProcess, running
+from queues import Queue, channel_to
 
 import broker as broker_script
 import debian
@@ -20,14 +20,14 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """One private RabbitMQ for all tests that do no harm to it."""
-    with broker_script.Broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
+    with broker_script.Broker(tmp_path_factory.mktemp("broker")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def harmed_broker(tmp_path_factory):
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        yield running
+    with broker_script.Broker(tmp_path_factory.mktemp("own")) as started:
+        yield started
 
 
 @pytest.fixture
@@ -35,35 +35,45 @@ def own(harmed_broker):
     """One to do harm to, which runs and whose queues are empty, whatever a test did before."""
     harmed_broker.start()
     for virtual_host in broker_script.VIRTUAL_HOSTS:
-        with pika.BlockingConnection(parameters_of(harmed_broker, virtual_host)) as connection:
-            connection.channel().queue_purge("test")
+        with channel_to(harmed_broker, virtual_host) as channel:
+            channel.queue_purge("test")
     return harmed_broker
 
 
 @pytest.fixture
 def amqp(broker):
-    """A channel to a virtual host, by name."""
+    """Returns a channel to a virtual host, by name."""
     with contextlib.ExitStack() as stack:
-
-        def connect(virtual_host="test"):
-            connection = pika.BlockingConnection(parameters_of(broker, virtual_host))
-            stack.callback(connection.close)
-            return connection.channel()
-
-        yield connect
+        yield lambda virtual_host="test": stack.enter_context(channel_to(broker, virtual_host))
 
 
 @pytest.fixture
-def queue(amqp):
-    """An empty durable queue, bound to everything of a topic exchange of the same name."""
+def make_queue(amqp):
+    """Makes durable queues, of a kind and with names of their own."""
     channel = amqp()
-    name = f"q-{uuid.uuid4().hex[:12]}"
-    channel.exchange_declare(name, "topic", durable=True)
-    channel.queue_declare(name, durable=True)
-    channel.queue_bind(name, name, "#")
-    yield Queue(channel, name)
-    channel.queue_delete(name)
-    channel.exchange_delete(name)
+    made = []
+
+    def make(kind="classic", **arguments):
+        queue = Queue(channel, f"q-{uuid.uuid4().hex[:12]}")
+        arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+        arguments["x-queue-type"] = kind
+        channel.queue_declare(queue.name, durable=True, arguments=arguments)
+        made.append(queue)
+        return queue
+
+    yield make
+    for queue in made:
+        channel.queue_delete(queue.name)
+
+
+@pytest.fixture
+def queue(make_queue):
+    """An empty durable queue, bound to everything of a topic exchange of the same name."""
+    made = make_queue()
+    made.channel.exchange_declare(made.name, "topic", durable=True)
+    made.channel.queue_bind(made.name, made.name, "#")
+    yield made
+    made.channel.exchange_delete(made.name)
 
 
 @pytest.fixture
@@ -78,16 +88,17 @@ def start_gateway(tmp_path, broker):
 
     yield start
     for gateway in started:
-        status = gateway.stop()
-        print(gateway.text)  # noqa: T201 - shown when the test fails
-        assert status == 0
-        assert "Traceback" not in gateway.text
+        gateway.ends_in_order()
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, broker):
     """One gateway with default settings for a whole module."""
-    running = GatewayProcess(tmp_path_factory.mktemp("gateway"), broker).start()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.text
+    with running(tmp_path_factory.mktemp("gateway"), broker) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started

@@ -6,7 +6,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,50 +33,64 @@ def processes_of(run_dir):
     return found
 
 
-def command(*arguments, run_dir, **kwargs):
-    return subprocess.run(
-        [sys.executable, SCRIPTS / "broker.py", *arguments, "--run-dir", run_dir],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        **kwargs,
-    )
+@pytest.fixture
+def command(tmp_path_factory):
+    """Runs the script as an ordinary user; root is who runs the other tests."""
+    directory = tmp_path_factory.mktemp("ordinary")
+    scripts = directory / "scripts"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    who = {}
+    if os.getuid() == 0:
+        user = pwd.getpwnam("nobody")
+        for parent in [directory, *directory.parents][:4]:  # one more where tests run in parallel
+            parent.chmod(0o755)
+        shutil.chown(directory, user.pw_uid, user.pw_gid)
+        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def run(*arguments):
+        return subprocess.run(
+            ["/usr/bin/python3", "-B", scripts / "broker.py", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+            cwd=directory,
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            **who,
+        )
+
+    run.directory = directory / ".run" / "broker"
+    yield run
+    assert run("stop").returncode == 0
+    assert processes_of(run.directory) == []
+    assert run("status").returncode == 1
 
 
-def test_start_use_and_stop(tmp_path, broker):
-    run_dir = tmp_path / "own"
+def test_start_use_and_kill(command, broker):
     with socket.create_server(("127.0.0.1", 0)):  # it chooses ports that are free
-        started = command("start", run_dir=run_dir)
+        started = command("start")
     assert started.returncode == 0, started.stderr
-    again = command("start", run_dir=run_dir)
-    assert "runs already" in again.stdout
-    own = broker_script.Broker(run_dir)
+    assert "runs already" in command("start").stdout
+    assert command("status").returncode == 0
+    own = broker_script.Broker(command.directory)
     assert broker_script.takes_logins(own.host, own.amqp_port)
     assert not broker_script.takes_logins(own.host, own.amqp_port, password="wrong")
     for vhost in ("/", "test"):
-        bindings = own.ctl("list_bindings", "-p", vhost, "source_name", "destination_name")
-        assert "test\ttest" in bindings
-    listening = own.ctl("status", "--formatter", "json")
+        columns = "source_name", "destination_name"
+        assert "test\ttest" in command("ctl", "list_bindings", "-p", vhost, *columns).stdout
+    listening = command("ctl", "status", "--formatter", "json").stdout
     assert all("0.0.0.0" not in str(x) for x in json.loads(listening)["listeners"])
-    assert command("stop", run_dir=run_dir).returncode == 0
-    assert processes_of(run_dir) == []
-    assert command("status", run_dir=run_dir).returncode == 1
+
+    first = own.pid
+    own.node.kill()
+    # Erlang's helper for child processes notices the death a moment later, and ends.
+    wait_until(lambda: processes_of(command.directory) == [], what="all processes' end")
+    assert not broker_script.takes_logins(own.host, own.amqp_port)
+    assert command("start").returncode == 0
+    assert own.pid != first
+    assert "test" in command("ctl", "list_queues", "-p", "test", "name").stdout
     # The other one, that of these tests, is as it was.
     assert broker_script.takes_logins(broker.host, broker.amqp_port)
-
-
-def test_a_killed_node_is_gone_and_comes_back_with_what_was_durable(tmp_path):
-    with broker_script.Broker(tmp_path) as own:
-        first = own.pid
-        own.node.kill()
-        # Erlang's helper for child processes notices the death a moment later, and ends.
-        wait_until(lambda: processes_of(tmp_path) == [])
-        assert not broker_script.takes_logins(own.host, own.amqp_port)
-        own.node.start()
-        assert own.pid != first
-        assert "test" in own.ctl("list_queues", "-p", "test", "name")
-    assert processes_of(tmp_path) == []
 
 
 def test_a_process_id_that_was_used_again_is_not_touched(tmp_path):
@@ -104,7 +117,7 @@ def test_a_node_that_cannot_start_says_why(tmp_path):
 
 @pytest.mark.timeout(300)
 def test_a_cluster_of_which_one_node_cannot_start_leaves_none_behind(tmp_path):
-    cluster = broker_script.Broker(tmp_path, nodes=3)
+    cluster = broker_script.Broker(tmp_path, nodes=2)
     last = cluster.nodes[-1]
     with (
         socket.create_server((last.host, last.amqp_port)),
@@ -113,40 +126,6 @@ def test_a_cluster_of_which_one_node_cannot_start_leaves_none_behind(tmp_path):
         cluster.start()
     assert processes_of(tmp_path) == []
     assert not cluster.running
-
-
-def test_it_works_as_an_ordinary_user(tmp_path_factory):
-    if os.getuid() != 0:
-        return  # then every other test here has shown it
-    directory = tmp_path_factory.mktemp("ordinary")
-    user = pwd.getpwnam("nobody")
-    for parent in [directory, *directory.parents][:4]:  # one more where tests run in parallel
-        parent.chmod(0o755)
-    scripts = directory / "scripts"
-    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.chown(directory, user.pw_uid, user.pw_gid)
-
-    def as_nobody(*arguments):
-        return subprocess.run(
-            ["/usr/bin/python3", "-B", scripts / "broker.py", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            user=user.pw_uid,
-            group=user.pw_gid,
-            extra_groups=[],
-            cwd=directory,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
-        )
-
-    try:
-        started = as_nobody("start")
-        assert started.returncode == 0, started.stderr
-        assert as_nobody("status").returncode == 0
-    finally:
-        assert as_nobody("stop").returncode == 0
-    assert as_nobody("status").returncode == 1
 
 
 @pytest.mark.timeout(300)

@@ -1,13 +1,11 @@
 """TLS to a real RabbitMQ that wants a client certificate, and all that can be wrong with it."""
 
-import signal
 import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import yaml
 from certificates import Authority
-from gateway import free_ports
+from gateway import At, free_port
 from problems import is_problem
 from waiting import wait_until
 
@@ -26,7 +24,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tls_port():
-    return free_ports(1)[0]
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +73,13 @@ def start(start_gateway, client, tls_port):
         }
         tls = {k: v for k, v in (tls | changes).items() if v is not None}
         settings = {"rabbitmq": {"tls": tls}, "publish": {"timeout": timeout}}
-        at = types.SimpleNamespace(host="127.0.0.1", amqp_port=port)
-        return start_gateway({"Application": settings}, against=at)
+        return start_gateway({"Application": settings}, against=At("127.0.0.1", port))
 
     return start
 
 
 def takes(gateway):
-    return gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    return gateway.publish().status_code == 204
 
 
 def test_messages_are_confirmed_and_the_end_is_in_order(start, broker, queue):
@@ -108,9 +105,7 @@ class TestWhatIsWrong:
     def refused(self, gateway, said):
         """Many publishes are told the same, and the log has one line."""
         with ThreadPoolExecutor(20) as pool:
-            ask = [
-                pool.submit(gateway.publish, "/test/test/k", data={"body": "x"}) for _ in range(20)
-            ]
+            ask = [pool.submit(gateway.publish) for _ in range(20)]
             details = {is_problem(a.result(), 503, "broker-unavailable")["detail"] for a in ask}
         assert details == {f"No connection to the broker: {said}."}
         [line] = [each for each in gateway.text.splitlines() if "statelessd.broker" in each]
@@ -147,25 +142,23 @@ def test_renewed_files_are_taken_up(start, client, authority, stranger):
     gateway = start(timeout=PATIENCE)
     assert not takes(gateway)
     client.ca.write_bytes(authority.ca.read_bytes())
-    wait_until(lambda: gateway.text.count("have changed: using them") == 1, what="the authority")
-    answer = gateway.publish("/test/test/k", data={"body": "x"})
+    gateway.says("have changed: using them", 1)
+    answer = gateway.publish()
     assert "does not accept the gateway's certificate" in answer.json()["detail"]
     client.certificate.write_bytes(authority.certificate.read_bytes())
-    wait_until(lambda: "TLS to the broker stays as it was" in gateway.text, what="a complaint")
+    gateway.says("TLS to the broker stays as it was")
     client.key.write_bytes(authority.key.read_bytes())
-    wait_until(lambda: gateway.text.count("have changed: using them") == 2, what="the certificate")
+    gateway.says("have changed: using them", 2)
     wait_until(lambda: takes(gateway), what="a publish")
 
 
 def test_a_reload_with_files_that_are_not_there_changes_nothing(start, client):
     gateway = start()
-    document = yaml.safe_load(gateway.config.read_text())
-    document["Application"]["rabbitmq"]["tls"]["ca"] = "/no/such.pem"
-    gateway.config.write_text(yaml.safe_dump(document))
     backends = gateway.backends()
-    gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "cannot be used; nothing changes" in gateway.text, what="a complaint")
-    said = "Application.rabbitmq.tls.ca: /no/such.pem cannot be read: No such file or directory"
-    assert said in gateway.text
+    client.ca.unlink()
+    gateway.hang_up()
+    gateway.says("cannot be used; nothing changes")
+    said = f"Application.rabbitmq.tls.ca: {client.ca} cannot be read: No such file or directory"
+    gateway.says(said)
     assert gateway.backends() == backends
     assert takes(gateway)

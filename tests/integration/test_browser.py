@@ -4,8 +4,7 @@ import base64
 import json
 
 import pytest
-from chromium import Chromium
-from gateway import GatewayProcess
+from gateway import running
 from pages import Pages
 from waiting import wait_until
 
@@ -19,12 +18,6 @@ GATEWAY, APP, EVIL = "gateway.localhost", "app.gateway.localhost", "evil.gateway
 FAILED = {"error": "TypeError: Failed to fetch"}  # all that a page learns of a refusal by CORS
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with Chromium(tmp_path_factory.mktemp("chromium")) as running:
-        yield running
-
-
 @pytest.fixture
 def user(chromium):
     with chromium.user() as page:
@@ -33,8 +26,8 @@ def user(chromium):
 
 @pytest.fixture(scope="module")
 def pages():
-    with Pages() as running:
-        yield running
+    with Pages() as started:
+        yield started
 
 
 @pytest.fixture
@@ -50,10 +43,8 @@ def open_gateway(tmp_path_factory, broker, pages):
     origins = [pages.origin("app.example"), pages.origin(APP)]
     cors = {"origins": origins, "credentials": True}
     directory = tmp_path_factory.mktemp("open-gateway")
-    running = GatewayProcess(directory, broker, {"HTTPServer": {"cors": cors}}).start()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.text
+    with running(directory, broker, {"HTTPServer": {"cors": cors}}) as started:
+        yield started
 
 
 def log_in(user, gateway_url, queue):
@@ -81,47 +72,39 @@ def problem_of(answer):
 class TestForms:
     """A page of another site sends one, with the password that the browser keeps."""
 
+    @staticmethod
+    def refused(user, site, queue, url, *, host="evil.example", sandbox="", **form):
+        """Return the headers of a form that is refused."""
+        log_in(user, url, queue)
+        target = f"{url}/test/{queue.name}/stolen"
+        site.submit_at_once(target, **form, body="stolen")
+        if sandbox:
+            site.headers = {"Content-Security-Policy": sandbox}
+        user.open(site.origin(host))
+        sent = user.exchange("POST", target)
+        assert (sent.status, sent.headers["authorization"]) == (403, LOGIN["Authorization"])
+        assert queue.bodies() == []
+        return sent.headers
+
     @pytest.mark.parametrize(
         "enctype", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"]
     )
     def test_it_is_refused(self, gateway, queue, user, site, enctype):
-        log_in(user, gateway.url, queue)
-        target = f"{gateway.url}/test/{queue.name}/stolen"
-        site.submit_at_once(target, enctype=enctype, body="stolen")
-        user.open(site.origin("evil.example"))
-        sent = user.exchange("POST", target)
-        assert sent.status == 403
-        assert sent.headers["authorization"] == LOGIN["Authorization"]
-        assert sent.headers["sec-fetch-site"] == "cross-site"
+        sent = self.refused(user, site, queue, gateway.url, enctype=enctype)
+        assert sent["sec-fetch-site"] == "cross-site"
         wait_until(lambda: "/docs#cross-site" in user.text(), what="the refusal to be shown")
-        assert queue.bodies() == []
 
     def test_it_is_refused_when_only_origin_tells(self, gateway, queue, user, site):
         # Sec-Fetch-Site is kept from hosts that neither HTTPS nor loopback vouches for.
-        url = f"http://gateway.example:{gateway.port}"
-        log_in(user, url, queue)
-        target = f"{url}/test/{queue.name}/stolen"
-        site.submit_at_once(target, body="stolen")
-        user.open(site.origin("evil.test.example"))
-        sent = user.exchange("POST", target)
-        assert sent.status == 403
-        assert sent.headers["authorization"] == LOGIN["Authorization"]
-        assert sent.headers["origin"] == site.origin("evil.test.example")
-        assert "sec-fetch-site" not in sent.headers
-        assert queue.bodies() == []
+        url, evil = f"http://gateway.example:{gateway.port}", "evil.test.example"
+        sent = self.refused(user, site, queue, url, host=evil)
+        assert sent["origin"] == site.origin(evil)
+        assert "sec-fetch-site" not in sent
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "gateway.example"])
     def test_from_a_page_without_an_origin_it_is_refused(self, gateway, queue, user, site, host):
-        url = f"http://{host}:{gateway.port}"
-        log_in(user, url, queue)
-        target = f"{url}/test/{queue.name}/stolen"
-        site.submit_at_once(target, body="stolen")
-        site.headers = {"Content-Security-Policy": "sandbox allow-scripts allow-forms"}
-        user.open(site.origin("evil.example"))
-        sent = user.exchange("POST", target)
-        assert (sent.status, sent.headers["origin"]) == (403, "null")
-        assert sent.headers["authorization"] == LOGIN["Authorization"]
-        assert queue.bodies() == []
+        url, sandbox = f"http://{host}:{gateway.port}", "sandbox allow-scripts allow-forms"
+        assert self.refused(user, site, queue, url, sandbox=sandbox)["origin"] == "null"
 
     def test_from_an_allowed_origin_it_is_published(self, open_gateway, queue, user, site):
         log_in(user, open_gateway.url, queue)
@@ -149,21 +132,15 @@ def test_a_script_that_wants_no_answer_is_refused(start_gateway, queue, user, si
 
 class TestAllowedOrigin:
     def test_it_publishes_with_a_password_of_its_own(self, open_gateway, queue, user, site):
-        target = f"{open_gateway.url}/test/{queue.name}/k"
-        user.open(site.origin("app.example"))
-        answer = post(user, target, headers={**FORM, **LOGIN})
-        assert answer["status"] == 204
-        assert user.exchange("OPTIONS", target).status == 204
-        assert user.exchange("POST", target).headers["sec-fetch-site"] == "cross-site"
-        assert queue.bodies() == [b"x"]
-
-    def test_it_publishes_batches(self, open_gateway, queue, user, site):
-        user.open(site.origin("app.example"))
-        batch = json.dumps([{"routing_key": "k", "body": "1"}, {"routing_key": "k", "body": "2"}])
         target = f"{open_gateway.url}/test/{queue.name}"
+        user.open(site.origin("app.example"))
+        assert post(user, f"{target}/k", headers={**FORM, **LOGIN})["status"] == 204
+        assert user.exchange("OPTIONS", f"{target}/k").status == 204
+        assert user.exchange("POST", f"{target}/k").headers["sec-fetch-site"] == "cross-site"
+        batch = json.dumps([{"routing_key": "k", "body": "1"}, {"routing_key": "k", "body": "2"}])
         answer = post(user, target, body=batch, headers={**JSON, **LOGIN})
         assert (answer["status"], json.loads(answer["text"])["published"]) == (200, 2)
-        assert queue.bodies() == [b"1", b"2"]
+        assert queue.bodies() == [b"x", b"1", b"2"]
 
     def test_it_publishes_with_what_the_browser_keeps(self, open_gateway, queue, user, site):
         url = f"http://{GATEWAY}:{open_gateway.port}"
@@ -176,15 +153,12 @@ class TestAllowedOrigin:
             assert user.exchange("POST", target).headers["authorization"]
         assert queue.bodies() == [b"x", b"body=x"]
 
-    def test_it_reads_what_was_wrong(self, open_gateway, user, site):
+    def test_it_reads_what_was_wrong_and_the_figures(self, open_gateway, user, site):
         user.open(site.origin("app.example"))
         target = f"{open_gateway.url}/test/none-such/k"
         answer = post(user, target, headers={**FORM, **LOGIN, "X-Request-ID": "mine-1"})
         assert (answer["status"], problem_of(answer)) == (404, "exchange-not-found")
         assert answer["headers"]["x-request-id"] == "mine-1"
-
-    def test_it_reads_the_figures(self, open_gateway, user, site):
-        user.open(site.origin("app.example"))
         answer = user.fetch(f"{open_gateway.url}/stats")
         assert json.loads(answer["text"])["port"] == open_gateway.port
 
@@ -227,7 +201,7 @@ class TestOtherOrigins:
 
 def test_xsrf_cookies_want_to_be_told_where_a_publish_comes_from(start_gateway, queue, user):
     gateway = start_gateway({"Application": {"xsrf_cookies": True}})
-    answer = gateway.publish(f"/test/{queue.name}/k", data={"body": "x"})
+    answer = gateway.publish(f"/test/{queue.name}/k")
     assert (answer.status_code, answer.json()["type"]) == (403, "/docs#cross-site")
     assert queue.bodies() == []
     for host in ("127.0.0.1", "gateway.example"):

@@ -1,4 +1,4 @@
-"""The documents of real backends: they agree with /stats, and outlive what they show."""
+"""The documents of real backends: they agree with /stats and /metrics, and outlive these."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import time
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families as parse
 from users import add_users
 from waiting import wait_until
 
@@ -13,14 +14,11 @@ SECRET = "canary-91bd"
 
 
 def overview(gateway, port=None, **query):
-    url = f"{gateway.url_of(port or gateway.port)}/dashboard.json"
-    answer = requests.get(url, params=query, timeout=5)
-    assert answer.status_code == 200
-    return answer.json()
+    return gateway.get("/dashboard.json", port, **query).json()
 
 
 def details(gateway, port=None):
-    return requests.get(f"{gateway.url_of(port or gateway.port)}/details.json", timeout=5).json()
+    return gateway.get("/details.json", port).json()
 
 
 def rows(gateway, user="guest", port=None):
@@ -33,10 +31,9 @@ def now(gateway, name, port=None):
 
 
 def publish(gateway, count, port=None, path="/test/test/k"):
-    with requests.Session() as session:
+    with gateway.client() as session:
         for _ in range(count):
-            url = f"{gateway.url_of(port or gateway.port)}{path}"
-            session.post(url, data={"body": "x"}, auth=("guest", "guest"), timeout=10)
+            gateway.publish(path, port=port or gateway.port, session=session)
 
 
 def total(series):
@@ -56,7 +53,7 @@ def test_figures_of_all_backends_equal_those_of_stats(start_gateway):
         wait_until(lambda port=port: total(overview(gateway, port)["series"]) == 53)
         wait_until(lambda port=port: len(rows(gateway, port=port)) == 2)
         wait_until(lambda port=port: sum(r["publishes"] for r in rows(gateway, port=port)) == 53)
-        stats = requests.get(f"{gateway.url_of(port)}/stats?scope=all", timeout=5).json()
+        stats = gateway.stats(port, scope="all")
         found = overview(gateway, port)
         assert [each["backend"] for each in found["backends"]] == [str(first), str(second)]
         assert [each["published"] for each in found["backends"]] == [33, 20]
@@ -89,35 +86,53 @@ def test_figures_of_all_backends_equal_those_of_stats(start_gateway):
     assert backend["broker_connections"] == 1
 
 
+def confirmed(gateway, port=None, **query):
+    """Return what /metrics says, by backend."""
+    families = parse(gateway.get("/metrics", port, **query).text)
+    return {
+        sample.labels.get("backend"): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels.get("outcome") == "confirmed"
+    }
+
+
 @pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGKILL])
-def test_history_outlives_its_backends(start_gateway, end):
+def test_history_and_totals_outlive_their_backends(start_gateway, end):
     gateway = start_gateway(ports=2)
+    first, second = gateway.ports
     before = gateway.backends()
-    publish(gateway, 25, gateway.ports[0])
-    publish(gateway, 15, gateway.ports[1])
+    was_loaded = now(gateway, first)["loaded"]
+    publish(gateway, 25, first)
+    publish(gateway, 15, second)
     wait_until(lambda: total(overview(gateway)["series"]) == 40, what="the history")
     if end == signal.SIGHUP:
-        gateway.process.send_signal(end)
+        gateway.reload()
     else:
         for pid in before:
             os.kill(pid, end)
     wait_until(lambda: not set(before) & set(gateway.backends()), what="their end")
-    wait_until(lambda: _answers(gateway), what="successors")
-    successors = wait_until(lambda: _all_up(gateway, before), what="successors to tell")
+    wait_until(lambda: answers(gateway), what="successors")
+    successors = wait_until(lambda: all_up(gateway, before), what="successors to tell")
     assert [each["published"] for each in successors] == [0, 0]
     publish(gateway, 5)
     wait_until(lambda: total(overview(gateway)["series"]) == 45, what="the sum")
-    assert total(overview(gateway, backend=gateway.ports[0])["series"]) == 30
+    assert total(overview(gateway, backend=first)["series"]) == 30
+    totals = {str(first): 30, str(second): 15}
+    wait_until(lambda: confirmed(gateway, second, scope="all") == totals, what="the totals")
+    assert confirmed(gateway, first) == {None: 5}
+    # Which tells a death from a reload.
+    assert (now(gateway, first)["loaded"] > was_loaded) == (end == signal.SIGHUP)
 
 
-def _answers(gateway):
+def answers(gateway):
     try:
         return [overview(gateway, port) for port in gateway.ports]
     except requests.ConnectionError:
         return None
 
 
-def _all_up(gateway, before):
+def all_up(gateway, before):
     found = overview(gateway)["backends"]
     return found if all(b["up"] and b["pid"] not in before for b in found) else None
 
@@ -147,17 +162,17 @@ def test_the_broker_goes_and_comes_back(start_gateway, own):
 
     wait_until(lambda: states() == {"connected"})
     own.node.stop()
-    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "unreachable", 3)
-    wait_until(lambda: states() == {"unreachable"}, 3)
+    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "unreachable")
+    wait_until(lambda: states() == {"unreachable"})
     assert now(gateway, asked)["broker"]["reason"]
-    waits = gateway.publish("/test/test/k", data={"body": "x"})
+    waits = gateway.publish()
     assert waits.status_code == 503
     [row] = [each for each in rows(gateway) if each["backend"] == str(asked)]
     assert row["state"] in ("waiting", "connecting", "closed", "idle")
     assert row["last_error"]
     own.node.start()
-    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "reachable", 3)
-    wait_until(lambda: states() == {"reachable"}, 3, what="all to know of it")
+    wait_until(lambda: now(gateway, asked)["broker"]["state"] == "reachable")
+    wait_until(lambda: states() == {"reachable"}, what="all to know of it")
     publish(gateway, 1, asked)
     wait_until(lambda: [r["reconnects"] for r in rows(gateway) if r["state"] == "connected"] == [1])
     wait_until(lambda: "unreachable" in overview(gateway, asked)["series"]["broker"])
@@ -165,7 +180,7 @@ def test_the_broker_goes_and_comes_back(start_gateway, own):
 
 def test_a_refused_login_is_a_row_for_a_while(start_gateway):
     gateway = start_gateway()
-    assert gateway.publish("/test/test/k", data={"body": "x"}, password="wrong").status_code == 401
+    assert gateway.publish(password="wrong").status_code == 401
     [row] = rows(gateway)
     assert (row["state"], row["publishes"]) == ("refused", 0)
     assert row["last_error"] == "The broker refused the user name or password."
@@ -191,4 +206,4 @@ def test_what_the_broker_says_of_a_message_is_not_shown(start_gateway, broker):
     assert told["exchange-not-found"] == "The broker says: no exchange 'no-such' in vhost 'test'"
     assert told["no-route"].startswith("The message was mandatory and no queue took it")
     for path in ("/details.json", "/dashboard.json", "/"):
-        assert SECRET not in requests.get(gateway.url + path, timeout=5).text
+        assert SECRET not in gateway.get(path).text

@@ -14,16 +14,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from clients import Clients, unix_socket
+import requests
+from clients import LOGIN, Clients, kept_alive, tcp, unix_socket
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
 
-HEADERS = {
-    "Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=",
-    "Content-Type": "text/plain",
-    "AMQP-Mandatory": "true",
-}
+HEADERS = {**LOGIN, "Content-Type": "text/plain", "AMQP-Mandatory": "true"}
 
 
 class TestSystemd:
@@ -46,44 +43,31 @@ class TestSystemd:
         done = _analyze("security", "--offline=true", "--threshold=20", unit)
         assert done.returncode == 0, done.stdout[-3000:]
 
-    def test_sockets_that_systemd_opened_are_served(self, start_gateway, tmp_path):
+    def test_sockets_that_systemd_opened_are_served(self, start_gateway):
         gateway = start_gateway()
-        port = gateway.port
         assert gateway.stop() == 0
-        command = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", *_command(gateway)]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
+        with activated(gateway, f"127.0.0.1:{gateway.port}"):
             # The first client's connection is what starts it.
-            answer = wait_until(lambda: _publish(port), what="an answer")
-            assert answer == 204
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+            answer = wait_until(lambda: _published(gateway), what="an answer")
+            assert answer.status_code == 204
 
     def test_the_file_of_systemds_socket_stays_also_after_a_reload(self, start_gateway, tmp_path):
         path = tmp_path / "systemd.sock"
         gateway = start_gateway(ports=0, unix=[path])
         assert gateway.stop() == 0
-        command = ["systemd-socket-activate", f"--listen={path}", *_command(gateway)]
-        log = tmp_path / "activated.log"
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(command, stderr=stderr)
-        try:
+        with activated(gateway, path) as process:
             wait_until(path.exists, what="systemd's socket")
             with unix_socket(path) as client:
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 assert b"alive" in client.makefile("rb").read()
             process.send_signal(signal.SIGHUP)
-            wait_until(lambda: " ended with status 0" in log.read_text(), what="the reload")
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+            gateway.says(" ended with status 0")
         assert path.exists()
 
     def test_the_service_manager_is_told(self, start_gateway, tmp_path, monkeypatch):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(tmp_path / "notify"))
-            manager.settimeout(20)
+            manager.settimeout(60)
             monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
             monkeypatch.setenv("WATCHDOG_USEC", "500000")
 
@@ -99,7 +83,7 @@ class TestSystemd:
 
             gateway = start_gateway(ports=2)
             told("READY=1")
-            gateway.process.send_signal(signal.SIGHUP)
+            gateway.hang_up()
             assert told("RELOADING=1", "READY=1") > 0
             gateway.config.write_text("nonsense: 1")
             gateway.process.send_signal(signal.SIGHUP)
@@ -114,42 +98,39 @@ def _analyze(*arguments):
     )
 
 
-def _command(gateway):
-    return [sys.executable, "-m", "statelessd", "-c", gateway.config]
-
-
-def _publish(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+@contextlib.contextmanager
+def activated(gateway, listen):
+    """Run it below systemd-socket-activate, which listens there; it has to end in order."""
+    command = ["systemd-socket-activate", f"--listen={listen}", *gateway.command]
+    with gateway.log.open("ab") as log:
+        process = subprocess.Popen(command, stderr=log)
     try:
-        connection.request("POST", "/test/test/k", "x", HEADERS)
-        with connection.getresponse() as response:
-            return response.status
-    except OSError:
-        return 0
+        yield process
     finally:
-        connection.close()
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def _published(gateway):
+    try:
+        return gateway.publish()
+    except requests.ConnectionError:
+        return None
 
 
 def numbered(port, exchange):
-    """A keep-alive client whose messages have numbers; it tells what it was told of each."""
+    """Return a client whose messages have numbers; it tells what it was told of each."""
     numbers = itertools.count()
 
-    def ask(stopping):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        with contextlib.closing(connection):
-            while not stopping.is_set():
-                name = f"m{next(numbers)}"
-                try:
-                    connection.request("POST", f"/test/{exchange}/k", name, HEADERS)
-                    with connection.getresponse() as response:
-                        status, body = response.status, response.read()
-                except (OSError, http.client.HTTPException) as error:
-                    connection.close()
-                    yield Answer(name, UNKNOWN, repr(error))
-                else:
-                    yield Answer(name, *_told(status, body))
+    def tell(name, status, body):
+        if not status:
+            return Answer(name, UNKNOWN, body)
+        return Answer(name, *_told(status, body))
 
-    return ask
+    path = f"/test/{exchange}/k"
+    return kept_alive(
+        tcp(port), path, headers=HEADERS, body=lambda _: f"m{next(numbers)}", tell=tell
+    )
 
 
 def _told(status, body):
@@ -181,19 +162,13 @@ def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
                 what="a successor",
             )
             load.go_on()
-    verdict = judge(load.told, _found(queue))
+    found = collections.Counter(body.decode() for body in queue.bodies())
+    verdict = judge(load.told, found)
     assert verdict.true, str(verdict)
     assert verdict.outcomes[NOT_PUBLISHED] == 0, str(verdict)
     # A POST that was sent is never sent again; there is one at a time for each client.
     assert verdict.outcomes[UNKNOWN] <= kills * clients, str(verdict)
     assert verdict.outcomes[CONFIRMED] > 800
-
-
-def _found(queue):
-    found = collections.Counter()
-    while (message := queue.get()) is not None:
-        found[message[1].decode()] += 1
-    return found
 
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy])
@@ -204,7 +179,7 @@ def test_behind_a_proxy_no_trailer_is_an_address(start_gateway, tmp_path, proxy)
     head = b"GET /stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with proxy(tmp_path, f"127.0.0.1:{gateway.port}") as port:
         for name in (b"X-Forwarded-For", b"X-Real-IP"):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
                 client.sendall(head + b"1\r\nx\r\n0\r\n" + name + b": 10.9.0.1\r\n\r\n")
                 answer = http.client.HTTPResponse(client)
                 answer.begin()
@@ -218,7 +193,7 @@ def test_behind_a_proxy_no_trailer_is_an_address(start_gateway, tmp_path, proxy)
 def test_behind_a_proxy_everything_goes_through(start_gateway, queue, tmp_path, proxy):
     gateway = start_gateway({"HTTPServer": {"xheaders": True}})
     with proxy(tmp_path, f"127.0.0.1:{gateway.port}") as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = tcp(port)()
         # A slash in a routing key, and a name that is not ASCII.
         connection.request("POST", f"/test/{queue.name}/a%2Fb%C3%BC", "x", HEADERS)
         answer = connection.getresponse()

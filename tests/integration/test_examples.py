@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from flaky import CLOSED, PUBLISHED, Answer, Flaky, problem
-from gateway import free_ports
+from gateway import free_port
+from queues import Queue
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = {
@@ -50,15 +51,10 @@ def is_told(done, status, said):
 
 @pytest.fixture
 def arrived(amqp):
-    """What arrives in the example queue of the virtual host /, from now on."""
-    channel = amqp("/")
-    channel.queue_purge("test")
-
-    def get():
-        method, properties, body = channel.basic_get("test", auto_ack=True)
-        return None if method is None else (method.routing_key, properties, body)
-
-    return get
+    """The example queue of the virtual host /, which is empty."""
+    queue = Queue(amqp("/"))
+    queue.channel.queue_purge("test")
+    return queue
 
 
 def test_every_example_is_run():
@@ -68,13 +64,13 @@ def test_every_example_is_run():
 
 def test_it_publishes(run, gateway, arrived):
     is_told(run(STATELESSD_URL=gateway.url), 0, "Published.")
-    routing_key, properties, body = arrived()
+    properties, body, routing_key = arrived.get()
     assert routing_key == "orders.new"
     assert json.loads(body) == {"order": 42, "note": "50 % more & better"}
     assert properties.content_type == "application/json"
     assert properties.message_id == "order-42"
     assert properties.headers["source"] == "shop"
-    assert arrived() is None
+    assert arrived.get() is None
 
 
 def test_a_nested_array_of_php_becomes_a_header(gateway, arrived):
@@ -82,20 +78,20 @@ def test_a_nested_array_of_php_becomes_a_header(gateway, arrived):
         ["php", EXAMPLES / "publish_curl.php"],
         env={"PATH": os.environ["PATH"], "STATELESSD_URL": gateway.url}, check=True,
     )  # fmt: skip
-    assert arrived()[1].headers == {"source": "shop", "tags": ["new", "priority"]}
+    assert arrived.get()[0].headers == {"source": "shop", "tags": ["new", "priority"]}
 
 
 def test_it_reads_a_problem_document(run, gateway):
-    before = gateway.stats()["requests"].get("response.404", 0)
+    before = gateway.answered(404)
     done = run(STATELESSD_URL=gateway.url, STATELESSD_EXCHANGE="missing")
     title = "The exchange does not exist"
     detail = "The broker says: no exchange 'missing' in vhost '/'"
     is_told(done, 1, f"Not published: {title}: {detail}")
-    assert gateway.stats()["requests"]["response.404"] == before + 1
+    assert gateway.answered(404) == before + 1
 
 
 def test_it_asks_once_with_a_wrong_password(run, program, gateway):
-    before = gateway.stats()["requests"].get("response.401", 0)
+    before = gateway.answered(401)
     # A password of its own: the gateway remembers for two seconds what the broker refused.
     done = run(STATELESSD_URL=gateway.url, STATELESSD_AUTH=f"guest:not this: {program}")
     if program == "publish_wget.sh":  # wget shows no body of a 401
@@ -104,7 +100,7 @@ def test_it_asks_once_with_a_wrong_password(run, program, gateway):
         title = "The credentials are missing, malformed or refused"
         detail = "The broker refused the user name or password."
         is_told(done, 1, f"Not published: {title}: {detail}")
-    assert gateway.stats()["requests"]["response.401"] == before + 1
+    assert gateway.answered(401) == before + 1
 
 
 def test_it_tries_again_until_it_is_published(run):
@@ -153,6 +149,6 @@ def test_what_was_unknown_once_stays_unknown(run):
 
 
 def test_nobody_listens(run):
-    done = run(STATELESSD_URL=f"http://127.0.0.1:{free_ports(1)[0]}")
+    done = run(STATELESSD_URL=f"http://127.0.0.1:{free_port()}")
     assert done.stdout.startswith("Perhaps published: No answer: "), done.stdout + done.stderr
     assert done.returncode == 75

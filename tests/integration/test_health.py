@@ -6,7 +6,6 @@ import socket
 import ssl
 
 import pytest
-import requests
 from certificates import Authority
 from users import add_users
 from waiting import wait_until
@@ -32,17 +31,14 @@ def log(own):
 
 def settings(**probe):
     return {
-        "Application": {
-            "rabbitmq": {"probe": probe},
-            "publish": {"timeout": 0.5},
-        },
+        "Application": {"rabbitmq": {"probe": probe}},
         "HTTPServer": {"ready_needs_broker": True},
     }
 
 
 def ready(gateway):
     """The status of /readyz, its word, and what it says of the broker."""
-    answer = requests.get(f"{gateway.url}/readyz", timeout=5)
+    answer = gateway.get("/readyz")
     document = answer.json()
     return answer.status_code, document["status"], document["broker"]["state"]
 
@@ -61,7 +57,7 @@ def test_the_greeting_is_enough_and_is_asked_for_once_in_the_interval(start_gate
     wait_until(lambda: log(own).count(UNEXPECTED) > before, what="RabbitMQ's warning")
     assert log(own).count(UNEXPECTED) == before + 1
     assert gateway.stats()["broker"] == {"state": "reachable", "reason": ""}
-    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    assert gateway.publish().status_code == 204
     assert ready(gateway) == (200, "ready", "connected")
 
 
@@ -95,23 +91,23 @@ def test_a_broker_that_stops_under_many_logins(start_gateway, own):
     add_users(own, {f"u{number}": "pw" for number in range(LOGINS)})
     gateway = start_gateway(settings(), against=own)
 
-    def publish(number):
+    def publish(number, wait):
         login = {"user": f"u{number}", "password": "pw"}
-        return gateway.publish("/test/test/k", data={"body": "x"}, **login).status_code
+        return gateway.publish(headers={"Prefer": f"wait={wait}"}, **login).status_code
 
-    def publish_as_all():
+    def publish_as_all(wait):
         with concurrent.futures.ThreadPoolExecutor(LOGINS) as threads:
-            return set(threads.map(publish, range(LOGINS)))
+            return set(threads.map(publish, range(LOGINS), [wait] * LOGINS))
 
-    assert publish_as_all() == {204}
+    assert publish_as_all(30) == {204}
     own.node.stop()
     for _ in range(4):
-        assert publish_as_all() == {503}
+        assert publish_as_all(0.5) == {503}
     assert ready(gateway) == (503, "not-ready", "unreachable")
     own.start()
     # Nobody publishes, as behind a balancer that goes by /readyz.
     wait_until(lambda: ready(gateway) == (200, "ready", "reachable"), what="it to be ready")
-    assert publish_as_all() == {204}
+    assert publish_as_all(30) == {204}
     gateway.stop()
     down, again = lines(gateway, "WARNING")
     assert down.endswith("the broker cannot be reached: Connection refused")

@@ -2,11 +2,11 @@
 
 import collections
 
-import pika
 import pytest
 from problems import is_problem
-from queues import Queue, parameters_of
+from queues import Queue, channel_to
 from stream import RATE, SECONDS, UNTIL_STOPPED, Stream
+from stuck import NARROW, Flow, is_within, opened
 from users import add_users
 from waiting import wait_until
 
@@ -15,15 +15,9 @@ import broker as broker_script
 CAROL = {"user": "carol", "password": "pw"}
 
 
-def answered(gateway, status):
-    """How many requests were, with that."""
-    return gateway.stats()["requests"].get(f"response.{status}", 0)
-
-
 def test_a_storm_of_missing_exchanges_beside_good_publishes_of_the_same_user(gateway, queue):
-    opened = gateway.publish(f"/test/{queue.name}/k", data={"body": "opens"})
-    assert opened.status_code == 204
-    before = gateway.stats()["connections"]["test:guest"]["connections"]["opened"]
+    assert gateway.publish(f"/test/{queue.name}/k", data={"body": "opens"}).status_code == 204
+    before = opened(gateway)
     with (
         Stream(gateway, "/test/missing/k") as storm,
         Stream(gateway, f"/test/{queue.name}/k") as good,
@@ -32,7 +26,7 @@ def test_a_storm_of_missing_exchanges_beside_good_publishes_of_the_same_user(gat
     assert set(good.statuses()) == {204}
     assert set(storm.statuses()) == {404}
     assert sorted(queue.bodies()) == sorted([b"opens", *good.confirmed()])
-    assert gateway.stats()["connections"]["test:guest"]["connections"]["opened"] == before
+    assert opened(gateway) == before
 
 
 def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, broker):
@@ -51,25 +45,27 @@ def test_refused_topics_beside_good_ones_on_the_same_exchange(gateway, queue, br
     assert neighbours.statuses()[204] > RATE * SECONDS / 10
     # Each refusal closes a channel: on a busy machine some reach their deadlines unsent (503).
     assert set(refused.statuses()) <= {403, 503, 504}
-    found = collections.Counter(queue.bodies())
-    for number in range(len(others.answers)):
-        body = b"%d" % number
-        certain = (body in others.confirmed()) + (body in neighbours.confirmed())
-        unknown = any(a.number == number and a.status == 504 for a in neighbours.answers)
-        assert certain <= found[body] <= certain + unknown
+    found = queue.counted()
+    certain = collections.Counter(others.confirmed() + neighbours.confirmed())
+    perhaps = collections.Counter(b"%d" % a.number for a in neighbours.answers if a.status == 504)
+    assert certain <= found <= certain + perhaps
 
 
 def test_a_few_refused_topics_beside_many_good_ones(gateway, queue, broker):
     add_users(broker, {"carol": "pw"}, topics={queue.name: "^yes"})
+    login = {**CAROL, "seconds": 20 if NARROW else 6}
     with (
-        Stream(gateway, f"/test/{queue.name}/no", **CAROL, rate=5, seconds=6) as refused,
-        Stream(gateway, f"/test/{queue.name}/yes", **CAROL, rate=150, seconds=6) as good,
+        Flow(gateway, f"/test/{queue.name}/no", "no", 5, **login) as refused,
+        Flow(gateway, f"/test/{queue.name}/yes", "yes", 300 if NARROW else 150, **login) as good,
     ):
         pass
     assert set(refused.statuses()) <= {403, 504}
     assert set(good.statuses()) <= {204, 504}
-    # The first refusal may take with it what was under way; 8 % when each one does.
-    assert good.statuses()[504] <= 0.02 * len(good.answers)
+    # The first refusal may take with it what was under way, which on a busy machine is much.
+    # Were each refusal to do so, it would be 8 %.
+    later = good.answers if NARROW else good.between(good.begun + 2, good.begun + 6)
+    share = 100 * sum(answer.status != 204 for answer in later) / len(later)
+    is_within("of the good ones not confirmed, %", share, 0.1 if NARROW else 2)
 
 
 def test_an_exchange_that_is_deleted_under_traffic(gateway, queue, amqp):
@@ -81,14 +77,13 @@ def test_an_exchange_that_is_deleted_under_traffic(gateway, queue, amqp):
         Stream(gateway, f"/test/{queue.name}/k", seconds=UNTIL_STOPPED) as good,
     ):
         wait_until(lambda: queue.get() is not None)
-        missing = answered(gateway, 404)
+        missing = gateway.answered(404)
         channel.exchange_delete("doomed")
-        wait_until(lambda: answered(gateway, 404) > missing + RATE, 30)
+        wait_until(lambda: gateway.answered(404) > missing + RATE)
         doomed.stop()
         good.stop()
     assert set(good.statuses()) == {204}
     assert set(doomed.statuses()) <= {204, 404, 504}
-    assert doomed.statuses()[404] > 0
     # The last answers of all: nothing was published once the exchange was known to be gone.
     assert doomed.answers[-1].status == 404
 
@@ -103,7 +98,7 @@ def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker
     ):
         wait_until(lambda: queue.get() is not None)
         broker.ctl("set_permissions", "-p", "test", "carol", "", "^nothing$", "")
-        wait_until(lambda: answered(gateway, 403) > RATE, 30)
+        wait_until(lambda: gateway.answered(403) > RATE)
         revoked.stop()
         good.stop()
     assert set(good.statuses()) == {204}
@@ -117,9 +112,9 @@ def a_broker_of_small_messages(tmp_path):
     conf = "max_message_size = 100000"
     with (
         broker_script.Broker(tmp_path / "broker", extra_conf=conf) as running,
-        pika.BlockingConnection(parameters_of(running, "test")) as connection,
+        channel_to(running) as channel,
     ):
-        yield running, Queue(connection.channel(), "test")
+        yield running, Queue(channel)
 
 
 def test_a_message_above_the_brokers_maximum(start_gateway, a_broker_of_small_messages):

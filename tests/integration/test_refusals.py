@@ -1,10 +1,9 @@
 """Each thing that goes wrong is answered as what it is, and the next good publish is a 204."""
 
-import time
-
 import pytest
-import requests
 from problems import is_problem
+from queues import Queue, channel_to
+from stuck import opened
 from users import add_users
 from waiting import wait_until
 
@@ -36,41 +35,41 @@ def good(gateway, queue):
 
 
 def test_a_wrong_password_after_a_right_one(gateway, good):
-    answer = gateway.publish(good, password="wrong", data={"body": "bad"})
+    answer = gateway.publish(good, password="wrong")
     is_problem(answer, 401, "unauthorized")
     assert answer.headers["www-authenticate"] == 'Basic realm="statelessd"'
 
 
 def test_an_unknown_user(gateway, good):
-    answer = gateway.publish(good, user="nobody", data={"body": "bad"})
+    answer = gateway.publish(good, user="nobody")
     is_problem(answer, 401, "unauthorized")
 
 
 def test_a_missing_virtual_host(gateway, good):
-    answer = gateway.publish("/missing/test/k", data={"body": "bad"})
+    answer = gateway.publish("/missing/test/k")
     is_problem(answer, 404, "virtual-host-not-found")
 
 
 def test_a_virtual_host_without_permission(gateway, good, user):
-    answer = gateway.publish("/%2f/test/k", **user("stranger"), data={"body": "bad"})
+    answer = gateway.publish("/%2f/test/k", **user("stranger"))
     is_problem(answer, 403, "forbidden")
 
 
 def test_an_exchange_without_permission(gateway, good, user):
-    answer = gateway.publish(good, **user("reader", write="^nothing$"), data={"body": "bad"})
+    answer = gateway.publish(good, **user("reader", write="^nothing$"))
     document = is_problem(answer, 403, "forbidden")
     assert "access to exchange" in document["detail"]
 
 
 def test_a_missing_exchange(gateway, good):
-    answer = gateway.publish("/test/missing/k", data={"body": "bad"})
+    answer = gateway.publish("/test/missing/k")
     is_problem(answer, 404, "exchange-not-found")
 
 
 def test_an_internal_exchange(gateway, good, amqp):
     amqp().exchange_declare("inside", "topic", internal=True, auto_delete=True)
     try:
-        answer = gateway.publish("/test/inside/k", data={"body": "bad"})
+        answer = gateway.publish("/test/inside/k")
         is_problem(answer, 403, "forbidden")
     finally:
         amqp().exchange_delete("inside")
@@ -78,7 +77,7 @@ def test_an_internal_exchange(gateway, good, amqp):
 
 def test_a_refused_topic(gateway, good, user, queue):
     topical = user("topical", topics={queue.name: "^yes"})
-    answer = gateway.publish(f"/test/{queue.name}/no", **topical, data={"body": "bad"})
+    answer = gateway.publish(f"/test/{queue.name}/no", **topical)
     assert "access to topic" in is_problem(answer, 403, "forbidden")["detail"]
 
 
@@ -118,10 +117,9 @@ def test_a_long_password(gateway, broker, size):
     """RabbitMQ takes a login of 4096 bytes, and from 4.1 on of 8192."""
     limit = 8192 if broker_version(broker) >= (4, 1) else 4096
     password = "s" * size
-    broker.ctl("add_user", f"long-{size}", password)
-    broker.ctl("set_permissions", "-p", "test", f"long-{size}", "", ".*", "")
+    add_users(broker, {f"long-{size}": password})
     login = {"user": f"long-{size}", "password": password}
-    answer = gateway.publish("/test/amq.fanout/k", **login, data={"body": "x"})
+    answer = gateway.publish("/test/amq.fanout/k", **login)
     if size < limit:
         assert answer.status_code == 204
         return
@@ -138,7 +136,7 @@ def test_a_users_connection_limit(gateway, good, user, broker):
     limited = user("limited")
     broker.ctl("set_user_limits", "limited", '{"max-connections": 0}')
     headers = {"Prefer": "wait=1"}
-    answer = gateway.publish(good, **limited, data={"body": "bad"}, headers=headers)
+    answer = gateway.publish(good, **limited, headers=headers)
     document = is_problem(answer, 503, "broker-unavailable")
     assert "limit" in document["detail"]
 
@@ -150,19 +148,11 @@ def test_a_users_channel_limit(gateway, good, user, broker):
     exchanges = ["amq.topic", "amq.direct", "amq.fanout", "amq.headers"]
     for _ in range(2):
         for exchange in exchanges:
-            answer = gateway.publish(f"/test/{exchange}/k", **limited, data={"body": "x"})
+            answer = gateway.publish(f"/test/{exchange}/k", **limited)
             assert answer.status_code == 204, answer.text
-    opened = gateway.stats()["connections"]["test:few-channels"]["connections"]["opened"]
-    assert opened <= 4  # RabbitMQ counts a closed channel for a moment longer
-
-
-def test_a_full_queue_that_rejects(gateway, good, amqp):
-    channel = amqp()
-    arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
-    channel.queue_declare("full", exclusive=True, arguments=arguments)
-    assert gateway.publish("/test//full", data={"body": "1"}).status_code == 204
-    answer = gateway.publish("/test//full", data={"body": "2"})
-    is_problem(answer, 503, "nacked", "unknown")
+    assert (
+        opened(gateway, "test:few-channels") <= 4
+    )  # RabbitMQ counts a closed channel for a moment longer
 
 
 @pytest.mark.parametrize(
@@ -195,44 +185,39 @@ def test_a_body_over_the_limit(gateway, good):
 
 
 def test_no_authorization(gateway, good):
-    answer = requests.post(f"{gateway.url}{good}", data={"body": "x"}, timeout=5)
-    is_problem(answer, 401, "unauthorized")
+    is_problem(gateway.publish(good, user=None), 401, "unauthorized")
 
 
 def test_other_methods_and_pages(gateway, good):
-    answer = requests.get(f"{gateway.url}{good}", timeout=5)
+    answer = gateway.get(good)
     is_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "OPTIONS, POST"
-    answer = requests.post(f"{gateway.url}/stats", timeout=5)
+    answer = gateway.publish("/stats")
     is_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    is_problem(requests.get(f"{gateway.url}/nothing", timeout=5), 404, "not-found")
+    is_problem(gateway.get("/nothing"), 404, "not-found")
 
 
 def test_the_original_listened_to_guest_from_anywhere_and_this_does_not(start_gateway):
     settings = {"HTTPServer": {"xheaders": True}}
     gateway = start_gateway(settings)
     headers = {"X-Real-IP": "192.0.2.7"}
-    answer = gateway.publish("/test/test/k", data={"body": "x"}, headers=headers)
+    answer = gateway.publish(headers=headers)
     is_problem(answer, 403, "forbidden")
-    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    assert gateway.publish("/test/test/k").status_code == 204
     settings["Application"] = {"publish": {"allow_remote_guest": True}}
     allowing = start_gateway(settings)
-    answer = allowing.publish("/test/test/k", data={"body": "x"}, headers=headers)
-    assert answer.status_code == 204
+    assert allowing.publish(headers=headers).status_code == 204
 
 
 def test_a_broker_that_is_down_and_comes_back(own, start_gateway):
     gateway = start_gateway(against=own)
     assert gateway.publish("/test/test/k", data={"body": "before"}).status_code == 204
     own.node.stop()
-    started = time.monotonic()
-    headers = {"Prefer": "wait=1"}
-    answer = gateway.publish("/test/test/k", data={"body": "lost"}, headers=headers)
-    assert time.monotonic() - started < 2
+    answer = gateway.publish(data={"body": "lost"}, headers={"Prefer": "wait=1"})
     is_problem(answer, 503, "broker-unavailable")
     wait_until(lambda: not gateway.stats()["connections"]["test:guest"]["connected"])
     own.node.start()
-    answer = gateway.publish("/test/test/k", data={"body": "after"})
-    assert answer.status_code == 204
-    assert own.ctl("list_queues", "-p", "test", "messages").split()[-1] == "2"
+    assert gateway.publish(data={"body": "after"}).status_code == 204
+    with channel_to(own) as channel:
+        assert Queue(channel).bodies() == [b"before", b"after"]

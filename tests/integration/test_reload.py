@@ -1,39 +1,36 @@
 """SIGHUP: a good configuration is taken up without a request lost, a bad one changes nothing."""
 
 import contextlib
-import http.client
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import requests
-from clients import Clients, kept_alive, one_request_each, unix_socket
-from gateway import free_ports
+from clients import (
+    LOGIN,
+    PATH,
+    Clients,
+    all_are_204,
+    kept_alive,
+    one_request_each,
+    tcp,
+    unix_socket,
+)
+from gateway import free_port
 from waiting import wait_until
 
 import statelessd
 
 
-class Strict(http.client.HTTPConnection):
-    """To whom a refused connection is a failure as any other."""
-
-    def connect(self):
-        try:
-            super().connect()
-        except ConnectionRefusedError as error:
-            raise OSError("the connection was refused") from error
-
-
 def steady(port, pause=0.1):
-    """A keep-alive client that asks ten times a second, and never again for the same."""
+    """Return a keep-alive client that asks ten times a second."""
 
     def ask(stopping):
-        for told in kept_alive(lambda: Strict("127.0.0.1", port, timeout=20))(stopping):
+        for told in kept_alive(tcp(port), nobody_there=())(stopping):
             yield told
             stopping.wait(pause)
 
@@ -42,29 +39,9 @@ def steady(port, pause=0.1):
 
 def fresh(port):
     def connect():
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=20)
-        except ConnectionRefusedError as error:
-            raise OSError("the connection was refused") from error
+        return socket.create_connection(("127.0.0.1", port), timeout=60)
 
-    return one_request_each(connect)
-
-
-def reload(gateway):
-    """Wait until it is done."""
-    before = gateway.text.count("the former backend on") // 2  # it retires, it ended
-    backends = len(gateway.backends())
-    gateway.process.send_signal(signal.SIGHUP)
-    wait_until(
-        lambda: gateway.text.count("ended with status 0") and _ended(gateway) >= before + backends,
-        what="the former backends' end",
-    )
-
-
-def _ended(gateway):
-    return sum(
-        "the former backend on" in line and " ended " in line for line in gateway.text.splitlines()
-    )
+    return one_request_each(connect, nobody_there=())
 
 
 def test_a_rolling_reload_under_traffic_loses_no_request(start_gateway):
@@ -77,21 +54,18 @@ def test_a_rolling_reload_under_traffic_loses_no_request(start_gateway):
         for clients in kept:
             clients.go_on(50)
         for app_id in ("one", "two"):
-            gateway.change(Application={"publish": {"stamp_app_id": app_id}})
-            reload(gateway)
+            gateway.reload(Application={"publish": {"stamp_app_id": app_id}})
         for clients in (*kept, *others):
             clients.go_on(50)
-    for clients in (*kept, *others):
-        assert set(clients.told) == {204}
+    all_are_204([*kept, *others])
     assert gateway.process.pid == parent
     assert not set(first) & set(gateway.backends())
 
 
 def test_the_new_settings_hold(start_gateway, queue):
     gateway = start_gateway()
-    gateway.change(Application={"publish": {"stamp_app_id": "new"}})
-    reload(gateway)
-    assert gateway.publish(f"/test/{queue.name}/k", data={"body": "x"}).status_code == 204
+    gateway.reload(Application={"publish": {"stamp_app_id": "new"}})
+    assert gateway.publish(f"/test/{queue.name}/k").status_code == 204
     assert queue.get()[0].app_id == "new"
 
 
@@ -109,8 +83,8 @@ def test_an_upgraded_package_is_taken_up(start_gateway, installed):
     parent = gateway.process.pid
     version = installed / "version.py"
     version.write_text(version.read_text().replace(statelessd.__version__, "99.0"))
-    reload(gateway)
-    assert 'version="99.0"' in requests.get(f"{gateway.url}/metrics", timeout=5).text
+    gateway.reload()
+    assert 'version="99.0"' in gateway.get("/metrics").text
     assert "statelessd 99.0 on" in gateway.text
     assert gateway.process.pid == parent
 
@@ -120,11 +94,11 @@ def test_half_an_upgrade_changes_nothing(start_gateway, installed):
     gateway = start_gateway()
     before = gateway.backends()
     (installed / "process" / "backend.py").write_text("import a_package_that_is_not_there\n")
-    gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "nothing changes" in gateway.text)
-    assert "cannot start: No module named 'a_package_that_is_not_there'" in gateway.text
+    gateway.hang_up()
+    gateway.says("nothing changes")
+    gateway.says("cannot start: No module named 'a_package_that_is_not_there'")
     assert gateway.backends() == before
-    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    assert gateway.publish().status_code == 204
 
 
 def test_a_reload_whose_backends_do_not_start_can_be_mended_by_another(start_gateway, installed):
@@ -137,14 +111,14 @@ def test_a_reload_whose_backends_do_not_start_can_be_mended_by_another(start_gat
         good.replace("    with asyncio.Runner", "    return 7\n    with asyncio.Runner")
     )
     for attempts in (1, 2):
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda n=attempts: gateway.text.count("SIGHUP: reloading\n") == n)
-        wait_until(lambda n=attempts: gateway.text.count("it is started again") >= 2 * n)
+        gateway.hang_up()
+        gateway.says("SIGHUP: reloading\n", attempts)
+        gateway.says("it is started again", 2 * attempts)
     for port in gateway.ports:
-        assert requests.get(f"{gateway.url_of(port)}/healthz", timeout=5).ok
+        assert gateway.get("/healthz", port).ok
     assert set(before) <= set(gateway.backends())
     backend.write_text(good)
-    reload(gateway)
+    gateway.reload()
     assert not set(before) & set(gateway.backends())
 
 
@@ -152,21 +126,19 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
     gateway = start_gateway()
     before = gateway.backends()
     with Clients(4, steady(gateway.port)) as clients:
-        gateway.change(HTTPServer={"max_bdoy_bytes": 1})
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "nothing changes" in gateway.text)
+        gateway.hang_up(HTTPServer={"max_bdoy_bytes": 1})
+        gateway.says("nothing changes")
+        gateway.says("max_bdoy_bytes: unknown key (did you mean")
         clients.go_on(40)
-    assert "max_bdoy_bytes: unknown key (did you mean" in gateway.text
     assert gateway.backends() == before
-    assert set(clients.told) == {204}
+    all_are_204([clients])
 
 
 def test_an_address_cannot_change(start_gateway):
     gateway = start_gateway()
-    gateway.change(HTTPServer={"address": ""})
-    gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "HTTPServer.address cannot change" in gateway.text)
-    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+    gateway.hang_up(HTTPServer={"address": ""})
+    gateway.says("HTTPServer.address cannot change")
+    assert gateway.publish().status_code == 204
 
 
 def test_a_listener_that_cannot_be_had_changes_nothing(start_gateway, tmp_path):
@@ -176,35 +148,32 @@ def test_a_listener_that_cannot_be_had_changes_nothing(start_gateway, tmp_path):
     new = tmp_path / "new.sock"
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         taken = somebody.getsockname()[1]
-        gateway.change(HTTPServer={"ports": [gateway.port, f"unix:{new}", taken]})
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "nothing changes" in gateway.text)
-    assert f"cannot listen on port {taken} of 127.0.0.1" in gateway.text
+        gateway.hang_up(HTTPServer={"ports": [gateway.port, f"unix:{new}", taken]})
+        gateway.says("nothing changes")
+    gateway.says(f"cannot listen on port {taken} of 127.0.0.1")
     assert gateway.backends() == before
     assert not new.exists()
-    reload(gateway)  # the port is free now
-    assert requests.get(f"{gateway.url_of(taken)}/healthz", timeout=5).ok
+    gateway.reload()  # the port is free now
+    assert gateway.get("/healthz", taken).ok
     unix_socket(new).close()
 
 
 def test_listeners_come_and_go(start_gateway, tmp_path):
     gateway = start_gateway(ports=2)
     gone, stays = gateway.ports
-    [added] = free_ports(1)
+    added = free_port()
     path = tmp_path / "added.sock"
     with Clients(10, steady(stays)) as clients:
         clients.go_on(50)
-        gateway.change(HTTPServer={"ports": [stays, added, f"unix:{path}"]})
-        reload(gateway)
+        gateway.reload(HTTPServer={"ports": [stays, added, f"unix:{path}"]})
         clients.go_on(50)
-    assert set(clients.told) == {204}
+    all_are_204([clients])
     gateway.ports = [stays, added]
     for port in gateway.ports:
-        assert requests.get(f"{gateway.url_of(port)}/stats", timeout=5).json()["port"] == port
+        assert gateway.stats(port)["port"] == port
     unix_socket(path).close()
     wait_until(lambda: _refuses(gone), what="the removed port to be closed")
-    gateway.change(HTTPServer={"ports": [stays]})
-    reload(gateway)
+    gateway.reload(HTTPServer={"ports": [stays]})
     wait_until(lambda: not path.exists(), what="the socket's file to be removed")
     gateway.ports = [stays]
 
@@ -213,22 +182,20 @@ def test_a_reload_during_another_one_is_not_lost(start_gateway):
     """It waits for the backend of a listener that went: nobody but this parent could end it."""
     gateway = start_gateway(ports=2)
     stays, gone = gateway.ports
-    with socket.create_connection(("127.0.0.1", gone), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", gone), timeout=60) as client:
         client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
                        b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
-        gateway.change(HTTPServer={"ports": [stays]})
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: f"former backend on port {stays} ended" in gateway.text)
-        gateway.change(HTTPServer={"max_body_bytes": 1})
-        gateway.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "reloading once the last reload lets it" in gateway.text)
-        assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 204
+        gateway.hang_up(HTTPServer={"ports": [stays]})
+        gateway.says(f"former backend on port {stays} ended")
+        gateway.hang_up(HTTPServer={"max_body_bytes": 1})
+        gateway.says("reloading once the last reload lets it")
+        assert gateway.publish().status_code == 204
         client.sendall(b" rest")
         assert b" 204 " in client.recv(1000)
-    wait_until(lambda: f"former backend on port {gone} ended with status 0" in gateway.text)
-    wait_until(lambda: gateway.text.count(f"former backend on port {stays} ended") == 2)
+    gateway.says(f"former backend on port {gone} ended with status 0")
+    gateway.says(f"former backend on port {stays} ended", 2)
     gateway.ports = [stays]
-    assert gateway.publish("/test/test/k", data={"body": "x"}).status_code == 413
+    assert gateway.publish().status_code == 413
 
 
 def _refuses(port):
@@ -244,18 +211,12 @@ def test_a_unix_socket_is_reloaded_without_a_gap(start_gateway, tmp_path):
     gateway = start_gateway(ports=0, unix=[path])
     inode = path.stat().st_ino
 
-    def connect():
-        try:
-            return unix_socket(path)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise OSError("nobody is there") from error
-
     gateway.change(HTTPServer={"unix_mode": "0600"})
-    with Clients(2, one_request_each(connect)) as clients:
+    with Clients(2, one_request_each(lambda: unix_socket(path), nobody_there=())) as clients:
         clients.go_on(50)
-        reload(gateway)
+        gateway.reload()
         clients.go_on(50)
-    assert set(clients.told) == {204}
+    all_are_204([clients])
     assert path.stat().st_ino == inode
     assert path.stat().st_mode & 0o777 == 0o600
     assert gateway.stop() == 0
@@ -264,13 +225,13 @@ def test_a_unix_socket_is_reloaded_without_a_gap(start_gateway, tmp_path):
 
 def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
     gateway = start_gateway()
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-    connection.putrequest("POST", "/test/test/k")
-    for name, value in {"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=", "Content-Length": "4"}.items():
+    connection = tcp(gateway.port)()
+    connection.putrequest("POST", PATH)
+    for name, value in {**LOGIN, "Content-Length": "4"}.items():
         connection.putheader(name, value)
     connection.endheaders(b"ha")
-    gateway.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "retires" in gateway.text)
+    gateway.hang_up()
+    gateway.says("retires")
     connection.send(b"lf")
     with connection.getresponse() as answer:
         assert (answer.status, answer.headers["Connection"]) == (204, "close")
@@ -282,9 +243,9 @@ def test_the_terminals_hangup_is_the_end(start_gateway):
     primary, secondary = os.openpty()
     try:
         # With a terminal as its standard input a second one is started, and hung up.
-        gateway.change(HTTPServer={"ports": free_ports(1)})
+        gateway.change(HTTPServer={"ports": [free_port()]})
         process = subprocess.Popen(
-            [sys.executable, "-m", "statelessd", "-c", gateway.config],
+            gateway.command,
             stdin=secondary, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         for line in process.stderr:
@@ -303,7 +264,7 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
     gateway = start_gateway({"Daemon": {"pidfile": str(pidfile)}})
     complaint = gateway.run("--reload")
     assert (complaint.returncode, "no statelessd runs" in complaint.stderr) == (1, True)
-    [port] = free_ports(1)
+    port = free_port()
     log = tmp_path / "daemon.log"
     handler = {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}
     logging = {

@@ -17,7 +17,7 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(HERE.parent / "support")]
 
 from chromium import Chromium  # noqa: E402
-from world import Traffic, World  # noqa: E402
+from shop import Traffic, World  # noqa: E402
 
 # The page takes the system's font, and a server's has not the look of a desktop's.
 FONTS = """<?xml version="1.0"?><fontconfig>

@@ -257,7 +257,7 @@ class TestParsers:
     @staticmethod
     def read(headers, body, query):
         try:
-            message = request.read_message(TARGET, headers, query, body, DEFAULTS)
+            message = request.message_reader(TARGET, headers, query, DEFAULTS)(body)
         except RequestError:
             return
         assert isinstance(message.body, bytes)

@@ -8,12 +8,13 @@ import json
 import uvicorn
 from uvicorn.server import ServerState
 
-from statelessd.broker.statistics import BrokerState, BrokerStatus, Load
+from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from statelessd.config.settings import HTTPServer, Paths, Publish
 from statelessd.gateway.gateway import Gateway
 from statelessd.gateway.protocol import GatewayProtocol
 from statelessd.message import Outcome
 from statelessd.pages.app import build_app, build_router
+from statelessd.pages.monitoring import Monitoring
 from statelessd.telemetry.histogram import FineHistogram
 from statelessd.telemetry.requests import RequestStatistics
 
@@ -47,7 +48,7 @@ class FakePublisher:
         self.reserved = 0
         self.room = 10**9
         self.confirms = FineHistogram()
-        self.in_flight_per_login = 2000
+        self.in_flight_per_login = self.max_connections = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
@@ -82,10 +83,12 @@ class FakePublisher:
     def logins(self, backend):
         return []
 
-    def load(self):
-        return Load(len(self.published), 0, len(self.held), 0, self.confirms)
+    def figures(self):
+        return BrokerFigures(
+            published=len(self.published), in_flight=len(self.held), confirms=self.confirms
+        )
 
-    def look_at_broker(self):
+    def start_probe(self):
         pass
 
     def broker_state(self):
@@ -120,8 +123,9 @@ class Edge:
             access_log=access_log,
             strict_origins=strict,
         )
+        self.monitoring = Monitoring(self.gateway)
         self.config = uvicorn.Config(
-            build_app(self.gateway, paths),
+            build_app(self.monitoring, paths),
             ws="none",
             lifespan="off",
             log_config=None,

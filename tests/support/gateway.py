@@ -1,38 +1,71 @@
 """A real statelessd in a process of its own, against a broker, for as long as a test needs it."""
 
+import contextlib
 import itertools
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 import yaml
 from waiting import wait_until
 
+PATIENCE = 30  # seconds for an answer: a busy machine may take any time below that
+
+
+class At(NamedTuple):
+    """Where a broker, or what stands for one, is to be reached."""
+
+    host: str
+    amqp_port: int
+
 
 def free_ports(count):
-    """Ports that nothing listens on."""
-    probes = [socket.socket() for _ in range(count)]
+    """Return ports that nothing listens on.
+
+    They are below those that the kernel gives to outgoing connections: so none of these
+    takes one before whoever it is meant for.
+    """
+    with contextlib.ExitStack() as stack:
+        found = []
+        while len(found) < count:
+            probe, port = stack.enter_context(socket.socket()), random.randrange(10_000, 20_000)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
+
+
+def free_port():
+    """Return a port that nothing listens on."""
+    return free_ports(1)[0]
+
+
+@contextlib.contextmanager
+def running(directory, broker, settings=None, **options):
+    """Yield a gateway, which has to end in order and without a traceback."""
+    gateway = GatewayProcess(directory, broker, settings, **options).start()
     try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        yield gateway
     finally:
-        for probe in probes:
-            probe.close()
+        gateway.ends_in_order()
 
 
 _numbers = itertools.count()
 
 
 class GatewayProcess:
-    """``settings``: sections of the YAML file, merged over what the tests need.
+    """A gateway: ``start`` begins it, ``stop`` ends it.
 
+    ``settings``: sections of the YAML file, merged over what the tests need.
     ``unix``: paths of Unix sockets, beside the ports. ``ca``: whom to trust when
-    the settings have a certificate.
+    the settings have a certificate. ``cwd``: the directory that it starts in.
     """
 
     def __init__(
@@ -50,95 +83,141 @@ class GatewayProcess:
             },
         }
         self.ca = ca
+        self.cwd = cwd
         self.config.write_text(yaml.safe_dump(_merged(document, settings or {})))
         self._arguments = arguments
-        self._cwd = cwd
         self.process = None
 
     @property
     def url(self):
-        return self.url_of(self.ports[0])
+        return self.url_of(self.port)
 
     def url_of(self, port):
-        scheme = "http" if self.ca is None else "https"
-        return f"{scheme}://127.0.0.1:{port}"
+        return f"http{'s' if self.ca else ''}://127.0.0.1:{port}"
 
     @property
     def port(self):
         return self.ports[0]
 
+    @property
+    def command(self):
+        """The command line that starts it."""
+        return [sys.executable, "-m", "statelessd", "-c", str(self.config)]
+
     def start(self):
-        told = self.text.count("listening on ") if self.log.exists() else 0
+        """Start it, and wait until it answers on each port."""
+        told = self.text.count("listening on ")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(*self._arguments),
+                [*self.command, *self._arguments],
                 stdout=log,
                 stderr=log,
-                env=self._environment(),
-                cwd=self._cwd,
+                env=_environment(),
+                cwd=self.cwd,
             )
         if not self.ports:
-            wait_until(lambda: self.text.count("listening on ") > told, what="it to listen")
+            self.says("listening on ", told + 1)
         for port in self.ports:
-            wait_until(lambda port=port: self._serves(port), 60, what=f"port {port} to answer")
+            wait_until(lambda port=port: self._serves(port), what=f"port {port} to answer")
         return self
 
-    def run(self, *arguments):
-        """It, with these arguments, until it ends by itself."""
+    def run(self, *arguments, **environment):
+        """Run it with these arguments and variables until it ends by itself."""
         return subprocess.run(
-            self._command(*arguments),
+            [*self.command, *arguments],
             capture_output=True,
             text=True,
-            env=self._environment(),
+            env=_environment() | environment,
             timeout=60,
             check=False,
+            cwd=self.cwd,
         )
-
-    def _command(self, *arguments):
-        return [sys.executable, "-m", "statelessd", "-c", self.config, *arguments]
-
-    def _environment(self):
-        return {k: v for k, v in os.environ.items() if not k.startswith("STATELESSD_")}
 
     def _serves(self, port):
         if self.process.poll() is not None:
-            raise AssertionError(f"statelessd ended:\n{self.log.read_text()}")
+            raise AssertionError(f"statelessd ended:\n{self.text}")
         try:
-            return self._get(f"{self.url_of(port)}/healthz", 2).ok
+            return self.get("/healthz", port).ok
         except requests.ConnectionError:
             return False
 
     def change(self, **sections):
-        """Its configuration file, for a reload to take up."""
+        """Change its configuration file, for the next reload."""
         document = yaml.safe_load(self.config.read_text())
         for section, settings in sections.items():
             document.setdefault(section, {}).update(settings)
         self.config.write_text(yaml.safe_dump(document))
 
-    def backends(self):
-        """The process ids of those that serve."""
-        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        return sorted(int(pid) for pid in Path(children).read_text().split())
+    def hang_up(self, **sections):
+        """Change its configuration file, and send SIGHUP."""
+        self.change(**sections)
+        self.process.send_signal(signal.SIGHUP)
 
-    def stop(self, seconds=30):
-        """SIGTERM; its exit status."""
+    def reload(self, **sections):
+        """Do so, and wait until all its former backends have ended."""
+        ended = re.compile("the former backend on .* ended with status 0")
+        expected = len(ended.findall(self.text)) + len(self.backends())
+        self.hang_up(**sections)
+        wait_until(
+            lambda: len(ended.findall(self.text)) >= expected, what="the former backends' end"
+        )
+
+    def backends(self):
+        """Return the process ids of those that serve."""
+        return children(self.process.pid)
+
+    def resident(self):
+        """Return the resident memory of its largest backend, in bytes."""
+        sizes = [0]
+        for pid in self.backends():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+                sizes.append(int(pages) * os.sysconf("SC_PAGE_SIZE"))
+        return max(sizes)
+
+    def stop(self, seconds=60):
+        """Send SIGTERM, and return its exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.terminate()
         return self.process.wait(seconds)
+
+    def ends_in_order(self):
+        """Stop it; its exit status has to be 0, and its log without a traceback."""
+        status = self.stop()
+        print(self.text)  # noqa: T201 - shown when the test fails
+        assert status == 0
+        assert "Traceback" not in self.text
+
+    def kill(self):
+        """Send SIGKILL to the parent, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     @property
     def text(self):
-        return self.log.read_text()
+        """What it has logged so far."""
+        return self.log.read_text() if self.log.exists() else ""
 
-    def stats(self):
-        return self._get(f"{self.url}/stats", 5).json()
+    def says(self, text, times=1):
+        """Wait until the log has that text, so often."""
+        wait_until(lambda: self.text.count(text) >= times, what=f"{text!r} in the log")
 
-    def _get(self, url, timeout):
+    def get(self, path, port=None, **parameters):
+        """Return the response to GET."""
         with self.client() as session:
-            return session.get(url, timeout=timeout)
+            url = self.url_of(port or self.port) + path
+            return session.get(url, params=parameters, timeout=PATIENCE)
+
+    def stats(self, port=None, **parameters):
+        return self.get("/stats", port, **parameters).json()
+
+    def answered(self, status):
+        """Return how many requests were answered with that status."""
+        return self.stats()["requests"].get(f"response.{status}", 0)
 
     def client(self):
-        """A session of requests that trusts ``ca``."""
+        """Return a session of requests that trusts ``ca``."""
         session = requests.Session()
         if self.ca is not None:
             session.trust_env = False  # REQUESTS_CA_BUNDLE would come before ours
@@ -146,22 +225,34 @@ class GatewayProcess:
         return session
 
     def raw(self, request):
-        """Send bytes that a client library would not; all that comes back until the end."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        """Send bytes that a client library would not; return all that comes until the end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             connection.sendall(request)
             received = b""
             while data := connection.recv(65536):
                 received += data
         return received.decode("latin-1")
 
-    def publish(self, path, *, user="guest", password="guest", session=requests, **kwargs):
-        """POST; the response."""
-        return session.post(
-            f"{self.url}{path}",
-            auth=None if user is None else (user, password),
-            timeout=60,
-            **kwargs,
-        )
+    def publish(self, path="/test/test/k", *, user="guest", password="guest", **options):
+        """Return the response to a POST, by default of a short form.
+
+        ``port``, ``session``: others than the first port and a fresh session.
+        """
+        session, port = options.pop("session", None), options.pop("port", self.port)
+        if not {"data", "json", "files"} & set(options):
+            options["data"] = {"body": "x"}
+        auth = None if user is None else (user.encode(), password.encode())
+        with contextlib.nullcontext(session) if session else self.client() as client:
+            return client.post(self.url_of(port) + path, auth=auth, timeout=60, **options)
+
+
+def children(pid):
+    """Return the process ids of a process's children, in order."""
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith("STATELESSD_")}
 
 
 def _merged(document, settings):

@@ -64,8 +64,11 @@ def nginx(directory, *servers, location=""):
     command = ["/usr/sbin/nginx", "-c", str(config), "-e", "stderr"]
     if os.getuid() == 0:  # else its workers become somebody who may not look into ``directory``
         command += ["-g", "user root;"]
-    with _running(command, port, signal.SIGQUIT):
-        yield port
+    try:
+        with _running(command, port, signal.SIGQUIT):
+            yield port
+    finally:
+        print((directory / "error.log").read_text())  # noqa: T201 - shown when the test fails
 
 
 @contextlib.contextmanager

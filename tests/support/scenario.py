@@ -111,8 +111,9 @@ class Client:
         return all(text in repr(self.publisher) for text in texts)
 
     def nodes(self, what):
-        """An attribute of each node's figures, by the node's name."""
-        return {node.name: getattr(node, what) for node in self.publisher.metrics().nodes}
+        """Of each node by its name: how many "connections" it has, or whether it is "up"."""
+        figures = self.publisher.figures()
+        return figures.nodes_up if what == "up" else figures.node_connections
 
     async def until(self, condition):
         async with asyncio.timeout(30):

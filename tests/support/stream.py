@@ -3,11 +3,7 @@
 import asyncio
 import collections
 import math
-import sys
 import threading
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 
 import steady
 
@@ -46,13 +42,13 @@ class Stream:
         self._thread.join()
 
     def stop(self):
-        """No more requests; those under way are answered."""
+        """Send no more requests; those under way are answered."""
         self._stopped.set()
 
     def statuses(self):
-        """Status -> how often."""
+        """Return how often each status was answered."""
         return collections.Counter(answer.status for answer in self.answers)
 
     def confirmed(self):
-        """The bodies whose answer was 204."""
+        """Return the bodies whose answer was 204."""
         return [b"%d" % answer.number for answer in self.answers if answer.status == 204]

@@ -1,20 +1,23 @@
-"""Queues that answer nobody, and what becomes of the messages of whoever publishes beside them."""
+"""Queues that answer nobody, and what becomes of the messages of whoever publishes beside them.
+
+``make test-isolation`` sets NARROW: then each play is longer, and its limits are narrow.
+"""
 
 import contextlib
-import dataclasses
+import itertools
 import json
+import os
 import time
-import uuid
 
-from found import count_ids
+from queues import count_ids
 from stream import UNTIL_STOPPED, Stream, steady
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
 
-VHOST = "test"
+NARROW = "NARROW" in os.environ
 WORKER = """
 [begin
-    {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{virtual_host}">>, queue, Name)),
+    {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"test">>, queue, Name)),
     sys:{verb}(amqqueue:get_pid(Q))
 end || Name <- [{queues}]].
 """
@@ -31,11 +34,11 @@ OUTCOMES = {204: CONFIRMED, 504: UNKNOWN, 0: UNKNOWN}  # of every other status: 
 
 @contextlib.contextmanager
 def suspended(broker, *queues):
-    """The queues' processes, or those of quorum queues' leaders, answer nobody meanwhile."""
+    """Let the queues' processes, or those of quorum queues' leaders, answer nobody meanwhile."""
 
     def tell(verb):
         names = ", ".join(f'<<"{queue}">>' for queue in queues)
-        broker.ctl("eval", WORKER.format(virtual_host=VHOST, queues=names, verb=verb))
+        broker.ctl("eval", WORKER.format(queues=names, verb=verb))
 
     tell("suspend")
     try:
@@ -63,15 +66,15 @@ class Flow(Stream):
         return super().__enter__()
 
     def due(self, answer):
-        """When its request was due, by the monotonic clock."""
+        """Return when its request was due, by the monotonic clock."""
         return self.begun + answer.number / self.rate
 
     def between(self, begin, end):
-        """The answers to what was due in that time."""
+        """Return the answers to what was due in that time."""
         return [answer for answer in self.answers if begin <= self.due(answer) < end]
 
     def told(self):
-        """The answers as the verdict has them."""
+        """Return the answers as the verdict has them."""
         return [
             Answer(f"{self.name}-{each.number}", OUTCOMES.get(each.status, NOT_PUBLISHED))
             for each in self.answers
@@ -79,7 +82,7 @@ class Flow(Stream):
 
 
 def through(proxy):
-    """Settings of a gateway that reaches the broker through a proxy."""
+    """Return settings of a gateway that reaches the broker through a proxy."""
     return {"Application": {"rabbitmq": {"host": proxy.host, "port": proxy.port}}}
 
 
@@ -91,66 +94,66 @@ def end(flows):
         flow.__exit__(None)
 
 
-def is_true(flows, channel, queues):
-    """Every answer is: nothing lost, denied or doubled. The queues are empty afterwards."""
-    verdict = judge([each for flow in flows for each in flow.told()], count_ids(channel, queues))
+def is_true(flows, *queues):
+    """Assert that nothing is lost, denied or doubled. The queues are empty afterwards."""
+    names = [queue.name for queue in queues]
+    found = count_ids(queues[0].channel, names)
+    verdict = judge([each for flow in flows for each in flow.told()], found)
     assert verdict.true, str(verdict)
-    return verdict
 
 
 def all_good(answers):
-    """All of them were a 204; and there are some."""
+    """Assert that there are some, and that each is a 204."""
     assert answers
     assert {answer.status for answer in answers} == {204}, [a for a in answers if a.status != 204]
 
 
 def slowest(answers, share=0.99):
-    """Seconds within which that share of the answers came."""
+    """Return the seconds within which that share of the answers came."""
     return steady.percentile(answers, share)
 
 
-def opened(gateway, login=f"{VHOST}:guest"):
-    """How many connections to the broker have been opened for the login."""
-    return gateway.stats()["connections"][login]["connections"]["opened"]
+def is_within(what, figure, limit):
+    """Print the figure beside its limit; raise AssertionError above the limit."""
+    line = f"  {what}: {figure:.3g} (limit {limit:g})"
+    print(line)  # noqa: T201 - what make test-isolation measures
+    assert figure <= limit, line
 
 
-def channels_opened(gateway, login=f"{VHOST}:guest"):
-    return gateway.stats()["connections"][login]["channels"]["opened"]
+def opened(gateway, login="test:guest", what="connections"):
+    """Return how many connections, or channels, have been opened for the login."""
+    return gateway.stats()["connections"][login][what]["opened"]
 
 
-def flows_again(gateway, path, seconds=30):
-    """Wait until a message is confirmed."""
-    wait_until(
-        lambda: gateway.publish(path, data={"body": uuid.uuid4().hex}).status_code == 204,
-        seconds,
-        what=f"a 204 from {path}",
-    )
+def flows_again(gateway, *paths, seconds=60):
+    """Wait until a message to each path is confirmed."""
+    for path in paths:
+        wait_until(
+            lambda path=path: gateway.publish(path).status_code == 204,
+            seconds,
+            what=f"a 204 from {path}",
+        )
 
 
 def told_so(gateway, count, seconds=300):
     """Wait until so many messages have reached their deadlines, in all."""
-
-    def failed():
-        requests = gateway.stats()["requests"]
-        return sum(requests.get(f"response.{status}", 0) for status in (503, 504))
-
-    wait_until(lambda: failed() >= count, seconds, what=f"{count} answers that are not a 204")
+    wait_until(
+        lambda: gateway.answered(503) + gateway.answered(504) >= count,
+        seconds,
+        what=f"{count} answers that are not a 204",
+    )
 
 
 def more_confirmed(gateway, count, seconds=60):
     """Wait until so many more messages are confirmed."""
-
-    def confirmed():
-        return gateway.stats()["requests"].get("response.204", 0)
-
-    before = confirmed()
-    wait_until(lambda: confirmed() >= before + count, seconds, what=f"{count} answers with 204")
+    wanted = gateway.answered(204) + count
+    wait_until(lambda: gateway.answered(204) >= wanted, seconds, what=f"{count} answers with 204")
 
 
-def send_in_order(gateway, path, items, batch, swaps):
+def are_in_order(gateway, exchange, queue, *, items, batch, swaps):
     """Send numbers by batches, at least so many, until the connection was replaced so often.
 
-    Return how many; each was confirmed.
+    Each has to be confirmed, and to be in the queue once and in order.
     """
     sent = 0
     while sent < items or opened(gateway) <= swaps:
@@ -159,75 +162,53 @@ def send_in_order(gateway, path, items, batch, swaps):
             for n in range(sent, sent + batch)
         ]
         answer = gateway.publish(
-            path, data="\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
+            f"/test/{exchange}",
+            data="\n".join(lines),
+            headers={"Content-Type": "application/x-ndjson"},
         )
         assert answer.json()["published"] == len(lines), answer.text[:1000]
         sent += len(lines)
-    return sent
+    found = [int(body) for body in queue.bodies()]
+    inversions = sum(a > b for a, b in itertools.pairwise(found))
+    assert (inversions, found == list(range(sent))) == (0, True), (sent, len(found))
 
 
-@dataclasses.dataclass(frozen=True)
-class Names:
-    """An exchange and its queue, and two queues that the default exchange serves."""
+def play_beside(gateway, neighbour, healthy, stuck, what, get_stuck):
+    """Let the queue ``stuck`` be so under traffic, until messages for it have timed out for long.
 
-    neighbour: str
-    healthy: str
-    stuck: str
-
-
-@dataclasses.dataclass
-class Beside:
-    """One login's traffic around a queue that got stuck for a while.
-
-    ``neighbour`` goes to another exchange, ``beside`` to another queue of the same
-    exchange, ``waiting`` to the stuck queue.
-    """
-
-    neighbour: Flow
-    beside: Flow
-    waiting: Flow
-    resumed: float = 0.0
-    connections: int = 0
-    channels: int = 0  # that were opened meanwhile
-
-    def later(self, seconds):
-        """What was due for the queues beside so many seconds after the first stuck message."""
-        return self.beside.between(self.waiting.begun + seconds, self.resumed)
-
-
-def play_beside(gateway, channel, names, what, get_stuck, *, seconds):
-    """Let a queue be stuck under traffic, until ``seconds`` of messages for it were told so.
-
+    The other traffic is of the same login: to ``neighbour``, a queue with an exchange of its
+    name, and to ``healthy``, by the default exchange as to ``stuck``. It has to go on.
     ``get_stuck()`` is a context manager: the queue is stuck within it.
     """
     _, before, rate = STUCK[what]
-    paths = f"/test/{names.neighbour}/k", f"/test//{names.healthy}", f"/test//{names.stuck}"
-    earlier = []
+    paths = f"/test/{neighbour.name}/k", f"/test//{healthy.name}", f"/test//{stuck.name}"
+    flows = []
     if before:
-        earlier = [Flow(gateway, paths[2], "earlier", 100, seconds=(before - 0.5) / 100)]
-        with earlier[0]:
+        flows = [Flow(gateway, paths[2], "earlier", 100, seconds=(before - 0.5) / 100)]
+        with flows[0]:
             pass
-        all_good(earlier[0].answers)
-    play = Beside(
-        Flow(gateway, paths[0], "neighbour", 50),
-        Flow(gateway, paths[1], "beside", 50),
-        Flow(gateway, paths[2], "waiting", rate),
-    )
+        all_good(flows[0].answers)
+    others = Flow(gateway, paths[0], "neighbour", 50), Flow(gateway, paths[1], "beside", 50)
+    waiting = Flow(gateway, paths[2], "waiting", rate)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(play.neighbour)
-        stack.enter_context(play.beside)
-        flows_again(gateway, paths[0])
-        flows_again(gateway, paths[1])
-        channels = channels_opened(gateway)
+        for flow in others:
+            stack.enter_context(flow)
+        flows_again(gateway, *paths[:2])
+        channels = opened(gateway, what="channels")
         with get_stuck():
-            stack.enter_context(play.waiting)  # which ends after the queue goes on again
-            told_so(gateway, rate * seconds)
-            play.waiting.stop()
-            play.resumed = time.monotonic()
-        flows_again(gateway, paths[2], 120)
-        end([play.neighbour, play.beside, play.waiting])
-    play.connections, play.channels = opened(gateway), channels_opened(gateway) - channels
-    flows = [*earlier, play.neighbour, play.beside, play.waiting]
-    assert set(play.waiting.statuses()) <= {204, 503, 504}
-    is_true(flows, channel, dataclasses.astuple(names))
-    return play
+            stack.enter_context(waiting)  # which ends after the queue goes on again
+            told_so(gateway, rate * (20 if NARROW else 3))
+            waiting.stop()
+            resumed = time.monotonic()
+        flows_again(gateway, paths[2], seconds=120)
+        end([*others, waiting])
+    goes_on = 2.0 if NARROW else 4.0  # seconds after which the default exchange has to go on
+    later = others[1].between(waiting.begun + goes_on, resumed)
+    all_good(others[0].answers)
+    all_good(later)
+    is_within("p99 of the neighbouring exchange, s", slowest(others[0].answers), goes_on / 2)
+    is_within("p99 beside it later, s", slowest(later), goes_on)
+    is_within("connections opened", opened(gateway), 1)
+    is_within("channels opened meanwhile", opened(gateway, what="channels") - channels, 12)
+    assert set(waiting.statuses()) <= {204, 503, 504}
+    is_true([*flows, *others, waiting], neighbour, healthy, stuck)

@@ -122,7 +122,7 @@ class Page(DevTools):
             raise DevToolsError(json.dumps(result["exceptionDetails"]))
         return result["result"].get("value")
 
-    def wait_for(self, expression, seconds=10.0):
+    def wait_for(self, expression, seconds=60.0):
         """The value of the expression, once it is true."""
 
         def value():

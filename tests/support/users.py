@@ -1,15 +1,23 @@
-"""Users of a broker."""
+"""Users of a broker, and whatever else is declared by rabbitmqctl."""
 
 import json
 import tempfile
 
 
+def import_definitions(broker, definitions):
+    """Declare all of it by one call of rabbitmqctl, which takes a second."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(definitions, file)
+        file.flush()
+        broker.ctl("import_definitions", file.name)
+
+
 def add_users(
     broker, passwords, *, virtual_host="test", configure="", write=".*", read="", topics=None
 ):
-    """By name, with what they may do; ``topics``: per exchange, a pattern of what they may write.
+    """Add users by name, with what they may do.
 
-    All by one call of rabbitmqctl, which takes a second.
+    ``topics``: for an exchange, a pattern of the routing keys that they may write to.
     """
     of_each = [{"user": name, "vhost": virtual_host} for name in passwords]
     rights = {"configure": configure, "write": write, "read": read}
@@ -24,7 +32,4 @@ def add_users(
             for each in of_each
         ],
     }
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(definitions, file)
-        file.flush()
-        broker.ctl("import_definitions", file.name)
+    import_definitions(broker, definitions)

@@ -9,7 +9,7 @@ import pytest
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"(?<![\w/])(?:docs|bench|deploy|examples|scripts|tests)/[\w/-]+\.\w+\b")
+FILE = re.compile(r"(?<![\w/])(?:docs|bench|deploy|examples|scripts|tests)/[\w/.-]+\.\w+\b")
 MODULE = re.compile(r"`((?:amqp|http1|broker|gateway|pages|telemetry|config|tls|process)/\w+\.py)`")
 
 

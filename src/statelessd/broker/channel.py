@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Outcome
+from ..message import Outcome, Public
 from . import refusals, replies
 from .connection import BrokerConnection
 from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
@@ -20,6 +20,12 @@ from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
 CONFIRMED = Outcome.CONFIRMED
+
+NOT_TAKEN = Public(
+    "The broker did not take the message: a queue is full and rejects, or failed. "
+    "Other queues may have it."
+)
+ONE_OF_SEVERAL = Public("The broker returned a message and did not say which of several it was.")
 
 # Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
 # channel 400 credits and renews them in 200s: from 202 on its reader may stop.
@@ -174,8 +180,10 @@ class ExchangeChannel:
         if len(message.header) > connection.amqp.max_header:
             publish.refuse(
                 Outcome.BAD_REQUEST,
-                "The properties and headers do not fit a frame of "
-                f"{connection.amqp.frame_max} bytes, which the broker agreed to.",
+                Public(
+                    "The properties and headers do not fit a frame of "
+                    f"{connection.amqp.frame_max} bytes, which the broker agreed to."
+                ),
             )
             self._release_if_idle()
             return
@@ -249,18 +257,11 @@ class ExchangeChannel:
     def _not_confirmed(self, publish: Publish, settlement: Settlement) -> None:
         if settlement is Settlement.NACKED:
             self.nacked = True
-            publish.finish(
-                Outcome.NACKED,
-                "The broker did not take the message: a queue is full and rejects, or failed. "
-                "Other queues may have it.",
-            )
+            publish.finish(Outcome.NACKED, NOT_TAKEN)
         elif settlement is Settlement.RETURNED:
             publish.finish(*refusals.returned(publish.message))
         else:
-            publish.finish(
-                Outcome.UNCONFIRMED,
-                "The broker returned a message and did not say which of several it was.",
-            )
+            publish.finish(Outcome.UNCONFIRMED, ONE_OF_SEVERAL)
 
     def closed(
         self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)

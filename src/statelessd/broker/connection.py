@@ -15,8 +15,9 @@ from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
 from ..config.settings import RabbitMQ
 from ..message import Credentials
+from .close_reason import CloseReason
 from .pending import Publish
-from .refusals import closing_words
+from .refusals import closing
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Owner(Interface):
     def connection_closed(self, code: int, text: str) -> None: ...
     def login_too_large(self, text: str) -> None: ...
     def connection_ending(self) -> None: ...
-    def connection_lost(self, lost: list[Any], reason: str) -> None: ...
+    def connection_lost(self, lost: list[Any], reason: CloseReason, words: str) -> None: ...
     def connection_blocked(self, reason: str) -> None: ...
     def connection_unblocked(self) -> None: ...
     def connection_writable(self) -> None: ...
@@ -94,7 +95,8 @@ class BrokerConnection(asyncio.Protocol):
         self._login_timeout = login_timeout
         self._login_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._reason = ""
+        self._reason = CloseReason.NETWORK
+        self._words = ""  # once it ends
         self._flush_scheduled = False
         # Bytes: not acknowledged by the peer at the last look, and acknowledged in all.
         self._backlog = 0, 0
@@ -152,17 +154,16 @@ class BrokerConnection(asyncio.Protocol):
         return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
-        self._reason = self._reason or HUNG_UP
+        self._words = self._words or HUNG_UP
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
         said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
-        reason = self._reason or said
         size = self.amqp.oversized_login
-        if size and self._reason in ("", HUNG_UP):  # not by our will
+        if size and self._words in ("", HUNG_UP):  # not by our will
             self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
-        self._owner.connection_lost(self.amqp.lost(), reason)
+        self._owner.connection_lost(self.amqp.lost(), self._reason, self._words or said)
 
     def pause_writing(self) -> None:
         self._paused, self.writable = True, False
@@ -241,15 +242,16 @@ class BrokerConnection(asyncio.Protocol):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, words: str, reason: CloseReason = CloseReason.NETWORK) -> None:
         """Drop the socket without a Close; ``connection_lost`` follows."""
-        self._end(reason)
+        self._end(words, reason)
         if self._transport is not None:
             self._transport.abort()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, words: str, reason: CloseReason) -> None:
         """Hand over nothing more, although the socket is still there for a moment."""
-        self._reason = self._reason or reason
+        if not self._words:
+            self._words, self._reason = words, reason
         self._held, self.writable = True, False
         self._owner.connection_ending()
 
@@ -266,7 +268,8 @@ class BrokerConnection(asyncio.Protocol):
         if not interval or not self.is_open:
             return
         if now - self._heard_at > 2 * interval:
-            self.abort(f"nothing was heard of the broker for {2 * interval} s")
+            silence = f"nothing was heard of the broker for {2 * interval} s"
+            self.abort(silence, CloseReason.SILENT)
         elif now - self._sent_at >= interval / 2:
             self.amqp.send_heartbeat()
             self.flush_soon()
@@ -295,8 +298,8 @@ class BrokerConnection(asyncio.Protocol):
                 self.channels.pop(channel).closed(code, text, lost, method)
             case events.ChannelEnded(channel):
                 self.channels.pop(channel).ended()
-            case events.Blocked(reason):
-                self._owner.connection_blocked(reason)
+            case events.Blocked(why_blocked):
+                self._owner.connection_blocked(why_blocked)
             case events.Unblocked():
                 self._owner.connection_unblocked()
             case events.Opened():
@@ -307,13 +310,13 @@ class BrokerConnection(asyncio.Protocol):
                     self._owner.login_too_large(str(error))
                 self.abort(f"the broker broke the protocol: {error}")
             case events.Closed(code, text, opened):
-                reason = closing_words(code, text) if code else "closed in order"
+                words, reason = closing(code, text)
                 if opened:
                     self.close_code = code
                     self._owner.connection_closed(code, text)
                 else:
-                    reason = self._owner.connection_refused(code, text) or reason
-                self._end(reason)
+                    words = self._owner.connection_refused(code, text) or words
+                self._end(words, reason)
                 self._flush()  # our Close-Ok
                 if self._transport is not None:
                     self._transport.close()

@@ -14,6 +14,7 @@ from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
 from .alarm import ResourceAlarm
+from .close_reason import CloseReason
 from .dialer import Dialer
 from .nodes import Node, Nodes
 from .pending import Publish
@@ -155,7 +156,7 @@ class Pool:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
                     logger.exception("looking for what does not answer failed")
-                    session.stalled("a fault of this program")
+                    session.stalled("a fault of this program", CloseReason.NETWORK)
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
             if quarantine.is_over:
@@ -172,7 +173,7 @@ class Pool:
         session = self._quarantines.pop(key).session
         if session is not None:
             if not session.load.messages:
-                session.close("its messages harm nobody any more")
+                session.close(CloseReason.UNNEEDED)
             self._drain(session, self._loop.time())
         if key in self._sessions:
             self._sessions[key].channels.quarantine = None
@@ -228,9 +229,12 @@ class Pool:
         for session in list(self._draining):
             if session.state is SessionState.OPEN and not session.load.messages:
                 expired = _has_expired(session)
-                session.close("its token has expired" if expired else "replaced by a newer login")
+                session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
             elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
-                session.stalled("replaced by a newer login, and the rest was not confirmed")
+                session.stalled(
+                    f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
+                    CloseReason.REPLACED,
+                )
             if not session.holds_connection and not session.load.messages:
                 self._draining.discard(session)
 
@@ -244,7 +248,7 @@ class Pool:
         session = self._sessions.get(key)
         if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
-            successor.close("not needed")
+            successor.close(CloseReason.UNNEEDED)
             self._drain(successor, now)
         elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
@@ -262,7 +266,10 @@ class Pool:
                 if session is not None:
                     successor.take_over(session)
                     if successor.is_refuge:
-                        session.stalled("its node confirmed nothing, and another was reached")
+                        session.stalled(
+                            "its node confirmed nothing, and another was reached",
+                            CloseReason.MOVED,
+                        )
                         successor.is_refuge = False
 
     def _drain(self, session: Session, now: float) -> None:
@@ -273,7 +280,7 @@ class Pool:
         """Close every channel and connection in order; drop those that take ``timeout`` seconds."""
         sessions = self.sessions()
         for session in sessions:
-            session.close("shutting down")
+            session.close(CloseReason.SHUTDOWN)
         await asyncio.gather(*(session.wait_closed(timeout) for session in sessions))
 
     def _make_room(self) -> bool:
@@ -283,7 +290,7 @@ class Pool:
         idle = [s for s in holders if s.state is SessionState.OPEN and not s.load.messages]
         if not idle:
             return False
-        min(idle, key=lambda s: s.used_at).close("the least recently used, at the limit")
+        min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
         return True
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:

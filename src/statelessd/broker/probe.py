@@ -158,7 +158,7 @@ class Probe:
                         return ""
                     case events.Closed(code, text):
                         writer.writelines(amqp.data_to_send())  # our Close-Ok
-                        refusal = login_refusal(code, text, login.virtual_host, login.username)
+                        refusal = login_refusal(code, text, login.virtual_host)
                         return refusal.detail.rstrip(".")
                     case events.Failed(error):
                         return f"the broker broke the protocol: {error}"

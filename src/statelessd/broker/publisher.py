@@ -5,11 +5,12 @@ import logging
 import platform
 import socket
 from collections import Counter
+from operator import attrgetter
 from typing import Any
 
 from ..config.settings import Publish as Limits
 from ..config.settings import RabbitMQ
-from ..message import Credentials, Message, Outcome
+from ..message import STOPPING, Credentials, Message, Outcome, Public
 from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
@@ -19,7 +20,13 @@ from .pool import Pool
 from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
-from .statistics import BrokerMetrics, BrokerState, BrokerStatus, ExchangeCounts, Load, NodeMetrics
+from .statistics import (
+    BrokerFigures,
+    BrokerState,
+    BrokerStatus,
+    ExchangeCounts,
+    SessionStatistics,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +34,10 @@ SWEEP = 0.05  # seconds; a deadline is kept to within this
 CHECK = 0.2  # seconds; how soon a channel is missed that does not answer
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
+TOO_MANY_MESSAGES = Public("Too many messages wait for the broker here.")
+TOO_MANY_OF_LOGIN = Public("Too many messages of this user wait for the broker.")
+NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
+NOT_CONFIRMED = Public("The broker did not confirm the message in time.")
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
 
@@ -98,22 +109,20 @@ class Publisher:
         tally.active.add(publish)
         tally.size += publish.size
         if self._closing:
-            publish.finish(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+            publish.finish(Outcome.SHUTTING_DOWN, STOPPING)
         elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
-            publish.finish(Outcome.OVERLOADED, "Too many messages wait for the broker here.")
+            publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
         else:
             session = self._pool.session(virtual_host, credentials)
             if session is None:
                 self.refusals["broker_connections"] += 1
-                publish.finish(Outcome.OVERLOADED, "All connections to the broker are in use.")
+                publish.finish(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
             elif session.load.messages >= self.in_flight_per_login:
                 self.refusals["login"] += 1
-                publish.finish(
-                    Outcome.OVERLOADED, "Too many messages of this user wait for the broker."
-                )
+                publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
                 publish.session = session
                 session.load.take()
@@ -169,57 +178,39 @@ class Publisher:
         pool = self._pool
         return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
 
-    def load(self) -> Load:
-        """Return the figures of which a sample is taken each second."""
-        tally, pool = self._tally, self._pool
-        waiting = sum(publish.state is WAITING for publish in tally.active)
-        return Load(
-            sum(each.publishes for each in pool.statistics.values()) + pool.forgotten.publishes,
-            waiting,
-            len(tally.active) - waiting,
-            sum(session.state is SessionState.OPEN for session in pool.sessions()),
-            tally.confirms,
-        )
-
-    def metrics(self) -> BrokerMetrics:
+    def figures(self) -> BrokerFigures:
         """Return everything that is counted, at this moment."""
-        tally, pool, sessions = self._tally, self._pool, self._pool.sessions()
-        counters = pool.counters
+        tally, pool, counters = self._tally, self._pool, self._pool.counters
         waiting = sum(publish.state is WAITING for publish in tally.active)
+        sessions = pool.sessions()
         live = [s.connection for s in sessions if s.connection is not None]
-        per_login = [*pool.statistics.values(), pool.forgotten]
-        closed = sum(each.channels_closed for each in per_login)
-        refused = sum(each.channels_refused for each in per_login)
-        lost = sum(each.channels_lost for each in per_login)
         to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
-        return BrokerMetrics(
-            outcomes={
-                Outcome.CONFIRMED.value: tally.confirmed,
-                **{outcome.value: count for outcome, count in tally.outcomes.items()},
-            },
-            by_exchange=None
-            if tally.exchanges is None
-            else {
-                key: {outcome.value: count for outcome, count in counted.items()}
-                for key, counted in tally.exchanges.counts.items()
-            },
+        logins = [*pool.statistics.values(), pool.forgotten]
+        total = {name: sum(map(attrgetter(name), logins)) for name in SessionStatistics.COUNTS}
+        refused, lost = total["channels_refused"], total["channels_lost"]
+        exchanges = {} if tally.exchanges is None else tally.exchanges.counts
+        return BrokerFigures(
+            published=total["publishes"],
+            outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
+            by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
             waits=tally.waits,
             confirms=tally.confirms,
             waiting=waiting,
             in_flight=len(tally.active) - waiting,
             bytes=tally.size,
             refusals=dict(self.refusals),
-            connections=sum(s.state is SessionState.OPEN for s in sessions),
-            nodes=[NodeMetrics(str(n.host), to_node[n], n.up) for n in pool.nodes],
-            connections_opened=sum(each.connections_opened for each in per_login),
+            connections=to_node.total(),
+            node_connections={str(node.host): to_node[node] for node in pool.nodes},
+            nodes_up={str(node.host): node.up for node in pool.nodes},
+            connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
             logins_refused=counters.logins_refused,
-            channels_opened=sum(each.channels_opened for each in per_login),
+            channels_opened=total["channels_opened"],
             channels_closed={
                 "broker": refused,
                 "connection": lost,
-                "released": closed - refused - lost,
+                "released": total["channels_closed"] - refused - lost,
             },
             blocked=self._alarm.active,
             blocked_nanoseconds=self._alarm.nanoseconds,
@@ -236,8 +227,8 @@ class Publisher:
             return UNANSWERED
         return state
 
-    def look_at_broker(self) -> None:
-        """Begin to ask the broker, if there is no connection, for a later ``broker_state``."""
+    def start_probe(self) -> None:
+        """Ask the broker if nobody else does, so that its state is known a moment later."""
         self._probe.start()
 
     async def ask_broker(self) -> BrokerState:
@@ -252,7 +243,7 @@ class Publisher:
         """Answer the messages that are left, and take no more."""
         self._closing = True
         for publish in list(self._tally.active):
-            self._give_up(publish, Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+            self._give_up(publish, Outcome.SHUTTING_DOWN, STOPPING)
 
     async def close(self) -> None:
         """Stop, then close channels and connections in order."""
@@ -282,7 +273,7 @@ class Publisher:
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""
         if publish.handed_over:
-            publish.finish(Outcome.UNCONFIRMED, "The broker did not confirm the message in time.")
+            publish.finish(Outcome.UNCONFIRMED, NOT_CONFIRMED)
         else:
             publish.refuse(outcome, detail)
 
@@ -296,7 +287,11 @@ class Publisher:
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return f"The broker takes no messages for now: {self._alarm.reason}."
+        return Public(f"The broker takes no messages for now: {self._alarm.reason}.")
+
+
+def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in outcomes.items()}
 
 
 def _client_properties(name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from time import perf_counter_ns
 
 from ..amqp import encode
 from ..amqp.events import Settlement
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from .channel import ExchangeChannel
 from .connection import BrokerConnection
 from .pending import SETTLED, Publish
@@ -32,7 +32,7 @@ PAUSE, LONGEST_PAUSE = 0.02, 0.2  # seconds after a crash, for each of the excha
 MOST_POISON = 1000  # messages that are remembered
 MOST_NEEDED = 100  # answers until an exchange returns
 
-POISON = (
+POISON = Public(
     "The broker crashed its connection over this message a moment ago (541 INTERNAL_ERROR). "
     "It is not sent again for now."
 )
@@ -111,7 +111,7 @@ class Quarantine:
             publish.refuse(Outcome.BAD_REQUEST, POISON)
         elif len(self._line) >= self._limit:
             publish.refuse(
-                Outcome.OVERLOADED, "Messages of this exchange are sent one by one for now."
+                Outcome.OVERLOADED, Public("Messages of this exchange are sent one by one for now.")
             )
         else:
             publish.wait_in(self._line)

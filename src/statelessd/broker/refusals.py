@@ -8,14 +8,18 @@ from typing import NamedTuple
 
 from ..amqp import decode
 from ..amqp.errors import FrameError
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from . import replies
+from .close_reason import CloseReason
 from .pending import Publish
 from .replies import Names, Reason
 
 # Class and method (section 1.8.3.7). LavinMQ names none when a content header is the reason.
 OVER_A_MESSAGE = ((60, 40), (0, 0))
-BACK_END_FAILED = "The broker could not check permissions: its authorisation back end failed."
+BACK_END_FAILED = Public(
+    "The broker could not check permissions: its authorisation back end failed."
+)
+PROXY_LOST_BROKER = "The proxy before the broker has no connection to it."
 # The queue of an RPC caller, at RabbitMQ and LavinMQ: the message is delivered, and returned too.
 DIRECT_REPLY_TO = ("amq.rabbitmq.reply-to.", "amq.direct.reply-to.")
 
@@ -28,6 +32,26 @@ class Refusal(NamedTuple):
     shared: bool
 
 
+class _Meaning(NamedTuple):
+    """``public``: the text names no more than an exchange, a virtual host, a user or a size."""
+
+    outcome: Outcome
+    shared: bool
+    public: bool
+
+
+_OF_MESSAGES = {
+    Reason.NO_EXCHANGE: _Meaning(Outcome.EXCHANGE_NOT_FOUND, True, True),
+    Reason.EXCHANGE_REFUSED: _Meaning(Outcome.FORBIDDEN, True, True),
+    Reason.REFUSED: _Meaning(Outcome.FORBIDDEN, True, False),
+    Reason.TOPIC_REFUSED: _Meaning(Outcome.FORBIDDEN, False, False),
+    Reason.FOREIGN_USER_ID: _Meaning(Outcome.FORBIDDEN, False, False),
+    Reason.TOO_LARGE: _Meaning(Outcome.TOO_LARGE, False, True),
+    Reason.LOW_ON_DISK: _Meaning(Outcome.BROKER_BLOCKED, True, True),
+    Reason.PRECONDITION: _Meaning(Outcome.BAD_REQUEST, False, False),
+}
+
+
 class Verdict(NamedTuple):
     """What became of one message of a closed channel; no outcome: discarded, to be sent again."""
 
@@ -36,87 +60,87 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def login_refusal(
-    code: int, text: str, virtual_host: str, username: str, *, token: bool = False
-) -> Refusal:
-    """The broker closed the connection before it was open."""
-    said = f"The broker says: {replies.shown(text)}"
+def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = False) -> Refusal:
+    """Return what it means that the broker closed the connection before it was open.
+
+    Its words are public, because before a message they can only name the login.
+    """
+    said = replies.shown(text)
     match replies.login_reason(code, text, Names(virtual_host)):
         case Reason.LOGIN_REFUSED:
             what = "token" if token else "user name or password"
-            return Refusal(Outcome.UNAUTHORIZED, f"The broker refused the {what}.", True)
+            return Refusal(Outcome.UNAUTHORIZED, Public(f"The broker refused the {what}."), True)
         case Reason.NO_VIRTUAL_HOST:
-            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, said, True)
+            detail = Public(f"The broker says: {said}")
+            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, detail, True)
         case Reason.VIRTUAL_HOST_REFUSED:
-            return Refusal(Outcome.FORBIDDEN, said, True)
+            return Refusal(Outcome.FORBIDDEN, Public(f"The broker says: {said}"), True)
         case Reason.BACK_END_FAILED:
             return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, False)
         case Reason.PROXY_LOST_BROKER:
-            return Refusal(Outcome.BROKER_UNAVAILABLE, closing_words(code, text), False)
+            return Refusal(Outcome.BROKER_UNAVAILABLE, Public(PROXY_LOST_BROKER), False)
     # Connection limits (530 with other words), a virtual host that is down (541), a
     # node that shuts down (320), and whatever else it may be: another try may succeed.
-    said = f"The broker refused a connection: {code} {replies.shown(text)}"
-    return Refusal(Outcome.BROKER_UNAVAILABLE, said, False)
+    detail = Public(f"The broker refused a connection: {code} {said}")
+    return Refusal(Outcome.BROKER_UNAVAILABLE, detail, False)
 
 
 def is_node_shutdown(code: int, text: str) -> bool:
-    """The node goes away; an operator who closes one connection uses the same code."""
+    """Return whether the node stops; an operator who closes one connection uses its code, too."""
     return replies.closing_reason(code, text) is Reason.NODE_SHUTDOWN
 
 
 def is_channel_limit(code: int, text: str) -> bool:
-    """The broker closed a connection because the user had no right to another channel."""
+    """Return whether the user may have no more channels, so the connection was closed."""
     return replies.closing_reason(code, text) is Reason.CHANNEL_LIMIT
 
 
 def is_silence_behind_proxy(code: int, text: str) -> bool:
-    """The broker behind amqproxy hung up without an answer, as it does on a login too large."""
+    """Return whether the broker behind amqproxy just hung up, as it does on a login too large."""
     reason = text.removeprefix("UPSTREAM_ERROR - ")
     return replies.closing_reason(code, text) is Reason.PROXY_LOST_BROKER and (
         reason.startswith(("End of file", "Error reading"))
     )
 
 
-def closing_words(code: int, text: str) -> str:
-    """Why the broker closed a connection, without an address that a client need not know."""
+def closing(code: int, text: str) -> tuple[str, CloseReason]:
+    """Return why a connection was closed, without an address that a client need not know."""
     if replies.closing_reason(code, text) is Reason.PROXY_LOST_BROKER:
-        return "The proxy before the broker has no connection to it."
-    return f"the broker closed it: {code} {text}"
+        return PROXY_LOST_BROKER, CloseReason.NETWORK
+    if code:
+        return f"the broker closed it: {code} {text}", CloseReason.BROKER
+    return "closed in order", CloseReason.NETWORK
 
 
 def channel_refusal(
     code: int, text: str, publish: Publish, method: tuple[int, int] = (60, 40)
 ) -> Refusal:
-    """The broker closed a channel over exactly this message, of class and ``method``."""
+    """Return what it means that the broker closed a channel over exactly this message.
+
+    ``method`` is the class and method that it names.
+    """
     said = replies.shown(text)
-    detail = f"The broker says: {said}"
     reason = None
     if method in OVER_A_MESSAGE:
         reason = replies.message_reason(code, text, _names(publish))
-    match reason:
-        case Reason.NO_EXCHANGE:
-            return Refusal(Outcome.EXCHANGE_NOT_FOUND, detail, True)
-        case Reason.BACK_END_FAILED:
-            shared = not replies.is_topic(code, text)
-            return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
-        case Reason.EXCHANGE_REFUSED | Reason.TOPIC_REFUSED:
-            return Refusal(Outcome.FORBIDDEN, detail, not replies.is_topic(code, text))
-        case Reason.FOREIGN_USER_ID:
-            return Refusal(Outcome.FORBIDDEN, detail, False)
-        case Reason.TOO_LARGE:
-            return Refusal(Outcome.TOO_LARGE, detail, False)
-        case Reason.LOW_ON_DISK:
-            return Refusal(Outcome.BROKER_BLOCKED, detail, True)
-        case Reason.PRECONDITION:
-            return Refusal(Outcome.BAD_REQUEST, detail, False)
-    # Not a judgement on the message, so nothing is known of it.
-    return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
+    if reason is Reason.BACK_END_FAILED:
+        shared = not replies.is_topic(code, text)
+        return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
+    meaning = _OF_MESSAGES.get(reason) if reason is not None else None
+    if meaning is None:  # not a judgement on the message, so nothing is known of it
+        return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
+    detail = f"The broker says: {said}"
+    return Refusal(
+        meaning.outcome,
+        Public(detail) if meaning.public else detail,
+        meaning.shared and not replies.is_topic(code, text),
+    )
 
 
 def attribute(
     code: int, text: str, lost: Sequence[Publish], method: tuple[int, int] = (60, 40)
 ) -> list[Verdict]:
-    """The broker closed a channel with several messages in flight: what became of each.
+    """Return what became of each message that was in flight when the broker closed a channel.
 
     The broker works through them in order, so those behind the culprit were
     discarded and may be sent again; those before it may have been published.
@@ -149,13 +173,17 @@ def returned(message: Message) -> tuple[Outcome, str]:
     if _may_be_kept(message):
         return (
             Outcome.UNCONFIRMED,
-            "The broker returned the message, but may have delivered or kept it all the same: "
-            "it counts neither direct reply-to nor a delayed-message exchange as a queue.",
+            Public(
+                "The broker returned the message, but may have delivered or kept it all the same: "
+                "it counts neither direct reply-to nor a delayed-message exchange as a queue."
+            ),
         )
     return (
         Outcome.NO_ROUTE,
-        "The message was mandatory and no queue took it: none is bound for it, or its node is "
-        "down.",
+        Public(
+            "The message was mandatory and no queue took it: none is bound for it, or its node "
+            "is down."
+        ),
     )
 
 

@@ -43,6 +43,7 @@ class Reason(enum.Enum):
     NODE_SHUTDOWN = "node shutdown"
     PROXY_LOST_BROKER = "proxy lost broker"
     NO_EXCHANGE = "no exchange"
+    REFUSED = "refused"  # in words that are not known here
     EXCHANGE_REFUSED = "exchange refused"
     TOPIC_REFUSED = "topic refused"
     FOREIGN_USER_ID = "foreign user_id"
@@ -101,7 +102,7 @@ _BACK_END_FAILED, _CONNECTION_LIMIT = "', backend ", "': connection limit "
 
 # What the code says where no text does: every broker means these by them.
 _BY_CODE = {
-    ACCESS_REFUSED: Reason.EXCHANGE_REFUSED,
+    ACCESS_REFUSED: Reason.REFUSED,
     NOT_FOUND: Reason.NO_EXCHANGE,
     PRECONDITION_FAILED: Reason.PRECONDITION,
 }

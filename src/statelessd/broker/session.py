@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..config.settings import RabbitMQ
-from ..message import Credentials, Outcome
+from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import EndOfAlarm, ResourceAlarm
 from .channel import Watcher
 from .channel_table import ChannelTable
+from .close_reason import CloseReason
 from .connection import BrokerConnection, login_of
 from .dialer import Dialer
 from .load import Load
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
+NO_LOGIN = Public("The broker did not complete the login in time.")
+NO_SOCKET = Public("The broker did not let us connect in time.")
+LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
 OPEN = SessionState.OPEN
 
 
@@ -100,7 +104,7 @@ class Session:
         self.stall = StallDetector(self.channels, settings.stalled_timeout)
         self.progressed = False  # something was settled since the last check
         self._useful = False  # something was settled on the connection at hand
-        self._closing_because = ""
+        self._closing_because: CloseReason | None = None
         self._closing_since = 0.0  # loop time
 
     def __repr__(self) -> str:
@@ -169,7 +173,7 @@ class Session:
                     self.connect()
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
-            publish.refuse(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -180,11 +184,11 @@ class Session:
     def why_waiting(self) -> str:
         """Return a sentence for the client whose message was not handed over in time."""
         if self.state is SessionState.OPEN:
-            return "The broker did not confirm earlier messages in time; this one was not sent."
+            return LATE
         if self.failure:
-            return f"No connection to the broker: {self.failure}."
+            return Public(f"No connection to the broker: {self.failure}.")
         made = self.connection is not None and self.connection.has_socket
-        return f"The broker did not {'complete the login' if made else 'let us connect'} in time."
+        return NO_LOGIN if made else NO_SOCKET
 
     # Connecting
 
@@ -270,9 +274,8 @@ class Session:
 
     def connection_refused(self, code: int, text: str) -> str:
         """Return what the broker's Close before the end of the login means, or ""."""
-        refusal = refusals.login_refusal(
-            code, text, self.virtual_host, self.username, token=self.credentials.is_token
-        )
+        is_token = self.credentials.is_token
+        refusal = refusals.login_refusal(code, text, self.virtual_host, token=is_token)
         self.dialer.said(code, text)
         size = 0 if self.connection is None else self.connection.amqp.oversized_login
         if size and refusals.is_silence_behind_proxy(code, text):
@@ -311,14 +314,15 @@ class Session:
         age = self._loop.time() - self._refused_at
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
-        return outcome, f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        again = f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        return outcome, type(detail)(again)  # as public as it was
 
     def connection_ending(self) -> None:
         """Hand over nothing more: the socket is about to go."""
         if self.state is SessionState.OPEN:
             self._become(SessionState.ENDING)
 
-    def connection_lost(self, lost: list[Any], reason: str) -> None:
+    def connection_lost(self, lost: list[Any], reason: CloseReason, words: str) -> None:
         """Answer ``lost``, what the broker did not settle, and connect again for the rest."""
         was_open = self.state in (SessionState.OPEN, SessionState.ENDING, SessionState.CLOSING)
         connection, self.connection = self.connection, None
@@ -326,7 +330,7 @@ class Session:
             return  # it was given up before its login, and its messages wait for another one
         self.connection_ending()
         self._alarm.unblocked(connection)
-        self._reachability.ended(connection, lost=not self._closing_because)
+        self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
         self.load.give_back(len(lost))
@@ -334,22 +338,23 @@ class Session:
         self._counters.sent += connection.sent
         self.dialer.left(silent=not connection.received)
         if was_open:
-            because = self._closing_because
-            self._counters.lost(because or reason)
-            self.statistics.closed("" if because else reason)
-            self._log(f"connection ended: {because or reason}")
+            ours = self._closing_because
+            self._counters.closed[(ours or reason).label] += 1
+            self.statistics.closed("" if ours else words)
+            self._log(f"connection ended: {ours.words if ours else words}")
             if self._useful or self.progressed:
                 self._failures = 0
-            self._failed(reason)
+            self._failed(words)
         else:
             if connection.amqp.greeted:
                 self._reachability.answered()
             if self.state is SessionState.ENDED:
                 self._end()
             elif self.state is not SessionState.REFUSED:
-                self._not_connected(reason, answered=connection.amqp.greeted)
+                self._not_connected(words, answered=connection.amqp.greeted)
+        why = Public(f"The connection to the broker was lost: {words}.")
         for publish in lost:
-            publish.finish(Outcome.UNCONFIRMED, f"The connection to the broker was lost: {reason}.")
+            publish.finish(Outcome.UNCONFIRMED, why)
         if connection.close_code == replies.INTERNAL_ERROR:
             self._on_crash(self, lost)
 
@@ -407,7 +412,7 @@ class Session:
         self.check(now)
         self.channels.forget_slowness()
         if now - self.used_at > settings.idle_timeout:
-            self.close("idle")
+            self.close(CloseReason.IDLE)
 
     def check(self, now: float) -> None:
         """Find out what does not answer. Several times a second while messages are unsettled."""
@@ -425,15 +430,15 @@ class Session:
             publish.belong_to(self)
             self.submit_again([publish])
 
-    def stalled(self, reason: str) -> None:
+    def stalled(self, words: str, reason: CloseReason = CloseReason.STALLED) -> None:
         """Give the connection up, because the broker does not answer on it."""
-        self.dialer.stalled(reason)
+        self.dialer.stalled(words)
         if self.connection is not None:
-            self.connection.abort(reason)
+            self.connection.abort(words, reason)
 
     # The end
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: CloseReason) -> None:
         """Close the channels, then the connection; ``wait_closed`` waits for the end."""
         connection = self.connection
         if self.state is SessionState.OPEN and connection is not None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Message, Outcome
+from ..message import Message, Outcome, Public
 from .channel import STALL, ExchangeChannel, Watcher
 from .pending import SETTLED, Publish, PublishOwner
 from .state import ChannelPhase
@@ -110,7 +110,7 @@ class Hold:
             for publish in self._of(key):
                 publish.finish(
                     Outcome.UNCONFIRMED,
-                    "The broker did not confirm the message, and later ones overtook it.",
+                    Public("The broker did not confirm the message, and later ones overtook it."),
                 )
 
 
@@ -154,7 +154,9 @@ class SplitExchange:
         if waits and self._is_full():
             publish.refuse(
                 Outcome.OVERLOADED,
-                "Too many messages wait for this exchange: the broker does not confirm them.",
+                Public(
+                    "Too many messages wait for this exchange: the broker does not confirm them."
+                ),
             )
         elif must_wait:
             publish.wait_in(self._held)

@@ -1,4 +1,4 @@
-"""What has been counted for one (virtual host, user): plain integers on the hot path."""
+"""What the broker's side counts: plain integers, because of the hot path."""
 
 import enum
 import time
@@ -11,7 +11,7 @@ from ..telemetry.histogram import FineHistogram, Histogram
 
 
 class SessionStatistics:
-    """Counts since the start; two passwords of one user add up."""
+    """The counts of one virtual host and user; two passwords of one user add up."""
 
     COUNTS = (
         "channels_closed",
@@ -41,13 +41,13 @@ class SessionStatistics:
         self._lost = False  # the last connection was
 
     def opened(self) -> None:
-        """A login has succeeded."""
+        """Count a login that has succeeded."""
         self.connections_opened += 1
         self.reconnects += self._lost
         self._lost = False
 
     def closed(self, lost_by: str) -> None:
-        """The connection has ended; ``lost_by``: why, where it was not by our will."""
+        """Count a connection that has ended; ``lost_by`` is the reason if we did not end it."""
         self.connections_closed += 1
         self.ended_at = time.time()
         self._lost = bool(lost_by)
@@ -56,50 +56,28 @@ class SessionStatistics:
 
     def failed(self, reason: str) -> None:
         """There is no connection."""
-        self.last_error = time.time(), reason
+        self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:
-        """So long after the last look: how many publishes a second there were."""
+        """Measure the rate of publishes over the ``seconds`` since the last call."""
         self.rate = (self.publishes - self._rated) / seconds
         self._rated = self.publishes
 
     def add(self, other: "SessionStatistics") -> None:
-        """What another has counted, too."""
+        """Add what another has counted."""
         for name in self.COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class ConnectionCounters:
-    """Of all connections to the broker that this backend has had."""
-
-    # What a reason that is told to people begins with -> the word that is counted.
-    KINDS = (
-        ("idle", "idle"),
-        ("replaced", "replaced"),
-        ("its token", "expired"),
-        ("the least recently used", "limit"),
-        ("shutting down", "shutdown"),
-        ("the broker closed it", "broker"),
-        ("the broker confirmed nothing", "stalled"),
-        ("the broker did not answer", "stalled"),
-        ("nothing was heard", "silent"),
-    )
-    OTHER = "network"
+    """The counts of all connections to the broker that this backend has had."""
 
     def __init__(self) -> None:
-        self.closed: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()  # connections that were open, by CloseReason.label
         self.attempts_failed = 0
         self.logins_refused = 0
         self.received = 0  # bytes, on connections that are gone
         self.sent = 0  # likewise
-
-    def lost(self, reason: str) -> None:
-        """An open connection has ended."""
-        for beginning, kind in self.KINDS:
-            if reason.startswith(beginning):
-                self.closed[kind] += 1
-                return
-        self.closed[self.OTHER] += 1
 
 
 class ExchangeCounts:
@@ -117,7 +95,7 @@ class ExchangeCounts:
         self.counts: dict[tuple[str, str], Counter[Outcome]] = {self.OTHERS: Counter()}
 
     def count(self, virtual_host: str, exchange: str, outcome: Outcome) -> None:
-        """One more message with this outcome."""
+        """Count a message with this outcome."""
         key = virtual_host, exchange
         found = self.counts.get(key)
         if found is None:
@@ -140,55 +118,39 @@ class BrokerStatus(enum.Enum):
 
     @property
     def takes_publishes(self) -> bool:
-        """As far as is known."""
+        """Return whether it takes publishes, as far as is known."""
         return self in (BrokerStatus.UNUSED, BrokerStatus.REACHABLE, BrokerStatus.CONNECTED)
 
 
 class BrokerState(msgspec.Struct, frozen=True):
-    """For ``/readyz`` and ``/stats``; ``reason`` is empty where all is well."""
+    """The broker's state for ``/readyz`` and ``/stats``; ``reason`` is empty if all is well."""
 
     state: BrokerStatus
     reason: str = ""
 
 
-class NodeMetrics(msgspec.Struct, frozen=True):
-    """Of one node that the settings name."""
+class BrokerFigures(msgspec.Struct, frozen=True):
+    """What the broker's side counts and holds, for the pages."""
 
-    name: str
-    connections: int  # open now
-    up: bool  # as far as the last attempt to connect can tell
-
-
-class Load(msgspec.Struct, frozen=True):
-    """What the broker's side has done and holds, for a sample."""
-
-    published: int  # messages confirmed so far, as /stats counts them
-    waiting: int  # messages
-    in_flight: int  # likewise
-    connections: int  # open now
-    confirms: FineHistogram
-
-
-class BrokerMetrics(msgspec.Struct, frozen=True):
-    """What the broker's side counts, for ``/metrics``."""
-
-    outcomes: dict[str, int]  # of all publishes that have one
-    by_exchange: dict[tuple[str, str], dict[str, int]] | None  # likewise; None: not counted
-    waits: Histogram
-    confirms: Histogram
-    waiting: int  # messages
-    in_flight: int  # likewise
-    bytes: int  # of both
-    refusals: dict[str, int]  # by limit
-    connections: int  # open now
-    nodes: list[NodeMetrics]
-    connections_opened: int
-    connections_closed: dict[str, int]  # by reason
-    attempts_failed: int
-    logins_refused: int
-    channels_opened: int
-    channels_closed: dict[str, int]  # by reason
-    blocked: bool
-    blocked_nanoseconds: int
-    received: int  # bytes
-    sent: int  # likewise
+    published: int = 0  # messages confirmed, as /stats counts them
+    outcomes: dict[str, int] = {}  # of all publishes that have one
+    by_exchange: dict[tuple[str, str], dict[str, int]] = {}  # likewise, if it is counted
+    waits: Histogram = msgspec.field(default_factory=Histogram)
+    confirms: FineHistogram = msgspec.field(default_factory=FineHistogram)
+    waiting: int = 0  # messages
+    in_flight: int = 0  # likewise
+    bytes: int = 0  # of both
+    refusals: dict[str, int] = {}  # by limit
+    connections: int = 0  # open now
+    node_connections: dict[str, int] = {}  # likewise, of each node that the settings name
+    nodes_up: dict[str, bool] = {}  # as far as the last attempt to connect can tell
+    connections_opened: int = 0
+    connections_closed: dict[str, int] = {}  # by reason
+    attempts_failed: int = 0
+    logins_refused: int = 0
+    channels_opened: int = 0
+    channels_closed: dict[str, int] = {}  # by reason
+    blocked: bool = False
+    blocked_nanoseconds: int = 0
+    received: int = 0  # bytes
+    sent: int = 0  # likewise

@@ -1,11 +1,16 @@
-"""Checks of HTTPServer that need more than the type and bounds of one setting."""
+"""Find what one setting alone does not show, or its type cannot say."""
 
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
+from ..tls import client
+from ..tls import server as server_tls
+from ..tls.files import TlsError
+from .hosts import Host, parse
 from .http_server import Cors, HTTPServer, Listener
+from .settings import BrokerTls, Config, RabbitMQ
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
@@ -13,16 +18,71 @@ ORIGIN = re.compile(
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
+LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
+HOSTS = "Application.rabbitmq.hosts"
+
 Wrong = tuple[str, str, str]
 """A setting's key path, which of its elements (or ""), and what is wrong with it."""
 
 
-def wrong_with(server: HTTPServer) -> Iterator[Wrong]:
-    """Yield all that is wrong with these settings, each of which has the right type."""
+def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
+    """Yield all that is wrong with settings of the right types; ``given``: those that are set."""
+    server, broker = config.http_server, config.application.rabbitmq
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
     yield from _networks("HTTPServer.pages.networks", server.pages.networks)
     yield from _origins(server.cors)
+    yield from _hosts(broker)
+    if broker.probe.password and not broker.probe.username:
+        yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
+    enabled = f"{client.SECTION}.enabled"
+    if enabled not in given and broker.tls != BrokerTls():
+        # To go on in plain text would be the opposite of what they were given for.
+        what = "is needed, because there are other settings of TLS: true or false"
+        yield enabled, "", what
+    # The files are read, and read again by whoever uses them.
+    yield from _tls(lambda: server_tls.check(server.tls))
+    if broker.tls.enabled:
+        yield from _tls(lambda: client.make_context(broker.tls))
+
+
+def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
+    """Yield what the user may not expect of these settings, which are right."""
+    application = config.application
+    if config.logging is not None and application.log != "auto":
+        yield "Application.log has no effect: the section Logging rules."
+    if application.xsrf_cookies:
+        yield (
+            "Application.xsrf_cookies: publishes that do not say which site they come from "
+            "(Origin, Sec-Fetch-Site) are refused, and so all that no browser sends."
+        )
+    if application.rabbitmq.frame_max < LEAST_FRAME_MAX:
+        yield (
+            "Application.rabbitmq.frame_max: RabbitMQ 4.1 and later refuse frames below "
+            f"{LEAST_FRAME_MAX} bytes; there frames of {LEAST_FRAME_MAX} bytes are used."
+        )
+    if application.rabbitmq.hosts and "Application.rabbitmq.host" in given:
+        yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
+
+
+def _hosts(broker: RabbitMQ) -> Iterator[Wrong]:
+    known: set[Host] = set()
+    for i, text in enumerate(broker.hosts):
+        try:
+            host = parse(text, broker.port)
+        except ValueError as error:
+            yield HOSTS, f"[{i}]", f"{error}"
+            continue
+        if host in known:
+            yield HOSTS, "", f"has {host} more than once"
+        known.add(host)
+
+
+def _tls(check: Callable[[], object]) -> Iterator[Wrong]:
+    try:
+        check()
+    except TlsError as error:
+        yield error.setting, "", error.reason
 
 
 def _listeners(server: HTTPServer) -> Iterator[Wrong]:
@@ -62,13 +122,10 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
 
 
 def _wrong_with_origin(origin: str) -> str | None:
-    """Return what is wrong with an origin, or None.
-
-    Origins are compared as browsers send them, so another spelling would never match.
-    """
+    """Return what is wrong with an origin that no browser would send: it would never match."""
     found = ORIGIN.fullmatch(origin)
     if found is None:
-        return "is no origin: a scheme, a host in ASCII, perhaps a port, and no path"
+        return "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"
     if found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
         return f"has {found[1]}'s own port, which browsers leave out"
     return None

@@ -1,23 +1,19 @@
-"""Loads the YAML file and the environment, or says all that is wrong with them at once."""
+"""Read the YAML file and the environment into a Config, or say all that is wrong at once."""
 
 import difflib
+import functools
 import importlib
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import yaml
 
-from ..tls.client import SECTION as BROKER_TLS
-from ..tls.client import make_context
-from ..tls.files import TlsError
-from ..tls.server import check
-from .checks import wrong_with
-from .hosts import Host, parse
-from .settings import AMQPS_PORT, SECTIONS, Application, BrokerTls, Config, RabbitMQ, Route, Tls
+from .checks import warnings_of, wrong_with
+from .settings import AMQPS_PORT, SECTIONS, Config, Route
 
 # A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
@@ -56,15 +52,22 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Application.paths": frozenset({"translations"}),
     "Application.rabbitmq": frozenset({"username", "password", "virtual_host"}),
 }  # fmt: skip
-LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
 TLS_OF_TORNADO = frozenset({"ssl_options", "certfile", "keyfile"})
-
-
-_AnyTls = TypeVar("_AnyTls", Tls, BrokerTls)
+# Files that are found from the working directory, also after a daemon has moved to /.
+FILES = (
+    "Daemon.pidfile",
+    "HTTPServer.tls.certificate",
+    "HTTPServer.tls.key",
+    "Application.rabbitmq.tls.ca",
+    "Application.rabbitmq.tls.certificate",
+    "Application.rabbitmq.tls.key",
+    "Application.paths.base",
+)
+FILES_BELOW_BASE = ("Application.paths.static", "Application.paths.templates")
 
 
 class ConfigError(Exception):
-    """Everything that is wrong, one entry each."""
+    """Everything that is wrong, one entry each in ``errors``."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -82,81 +85,40 @@ class Loaded(msgspec.Struct, frozen=True):
 def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
     """Read ``path`` (None: defaults only) and what ``environment`` overrides.
 
-    Raises ConfigError.
+    Raise ConfigError with all that is wrong.
     """
-    reader = _Reader(str(path) if path is not None else "")
-    document = _read_yaml(path) if path is not None else {}
+    reader = _Reader("" if path is None else str(path))
+    reader.environment(environment)
     if path is not None:
         # The original listened on all interfaces, and its users' balancers are elsewhere.
-        reader.defaults["HTTPServer.address"] = ""
-    reader.overrides = _overrides(environment, reader)
-    config = reader.config(document)
+        reader.values.setdefault("HTTPServer.address", "")
+        reader.document(_read_yaml(path))
+    config = reader.config()
+    for setting, element, what in wrong_with(config, reader.sources):
+        reader.error(setting, what, element)
     if reader.errors:
         raise ConfigError(reader.errors)
-    if config.logging is not None and config.application.log != "auto":
-        reader.warnings.append("Application.log has no effect: the section Logging rules.")
-    if config.application.xsrf_cookies:
-        reader.warnings.append(
-            "Application.xsrf_cookies: publishes that do not say which site they come from "
-            "(Origin, Sec-Fetch-Site) are refused, and so all that no browser sends."
-        )
-    if config.application.rabbitmq.frame_max < LEAST_FRAME_MAX:
-        reader.warnings.append(
-            f"Application.rabbitmq.frame_max: RabbitMQ 4.1 and later refuse frames below "
-            f"{LEAST_FRAME_MAX} bytes; there frames of {LEAST_FRAME_MAX} bytes are used."
-        )
-    return Loaded(_absolute(config), reader.sources, reader.warnings)
-
-
-def _absolute(config: Config) -> Config:
-    """Make paths relative to the current directory absolute, because a daemon moves to /."""
-    daemon, paths = config.daemon, config.application.paths
-    server, rabbitmq = config.http_server, config.application.rabbitmq
-    base = Path.cwd() / (paths.base or "")
-    replace = msgspec.structs.replace
-    return replace(
-        config,
-        daemon=replace(daemon, pidfile=daemon.pidfile and str(Path.cwd() / daemon.pidfile)),
-        application=replace(
-            config.application,
-            paths=replace(
-                paths,
-                base=paths.base and str(base),
-                static=paths.static and str(base / paths.static),
-                templates=paths.templates and str(base / paths.templates),
-            ),
-            rabbitmq=replace(
-                rabbitmq, tls=_with_absolute(rabbitmq.tls, "ca", "certificate", "key")
-            ),
-        ),
-        http_server=replace(server, tls=_with_absolute(server.tls, "certificate", "key")),
-    )
-
-
-def _with_absolute(settings: _AnyTls, *files: str) -> _AnyTls:
-    named = {name: path for name in files if (path := getattr(settings, name)) is not None}
-    absolute = {name: str(Path.cwd() / path) for name, path in named.items()}
-    return msgspec.structs.replace(settings, **absolute)
+    return Loaded(config, reader.sources, [*reader.warnings, *warnings_of(config, reader.sources)])
 
 
 def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield each setting below a section: key path, type with bounds and help, default."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = _hints_of(cls)
     for field in msgspec.structs.fields(cls):
         hint = hints[field.name]
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        if _is_section(hint):
             yield from leaves(hint, f"{path}.{field.name}")
         else:
             yield f"{path}.{field.name}", hint, field.default
 
 
 def environment_name(key_path: str) -> str:
-    """Return the variable of a setting, such as ``STATELESSD_APPLICATION_RABBITMQ_PORT``."""
+    """Return the variable that sets ``key_path``, as STATELESSD_APPLICATION_RABBITMQ_PORT."""
     return ENVIRONMENT_PREFIX + key_path.replace(".", "_").upper()
 
 
 def load_class(dotted: str) -> type:
-    """Return the class of ``package.Class``. Raise ImportError, which names what is missing."""
+    """Return the class ``package.Class``. Raise ImportError, which names what is missing."""
     module, _, name = ROUTE_CLASSES.get(dotted, dotted).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -167,99 +129,115 @@ def load_class(dotted: str) -> type:
     except Exception as error:  # whatever a module of somebody else's does when imported
         raise ImportError(f"{module} cannot be imported: {error!r}") from error
     if not isinstance(found, type):
-        raise ImportError(f"{dotted} is no class")  # noqa: TRY004 - one error for all of it
+        raise ImportError(f"{dotted} is not a class")  # noqa: TRY004 - one error for all of it
     return found
 
 
-def nearest(name: str, candidates: list[str]) -> str:
-    """Return a hint at the most similar candidate, with a space before it, or nothing."""
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Return `` (did you mean …?)``, or nothing."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 
 
-def _overrides(environment: Mapping[str, str], reader: "_Reader") -> dict[str, str]:
-    """Return the texts of the environment's variables that name a setting, by key path."""
-    names = {
-        environment_name(path): path
-        for section, (_, cls) in SECTIONS.items()
-        for path, _, _ in leaves(cls, section)
-    }
-    found = {}
-    for name, text in environment.items():
-        if name in names:
-            found[names[name]] = text
-        elif name.startswith(ENVIRONMENT_PREFIX):
-            reader.errors.append(f"environment: {name} is no setting{nearest(name, list(names))}")
-    return found
-
-
 class _Reader:
-    """Collects what is wrong on its way through the document."""
+    """Collects the values of settings by key path, and what is wrong with them.
+
+    ``sources``: whether the file or the environment has set a key path.
+    """
 
     def __init__(self, file: str) -> None:
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self.sources: dict[str, str] = {}
-        self.defaults: dict[str, Any] = {}
-        self.overrides: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
         self._file = file
+        self._hints = {
+            path: hint
+            for section, (_, cls) in SECTIONS.items()
+            for path, hint, _ in leaves(cls, section)
+        }
+        self._routes: tuple[Route, ...] = ()
+        self._logging: dict[str, Any] | None = None
 
-    def config(self, document: Any) -> Config:
-        """Return what could be read. It has no meaning if ``errors`` is not empty."""
-        values: dict[str, Any] = {}
+    def error(self, path: str, what: str, element: str = "") -> None:
+        """Add what is wrong with a setting, or with an element of it such as ``[0]``."""
+        if self.sources.get(path, "").startswith("environment"):
+            place = f"environment: {environment_name(path)}{element}"
+        else:
+            place = ": ".join(part for part in (self._file, path + element) if part)
+        self.errors.append(f"{place}: {what}")
+
+    def environment(self, environment: Mapping[str, str]) -> None:
+        """Take the variables that name a setting; they come before the file, and win."""
+        paths = {environment_name(path): path for path in self._hints}
+        for name, text in environment.items():
+            if path := paths.get(name):
+                self.sources[path] = f"environment ({name})"
+                self._convert(path, _parsed(text, self._hints[path]), strict=False)
+            elif name.startswith(ENVIRONMENT_PREFIX):
+                self.errors.append(f"environment: {name} is not a setting{nearest(name, paths)}")
+
+    def document(self, document: Any) -> None:
+        """Take what the file says."""
         document = {} if document is None else document
         if not isinstance(document, dict):
-            self._error("", "the file must be a mapping of sections")
-            document = {}
+            self.error("", "the file must be a mapping of sections")
+            return
         for key in document:
             if key not in TOP_LEVEL:
-                self._error(str(key), f"unknown section{nearest(str(key), list(TOP_LEVEL))}")
-        for section, (attribute, cls) in SECTIONS.items():
-            values[attribute] = self._section(cls, document.get(section), section)
-        values["routes"] = self._routes(document.get("Routes"))
-        logging = document.get("Logging")
-        if logging is not None and not isinstance(logging, dict):
-            self._error("Logging", "must be a mapping, as logging.config.dictConfig takes it")
-        values["logging"] = logging
-        values["application"] = self._with_port(values["application"])
-        self._check_together(values)
-        return Config(**values)
+                self.error(str(key), f"unknown section{nearest(str(key), TOP_LEVEL)}")
+        for section, (_, cls) in SECTIONS.items():
+            self._section(cls, document.get(section), section)
+        self._take_routes(document.get("Routes"))
+        self._logging = document.get("Logging")
+        if self._logging is not None and not isinstance(self._logging, dict):
+            self.error("Logging", "must be a mapping, as logging.config.dictConfig takes it")
 
-    def _error(self, path: str, what: str) -> None:
-        place = ": ".join(part for part in (self._file, path) if part)
-        self.errors.append(f"{place}: {what}" if place else what)
+    def config(self) -> Config:
+        """Return what could be read, which is meaningless if there are ``errors``."""
+        if self.values.get("Application.rabbitmq.tls.enabled"):
+            self.values.setdefault("Application.rabbitmq.port", AMQPS_PORT)
+        base = self.values.get("Application.paths.base") or ""
+        for places, paths in ((Path.cwd(), FILES), (Path.cwd() / base, FILES_BELOW_BASE)):
+            for path in paths:
+                if given := self.values.get(path):
+                    self.values[path] = str(places / given)
+        sections = {name: self._built(cls, path) for path, (name, cls) in SECTIONS.items()}
+        return Config(**sections, routes=self._routes, logging=self._logging)
 
-    def _error_of(self, path: str, element: str, what: str) -> None:
-        """Note an error of a setting that may have come from the environment."""
-        if path in self.overrides:
-            self.errors.append(f"environment: {environment_name(path)}{element}: {what}")
-        else:
-            self._error(path + element, what)
-
-    def _section(self, cls: type[msgspec.Struct], given: Any, path: str) -> Any:
-        """Read a section. ``given`` is what the file has under ``path``, or None."""
-        if given is None:
-            given = {}
-        if not isinstance(given, dict):
-            self._error(path, f"must be a mapping, not {_kind(given)}")
-            given = {}
-        hints = typing.get_type_hints(cls, include_extras=True)
+    def _built(self, cls: type[msgspec.Struct], path: str) -> Any:
         values = {}
-        for name, hint in hints.items():
+        for name, hint in _hints_of(cls).items():
             here = f"{path}.{name}"
-            if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-                values[name] = self._section(hint, given.get(name), here)
-            elif here in self.overrides:
-                self._override(values, name, hint, here)
-            elif name in given and (given[name] is not None or _optional(hint)):
-                self._convert(values, name, hint, given[name], here)
-            elif name in given:
-                self._error(here, "has no value")
-            elif here in self.defaults:
-                values[name] = self.defaults[here]
-        self._unknown(set(given) - set(hints), list(hints), path)
+            if _is_section(hint):
+                values[name] = self._built(hint, here)
+            elif here in self.values:
+                values[name] = self.values[here]
         return cls(**values)
+
+    def _section(self, cls: type[msgspec.Struct], given: Any, path: str) -> None:
+        """Take what the file has under ``path``; None where it has nothing."""
+        if given is None:
+            return
+        if not isinstance(given, dict):
+            self.error(path, f"must be a mapping, not {_kind(given)}")
+            return
+        hints = _hints_of(cls)
+        for name, value in given.items():
+            here = f"{path}.{name}"
+            if name not in hints:
+                continue
+            if _is_section(hints[name]):
+                self._section(hints[name], value, here)
+            elif here in self.sources:  # of the environment, which wins
+                continue
+            elif value is None and not _optional(hints[name]):
+                self.error(here, "has no value")
+            else:
+                self.sources[here] = "file"
+                self._convert(here, value, strict=True)
+        self._unknown(set(given) - set(hints), list(hints), path)
 
     def _unknown(self, names: set[Any], known: list[str], path: str) -> None:
         meaningless = sorted(str(n) for n in names if n in MEANINGLESS.get(path, ()))
@@ -270,141 +248,81 @@ class _Reader:
                 + (" (TLS is HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
             )
         for name in sorted(str(n) for n in names if str(n) not in meaningless):
-            self._error(f"{path}.{name}", f"unknown key{nearest(name, known)}")
+            self.error(f"{path}.{name}", f"unknown key{nearest(name, known)}")
 
-    def _convert(self, values: dict[str, Any], name: str, hint: Any, value: Any, path: str) -> None:
-        self.sources[path] = "file"
+    def _convert(self, path: str, value: Any, *, strict: bool) -> None:
+        """Keep a value of the setting's type; the elements of a list have an error each."""
+        hint = self._hints[path]
         if isinstance(value, float) and typing.get_origin(typing.get_args(hint)[0]) is Literal:
             value = str(value)  # 1.2 without quotes is a number to YAML
         errors = len(self.errors)
         item = _item_type(hint)
         if item is not None and isinstance(value, list):
-            for i, element in enumerate(value):  # one by one: all errors are wanted, not one
-                self._checked(element, item, f"{path}[{i}]")
+            for i, element in enumerate(value):
+                self._checked(path, element, item, f"[{i}]", strict=strict)
         if len(self.errors) == errors:
-            converted = self._checked(value, hint, path)
+            converted = self._checked(path, value, hint, "", strict=strict)
             if len(self.errors) == errors:
-                values[name] = converted
+                self.values[path] = converted
 
-    def _checked(self, value: Any, hint: Any, path: str) -> Any:
+    def _checked(self, path: str, value: Any, hint: Any, element: str, *, strict: bool) -> Any:
         try:
-            return msgspec.convert(value, hint)
+            return msgspec.convert(value, hint, strict=strict)
         except msgspec.ValidationError as error:
-            self._error(*_explained(error, path))
+            # Such as "Expected `int`, got `str` - at `$[2]`".
+            reason, _, place = str(error).partition(" - at `$")
+            self.error(path, reason.replace("`", ""), element + place.rstrip("`"))
             return None
 
-    def _override(self, values: dict[str, Any], name: str, hint: Any, path: str) -> None:
-        text: Any = self.overrides[path]
-        variable = environment_name(path)
-        item = _item_type(hint)
-        if item is not None:
-            text = _listed(text)
-            text = [_number_or_text(part, item) for part in text]
-        elif typing.get_args(hint)[0] is bool:
-            text = text.lower()
-        else:
-            text = _number_or_text(text, typing.get_args(hint)[0])
-        try:
-            values[name] = msgspec.convert(text, hint, strict=False)
-            self.sources[path] = f"environment ({variable})"
-        except msgspec.ValidationError as error:
-            where, what = _explained(error, variable)
-            self.errors.append(f"environment: {where}: {what}")
-
-    def _with_port(self, application: Application) -> Application:
-        """Use the usual port of AMQP over TLS, if TLS is enabled and no port is set."""
-        rabbitmq = application.rabbitmq
-        if not rabbitmq.tls.enabled or "Application.rabbitmq.port" in self.sources:
-            return application
-        replace = msgspec.structs.replace
-        return replace(application, rabbitmq=replace(rabbitmq, port=AMQPS_PORT))
-
-    def _routes(self, given: Any) -> tuple[Route, ...]:
+    def _take_routes(self, given: Any) -> None:
         if given is None:
-            return ()
+            return
         if not isinstance(given, list):
-            self._error("Routes", f"must be a list, not {_kind(given)}")
-            return ()
+            self.error("Routes", f"must be a list, not {_kind(given)}")
+            return
         self.sources["Routes"] = "file"
-        routes = []
         for i, entry in enumerate(given):
             path = f"Routes[{i}]"
-            if not (
-                isinstance(entry, list)
-                and len(entry) in (2, 3)
-                and all(isinstance(part, str) for part in entry[:2])
-            ):
-                self._error(path, "must be [regular expression, class]")
-                continue
-            if len(entry) == 3:
-                self.warnings.append(f"{self._file}: {path}: its third element is ignored")
-            self._check_route(path, entry[0], entry[1])
-            routes.append(Route(entry[0], entry[1]))
-        return tuple(routes)
+            match entry:
+                case [str(pattern), str(endpoint), *rest] if len(rest) < 2:
+                    if rest:
+                        self.warnings.append(f"{self._file}: {path}: its third element is ignored")
+                    for what in _wrong_with_route(pattern, endpoint):
+                        self.error(path, what)
+                    self._routes += (Route(pattern, endpoint),)
+                case _:
+                    self.error(path, "must be [regular expression, class]")
 
-    def _check_route(self, path: str, pattern: str, endpoint: str) -> None:
+
+def _wrong_with_route(pattern: str, endpoint: str) -> Iterator[str]:
+    try:
+        groups = re.compile(pattern.encode()).groups  # as bytes: paths are matched raw
+    except (re.error, ValueError) as error:
+        yield f"{pattern!r} is not a regular expression for paths: {error}"
+        groups = 3
+    publishes = endpoint == PUBLISHER
+    if endpoint not in ROUTE_CLASSES:
         try:
-            groups = re.compile(pattern.encode()).groups  # as bytes: paths are matched raw
-        except (re.error, ValueError) as error:
-            self._error(path, f"{pattern!r} is no regular expression for paths: {error}")
-            groups = 3
-        publishes = endpoint == PUBLISHER
-        if endpoint not in ROUTE_CLASSES:
-            try:
-                publishes = load_class(endpoint) is load_class(PUBLISHER)
-            except ImportError as error:
-                self._error(path, f"{error}{nearest(endpoint, list(ROUTE_CLASSES))}")
-        if publishes and groups != 3:
-            self._error(
-                path,
-                f"{pattern!r} has {groups} groups; statelessd.Publisher takes three: "
-                "virtual host, exchange, routing key",
-            )
+            publishes = load_class(endpoint) is load_class(PUBLISHER)
+        except ImportError as error:
+            yield f"{error}{nearest(endpoint, ROUTE_CLASSES)}"
+    if publishes and groups != 3:
+        yield (
+            f"{pattern!r} has {groups} groups; statelessd.Publisher takes three: "
+            "virtual host, exchange, routing key"
+        )
 
-    def _check_together(self, values: dict[str, Any]) -> None:
-        """Check what depends on more than one setting."""
-        server, rabbitmq = values["http_server"], values["application"].rabbitmq
-        for path, element, what in wrong_with(server):
-            self._error_of(path, element, what)
-        self._check_hosts(rabbitmq)
-        if rabbitmq.probe.password and not rabbitmq.probe.username:
-            self._error("Application.rabbitmq.probe.password", "is of no use without a username")
-        self._check_tls(server.tls, rabbitmq.tls)
 
-    def _check_tls(self, ours: Tls, brokers: BrokerTls) -> None:
-        """Check the files of TLS by loading them; those who use them load them again."""
-        enabled = f"{BROKER_TLS}.enabled"
-        if enabled not in self.sources and brokers != BrokerTls():
-            # Plain text would be the opposite of what the other settings ask for.
-            self._error(enabled, "is needed, for there are other settings of TLS: true or false")
-        try:
-            check(ours)
-        except TlsError as error:
-            self._error(error.setting, error.reason)
-        try:
-            if brokers.enabled:
-                make_context(brokers)
-        except TlsError as error:
-            self._error(error.setting, error.reason)
-
-    def _check_hosts(self, broker: RabbitMQ) -> None:
-        path = "Application.rabbitmq.hosts"
-        known: set[Host] = set()
-        for i, text in enumerate(broker.hosts):
-            try:
-                host = parse(text, broker.port)
-            except ValueError as error:
-                self._error_of(path, f"[{i}]", f"{error}")
-                continue
-            if host in known:
-                self._error_of(path, "", f"has {host} more than once")
-            known.add(host)
-        if broker.hosts and "Application.rabbitmq.host" in self.sources:
-            self.warnings.append(f"Application.rabbitmq.host has no effect: {path} rules.")
+def _parsed(text: str, hint: Any) -> Any:
+    """Return a variable's text in the form in which msgspec takes it for the setting."""
+    base = typing.get_args(hint)[0]
+    if (item := _item_type(hint)) is not None:
+        return [_number_or_text(part, item) for part in _listed(text)]
+    return text.lower() if base is bool else _number_or_text(text, base)
 
 
 def _listed(text: str) -> list[str]:
-    """Split a list: ``8000, 8001``, or ``[8000, 8001]`` as ``--print-config`` shows it."""
+    """Split ``8000, 8001``, also as ``--print-config`` shows it: ``[8000, 8001]``."""
     bare = text.strip()
     if ENCLOSED.fullmatch(bare) and not IPV6.fullmatch(bare):
         bare = bare[1:-1]
@@ -422,13 +340,13 @@ def _read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError([f"{path}: no valid YAML{where}: {error.problem}"]) from error
+        raise ConfigError([f"{path}: not valid YAML{where}: {error.problem}"]) from error
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: no valid YAML: {error}"]) from error
+        raise ConfigError([f"{path}: not valid YAML: {error}"]) from error
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
+    """Refuses a key that is given twice, of which PyYAML takes the last one without a word."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -446,14 +364,23 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+@functools.cache
+def _hints_of(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+
+
 def _item_type(hint: Any) -> Any:
-    """Return the type and bounds of a list's items; None if the setting is not a list."""
+    """Return the type of a list's elements, with its bounds; None if the setting is not a list."""
     base = typing.get_args(hint)[0]
     return typing.get_args(base)[0] if typing.get_origin(base) is tuple else None
 
 
 def _number_or_text(text: str, hint: Any) -> int | str:
-    """Convert text to a number if the setting may be either, which msgspec does not do."""
+    """Return a number for digits where a setting may be either: msgspec takes text for text."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
 
@@ -465,9 +392,3 @@ def _optional(hint: Any) -> bool:
 def _kind(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", str: "text", bool: "a truth value"}
     return names.get(type(value), type(value).__name__)
-
-
-def _explained(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
-    """Split msgspec's "Expected `int`, got `str` - at `$[2]`" into key path and reason."""
-    reason, _, place = str(error).partition(" - at `$")
-    return path + place.rstrip("`"), reason.replace("`", "")

@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, default, bounds and a line of help.
 
-The settings of HTTPServer are in ``http_server``. ``loader`` fills all of them from the
-YAML file and the environment. ``make docs`` writes docs/configuration.md from them.
+Those of HTTPServer stand in ``config.http_server``. ``config.loader`` fills them from the
+YAML file and the environment, and ``config.report`` prints them.
 """
 
 from typing import Annotated, Any
@@ -326,17 +326,16 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A regular expression for the raw path, and the dotted class that answers."""
+    """Maps raw paths that match a regular expression to the dotted class that answers."""
 
     pattern: str
     endpoint: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration.
+    """Holds all settings.
 
-    Without ``routes`` the built-in ones apply. Without ``logging`` plain lines go to
-    standard error.
+    Without ``routes`` the built-in ones apply; ``logging`` None is a ready-made log.
     """
 
     daemon: Daemon = Daemon()
@@ -351,11 +350,11 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The file's sections and their attributes of Config. Routes and Logging have other forms."""
+"""The attribute of Config and the type of each section; Routes and Logging have other forms."""
 
 
 def without_secrets(config: Config) -> Config:
-    """Return the configuration without passwords."""
+    """Return the same configuration, fit to be shown."""
     probe = config.application.rabbitmq.probe
     if not probe.password:
         return config

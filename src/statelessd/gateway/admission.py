@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 
-from ..message import Credentials, Outcome, RequestError
+from ..message import Credentials, Outcome, Public, RequestError
 from .client_address import Client, ClientAddress, Headers
 from .cors import CorsPolicy
 from .request import parse_authorization
 
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096
+TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
 
 
 class Admission:
@@ -55,7 +56,7 @@ class Admission:
             and not self._client_address.is_loopback(client(), fields)
         ):
             raise RequestError(
-                Outcome.FORBIDDEN, "The user guest may publish from this machine only."
+                Outcome.FORBIDDEN, Public("The user guest may publish from this machine only.")
             )
         _check_length(headers, max_length)
         if refusal is not None:
@@ -82,7 +83,7 @@ class Admission:
 
 def too_large(limit: int) -> RequestError:
     """Return the refusal of a body or message that has more than ``limit`` bytes."""
-    return RequestError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
+    return RequestError(Outcome.TOO_LARGE, Public(f"The body is larger than {limit} bytes."))
 
 
 def _check_length(headers: Mapping[bytes, bytes], limit: int | None) -> None:
@@ -95,6 +96,8 @@ def _check_length(headers: Mapping[bytes, bytes], limit: int | None) -> None:
     ):
         raise RequestError(
             Outcome.LENGTH_REQUIRED,
-            "The request announces a body by its Content-Type or Expect header, but has neither "
-            "a Content-Length nor a Transfer-Encoding.",
+            Public(
+                "The request announces a body by its Content-Type or Expect header, but has "
+                "neither a Content-Length nor a Transfer-Encoding."
+            ),
         )

@@ -3,18 +3,17 @@
 from time import perf_counter_ns
 from typing import Any
 
-from ..message import TABLE, Outcome
+from ..message import TABLE, Outcome, Public, RequestError
 from . import response
 from .access import AccessLog
 from .cycle import CHUNKED, UNTOLD, PublishCycle
-from .errors import RequestError
 from .known_heads import NOWHERE, Head
 from .turns import TurnTaking
 
 DISCARD_IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connection
 CONFIRMED = Outcome.CONFIRMED
 SHUTTING_DOWN = Outcome.SHUTTING_DOWN
-MORE_CAME = "Bytes follow the request's head, which has no Content-Length."
+MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length.")
 
 
 class Answering(TurnTaking):

@@ -1,12 +1,13 @@
-"""Browsers: which pages may call us (CORS), and whose posts are not their user's wish.
+"""Browsers: which pages may call us (CORS), and which requests are forged (CSRF).
 
-A browser sends the Basic credentials that it keeps along with any page's form.
-So what says that it comes from another site is refused, unless the settings
-allow that origin; what no browser sent says nothing of the kind, and passes.
-Where all origins are allowed, what a browser sends without having asked us
-(a form, or what looks like one) is refused all the same: the credentials may
-be those that it keeps. It does ask before a body of another type, and as ``*``
-goes without credentials, those that then come are the page's own.
+A browser adds the Basic credentials that it keeps to the form of any page. So a request
+that names another site as its origin is refused, unless the settings allow that origin.
+Requests of other programs name no origin and pass.
+
+If the settings allow all origins, a request that a browser sends without a preflight is
+still refused, because its credentials may be those that the browser keeps. Such requests
+are forms, or look like forms. Before a body of another type the browser sends a preflight.
+``*`` does not allow kept credentials, so the credentials of that request are the page's own.
 """
 
 import re
@@ -14,12 +15,11 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ..config.settings import Cors
-from ..message import Outcome
-from .errors import RequestError
+from ..message import Outcome, RequestError
 
 ANY = "*"
-SAME_SITE = (b"same-origin", b"none")  # none: the user's own doing, such as a bookmark
-UNASKED = {  # media types before which no preflight comes; none is one of them
+SAME_SITE = (b"same-origin", b"none")  # none: the user did it, such as by a bookmark
+UNASKED = {  # media types that need no preflight; a request without one does not either
     b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain", b"",
 }  # fmt: skip
 EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
@@ -30,7 +30,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class CorsPolicy:
-    """The settings' word on other sites. ``strict``: refuse also what names no origin."""
+    """What the settings allow other sites. ``strict`` refuses requests without an origin too."""
 
     def __init__(self, cors: Cors, *, strict: bool) -> None:
         self._any = ANY in cors.origins
@@ -43,13 +43,13 @@ class CorsPolicy:
         self._max_age = b"%d" % cors.max_age
 
     def allows(self, origin: bytes) -> bool:
-        """Whether pages of this origin may call."""
+        """Return whether pages of this origin may call."""
         return self._any or origin.lower() in self._allowed
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Raises RequestError for a publish that another site's page makes a browser send.
+        """Raise RequestError for a publish that a page of another site caused.
 
-        Sec-Fetch-Site is the browser's own word; older ones have Origin alone.
+        Browsers say so in Sec-Fetch-Site, and older ones only in Origin.
         """
         origin = headers.get(b"origin")
         if origin is not None and self._may_publish(origin, headers):
@@ -81,18 +81,18 @@ class CorsPolicy:
         )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
-        """What lets a page of an allowed origin read an answer.
+        """Return the header fields that let a page of an allowed origin read a response.
 
-        Not ``to_any``: only where the settings name the origin, which ``*`` does not.
+        Without ``to_any`` the settings have to name the origin; ``*`` is not enough.
         """
         origin = headers.get(b"origin")
         if origin is None or not self.allows(origin) or (self._any and not to_any):
-            # Caches must not hand out what was meant for another origin, or for none.
+            # A cache must not give this response to another origin.
             return [(b"vary", b"Origin")] if self._allowed and not self._any else []
         return [*self._granted(origin), (b"access-control-expose-headers", EXPOSED)]
 
     def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
+        """Return whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
         return (
             method == b"OPTIONS"
             and b"origin" in headers
@@ -100,11 +100,14 @@ class CorsPolicy:
         )
 
     def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """The answer; without a grant the browser does not let the page go on."""
+        """Return the header fields of the response to a preflight.
+
+        If they do not allow the origin, the browser does not send the page's request.
+        """
         origin = headers[b"origin"]
         if not self.allows(origin):
             return [(b"vary", b"Origin")]
-        # With credentials "*" is no wildcard, and it never covers Authorization.
+        # With credentials "*" is not a wildcard, and it never covers Authorization.
         asked = headers.get(b"access-control-request-headers", b"")
         return [
             *self._granted(origin),
@@ -123,7 +126,10 @@ class CorsPolicy:
 
 
 def _is_of_host(origin: bytes, host: bytes) -> bool:
-    """Scheme and port by default are not compared: a proxy may speak TLS for us."""
+    """Return whether an origin is the request's own host.
+
+    Schemes and default ports are not compared, because a proxy may speak TLS for us.
+    """
     try:
         netloc = urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
     except ValueError:
@@ -132,6 +138,6 @@ def _is_of_host(origin: bytes, host: bytes) -> bool:
 
 
 def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a page can make a browser send it without a preflight."""
+    """Return whether a page can make a browser send the request without a preflight."""
     found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
     return found is not None and found[0] in UNASKED

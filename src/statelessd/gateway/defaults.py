@@ -1,7 +1,7 @@
-"""What a message gets that its client did not give it: from the settings, and from the request.
+"""What a message gets that its client did not give: defaults, stamps and trace context.
 
-Trace context (W3C) and stamps belong to the request; each of its messages
-inherits them, unless it has its own.
+Defaults come from the settings. Stamps and trace context (W3C) belong to the request, and
+each of its messages gets them unless it has its own.
 """
 
 import time
@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from ..config.settings import Publish
-from .errors import bad_request
+from ..message import bad_request
 
 TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
 IDEMPOTENCY_KEY = b"idempotency-key"
 
 
 class Defaults(msgspec.Struct, frozen=True):
-    """What holds where the client says nothing; the last three are stamps."""
+    """The settings that apply if the client gives no value. The last three are stamps."""
 
     mandatory: bool = False
     delivery_mode: int = 2
@@ -29,12 +29,12 @@ class Defaults(msgspec.Struct, frozen=True):
 
     @property
     def stamps(self) -> bool:
-        """Whether messages get anything that the client did not give."""
+        """Return whether messages are stamped at all."""
         return self.message_id or self.timestamp or self.app_id is not None
 
 
 def defaults_of(settings: Publish) -> Defaults:
-    """The defaults that the settings ask for."""
+    """Return the defaults that the settings ask for."""
     return Defaults(
         settings.mandatory,
         2 if settings.persistent else 1,
@@ -45,17 +45,17 @@ def defaults_of(settings: Publish) -> Defaults:
 
 
 class Stamps(msgspec.Struct, frozen=True):
-    """What one request gives to its messages. ``key``: its Idempotency-Key, if it has one."""
+    """What one request adds to its messages. ``key`` is its Idempotency-Key, or None."""
 
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
-        """Complete the properties of one message, which are text as clients write it.
+        """Add to the properties of one message, which are text as clients write it.
 
-        ``index``: its number, where the request brings several. Returns the
-        message_id, if it was given here.
+        ``index`` is its number if the request brings several. Return the message_id if it
+        was stamped, or None.
         """
         if self.trace:
             fields["headers"] = {**self.trace, **fields.get("headers", {})}
@@ -75,7 +75,7 @@ class Stamps(msgspec.Struct, frozen=True):
 
 
 def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
-    """Whether the request gives its messages anything, which it mostly does not."""
+    """Return whether the request adds anything to its messages. Most do not."""
     return (
         defaults.stamps
         or b"traceparent" in headers
@@ -85,7 +85,10 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
 
 
 def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | None:
-    """What the request gives to its messages; None where that is nothing. Raises RequestError."""
+    """Return what the request adds to its messages, or None.
+
+    Raise RequestError if one of its headers is not UTF-8.
+    """
     if not inherits(headers, defaults):
         return None
     trace = {
@@ -95,7 +98,7 @@ def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | No
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
-    """A string in quotes (RFC 8941), or, as many clients send it, without."""
+    """Return the key, in quotes (RFC 8941) or without, as many clients send it."""
     key = _text(IDEMPOTENCY_KEY, headers.get(IDEMPOTENCY_KEY, b"")).strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from .errors import bad_request
+from ..message import Public, bad_request
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -17,7 +17,7 @@ def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) ->
     """
     hosts = sum(name == b"host" for name, _ in fields)
     if hosts > 1 or (not hosts and version != "1.0"):
-        raise bad_request("There must be one Host header.")
+        raise bad_request(Public("There must be one Host header."))
     lists = [name for name in LISTS if name in headers]
     for name in lists:  # RFC 9110 section 5.3
         headers[name] = b", ".join(v for n, v in fields if n == name)

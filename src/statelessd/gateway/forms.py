@@ -13,7 +13,7 @@ from multipart import (
     parse_options_header,
 )
 
-from .errors import bad_request
+from ..message import bad_request
 
 MAX_FIELDS = 1000
 

@@ -4,18 +4,15 @@ import asyncio
 import enum
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
 from ..message import Outcome
-from ..telemetry.histogram import Histogram
-from ..telemetry.history import Sample
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
-from ..telemetry.scoreboard import Board, Page
 from . import response
 from .access import AccessLog
 from .admission import Admission
@@ -23,7 +20,6 @@ from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
 from .known_heads import REQUEST_ID, KnownHeads
-from .recorder import Recorder, Settings
 from .request import wait_seconds
 from .router import Router
 
@@ -68,13 +64,7 @@ class Gateway:
         self.loop = loop
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
-        self.lag = Histogram()  # of the event loop
-        self.recorder = Recorder(publisher, statistics)
         self.recent_errors = RecentErrors(str(port))
-        self.config_hash = ""
-        self.config_loaded_at = 0.0  # seconds of Unix time
-        self.board: Board | None = None  # where all backends of the parent leave their figures
-        self.tell: Callable[[], None] = lambda: None  # leaves ours there
         self.connection_alike: dict[str, Any] | None = None  # the attributes that all begin with
         self._connections: set[Any] = set()
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
@@ -133,37 +123,6 @@ class Gateway:
     def connections(self) -> int:
         """Open client connections, at the last look."""
         return len(self._connections)
-
-    def pages(self) -> list[Page]:
-        """What all backends of this parent have counted; without a parent there are none."""
-        self.tell()
-        return [] if self.board is None else self.board.pages()
-
-    def figures(self) -> Sample:
-        """Those of this moment."""
-        return self.recorder.now(self._settings())
-
-    def record(self, second: int) -> None:
-        """Leave in the history what was counted since the last second that was left there."""
-        if self.board is not None:
-            self.board.record(self.port, second, self.recorder.finish(self._settings()))
-
-    def look_at_the_second(self) -> None:
-        """A few times a second: leave it in the history when it is over."""
-        second = self.recorder.second_over()
-        if second is not None:
-            self.record(second)
-        if self.board is not None and self.board.is_watched:
-            self.publisher.look_at_broker()
-
-    def watch(self) -> None:
-        """Somebody looks at the figures: all backends keep looking at the broker for a while."""
-        if self.board is not None:
-            self.board.watch()
-        self.publisher.look_at_broker()
-
-    def _settings(self) -> Settings:
-        return Settings(self.config_loaded_at, self.draining, self.connections())
 
     def sweep(self, connections: set[Any]) -> None:
         """A few times a second: let each connection look at the time."""

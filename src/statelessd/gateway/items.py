@@ -1,7 +1,7 @@
-"""One item of a batch: JSON text -> Message.
+"""Converts one item of a batch from JSON text to a Message.
 
-What an item may say is declared once, here: it is what is checked, and what
-/openapi.json describes.
+The members of an item are declared once, here. They are checked against this declaration,
+and /openapi.json describes it.
 """
 
 import base64
@@ -13,10 +13,9 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Message
+from ..message import Message, bad_request
 from . import properties
 from .defaults import Defaults, Stamps
-from .errors import bad_request
 from .request import options
 
 JSON = "application/json"
@@ -82,7 +81,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _Identity(msgspec.Struct):
-    """Of an item that is no valid one otherwise."""
+    """The id of an item that is not valid otherwise."""
 
     id: Id = None
 
@@ -94,9 +93,9 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 def read_item(
     text: bytes | Raw, exchange: str, index: int, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[str | int | None, Message]:
-    """The item's id, and its message. ``index``: its number in the batch.
+    """Return the item's id and its message. ``index`` is its number in the batch.
 
-    Raises RequestError, which says where the item is wrong.
+    Raise RequestError, which says where the item is wrong, if it is not valid.
     """
     try:
         item = _decode(text)
@@ -124,7 +123,7 @@ def read_item(
 
 
 def id_of(text: bytes | Raw) -> str | int | None:
-    """The id of an item that cannot be published, as far as it can be read."""
+    """Return the id of an item that cannot be published, or None if it cannot be read."""
     try:
         return _decode_identity(text).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -147,14 +146,14 @@ def _body(item: Item) -> bytes:
             raise bad_request("body_base64 is not valid base64.") from None
     body = bytes(item.json)  # type: ignore[arg-type]  # the one of three that is set
     try:
-        body.decode()  # it was skipped over, not read
+        body.decode()  # the JSON decoder has not checked it
     except UnicodeDecodeError:
         raise bad_request("json is not UTF-8.") from None
     return body
 
 
 def _explained(error: msgspec.ValidationError) -> str:
-    """msgspec's "Expected `str`, got `int` - at `$.type`" -> "type: expected str, got int."."""
+    """Turn msgspec's "Expected `str`, got `int` - at `$.type`" into a sentence of ours."""
     reason, _, place = str(error).replace("`", "").partition(" - at $")
     place = place.lstrip(".")
     return f"{place}: {reason[:1].lower()}{reason[1:]}." if place else f"{reason}."

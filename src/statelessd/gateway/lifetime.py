@@ -20,9 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
-from ..message import Outcome
+from ..message import Outcome, Public, RequestError
 from .cycle import PublishCycle
-from .errors import RequestError
 from .gateway import Gateway, Waiting
 
 OWN = ("parser", "pipeline")  # what uvicorn makes anew for each connection
@@ -202,7 +201,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _expire(self, waiting: Waiting) -> None:
         late = RequestError(
-            Outcome.REQUEST_TIMEOUT, f"The request's {waiting.value} took too long."
+            Outcome.REQUEST_TIMEOUT, Public(f"The request's {waiting.value} took too long.")
         )
         if waiting is Waiting.REQUEST or self.has_not_asked:
             self._say_goodbye(False)  # nothing was asked

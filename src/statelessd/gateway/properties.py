@@ -1,6 +1,6 @@
-"""Converts names and values as clients write them to the properties of a message.
+"""Turn names and values as clients write them into the properties of a message.
 
-Values over which RabbitMQ would close a channel or a connection are refused here, before
+Whatever RabbitMQ would close a channel or a connection over is found here, before
 anything is sent.
 """
 
@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 
-from ..message import FieldValue, Properties
-from .errors import bad_request
+from ..message import FieldValue, Properties, bad_request
 from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
-# The table has to fit one frame, of 128 KiB unless the broker says otherwise. With escapes
-# the text can be a few times longer. Parsing more would only take time.
+# The table has to fit one frame, of 128 KiB unless the broker says otherwise;
+# escapes make the text some times longer. Parsing more would only take time.
 MAX_HEADERS_TEXT = 512 * 1024  # bytes
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
@@ -24,23 +23,17 @@ _TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
-Fields = dict[str, Any]
-"""The fields of one source: property names to text, and ``headers`` to a table."""
-
 
 def name_of(raw: str) -> str:
-    """Return the property or option that a client's name means.
-
-    For example, ``content-type`` means ``content_type``.
-    """
+    """Return the property or option that a client means: ``content-type`` is ``content_type``."""
     name = raw.replace("-", "_").lower()
     return _ALIASES.get(name, name)
 
 
 def check(fields: dict[str, Any]) -> Properties:
-    """Convert text values, by the names of ``NAMES``, to typed ones within their ranges.
+    """Return typed values for text, by the names of ``NAMES``.
 
-    Raise RequestError, which names the field, if a value is not valid.
+    Raise RequestError, which names the field, for a value out of its range.
     """
     properties: dict[str, Any] = {}
     for name, value in fields.items():
@@ -50,7 +43,7 @@ def check(fields: dict[str, Any]) -> Properties:
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
-    """Parse the field ``headers``. Raise RequestError if it is not a JSON object."""
+    """Return the table that the field ``headers`` holds as a JSON object, or raise RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
     if any(deeper(text, MAX_DEPTH)):
@@ -65,7 +58,7 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
 
 
 def check_depth(table: dict[str, Any]) -> None:
-    """Raise RequestError if ``table`` nests deeper than MAX_DEPTH."""
+    """Raise RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -79,11 +72,10 @@ def check_depth(table: dict[str, Any]) -> None:
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
-    """Convert PHP's ``headers[a][b]=c`` to ``{"a": {"b": "c"}}``.
+    """Return ``{"a": {"b": "c"}}`` for PHP's ``headers[a][b]=c``, or raise RequestError.
 
-    Keys that are numbered from 0 make an array, because ``http_build_query`` writes a PHP
-    list with the keys 0, 1, …; ``[]`` means the next number. Later values replace earlier
-    ones. Raise RequestError if a name is malformed.
+    Numbered keys from 0 make an array: ``http_build_query`` writes a PHP list with the
+    keys 0, 1, …; ``[]`` means the next number. Later values replace earlier ones.
     """
     table = _Level()
     for name, value in pairs:
@@ -100,21 +92,21 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
 
 
 class _Level(dict[str, Any]):
-    """The keys of one pair of brackets. Like a PHP array it knows its next number."""
+    """The values that one pair of brackets chooses from; as a PHP array it knows its next key."""
 
     next = 0
 
     def key(self, raw: str) -> str:
         if not raw:
             raw = str(self.next)
-        # Not longer than PHP's integers. 007 is text in PHP, so it is not a number here.
+        # No longer than PHP's integers; 007 is text there, and is no number here.
         if len(raw) <= 18 and raw.isascii() and raw.isdigit() and (raw == "0" or raw[0] != "0"):
             self.next = max(self.next, int(raw) + 1)
         return raw
 
 
 def bracket_path(name: str) -> list[str]:
-    """Split ``headers[a][b]`` into ``["a", "b"]``. Raise RequestError if it is malformed."""
+    """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
         raise bad_request(f"{name!a} is not a header field: write headers[name].")
@@ -134,7 +126,7 @@ def _lists(value: Any) -> FieldValue:
 
 
 def flag(name: str, text: str) -> bool:
-    """Convert ``true``, ``false``, ``1`` or ``0``. Raise RequestError for anything else."""
+    """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
     match text.lower():
         case "true" | "1":
             return True
@@ -143,27 +135,19 @@ def flag(name: str, text: str) -> bool:
     raise bad_request(f"{name} must be true or false.")
 
 
-def _integer(name: str, text: str, low: int, high: int, unit: str = "") -> int:
-    # The length is checked first, because converting a million digits is slow.
-    if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
-        return int(text)
-    raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    """Return what reads an integer of that range."""
+
+    def convert(text: str) -> int:
+        # The length first: a number of a million digits takes its time.
+        if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
+            return int(text)
+        raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+
+    return convert
 
 
-def _priority(text: str) -> int:
-    return _integer("priority", text, 0, 255)
-
-
-def _delivery_mode(text: str) -> int:
-    return _integer("delivery_mode", text, 1, 2)
-
-
-def _timestamp(text: str) -> int:
-    return _integer("timestamp", text, 0, 2**64 - 1, " of seconds")
-
-
-def _expiration(text: str) -> str:
-    return str(_integer("expiration", text, 0, MAX_EXPIRATION, " of milliseconds"))
+_milliseconds = _integer("expiration", 0, MAX_EXPIRATION, " of milliseconds")
 
 
 def _reply_to(text: str) -> str:
@@ -190,22 +174,22 @@ def _is_integer(value: FieldValue) -> bool:
 
 
 def _is_filter_value(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can use it for a stream. Since 3.13 not every string is valid."""
+    """Return whether RabbitMQ can give it to a stream: since 3.13 not every string will do."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return len(value.encode(errors="replace")) <= 4096
 
 
 def _is_history(value: FieldValue) -> bool:
-    """Return whether RabbitMQ before 4.0 can read it as x-death. It replaces other types."""
+    """Return whether RabbitMQ before 4.0 can read it as x-death; what is no array it resets."""
     return not isinstance(value, list) or all(
         isinstance(death, dict) and _is_integer(death.get("count", 0)) for death in value
     )
 
 
-# A value of another kind in these headers crashes a process of RabbitMQ, and with it other
-# users of the connection or queue. They are refused for every target, because the gateway
-# does not know which queues an exchange has.
+# Headers with which a value of another kind crashes a process of RabbitMQ, under everybody
+# else on the connection or the queue. Where the message goes is not known here, so they are
+# refused whatever the target.
 _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     "x-delay": (
         _is_integer,
@@ -225,10 +209,10 @@ _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "priority": _priority,
-    "delivery_mode": _delivery_mode,
-    "timestamp": _timestamp,
-    "expiration": _expiration,
+    "priority": _integer("priority", 0, 255),
+    "delivery_mode": _integer("delivery_mode", 1, 2),
+    "timestamp": _integer("timestamp", 0, 2**64 - 1, " of seconds"),
+    "expiration": lambda text: str(_milliseconds(text)),
     "reply_to": _reply_to,
     "headers": _headers,
 }

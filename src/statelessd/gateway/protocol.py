@@ -18,12 +18,11 @@ import httptools
 from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
-from ..message import Outcome
-from .admission import GUEST, too_large
+from ..message import FAULT, Outcome, Public, RequestError, bad_request
+from .admission import GUEST, TOO_MANY_BODIES, too_large
 from .answers import MORE_CAME, Answering
 from .client_address import Client
 from .cycle import CHUNKED, UNTOLD, PublishCycle
-from .errors import RequestError, bad_request
 from .fields import announces_body, check_coding, has_length, merge_repeated, without_upgrade
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head, Repeat
@@ -33,6 +32,7 @@ from .router import Match
 
 logger = logging.getLogger(__name__)
 
+TOO_MANY = Public("Too many connections are open here.")
 FRAGMENT = ord("#")  # begins one, which is no part of a request target
 MISSES = 20  # publishes with other heads, after which a connection is one that does not repeat
 REJECTED_AT_ONCE = 1000  # connections above the limit that are still told so
@@ -76,7 +76,7 @@ class GatewayProtocol(Answering):
         if above > REJECTED_AT_ONCE:
             transport.abort()
         elif above > 0:
-            self.refuse(RequestError(Outcome.OVERLOADED, "Too many connections are open here."))
+            self.refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -208,7 +208,7 @@ class GatewayProtocol(Answering):
             if self.gateway.publisher.reserve(cycle.size - cycle.reserved):
                 cycle.reserved = cycle.size
             else:
-                self._decide(cycle, Outcome.OVERLOADED, "Too many bodies arrive at once here.")
+                self._decide(cycle, Outcome.OVERLOADED, TOO_MANY_BODIES)
 
     # Head
 
@@ -293,7 +293,7 @@ class GatewayProtocol(Answering):
             cycle.extra = cors.preflight_headers(headers)
         elif b"origin" in headers:
             cycle.extra = cors.answer_headers(headers)
-        cycle.decided = (Outcome.METHOD_NOT_ALLOWED, "Messages are published with POST.")
+        cycle.decided = (Outcome.METHOD_NOT_ALLOWED, Public("Messages are published with POST."))
 
     def _target(self) -> bytes:
         """The path and query; a request target in absolute form has a scheme and host before."""
@@ -427,7 +427,7 @@ class GatewayProtocol(Answering):
         except Exception:
             cycle.request_id = cycle.request_id or self.gateway.request_id(head.headers)
             logger.exception("the publish %s failed", cycle.request_id.decode())
-            self._answer(cycle, Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
+            self._answer(cycle, Outcome.INTERNAL_ERROR, FAULT)
 
     def _submit_without_body(self, cycle: PublishCycle) -> None:
         """Publish an empty message, unless the client has sent more than the head by now."""
@@ -447,9 +447,7 @@ class GatewayProtocol(Answering):
             self.refuse(cause)
         elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
             logger.error("reading a request failed", exc_info=cause)
-            self.refuse(
-                RequestError(Outcome.INTERNAL_ERROR, "A fault of this program; see its log.")
-            )
+            self.refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
         else:
             self.refuse(bad_request(f"The request is not HTTP/1.1: {error}."))
 
@@ -465,6 +463,8 @@ class GatewayProtocol(Answering):
         settings = self.gateway.http_server
         return RequestError(
             Outcome.HEADERS_TOO_LARGE,
-            f"The request line and headers exceed {settings.max_header_bytes} bytes "
-            f"or {settings.max_header_fields} fields.",
+            Public(
+                f"The request line and headers exceed {settings.max_header_bytes} bytes "
+                f"or {settings.max_header_fields} fields."
+            ),
         )

@@ -1,4 +1,4 @@
-"""Head and body of a publish request -> Credentials and Message."""
+"""Converts the head and body of a publish request to credentials and a message."""
 
 import base64
 import binascii
@@ -12,10 +12,17 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Credentials, FieldValue, Message, Outcome
+from ..message import (
+    Credentials,
+    FieldValue,
+    Message,
+    Outcome,
+    Public,
+    RequestError,
+    bad_request,
+)
 from . import properties, tokens
 from .defaults import Defaults, Stamps, inherits, stamps_of
-from .errors import RequestError, bad_request
 from .forms import (
     PERCENT,
     PLUS,
@@ -30,18 +37,18 @@ DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 
-# What forms say beside the body is remembered, up to so many bytes of so many forms.
+# The meaning of forms without their body is cached: for so many, each of at most so many bytes.
 REMEMBERED_SIZE = 512
 REMEMBERED_FORMS = 1024
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Text between commas; those in a quoted string are part of it. A quote that
-# nothing closes runs to the end, which keeps the search linear.
+# Text between commas. A comma in a quoted string is part of the text. A quote that is not
+# closed runs to the end, which keeps the search linear.
 _PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a request wants its message to go."""
+    """Where a message goes."""
 
     virtual_host: str
     exchange: str
@@ -56,7 +63,9 @@ def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b""
         _segment("routing key", routing_key),
     )
     if not target.virtual_host:
-        raise bad_request("The path names no virtual host; that of RabbitMQ's default is %2f.")
+        raise bad_request(
+            Public("The path names no virtual host; that of RabbitMQ's default is %2f.")
+        )
     if target.exchange == DEFAULT_EXCHANGE:
         return Target(target.virtual_host, "", target.routing_key)
     return target
@@ -76,18 +85,19 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def parse_authorization(value: bytes | None) -> Credentials:
-    """Basic credentials (RFC 7617) or a bearer token (RFC 6750).
+    """Return the credentials: Basic (RFC 7617) or a bearer token (RFC 6750).
 
-    Raises RequestError, which quotes nothing of them.
+    Raise RequestError, which quotes nothing of them, if they are missing or malformed.
     """
     if value is None:
-        raise RequestError(Outcome.UNAUTHORIZED, "The request has no Authorization header.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The request has no Authorization header."))
     scheme, _, encoded = value.partition(b" ")
     if scheme.lower() == b"bearer":
         return tokens.credentials(encoded.strip())
     if scheme.lower() != b"basic":
         raise RequestError(
-            Outcome.UNAUTHORIZED, "The Authorization header is not of type Basic or Bearer."
+            Outcome.UNAUTHORIZED,
+            Public("The Authorization header is not of type Basic or Bearer."),
         )
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
@@ -97,12 +107,12 @@ def parse_authorization(value: bytes | None) -> Credentials:
     # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
     if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
         # Raised here and not above: the exception there holds the secret.
-        raise RequestError(Outcome.UNAUTHORIZED, "The Authorization header is malformed.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The Authorization header is malformed."))
     return credentials
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """``Prefer: wait=SECONDS`` (RFC 7240 section 4.3); None where there is no valid one.
+    """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
 
     Of several the first one counts (section 2), even if it is not valid.
     """
@@ -119,78 +129,55 @@ def wait_seconds(prefer: bytes) -> float | None:
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
-    """What makes a request's message of its body, given its head; header names in lower case.
+    """Return what makes a request's message of its body; header names are in lower case.
 
-    What it raises is a RequestError, for whatever the broker would refuse over its form.
+    It raises RequestError for whatever the broker would refuse because of its form.
     """
-    if inherits(headers, defaults):  # which differs from one request to the next
+    exchange, key = target.exchange, target.routing_key
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    is_form = media_type in (URLENCODED, MULTIPART)
+    is_coded = is_form and b"content-encoding" in headers
+    if inherits(headers, defaults) or media_type == MULTIPART or is_coded:
 
         def read(body: bytes) -> Message:
-            stamps = stamps_of(headers, defaults)
-            return read_message(target, headers, query, body, defaults, stamps)
+            stamps = stamps_of(headers, defaults)  # which differ from one request to the next
+            if is_coded:
+                raise bad_request("A form must not have a Content-Encoding.")
+            if media_type == URLENCODED:
+                body, made = _read_urlencoded(body, query, defaults, stamps)
+            elif media_type == MULTIPART:
+                pairs = decode_multipart(body, headers[b"content-type"])
+                body = _form_body(pairs)
+                made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, stamps)
+            else:
+                made = options(_of_raw(headers, query), defaults, stamps)
+            return Message(exchange, key, made[0], body, *made[1:])
 
-    elif (media_type := _media_type(headers)) == URLENCODED and b"content-encoding" not in headers:
+    elif is_form:
 
         def read(body: bytes) -> Message:
             value, made = _read_urlencoded(body, query, defaults, None)
-            return Message(target.exchange, target.routing_key, made[0], value, *made[1:])
-
-    elif media_type in (URLENCODED, MULTIPART):
-
-        def read(body: bytes) -> Message:
-            return read_message(target, headers, query, body, defaults)
+            return Message(exchange, key, made[0], value, *made[1:])
 
     else:
-        made: Options | None = None  # all of it is in the head, which may be repeated
+        made: Options | None = None  # it depends on the head only, so it is computed once
 
         def read(body: bytes) -> Message:
             nonlocal made
             if made is None:
                 made = options(_of_raw(headers, query), defaults, None)
-            return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
+            return Message(exchange, key, made[0], body, *made[1:])
 
     return read
 
 
-def read_message(
-    target: Target,
-    headers: Mapping[bytes, bytes],
-    query: bytes,
-    body: bytes,
-    defaults: Defaults,
-    stamps: Stamps | None = None,
-) -> Message:
-    """The message that a request wants published; header names in lower case.
-
-    Raises RequestError for whatever the broker would refuse over its form.
-    """
-    media_type = _media_type(headers)
-    if media_type in (URLENCODED, MULTIPART):
-        if b"content-encoding" in headers:
-            raise bad_request("A form must not have a Content-Encoding.")
-        if media_type == URLENCODED:
-            body, made = _read_urlencoded(body, query, defaults, stamps)
-        else:
-            pairs = decode_multipart(body, headers[b"content-type"])
-            body = _form_body(pairs)
-            fields = _merged(_from_query(query), _from_pairs(pairs))
-            made = options(fields, defaults, stamps)
-    else:
-        made = options(_of_raw(headers, query), defaults, stamps)
-    return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
-
-
-def _media_type(headers: Mapping[bytes, bytes]) -> bytes:
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-
-
 class Options(NamedTuple):
-    """All of a message but its body and target; ``header`` is the encoded property list."""
+    """A message without its body and target. ``header`` is the encoded property list."""
 
     header: bytes
     mandatory: bool
     user_id: str | None
-    message_id: str | None  # where it was stamped on the message here
+    message_id: str | None  # if it was stamped here
 
 
 def options(
@@ -199,9 +186,9 @@ def options(
     stamps: Stamps | None,
     index: int | None = None,
 ) -> Options:
-    """What the fields mean: properties by name, and ``mandatory``, as text.
+    """Convert fields: properties by name, and ``mandatory``, as text.
 
-    ``index``: the message's number in a batch. Raises RequestError.
+    ``index`` is the message's number in a batch. Raise RequestError if a field is not valid.
     """
     mandatory = fields.pop("mandatory", None)
     stamped = None if stamps is None else stamps.add_to(fields, index)
@@ -221,12 +208,12 @@ def options(
 def _read_urlencoded(
     data: bytes, query: bytes, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[bytes, Options]:
-    """The body and the rest of an urlencoded form.
+    """Return the body of an urlencoded form, and what its other fields mean.
 
-    The hot path: forms of one client are alike but for the body, so what the
-    other fields mean is remembered.
+    This is the hot path. The forms of one client differ in the body only, so the meaning of
+    the other fields is cached.
     """
-    if stamps is None:  # else it differs from one request to the next
+    if stamps is None:  # stamps differ from one request to the next
         start, end = find_body(data)
         if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
             made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
@@ -240,7 +227,7 @@ def _read_urlencoded(
 
 @functools.lru_cache(maxsize=REMEMBERED_FORMS)
 def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Options | None:
-    """None: another field turns out to be the body, once its name is decoded."""
+    """Return what the fields mean. Return None if one is the body, in an encoded spelling."""
     pairs = decode_urlencoded(others)
     if any(name == b"body" for name, _ in pairs):
         return None
@@ -256,22 +243,24 @@ def _form_body(pairs: Pairs) -> bytes:
         if name == b"body":
             return value
     raise bad_request(
-        "The form has no field 'body'. To publish the request's body as it is, send another "
-        "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
-        "application/json' --data-binary …)."
+        Public(
+            "The form has no field 'body'. To publish the request's body as it is, send another "
+            "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
+            "application/json' --data-binary …)."
+        )
     )
 
 
 def _from_pairs(pairs: Pairs) -> dict[str, Any]:
-    """Of one source, by name; the last one wins, and an empty value is as good as none.
+    """Return the fields of one source by name.
 
-    ``headers`` and ``headers[name]`` add up: of one message header, too, the
-    last one wins.
+    The last one of a name wins, and an empty value counts as none. ``headers`` and
+    ``headers[name]`` add up, and of one message header the last value wins too.
     """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     brackets: list[tuple[str, str]] = []
-    before = 0  # how many of them the table came after
+    before = 0  # how many of them come before the table
     for raw_name, raw_value in pairs:
         if raw_name == b"body":
             continue
@@ -299,7 +288,10 @@ def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Of a raw publish: ``AMQP-*`` before the request's own Content-Type and Content-Encoding."""
+    """Return the fields of a raw publish from its request headers.
+
+    ``AMQP-*`` wins over the request's own Content-Type and Content-Encoding.
+    """
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     for raw_name, raw_value in headers.items():
@@ -322,7 +314,7 @@ def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
-    """Field by field; message headers name by name."""
+    """Merge two sources by field, and their message headers by name."""
     if not weaker:
         return stronger
     merged = {**weaker, **stronger}

@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 def headers(
     outcome: Outcome, *, allow: str = "POST", retry_after: int | None = None
 ) -> list[tuple[bytes, bytes]]:
-    """The headers that belong to the outcome, but for length and connection."""
+    """Return the header fields that belong to the outcome, without length and connection."""
     row = TABLE[outcome]
     retry_after = retry_after or row.retry_after
     fields = [(b"content-type", PROBLEM_JSON)]
@@ -30,7 +30,7 @@ def headers(
 
 
 def confirmed(date: bytes, *, keep_alive: bool) -> bytes:
-    """The usual answer to a publish, up to the value of its X-Request-ID."""
+    """Return the response to a confirmed publish, up to the value of its X-Request-ID."""
     close = b"" if keep_alive else b"connection: close\r\n"
     start = b"HTTP/1.1 204 No Content\r\ndate: %b\r\nserver: statelessd\r\n%bx-request-id: "
     return start % (date, close)
@@ -49,10 +49,9 @@ def render(
     retry_after: int | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """A whole HTTP/1.1 response; ``date`` in the form of RFC 9110 section 5.6.7.
+    """Return a whole HTTP/1.1 response. ``date`` has the form of RFC 9110 section 5.6.7.
 
-    ``head``: the answer to a HEAD request, without the document. ``extra``:
-    headers that this request gets besides.
+    ``head`` omits the document, for a HEAD request. ``extra`` holds further header fields.
     """
     document = b""
     fields = [(b"x-request-id", request_id), *extra]
@@ -67,7 +66,7 @@ def render(
 def options(
     fields: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, date: bytes, request_id: bytes
 ) -> bytes:
-    """The answer to OPTIONS where messages are published: what may be done there."""
+    """Return the response to OPTIONS at a path where messages are published."""
     fields = [(b"x-request-id", request_id), (b"allow", b"OPTIONS, POST"), *fields]
     return _start(204, fields, keep_alive=keep_alive, date=date)
 

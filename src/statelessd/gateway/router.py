@@ -1,7 +1,7 @@
-"""The raw path of a request -> what answers it.
+"""Finds what answers a request by its raw path.
 
-Matched before percent-decoding, so that a virtual host or a routing key may
-contain ``%2F``; the whole path has to match, as Tornado has it.
+Paths are matched before percent-decoding, so that a virtual host or a routing key may
+contain ``%2F``. A pattern has to match the whole path, as in Tornado.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .errors import RequestError
+from ..message import RequestError
 from .request import Target, decode_target
 
 ASGIApp = Callable[..., Any]
@@ -23,9 +23,10 @@ CACHED_PATHS = 4096
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Where to publish, or why not; and which page answers (what is not a POST, if both).
+    """Where to publish or why not, and which page answers.
 
-    ``is_batch``: the page publishes, and takes the target from here.
+    If there are both, the page answers what is not a POST. With ``is_batch`` the page
+    publishes, and takes the target from here.
     """
 
     target: Target | None = None
@@ -35,25 +36,25 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def publishes(self) -> bool:
+        """Return whether a POST to this path publishes one message."""
         return not self.is_batch and (self.target is not None or self.refusal is not None)
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """A pattern, and the page it leads to; without a page it publishes."""
-
-    pattern: re.Pattern[bytes]
-    page: ASGIApp | None
-
-
 class Router:
-    """Tries the rules in order; ``match`` remembers the short paths."""
+    """Tries the rules in order; ``match`` remembers the short paths.
+
+    A rule is a pattern and the page it leads to; without a page it publishes.
+    """
 
     def __init__(self, rules: Sequence[tuple[str, ASGIApp | None]]) -> None:
-        self._rules = [Rule(re.compile(pattern.encode()), page) for pattern, page in rules]
+        self._rules = [(re.compile(pattern.encode()), page) for pattern, page in rules]
         self._cache: dict[bytes, Match] = {}
 
+    def __repr__(self) -> str:
+        return f"<Router of {len(self._rules)} rules, {len(self._cache)} paths are remembered>"
+
     def match(self, path: bytes) -> Match:
-        """``path``: as it was sent, without the query. No rule: a match without anything."""
+        """Return what ``path`` leads to: as it was sent, without the query."""
         found = self._cache.get(path)
         if found is None:
             found = self._match(path)
@@ -64,24 +65,23 @@ class Router:
         return found
 
     def _match(self, path: bytes) -> Match:
-        publish: Match | None = None
-        for rule in self._rules:
-            match = rule.pattern.fullmatch(path)
+        publish = Match()
+        for pattern, page in self._rules:
+            match = pattern.fullmatch(path)
             if match is None:
                 continue
-            if getattr(rule.page, "takes_messages", False):
-                batch = self._publish(match)
-                return msgspec.structs.replace(batch, page=rule.page, is_batch=True)
-            if rule.page is not None:
-                return msgspec.structs.replace(publish or Match(), page=rule.page)
-            if publish is None:
-                publish = self._publish(match)
-        return publish or Match()
+            if getattr(page, "takes_messages", False):
+                return msgspec.structs.replace(_target(match), page=page, is_batch=True)
+            if page is not None:
+                return msgspec.structs.replace(publish, page=page)
+            if not publish.publishes:
+                publish = _target(match)
+        return publish
 
-    @staticmethod
-    def _publish(match: re.Match[bytes]) -> Match:
-        try:
-            virtual_host, exchange, *keys = (group or b"" for group in match.groups())
-            return Match(target=decode_target(virtual_host, exchange, *keys))
-        except RequestError as error:
-            return Match(refusal=error)
+
+def _target(match: re.Match[bytes]) -> Match:
+    virtual_host, exchange, *keys = (group or b"" for group in match.groups())
+    try:
+        return Match(target=decode_target(virtual_host, exchange, *keys))
+    except RequestError as error:
+        return Match(refusal=error)

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..message import Credentials, Outcome
-from .errors import RequestError
+from ..message import Credentials, Outcome, Public, RequestError
 
 OPAQUE = "(token)"  # the name if the token has none
 MAX_NAME = 255  # characters
@@ -28,7 +27,7 @@ def credentials(token: bytes) -> Credentials:
     Raise RequestError, which quotes nothing of the token, if it is malformed.
     """
     if not _TOKEN.fullmatch(token):
-        raise RequestError(Outcome.UNAUTHORIZED, "The bearer token is malformed.")
+        raise RequestError(Outcome.UNAUTHORIZED, Public("The bearer token is malformed."))
     claims = _claims(token)
     name = claims.get("sub") or claims.get("client_id")  # in RabbitMQ's own order
     expires_at = claims.get("exp")

@@ -1,4 +1,4 @@
-"""Routes -> the router and the ASGI application for whatever is not a publish."""
+"""The router for all paths, and the ASGI application for whatever is not a publish."""
 
 import logging
 from collections.abc import Sequence
@@ -13,18 +13,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..config.loader import load_class
 from ..config.settings import Paths, Route
-from ..gateway.gateway import Gateway
 from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
-from ..message import Outcome
+from ..message import FAULT, Outcome
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
-from .dashboard import DashboardData, DetailsData
+from .dashboard import DashboardData, DetailsData, Documents
 from .health import Health, Readiness
 from .metrics import Metrics
+from .monitoring import Monitoring
 from .openapi import Docs, OpenAPI
 from .page import READING, Page, not_found, problem_response
 from .restricted import Restricted
-from .views import Views
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +43,11 @@ PAGES: tuple[tuple[str, type], ...] = (
     (r"/details\.json", DetailsData),
 )
 EVERYWHERE = (Health, Readiness, BatchPage)
-"""What HTTPServer.pages is not about; it is about all other pages of ours."""
+"""The pages that HTTPServer.pages does not restrict."""
 
 
 def build_router(routes: Sequence[Route], paths: Paths) -> Router:
-    """The configured routes, or the built-in ones; then the pages that every config gets."""
+    """Return a router for the configured routes, or the built-in ones, and the other pages."""
     if routes:
         classes = [(route.pattern, load_class(route.endpoint)) for route in routes]
     else:
@@ -64,15 +63,20 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
 
 
 def _placed(cls: type) -> ASGIApp:
-    """Whoever brings a class of their own restricts it as they like."""
+    """Return the page, restricted as the settings say if it is one of ours."""
     ours = issubclass(cls, Page) and not issubclass(cls, EVERYWHERE)
     return Restricted(cls) if ours else cls
 
 
-def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
-    """The application that uvicorn calls; its pages find the gateway in the request's state."""
-    state = {"gateway": gateway, "templates": _templates(paths), "views": Views(gateway)}
-    statistics = gateway.statistics
+def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
+    """Return the application of all pages; they find the gateway in the request's state."""
+    gateway, statistics = monitoring.gateway, monitoring.gateway.statistics
+    state = {
+        "gateway": gateway,
+        "monitoring": monitoring,
+        "templates": _templates(paths),
+        "documents": Documents(monitoring),
+    }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         statistics.began(scope["method"])
@@ -103,16 +107,14 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
         scope["state"].update(state, request_id=request_id)
         try:
             await (_preflight if preflight else page)(scope, receive, completing_send)
-        except HTTPException as error:  # StaticFiles says it so
+        except HTTPException as error:  # raised by StaticFiles
             outcome = Outcome.METHOD_NOT_ALLOWED if error.status_code == 405 else Outcome.NOT_FOUND
             answer = problem_response(scope, outcome, f"{error.detail}.", allow=READING)
             await answer(scope, receive, completing_send)
         except Exception:
             logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
             if not status:
-                answer = problem_response(
-                    scope, Outcome.INTERNAL_ERROR, "A fault of this program; see its log."
-                )
+                answer = problem_response(scope, Outcome.INTERNAL_ERROR, FAULT)
                 await answer(scope, receive, completing_send)
         if status:
             elapsed = perf_counter_ns() - started_at
@@ -130,12 +132,12 @@ def build_app(gateway: Gateway, paths: Paths) -> ASGIApp:
 
 
 async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
-    """A browser asks before it calls; what it is granted is in the headers."""
+    """Answer a CORS preflight; what it grants is in the headers that are added."""
     await Response(status_code=204)(scope, receive, send)
 
 
 def _directories(configured: str | None, packaged: str) -> list[Path]:
-    """The configured directory, where there is one, before the packaged one."""
+    """Return the configured directory, if there is one, before the packaged one."""
     own = PACKAGE / packaged
     if configured is None:
         return [own]

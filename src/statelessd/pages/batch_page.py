@@ -28,4 +28,4 @@ class BatchPage(Page):
             request.cancel()
             raise
         finally:
-            request.tell_log()
+            request.report()

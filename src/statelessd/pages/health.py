@@ -18,16 +18,16 @@ def _answer(status: int, document: dict[str, Any]) -> Response:
 
 
 class Health(Page):
-    """That this answers is the answer."""
+    """The answer is that this process answers."""
 
     async def get(self, request: Request) -> Response:
         return _answer(200, {"status": "alive"})
 
 
 class Readiness(Page):
-    """503 while draining. The broker's state is told and changes nothing, unless a setting says so.
+    """503 while draining. The broker's state is shown; it counts only if a setting says so.
 
-    A balancer that takes us away for the broker's sake hides the answers that say so.
+    A balancer that removes us because of the broker hides the answers that name the cause.
     """
 
     async def get(self, request: Request) -> Response:

@@ -1,41 +1,37 @@
-"""``GET /metrics``: of this process, in the text that Prometheus reads; ``?scope=all``: of all."""
+"""``GET /metrics``: the figures of this process for Prometheus; with ``?scope=all`` of all."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..gateway.gateway import Gateway
 from ..telemetry.histogram import BOUNDS
+from ..telemetry.scoreboard import Key, add
 from ..telemetry.scoreboard import Page as BackendPage
-from .metric_families import COUNTER, GAUGE, PREFIX, Family, backend_up, families, with_past
-from .page import Page, gateway_of
+from .figures import BACKEND_UP, COUNTER, HISTOGRAM, METRICS, PREFIX, Figure
+from .monitoring import Monitoring
+from .page import Page, monitoring_of
 
-Labelled = tuple[dict[str, str], Family]
 BUCKETS = [*map(repr, BOUNDS), "+Inf"]
 
 
 class Metrics(Page):
-    """Prometheus' text or OpenMetrics, as the client prefers."""
+    """The figures in Prometheus' text format or OpenMetrics, as the client prefers."""
 
     async def get(self, request: Request) -> Response:
-        gateway = gateway_of(request)
+        monitoring = monitoring_of(request)
         if request.query_params.get("scope") == "all":
-            pages = gateway.pages()
-            collectors: list[Collector] = [_Families(_of_all(gateway, pages)), _Processes(pages)]
+            pages = monitoring.pages()
+            collectors: list[Collector] = [_of_all(monitoring, pages), _Processes(pages)]
         else:
-            collectors = [_Families([({}, f) for f in families(gateway)]), _PROCESS]
+            collectors = [_of_this(monitoring), _PROCESS]
         registry = CollectorRegistry(auto_describe=False)
         for collector in collectors:
             registry.register(collector)
@@ -44,59 +40,69 @@ class Metrics(Page):
         return Response(encode(registry), headers=headers)
 
 
-def _of_all(gateway: Gateway, pages: Iterable[BackendPage]) -> Iterator[Labelled]:
-    """With what those that are gone have counted; what is now is told of the living only."""
-    nothing = [msgspec.structs.replace(family, samples=[]) for family in families(gateway)]
-    for page in pages:
-        label = {"backend": str(page.listener)}
-        past = page.past_with(page.living[:-1])  # while one replaces another there are two
-        found = nothing
-        if page.living:
-            found = msgspec.msgpack.decode(page.living[-1].document["metrics"], type=list[Family])
-        for family in found:
-            yield label, with_past(family, past)
-        if page.listener in gateway.http_server.listeners:  # a reload may have removed it
-            yield label, backend_up(bool(page.living))
+class _Ours(Collector):
+    """Our figures, as prometheus_client takes them; ``labels``: those beside a figure's own."""
 
+    def __init__(self, *labels: str) -> None:
+        self._labels = labels
+        self._values: dict[str, list[tuple[list[str], Any]]] = {}
 
-class _Families(Collector):
-    """Ours, as prometheus_client takes them; families of one name come as one."""
-
-    def __init__(self, found: Iterable[Labelled]) -> None:
-        self._found = list(found)
+    def add(self, labels: tuple[str, ...], values: Mapping[Key, Any]) -> None:
+        """Add figures of one backend, with the values of those labels."""
+        for (name, *own), value in values.items():
+            self._values.setdefault(name, []).append(([*labels, *own], value))
 
     def collect(self) -> Iterator[Metric]:
-        by_name: dict[str, list[Labelled]] = {}
-        for labels, family in self._found:
-            by_name.setdefault(family.name, []).append((labels, family))
-        for those in by_name.values():
-            yield _metric(those)
+        for figure in (*METRICS, BACKEND_UP):
+            if figure.name in self._values:
+                yield self._metric(figure, self._values[figure.name])
 
-
-def _metric(those: list[Labelled]) -> Metric:
-    first = those[0][1]
-    names = sorted({n for labels, f in those for s, _ in f.samples for n in {**labels, **s}})
-    name = PREFIX + first.name
-    if first.kind == COUNTER:
-        metric: Metric = CounterMetricFamily(name, first.help, labels=names)
-    elif first.kind == GAUGE:
-        metric = GaugeMetricFamily(name, first.help, labels=names)
-    else:
-        metric = HistogramMetricFamily(name, first.help, labels=names)
-    for labels, family in those:
-        for own, value in family.samples:
-            all_labels = {**labels, **own}
-            values = [all_labels.get(n, "") for n in names]
-            if isinstance(metric, HistogramMetricFamily):
-                buckets = list(zip(BUCKETS, value["counts"], strict=True))
-                metric.add_metric(values, buckets, value["sum"] / family.per)
+    def _metric(self, figure: Figure, found: list[tuple[list[str], Any]]) -> Metric:
+        name, names = PREFIX + figure.name, [*self._labels, *figure.labels]
+        metric = Metric(name, figure.help, figure.kind.value)
+        for values, value in found:
+            labels = dict(zip(names, values, strict=True))
+            if figure.kind is HISTOGRAM:
+                total, *counts = value
+                for bound, count in zip(BUCKETS, counts, strict=True):
+                    metric.add_sample(f"{name}_bucket", labels | {"le": bound}, count)
+                metric.add_sample(f"{name}_count", labels, counts[-1])
+                metric.add_sample(f"{name}_sum", labels, total / figure.per)
+            elif figure.kind is COUNTER:
+                metric.add_sample(f"{name}_total", labels, value[0] / figure.per)
             else:
-                metric.add_metric(values, value / family.per)  # type: ignore[attr-defined]  # of both kinds left
-    return metric
+                metric.add_sample(name, labels, value)
+        return metric
+
+
+def _of_this(monitoring: Monitoring) -> _Ours:
+    ours = _Ours()
+    for values in monitoring.samples(monitoring.read()):
+        ours.add((), values)
+    return ours
+
+
+def _of_all(monitoring: Monitoring, pages: Iterable[BackendPage]) -> _Ours:
+    """Return the figures of all; a backend that is gone keeps its counters and has no gauges."""
+    gateway, ours = monitoring.gateway, _Ours("backend")
+    own_counters, own_gauges = monitoring.samples(monitoring.read())
+    for page in pages:
+        backend = (str(page.listener),)
+        counters = page.total(without=os.getpid())
+        if page.listener == gateway.port:
+            add(counters, own_counters)  # of this moment, and not of the last second
+        ours.add(backend, counters)
+        if page.living:
+            newest = page.living[-1]
+            ours.add(backend, own_gauges if newest.pid == os.getpid() else newest.gauges)
+        # A reload may have removed the listener: then it is not down.
+        if page.listener in gateway.http_server.listeners:
+            ours.add(backend, {(BACKEND_UP.name,): float(bool(page.living))})
+    return ours
 
 
 class _Processes(Collector):
-    """The process figures of all backends that live, read now: nothing of them is left behind."""
+    """The process figures of all living backends, which the kernel tells at this moment."""
 
     def __init__(self, pages: Iterable[BackendPage]) -> None:
         self._pids = {str(page.listener): page.living[-1].pid for page in pages if page.living}

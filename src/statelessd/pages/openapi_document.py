@@ -16,7 +16,7 @@ from ..gateway.response import PROBLEM_JSON
 from ..message import MEMBERS, TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
-from .overview import Overview
+from .figures import HISTOGRAM, HISTORY, NOW
 
 Json = dict[str, Any]
 
@@ -65,6 +65,7 @@ def document() -> Json:
                 _add_problems(operation, parts["headers"])
     properties = parts["schemas"]["Form"]["properties"]
     publish["parameters"] = [*_property_parameters(properties), *publish["parameters"]]
+    _add_figures(parts["schemas"]["Overview"]["properties"])
     parts["schemas"] |= _declared_schemas()
     return whole
 
@@ -121,10 +122,26 @@ def _property_parameters(fields: Json) -> list[Json]:
     ]
 
 
+def _add_figures(overview: Json) -> None:
+    """Add the figures of the dashboard as they are declared."""
+    number = {"type": ["number", "boolean", "null"]}
+    column = {"type": "array", "items": number}
+    for figures, schema, plain in (
+        (NOW, overview["backends"]["items"], number),
+        (HISTORY, overview["series"], column),
+    ):
+        for figure in figures:
+            labelled = {"type": "object", "additionalProperties": plain}
+            described = (labelled if figure.labels else plain) | {"description": figure.help}
+            for name in ("p50", "p99") if figure.kind is HISTOGRAM else (figure.dashboard,):
+                schema["properties"][name] = described
+                schema["required"].append(name)
+
+
 def _declared_schemas() -> Json:
     """Return the schemas of what is declared in Python."""
     _, schemas = msgspec.json.schema_components(
-        [Item, Result, Problem, Overview, Details], ref_template="#/components/schemas/{name}"
+        [Item, Result, Problem, Details], ref_template="#/components/schemas/{name}"
     )
     members = schemas["Problem"]["properties"]
     members["type"]["enum"] = [type_of(outcome) for outcome in PROBLEMS]

@@ -6,195 +6,137 @@ import math
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from ..broker.statistics import BrokerState, BrokerStatus
 from ..config.settings import Listener
 from ..gateway.gateway import Gateway
 from ..telemetry.histogram import percentile
-from ..telemetry.history import LATELY, WINDOW, Sample, Second, together, without_stalls
+from ..telemetry.history import WINDOW, Sample, Second, without_stalls
 from ..version import __version__
+from .figures import GAUGE, HISTOGRAM, HISTORY, NOW
+from .monitoring import Monitoring
 
-BEHIND = 1.5  # seconds after whose beginning a second is over, and all have told of it
-LATE = 5  # seconds that a page asks for again, as a backend may have told late
-TURN = 60  # seconds of history that are read before others have their turn
-# From the best to the worst: what several backends together are said to be.
+BEHIND = 1.5  # seconds after its beginning, a second is over and all have reported it
+LATE = 5  # seconds; a backend that reports nothing for so long serves nobody, or may report late
+TURN = 60  # seconds of history that are read before other tasks run
+# From the best to the worst: the worst one stands for several backends.
 WORSE = ["unused", "reachable", "connected", "refused", "blocked", "unreachable"]
 
-
-class Broker(msgspec.Struct):
-    """As in ``/stats``."""
-
-    state: str = "unused"
-    reason: str = ""
-
-
-class BackendNow(msgspec.Struct, kw_only=True):
-    """One backend at this moment; one that is not ``up`` has nothing but its name."""
-
-    backend: str
-    up: bool = False
-    pid: int = 0
-    started: float = 0.0
-    loaded: float = 0.0
-    draining: bool = False
-    broker: Broker
-    published: int = 0
-    errors: dict[str, int] = {}
-    in_flight: int = 0
-    waiting: int = 0
-    broker_connections: int = 0
-    client_connections: int = 0
-    cpu: float = 0.0
-    memory: int = 0
-    lag: float = 0.0
-    descriptors: int | None = None
-
-
-class Series(msgspec.Struct):
-    """Columns of one length."""
-
-    backend: str | None
-    time: list[int]
-    published: list[float]
-    p50: list[float | None]
-    p99: list[float | None]
-    in_flight: list[int]
-    waiting: list[int]
-    errors: dict[str, list[float]]
-    broker: list[str]
-
-    def after(self, second: int) -> "Series":
-        """Of later seconds only."""
-        at = bisect.bisect_right(self.time, second)
-        errors = {kind: rates[at:] for kind, rates in self.errors.items() if any(rates[at:])}
-        return Series(
-            self.backend,
-            self.time[at:],
-            self.published[at:],
-            self.p50[at:],
-            self.p99[at:],
-            self.in_flight[at:],
-            self.waiting[at:],
-            errors,
-            self.broker[at:],
-        )
-
-
-class Overview(msgspec.Struct):
-    """The document."""
-
-    version: str
-    host: str
-    time: float
-    window: int
-    backends: list[BackendNow]
-    series: Series
+Document = dict[str, Any]
 
 
 def listeners(gateway: Gateway) -> dict[str, Listener]:
-    """By name: those of the settings, in their order, and our own."""
+    """Return the listeners of the settings, in their order, and our own, by name."""
     return {str(each): each for each in (*gateway.http_server.listeners, gateway.port)}
 
 
 async def overview(
-    gateway: Gateway,
+    monitoring: Monitoring,
     backend: str | None = None,
     since: int | None = None,
     clock: Callable[[], float] = time.time,
-) -> Overview:
-    """``backend``: whose series, instead of that of all; ``since``: of later seconds only."""
+) -> Document:
+    """Return the document, with the series of one ``backend`` or of all, later than ``since``."""
     now = clock()
-    known = listeners(gateway)
+    known = listeners(monitoring.gateway)
     wanted = list(known.values()) if backend is None else [known[backend]]
     last = math.floor(now - BEHIND)
     first = last - WINDOW + 1 if since is None else max(since + 1, last - WINDOW + 1)
-    return Overview(
-        __version__,
-        socket.gethostname(),
-        now,
-        WINDOW,
-        [_backend(gateway, name, listener, int(now)) for name, listener in known.items()],
-        _series(backend, await _seconds(gateway, wanted, first, last)),
-    )
+    return {
+        "version": __version__,
+        "host": socket.gethostname(),
+        "time": now,
+        "window": WINDOW,
+        "backends": _backends(monitoring, known, now),
+        "series": _series(backend, await _seconds(monitoring, wanted, first, last)),
+    }
 
 
-async def recent_overview(gateway: Gateway) -> Overview:
-    """With the last seconds only."""
-    return await overview(gateway, since=math.floor(time.time() - BEHIND) - LATE)
+async def recent_overview(monitoring: Monitoring) -> Document:
+    """Return the document with the last seconds only."""
+    return await overview(monitoring, since=math.floor(time.time() - BEHIND) - LATE)
 
 
-def _backend(gateway: Gateway, name: str, listener: Listener, second: int) -> BackendNow:
-    newest = None
-    if listener == gateway.port:
-        newest = gateway.figures()
-    elif gateway.board is not None:
-        newest = gateway.board.newest(listener, second)
-    if newest is None:
-        return BackendNow(backend=name, broker=Broker())
-    return BackendNow(
-        backend=name,
-        up=True,
-        pid=newest.pid,
-        started=newest.started,
-        loaded=newest.loaded,
-        draining=newest.draining,
-        broker=Broker(newest.broker, newest.reason),
-        published=newest.published,
-        errors={kind: total for kind, (_, total) in newest.errors.items()},
-        in_flight=newest.in_flight,
-        waiting=newest.waiting,
-        broker_connections=newest.broker_connections,
-        client_connections=newest.client_connections,
-        cpu=round(newest.cpu, 4),
-        memory=newest.memory,
-        lag=round(newest.lag, 6),
-        descriptors=newest.descriptors,
-    )
+def _backends(monitoring: Monitoring, known: dict[str, Listener], now: float) -> list[Document]:
+    """Return each backend as it is now; one that is not up has zeros and empty members."""
+    nothing: Document = {figure.dashboard: {} if figure.labels else 0 for figure in NOW}
+    unused = BrokerState(BrokerStatus.UNUSED)
+    nothing |= {"up": False, "pid": 0, "draining": False, "broker": unused}
+    found = {name: {**nothing, "backend": name} for name in known}
+    for page in monitoring.pages():
+        name = str(page.listener)
+        # While one backend replaces another there are two: the younger one counts.
+        if name in known and page.living and now - page.living[-1].time < LATE:
+            found[name] = msgspec.msgpack.decode(page.living[-1].documents["backend"])
+    found[str(monitoring.gateway.port)] = monitoring.backend()
+    return list(found.values())
 
 
 async def _seconds(
-    gateway: Gateway, wanted: list[Listener], first: int, last: int
+    monitoring: Monitoring, wanted: list[Listener], first: int, last: int
 ) -> dict[int, Second]:
-    """Of all wanted together, those that are known, in order."""
+    """Return the seconds that are known of the wanted listeners together, in order."""
     found: dict[int, Second] = {}
     for start in range(first, last + 1, TURN):
         end = min(start + TURN - 1, last)
-        by_second = _read(gateway, wanted, start, end)
-        found |= {second: together(by_second[second]) for second in sorted(by_second)}
+        by_second = _read(monitoring, wanted, start, end)
+        found |= {second: Second(by_second[second]) for second in sorted(by_second)}
         await asyncio.sleep(0)
     return found
 
 
 def _read(
-    gateway: Gateway, wanted: list[Listener], first: int, last: int
+    monitoring: Monitoring, wanted: list[Listener], first: int, last: int
 ) -> dict[int, list[Sample]]:
     by_second: dict[int, list[Sample]] = {}
-    if gateway.board is not None:
+    if monitoring.scoreboard is not None:
         for listener in wanted:
-            # Those behind may tell of stalls before.
-            known = gateway.board.history(listener, first, last + LATELY)
+            # Later samples may cover stalls before them.
+            known = monitoring.scoreboard.history(listener, first, last + LATE)
             for second, samples in without_stalls(known):
                 if first <= second <= last:
                     by_second.setdefault(second, []).extend(samples)
     return by_second
 
 
-def _series(backend: str | None, seconds: dict[int, Second]) -> Series:
+def _series(backend: str | None, seconds: dict[int, Second]) -> Document:
+    """Return the history in columns of one length."""
     made = list(seconds.values())
-    kinds = sorted({kind for each in made for kind, rate in each.errors.items() if rate})
-    return Series(
-        backend,
-        list(seconds),
-        [round(each.published, 3) for each in made],
-        [_rounded(percentile(each.latency, 0.5)) for each in made],
-        [_rounded(percentile(each.latency, 0.99)) for each in made],
-        [each.in_flight for each in made],
-        [each.waiting for each in made],
-        {kind: [round(each.errors.get(kind, 0.0), 3) for each in made] for kind in kinds},
-        [max(each.brokers, key=WORSE.index) for each in made],
-    )
+    series: Document = {"backend": backend, "time": list(seconds)}
+    for figure in HISTORY:
+        name = figure.dashboard
+        rates = [each.rates.get(name, {}) for each in made]
+        if figure.kind is HISTOGRAM:
+            for column, share in (("p50", 0.5), ("p99", 0.99)):
+                series[column] = [_percentile(each.durations.get(name, {}), share) for each in made]
+        elif figure.kind is GAUGE:
+            series[name] = [each.gauges[name] for each in made]
+        elif figure.labels:
+            labels = sorted({label for each in rates for label in each})
+            series[name] = {
+                label: [round(each.get(label, 0.0), 3) for each in rates] for label in labels
+            }
+        else:
+            series[name] = [round(each.get("", 0.0), 3) for each in rates]
+    series["broker"] = [max(each.brokers, key=WORSE.index) for each in made]
+    return series
 
 
-def _rounded(seconds: float | None) -> float | None:
+def later(series: Document, second: int) -> Document:
+    """Return the series of the seconds after ``second`` only."""
+    at = bisect.bisect_right(series["time"], second)
+    found: Document = {}
+    for name, column in series.items():
+        if isinstance(column, dict):
+            found[name] = {label: rates[at:] for label, rates in column.items() if any(rates[at:])}
+        else:
+            found[name] = column[at:] if isinstance(column, list) else column
+    return found
+
+
+def _percentile(counts: dict[int, int], share: float) -> float | None:
+    seconds = percentile(counts, share)
     return None if seconds is None else round(seconds, 7)

@@ -1,4 +1,4 @@
-"""What all pages have in common."""
+"""The base of all pages, their problem documents, and what they find in a request."""
 
 import msgspec
 from starlette.endpoints import HTTPEndpoint
@@ -8,13 +8,14 @@ from starlette.types import Receive, Scope, Send
 
 from ..gateway import response
 from ..gateway.gateway import Gateway
-from ..message import Outcome, problem
+from ..message import Outcome, Public, problem
+from .monitoring import Monitoring
 
 ABOUT = ("virtual_host", "exchange", "user")
 
 
 def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str = "") -> Response:
-    """The problem document of an outcome, as an ASGI response."""
+    """Return the problem document of an outcome as an ASGI response."""
     state = scope["state"]
     document = problem(outcome, detail, request_id=state["request_id"])
     state["problem"] = outcome.value
@@ -28,8 +29,8 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """What answers where nothing is."""
-    answer = problem_response(scope, Outcome.NOT_FOUND, "There is nothing at this path.")
+    """Answer a path at which there is nothing."""
+    answer = problem_response(scope, Outcome.NOT_FOUND, Public("There is nothing at this path."))
     await answer(scope, receive, send)
 
 
@@ -37,7 +38,7 @@ READING = "GET, HEAD, OPTIONS"
 
 
 class Page(HTTPEndpoint):
-    """GET, HEAD and OPTIONS, and a problem document for the rest."""
+    """A page for GET, HEAD and OPTIONS; other methods get a problem document."""
 
     allowed = READING
     refusal = "This page can only be read."
@@ -47,17 +48,23 @@ class Page(HTTPEndpoint):
 
     async def method_not_allowed(self, request: Request) -> Response:
         return problem_response(
-            request.scope, Outcome.METHOD_NOT_ALLOWED, self.refusal, allow=self.allowed
+            request.scope, Outcome.METHOD_NOT_ALLOWED, Public(self.refusal), allow=self.allowed
         )
 
 
 def root_of(request: Request) -> str:
-    """The way to ``/`` from this page, which a proxy may have below a path of its own."""
+    """Return the relative path from this page to ``/``, which a proxy may serve below a path."""
     raw_path: bytes = request.scope["raw_path"]
     return "../" * (raw_path.count(b"/") - 1)
 
 
+def monitoring_of(request: Request) -> Monitoring:
+    """Return the figures of the backend that serves this page."""
+    monitoring: Monitoring = request.state.monitoring
+    return monitoring
+
+
 def gateway_of(request: Request) -> Gateway:
-    """The backend that this page is served by."""
+    """Return the backend that serves this page."""
     gateway: Gateway = request.state.gateway
     return gateway

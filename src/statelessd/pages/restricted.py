@@ -1,4 +1,4 @@
-"""Pages that HTTPServer.pages keeps to some networks, or to a listener of their own."""
+"""Pages that HTTPServer.pages restricts to some networks, or to a listener of their own."""
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -10,7 +10,7 @@ from .page import not_found, problem_response
 
 
 class Restricted(msgspec.Struct, frozen=True):
-    """The page, for whom the settings let see it, by whatever method they ask."""
+    """A page for those whom the settings let see it, whatever the method of the request."""
 
     page: ASGIApp
 

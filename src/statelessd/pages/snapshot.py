@@ -1,31 +1,28 @@
-"""What one backend leaves for the others: its document of ``/stats``, its metrics, its details."""
+"""What a backend leaves on the scoreboard: its figures, and its documents for the others."""
 
 import os
+import time
 
 import msgspec
 
-from ..gateway.gateway import Gateway
 from ..telemetry.scoreboard import Snapshot
 from .details import MOST, MOST_BRIEFLY, told_by
-from .metric_families import counters_of, families
+from .figures import Reading
+from .monitoring import Monitoring
 from .stats import document
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def snapshot(gateway: Gateway, *, brief: bool = False) -> Snapshot:
-    """Of this moment. ``brief``: without most of the logins, of which there is no end."""
-    found = families(gateway)
-    stats = document(gateway)
+def snapshot(monitoring: Monitoring, reading: Reading, *, brief: bool = False) -> Snapshot:
+    """Return the snapshot of this moment; a ``brief`` one goes without most of the logins."""
+    stats = document(monitoring.gateway)
     if brief:
         stats["connections"] = {}
-    told = {
+    documents = {
+        "backend": monitoring.backend(reading),
         "stats": stats,
-        "metrics": found,
-        "details": told_by(gateway, MOST_BRIEFLY if brief else MOST),
+        "details": told_by(monitoring.gateway, MOST_BRIEFLY if brief else MOST),
     }
-    return Snapshot(
-        os.getpid(),
-        counters_of(found),
-        {name: msgspec.Raw(_encode(part)) for name, part in told.items()},
-    )
+    encoded = {name: msgspec.Raw(_encode(each)) for name, each in documents.items()}
+    return Snapshot(os.getpid(), time.time(), *monitoring.samples(reading), encoded)

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..gateway.gateway import Gateway
-from .page import Page, gateway_of
+from .monitoring import Monitoring
+from .page import Page, monitoring_of
 
 
 def document(gateway: Gateway) -> dict[str, Any]:
-    """The figures of this process; units are those of getrusage(2), times in seconds."""
+    """Return the document of this process, in the units of getrusage(2) and seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     broker = gateway.publisher.broker_state()
     return {
@@ -39,15 +40,15 @@ def document(gateway: Gateway) -> dict[str, Any]:
 SUMMED = ("connections", "requests", "cpu_time", "memory_usage")
 
 
-def of_all(gateway: Gateway) -> dict[str, Any]:
-    """The documents of all backends of this parent, those of the others a second old, and a sum."""
+def of_all(monitoring: Monitoring) -> dict[str, Any]:
+    """Return the documents of all backends, those of the others a second old, and their sum."""
     others = [
-        msgspec.msgpack.decode(snapshot.document["stats"])
-        for page in gateway.pages()
+        msgspec.msgpack.decode(snapshot.documents["stats"])
+        for page in monitoring.pages()
         for snapshot in page.living
         if snapshot.pid != os.getpid()
     ]
-    backends = [document(gateway), *others]
+    backends = [document(monitoring.gateway), *others]
     total: dict[str, Any] = {}
     for each in backends:
         _add(total, {name: each[name] for name in SUMMED})
@@ -65,14 +66,15 @@ def _add(total: dict[str, Any], more: dict[str, Any]) -> None:
 
 
 class Stats(Page):
-    """The document as JSON, never from a cache; ``?scope=all``: of all backends."""
+    """The document as JSON, never from a cache; with ``?scope=all`` that of all backends."""
 
     async def get(self, request: Request) -> Response:
-        make = of_all if request.query_params.get("scope") == "all" else document
-        gateway = gateway_of(request)
+        monitoring = monitoring_of(request)
+        gateway = monitoring.gateway
         await gateway.publisher.ask_broker()
+        all_backends = request.query_params.get("scope") == "all"
         return Response(
-            msgspec.json.encode(make(gateway)),
+            msgspec.json.encode(of_all(monitoring) if all_backends else document(gateway)),
             media_type="application/json; charset=UTF-8",
             headers={"cache-control": "no-cache"},
         )

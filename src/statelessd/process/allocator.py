@@ -1,19 +1,19 @@
-"""What the C library does with memory that was freed.
+"""Tell the C library what to do with memory that was freed.
 
-glibc gives it back to the kernel whenever 128 KiB of it are free in a row, and
-gets it again, page by page, for the next body: for bodies of 64 KiB that is half
-of what a publish costs. mallopt(3).
+glibc returns freed memory to the kernel when 128 KiB of it are free in a row. For the
+next body it gets the memory back, page by page. With bodies of 64 KiB that is half the
+cost of a publish (docs/performance.md).
 """
 
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEPT = 32 * 1024 * 1024  # bytes that may stay unused
-FROM_HEAP = 16 * 1024 * 1024  # bytes of one block; larger ones are given back when freed
+FROM_HEAP = 16 * 1024 * 1024  # bytes of one block; larger ones are returned when freed
 
 
 def keep_freed_memory() -> None:
-    """Of this process, from here on; elsewhere than on glibc nothing changes."""
+    """Keep freed memory in this process from now on; without glibc nothing changes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)

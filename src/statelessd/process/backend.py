@@ -18,14 +18,14 @@ import uvloop
 
 from ..broker.publisher import Publisher
 from ..config.settings import Config, Listener, without_secrets
-from ..gateway.errors import RequestError
 from ..gateway.gateway import Gateway
 from ..gateway.protocol import GatewayProtocol
-from ..message import Outcome
+from ..message import STOPPING, Outcome, RequestError
 from ..pages.app import build_app, build_router
+from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
 from ..telemetry.requests import RequestStatistics
-from ..telemetry.scoreboard import Board
+from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
 from . import sockets as listeners
@@ -34,7 +34,6 @@ from .reexec import RETIRE
 
 logger = logging.getLogger(__name__)
 
-TELL = 1.0  # seconds between the times at which the other backends are told of our figures
 SWEEP = 0.25  # seconds between looks at the clients' time-outs
 JUST_AFTER = 0.002  # seconds; more than event loops round their timers by
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
@@ -44,7 +43,7 @@ HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an
 LOOK = 0.02  # seconds between looks at what is left
 
 
-SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, "This backend is shutting down.")
+SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, STOPPING)
 
 
 class _Server(uvicorn.Server):
@@ -68,13 +67,13 @@ class Inheritance:
     """What the parent has made for its backends, which may be allowed less than it is.
 
     ``certificate``: that of TLS on TCP ports; ``trust``: for TLS to the broker.
-    ``board``: where all backends leave their figures. ``loaded_at``: when the
+    ``scoreboard``: where all backends leave their figures. ``loaded_at``: when the
     settings were read, in seconds of Unix time.
     """
 
     certificate: Certificate | None = None
     trust: Trust | None = None
-    board: Board | None = None
+    scoreboard: Scoreboard | None = None
     loaded_at: float = 0.0
 
 
@@ -119,11 +118,17 @@ class Backend:
         self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
             1, math.ceil(application.rabbitmq.refused_for)
         )
+        self.monitoring = Monitoring(
+            self.gateway,
+            inheritance.scoreboard or Scoreboard.make(),
+            config_hash=_digest(config),
+            config_loaded_at=inheritance.loaded_at,
+        )
         self._drain_timeout = http_server.drain_timeout
         self._drained_by = 0.0  # loop time
         self._server = _Server(
             uvicorn.Config(
-                build_app(self.gateway, application.paths),
+                build_app(self.monitoring, application.paths),
                 http=functools.partial(GatewayProtocol, self.gateway),  # type: ignore[arg-type]  # a class, called with what uvicorn gives
                 ws="none",
                 lifespan="off",
@@ -140,12 +145,7 @@ class Backend:
         self._stopping: asyncio.Task[None] | None = None
         self._has_successor = False
         self._listener = listener
-        self._brief = False  # our logins are too many for the others to be told of
-        self._told_at = 0.0
-        self.gateway.board = inheritance.board or Board.make()
-        self.gateway.tell = self._tell
-        self.gateway.config_hash = _digest(config)
-        self.gateway.config_loaded_at = inheritance.loaded_at
+        self._brief = False  # our logins are too many for the scoreboard
 
     @property
     def connections(self) -> set[GatewayProtocol]:
@@ -161,8 +161,7 @@ class Backend:
         await self._server.serve(self._listeners)
         sweeper.cancel()
         await self.publisher.close()  # which answers what is still under way
-        self._tell()
-        self._use_board(lambda: self.gateway.record(int(time.time())))
+        self._report(int(time.time()))
         unanswered = sum(c.has_pending() for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
@@ -170,8 +169,7 @@ class Backend:
             logger.info("stopped: every request was answered")
 
     def _begin(self) -> None:
-        self._tell()  # or it would be missed for the moment
-        self._use_board(lambda: self.gateway.record(int(time.time())))
+        self._report(int(time.time()))  # or it would be missed for the moment
         self._serves()
 
     def stop(self) -> None:
@@ -241,10 +239,11 @@ class Backend:
             pause = _until_next_sweep(time.time())
             due = time.perf_counter_ns() + int(pause * 1e9)
             await asyncio.sleep(pause)
-            late = max(0, time.perf_counter_ns() - due)
-            self.gateway.lag.observe(late)
-            self.gateway.recorder.lagged(late)
-            self._use_board(self.gateway.look_at_the_second)
+            self.monitoring.process.lagged(max(0, time.perf_counter_ns() - due))
+            self.monitoring.probe_if_watched()
+            second = self.monitoring.second_over()
+            if second is not None:
+                self._report(second)
             try:
                 self.gateway.sweep(self.connections)
             except Exception:  # the clients' time-outs must outlive it
@@ -253,31 +252,23 @@ class Backend:
                 self._certificate.refresh(self._loop.time())
             if self._trust is not None:
                 self._trust.refresh(self._loop.time())
-            if self._loop.time() >= self._told_at + TELL:
-                self._told_at = self._loop.time()
-                self._tell()
 
-    def _tell(self) -> None:
-        """Leave our figures where the other backends find them."""
-        self._use_board(self._write_snapshot)
-
-    def _write_snapshot(self) -> None:
-        board = self.gateway.board
-        assert board is not None  # noqa: S101 - see _use_board
-        if not board.write(self._listener, snapshot(self.gateway)):
-            if not self._brief:
-                logger.warning("too many logins: ?scope=all goes without those of this backend")
-            self._brief = True
-            board.write(self._listener, snapshot(self.gateway, brief=True))
-
-    def _use_board(self, action: Callable[[], None]) -> None:
-        if self.gateway.board is None:
+    def _report(self, second: int) -> None:
+        """Leave our figures on the scoreboard, and by how much they grew in the history."""
+        monitoring, scoreboard = self.monitoring, self.monitoring.scoreboard
+        if scoreboard is None:
             return
         try:
-            action()
-        except Exception:  # it is not what we are here for, and once is enough
-            logger.exception("telling the other backends failed")
-            self.gateway.board = None
+            reading = monitoring.read()
+            if not scoreboard.write(self._listener, snapshot(monitoring, reading)):
+                if not self._brief:
+                    logger.warning("too many logins: ?scope=all goes without those of this backend")
+                self._brief = True
+                scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
+            scoreboard.record(self._listener, second, monitoring.sample(second, reading))
+        except Exception:  # publishing must outlive it, and one log entry is enough
+            logger.exception("leaving figures for the other backends failed")
+            monitoring.scoreboard = None
 
 
 def _until_next_sweep(now: float) -> float:

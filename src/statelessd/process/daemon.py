@@ -1,4 +1,4 @@
-"""Detach from the terminal, and keep the pidfile that says so."""
+"""A daemon: a process that is detached from the terminal, and its pidfile."""
 
 import contextlib
 import fcntl
@@ -15,18 +15,18 @@ import daemon
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 60.0  # that the command waits for the daemon to serve
+START_SECONDS = 60.0  # for the daemon to serve, while the command waits
 
 
 class DaemonError(Exception):
-    """Why it cannot become a daemon, or why the daemon does not serve; told on the terminal."""
+    """The process cannot become a daemon, or the daemon does not serve. The text says why."""
 
 
 class PidFile:
     """A file with the daemon's process id, locked for as long as the daemon lives.
 
-    The lock tells a live file from a stale one. It is acquired before the daemon detaches,
-    while somebody can still be told, and belongs to the open file.
+    The lock shows that the file is not stale. It belongs to the open file. It is acquired
+    before the daemon detaches, so that the terminal still gets an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class PidFile:
             logger.warning("%s is stale: process %d is gone", self._path, recorded)
 
     def adopt(self, descriptor: int) -> None:
-        """Take over the open file of this process before a reload, which holds the lock."""
+        """Use the open file that this process had before a reload and that holds the lock."""
         os.set_inheritable(descriptor, False)
         self.descriptor = descriptor
 
@@ -82,10 +82,10 @@ class PidFile:
 
 
 class StartReport:
-    """A pipe from the daemon to the command that started it, which waits to hear how that went.
+    """A pipe from the daemon to the command that started it, which waits for the result.
 
-    Reasons are lines. The daemon and its backends have the one end, the command the other.
-    Without descriptors nobody waits, and what is reported goes nowhere.
+    The daemon and its backends have one end, and the command has the other. Reasons are
+    lines. Without descriptors nobody waits, and reports are dropped.
     """
 
     def __init__(self, reader: int = -1, descriptor: int = -1) -> None:
@@ -98,7 +98,7 @@ class StartReport:
         self.close()
 
     def failed(self, reason: str) -> None:
-        """Report why a backend did not start; others, or its next attempt, may."""
+        """Report why a backend did not start. Others may start, or its next attempt."""
         self._write(f"-{reason}")
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class StartReport:
             self.descriptor = -1
 
     def wait(self) -> None:
-        """Return when the daemon serves. Raise DaemonError if it ended, or is late."""
+        """Return when the daemon serves. Raise DaemonError if it ends, or is late."""
         self.close()
         told = b""
         deadline = time.monotonic() + START_SECONDS
@@ -129,7 +129,7 @@ class StartReport:
 
 
 def _is_statelessd(pid: int) -> bool:
-    """Return whether that process runs this program: by name, or as a script or module."""
+    """Return whether a process runs this program, by name, as a script or as a module."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -161,10 +161,10 @@ def resume(run: Callable[[], int], *, pidfile: PidFile | None) -> int:
 def detach(
     run: Callable[[], int], *, pidfile: PidFile | None, keep: Sequence[Any], report: StartReport
 ) -> int:
-    """Run in the background, detached; return, in the daemon, what ``run`` returns.
+    """Run in the background, detached. In the daemon, return what ``run`` returns.
 
-    In the calling process return 0 once ``report`` says that the daemon serves. Raise
-    DaemonError if it does not. ``keep``: files that stay open.
+    In the calling process, return 0 when ``report`` says that the daemon serves, and raise
+    DaemonError if it does not. The files in ``keep`` stay open.
     """
     if os.fork():
         report.wait()

@@ -1,4 +1,4 @@
-"""Room for open files: each client and each broker connection is one."""
+"""Make room for open files: each client and each broker connection is one."""
 
 import logging
 import resource
@@ -7,7 +7,7 @@ from ..config.settings import Config
 
 logger = logging.getLogger(__name__)
 
-SPARE = 100  # listeners, logs, the event loop's own, and clients that are just being refused
+SPARE = 100  # for listeners, logs, the event loop, and clients above the limit
 
 
 def make_room(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""Python's logging, from the file's section Logging as the original took it, or ready-made."""
+"""Python's logging: from the section Logging as the original had it, or a ready-made form."""
 
 import copy
 import datetime as dt
@@ -31,20 +31,20 @@ class LoggingError(Exception):
 
 
 class Redaction(logging.Filter):
-    """Hides credentials in URLs and headers, should one ever be logged against the rule."""
+    """Removes credentials in URLs and headers. No code logs one, so this is a second defence."""
 
     _SECRETS = re.compile(
         r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return true. The record's text may change, and that of its traceback."""
+        """Remove secrets from the record's text and traceback. Return true."""
         text = record.getMessage()
         redacted = self._SECRETS.sub("…", text)
         if redacted != text:
             record.msg, record.args = redacted, ()
         if record.exc_info:
-            # Formatters take this text where it is there already.
+            # Formatters use this text if it is there already.
             traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
             record.exc_text = self._SECRETS.sub("…", traceback)
         return True
@@ -84,7 +84,7 @@ def configure(config: Config, *, foreground: bool) -> None:
     _apply(settings, warnings)
     if config.application.debug:
         logging.getLogger("statelessd").setLevel(logging.DEBUG)
-    # A handler that fails later (a restarted syslog) must not print a traceback for each record.
+    # A handler that fails later, such as a restarted syslog, would print a traceback each time.
     logging.raiseExceptions = False
     redaction = Redaction()
     for handler in _all_handlers():
@@ -122,9 +122,10 @@ def _left_out(handler: str, reason: str) -> str:
 
 
 def _contain(handler: logging.Handler) -> None:
-    """Let the handler not raise, as a WatchedFileHandler does that may not reopen its file.
+    """Let the handler report its errors and not raise them.
 
-    A log that cannot be written must never be the end of a request.
+    A WatchedFileHandler raises if it may not reopen its file, for example. That must not
+    end a request.
     """
     emit = handler.emit
 
@@ -149,7 +150,7 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
     if form == "json":
         formatter = {"()": JsonFormatter}
     elif form == "syslog" or (form == "auto" and not foreground and Path(SYSLOG_SOCKET).exists()):
-        # The syslog daemon has the time and the process id of its own.
+        # The syslog daemon adds the time itself.
         formatter = {"format": "statelessd[%(process)d]: %(levelname)s %(name)s: %(message)s"}
         handler = {
             "class": "logging.handlers.SysLogHandler",
@@ -170,9 +171,9 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
 
 
 def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> dict[str, Any]:
-    """Return the section without what is the original's own, and what cannot work here."""
+    """Return the section without the original's extensions and without unusable handlers."""
     for key in ("formatters", "filters", "handlers", "loggers"):
-        # The original's file says "filters: []", which its Python took.
+        # The original's file has "filters: []", which its Python accepted.
         if settings.get(key) in ([], None):
             settings[key] = {}
         if not isinstance(settings[key], dict):
@@ -185,7 +186,7 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
         elif missing := _missing_socket(handler):
             warnings.append(_left_out(name, missing))
             _drop_handler(settings, name)
-    # At this point every logger is ours or a library's of ours.
+    # At this point every logger is ours or one of our libraries'.
     settings["disable_existing_loggers"] = False
     _include_libraries(settings)
     return settings
@@ -194,7 +195,7 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
 def _missing_socket(handler: dict[str, Any]) -> str:
     """Return why a syslog socket cannot be used, or "".
 
-    SysLogHandler takes a missing socket without a word, and fails at each record.
+    SysLogHandler does not report a missing socket when it is made. It fails for each record.
     """
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
@@ -218,7 +219,7 @@ def _drop_handler(settings: dict[str, Any], name: str) -> None:
 
 
 def _include_libraries(settings: dict[str, Any]) -> None:
-    """Send what libraries warn of where our records go: a file of 2013 does not know uvicorn."""
+    """Send the libraries' warnings where our records go, because files of 2013 omit them."""
     ours = settings["loggers"].get("statelessd")
     root = settings.get("root") or {}
     for name in LIBRARIES:

@@ -1,12 +1,12 @@
 """A reload: the parent becomes the program that is installed now, by exec.
 
-The process id, the listening sockets and the backends stay; the configuration and
-the program are new. So a reload also takes up an upgraded package, and nothing of the
-old configuration can linger.
+The process id, the listening sockets and the backends stay. The configuration and the
+program are new. So a reload also applies an upgraded package, and nothing of the old
+configuration remains (docs/decisions/0007-reload-by-re-exec.md).
 
-The parent describes what it holds in one environment variable, twice. The new program
-first gets it with ``--check-config``, in a process of its own, and says whether it could
-go on from there: after the exec there is no way back. Then it gets it by the exec.
+The parent describes what it holds in one environment variable. The new program gets it
+twice. First it runs with ``--check-config``, in a process of its own, and says whether it
+could go on from there, because the exec cannot be undone. Then the exec starts it.
 """
 
 import os
@@ -24,22 +24,24 @@ from ..config.settings import Config, Listener
 from .sockets import UnixListener
 
 RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
-# Not a setting's prefix: no setting can be called so. The name and the members are those
-# of earlier versions, so that a reload can go forth to another version, and back.
+# The prefix is not that of settings, so no setting can have this name. The name and the
+# members are those of earlier versions, so that a reload can change to another version
+# and back.
 VARIABLE = "_STATELESSD_HANDOVER"
 OLD_CHECK_VARIABLE = "_STATELESSD_RUNNING"  # what earlier versions gave to the check instead
+UNUSABLE = "the new configuration cannot be used; nothing changes"
 CHECK_SECONDS = 10.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
 
 
 class ReexecError(Exception):
-    """Why the parent stays the program that it is."""
+    """The parent cannot become the new program. The text says why."""
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One listener: its sockets' descriptors, and its backend's process id; 0: it has none.
+    """One listener: its sockets' descriptors, and its backend's process id or 0.
 
-    ``ours``: whether the file of a Unix socket is, and not a service manager's.
-    ``address``: that of a port; "" is all interfaces.
+    ``ours`` says whether the file of a Unix socket is ours and not a service manager's.
+    ``address`` is that of a port; "" means all interfaces.
     """
 
     listener: Listener
@@ -50,10 +52,10 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Former(msgspec.Struct, frozen=True):
-    """What the program before this one held; in a check, what the one that runs holds.
+    """What the program before this one held. In a check, what the running one holds.
 
-    ``board``: the descriptor of the scoreboard. ``pidfile``: the descriptor that holds the
-    lock of ``pidfile_path``; -1: there is none.
+    ``board`` is the descriptor of the scoreboard. ``pidfile`` is the descriptor that holds
+    the lock of ``pidfile_path``, or -1.
     """
 
     served: list[Served]
@@ -63,7 +65,7 @@ class Former(msgspec.Struct, frozen=True):
 
     @classmethod
     def received(cls) -> Self | None:
-        """Return what the environment tells, once; None if this is not a reload."""
+        """Take it from the environment. Return None if this is not a reload."""
         text, old_check = os.environ.pop(VARIABLE, None), os.environ.pop(OLD_CHECK_VARIABLE, None)
         if text is not None:
             return msgspec.json.decode(text, type=cls)
@@ -97,9 +99,10 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 
 
 class Program:
-    """This program with its arguments, as it was started; made before anything changes directory.
+    """This program with its arguments, as it was started.
 
-    ``board`` and ``pidfile``: descriptors, see Former.
+    Make it before anything changes the directory. ``board`` and ``pidfile`` are descriptors
+    as in Former.
     """
 
     def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
@@ -113,9 +116,9 @@ class Program:
     def start_anew(
         self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
     ) -> None:
-        """Become the program that is installed now, and so never return.
+        """Become the program that is installed now; never return.
 
-        Raise ReexecError if that program would not start, with what it says.
+        Raise ReexecError, with that program's errors, if it would not start.
         """
         served = [
             Served(
@@ -141,10 +144,12 @@ class Program:
             os.chdir(self._directory)
             os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - the command that we were started with
         except OSError as error:
-            raise ReexecError(f"the program cannot be started anew: {error}") from error
+            raise ReexecError(
+                f"the program cannot be started anew; nothing changes: {error}"
+            ) from error
 
     def _check(self, environment: Mapping[str, str]) -> None:
-        """Raise ReexecError with what the new program says of the configuration as it is now."""
+        """Raise ReexecError, with its errors, if the new program refuses the configuration."""
         try:
             done = subprocess.run(  # noqa: S603 - likewise
                 [*self._arguments, "--check-config"],
@@ -157,7 +162,7 @@ class Program:
                 timeout=CHECK_SECONDS,
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise ReexecError(f"the new configuration cannot be checked: {error}") from error
+            raise ReexecError(f"{UNUSABLE}:\n{error}") from error
         if done.returncode:
             said = done.stderr.strip() or f"status {done.returncode}"
-            raise ReexecError(f"the new configuration cannot be used:\n{said}")
+            raise ReexecError(f"{UNUSABLE}:\n{said}")

@@ -1,4 +1,4 @@
-"""Listening sockets, of TCP ports and Unix ones, bound before any process serves them."""
+"""Bind listening sockets, of TCP ports and Unix ones, before any process serves them."""
 
 import ctypes
 import grp
@@ -18,7 +18,7 @@ FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 # socket(7), <asm-generic/socket.h>; not in Python's socket module.
 SO_ATTACH_FILTER = 26
-# A classic BPF program (<linux/filter.h>) over the TCP header: drop what has SYN set.
+# A classic BPF program (<linux/filter.h>) over the TCP header: drop packets with SYN set.
 _WITHOUT_SYN = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
@@ -35,7 +35,7 @@ class ListenError(Exception):
 
 
 class UnixListener(socket.socket):
-    """A Unix socket, and the file that it is reached by."""
+    """Listens on a Unix socket, and knows the file that it is reached by."""
 
     def __init__(self, path: str) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -43,21 +43,21 @@ class UnixListener(socket.socket):
         self._file: tuple[int, int] | None = None
 
     def listen_at(self, mode: int, group: int) -> None:
-        """Nobody can connect before ``mode`` and ``group`` hold. Raises OSError."""
+        """Listen; nobody can connect before ``mode`` and ``group`` hold. Raise OSError."""
         self.bind(self._path)
         self._file = _identity(self._path)
         self.open_to(mode, group)
         self.listen(BACKLOG)
 
     def open_to(self, mode: int, group: int) -> None:
-        """Who may connect from now on, unless somebody else has put another file there."""
-        if self._file is not None and self._file == _identity(self._path):
+        """Set who may connect from now on, unless somebody else has put another file there."""
+        if self._is_ours():
             os.chown(self._path, -1, group)
             os.chmod(self._path, mode)  # noqa: PTH101 - as the others
 
     @classmethod
     def adopted(cls, found: socket.socket) -> "UnixListener":
-        """One that another program bound and left to us; its file is ours from here on."""
+        """Take over one that another program bound and left to us; its file is ours now."""
         path = found.getsockname()
         adopted = cls.__new__(cls)
         socket.socket.__init__(adopted, fileno=found.detach())
@@ -67,22 +67,26 @@ class UnixListener(socket.socket):
 
     def remove(self) -> None:
         """Remove the file, unless somebody else has put another one there."""
-        if self._file is not None and self._file == _identity(self._path):
+        if self._is_ours():
             os.unlink(self._path)  # noqa: PTH108 - as the others
+
+    def _is_ours(self) -> bool:
+        return self._file is not None and self._file == _identity(self._path)
 
 
 def name_of(listener: Listener) -> str:
-    """As it is told to people: ``port 8000``, ``unix:/run/statelessd.sock``."""
+    """Return its name for people: ``port 8000``, ``unix:/run/statelessd.sock``."""
     return f"port {listener}" if isinstance(listener, int) else listener
 
 
 def bind(
     settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] | None = None
 ) -> dict[Listener, list[socket.socket]]:
-    """The sockets of each port. Raises ListenError, with nothing left open.
+    """Return the listening sockets of each listener. Raise ListenError, with nothing left open.
 
-    An empty address means all interfaces, by IPv4 and, where there is one, IPv6.
-    ``there``: those that are bound already, and only have to be used.
+    An empty address means all interfaces, with IPv4 and, if the host has it, IPv6.
+    ``there`` holds sockets that are bound already. Raise ListenError if one cannot be
+    bound; nothing stays open then.
     """
     bound: dict[Listener, list[socket.socket]] = {}
     try:
@@ -93,7 +97,7 @@ def bind(
                 sockets += there[listener]
             elif isinstance(listener, int):
                 for family, address in _addresses(settings.address_of(listener), listener):
-                    sockets.append(_listen(family, address))
+                    sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
             else:
                 _listen_at(listener.removeprefix("unix:"), settings, sockets)
     except OSError as error:
@@ -101,7 +105,8 @@ def bind(
         where = name_of(listener)
         if isinstance(listener, int):
             where += f" of {settings.address_of(listener) or 'all interfaces'}"
-        raise ListenError(f"cannot listen on {where}: {error.strerror}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # create_server names the address
+        raise ListenError(f"cannot listen on {where}: {reason}") from error
     except ListenError:
         close(bound)
         raise
@@ -109,7 +114,7 @@ def bind(
 
 
 def activated() -> dict[Listener, list[socket.socket]]:
-    """The sockets that a service manager listens on for us (sd_listen_fds(3)), once."""
+    """Return the sockets that a service manager listens on for us (sd_listen_fds(3)), once."""
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     count = int(os.environ.pop("LISTEN_FDS", "0")) if for_us else 0
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -118,18 +123,18 @@ def activated() -> dict[Listener, list[socket.socket]]:
         os.set_inheritable(descriptor, False)
         each = socket.socket(fileno=descriptor)
         name = each.getsockname()
-        # A Unix socket's file is the manager's, and stays.
+        # The file of a Unix socket belongs to the service manager, so it stays.
         listener = f"unix:{name}" if each.family == socket.AF_UNIX else int(name[1])
         found.setdefault(listener, []).append(each)
     return found
 
 
 def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
-    """Close what ``bind`` opened, for whoever called it: the files of Unix sockets go too.
+    """Close the sockets that ``bind`` opened, and remove the files of Unix sockets.
 
-    The files go first. Whoever connects meanwhile is told that there is none, and
-    asks again or elsewhere; those who wait in the queue are still taken by a
-    backend, which closes its own copy of the socket later.
+    The files are removed first. A client that connects in between gets an error and can
+    retry elsewhere. Clients in the queue are still accepted by a backend, which closes its
+    own copy of the socket later.
     """
     for sockets in bound.values():
         for each in sockets:
@@ -139,12 +144,12 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
-    """Take no new connection, without refusing it; those made already can still be accepted.
+    """Ignore new connections without refusing them. Those in the queue can be accepted.
 
-    Closing a listening socket resets what is in its queue, and something may
-    always come in between the last accept and the close. A client whose SYN is
-    dropped sends it again after a second, perhaps to our successor. To a Unix
-    socket nobody can connect by now: the parent has removed its file.
+    Closing a listening socket resets the connections in its queue, and one may always
+    arrive between the last accept and the close. A client whose SYN is dropped sends it
+    again after a second, perhaps to our successor. Nobody can connect to a Unix socket by
+    now, because the parent has removed its file.
     """
     program = ctypes.create_string_buffer(_WITHOUT_SYN)
     option = struct.pack("HL", len(_WITHOUT_SYN) // 8, ctypes.addressof(program))
@@ -153,7 +158,7 @@ def hold_off(listeners: list[socket.socket]) -> None:
             continue
         try:
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
-        except OSError as error:  # a kernel without it
+        except OSError as error:  # the kernel does not have it
             logger.debug("new connections cannot be held off: %s", error)
 
 
@@ -179,22 +184,8 @@ def _ipv6_works() -> bool:
     return True
 
 
-def _listen(family: int, address: tuple[str, int]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """The settings may have changed since a Unix socket was made."""
+    """Adapt a Unix socket to the settings, which may have changed since it was made."""
     if isinstance(listener, str):
         group = _group_id(settings.unix_group, listener.removeprefix("unix:"))
         for each in sockets:
@@ -203,7 +194,7 @@ def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.so
 
 
 def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """Adds to ``sockets`` before anything can fail, so that nothing is left behind."""
+    """Listen, and add to ``sockets`` before that can fail, so that nothing is left behind."""
     group = _group_id(settings.unix_group, path)
     _remove_stale(path)
     listener = UnixListener(path)
@@ -212,7 +203,7 @@ def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) ->
 
 
 def _group_id(name: str | None, path: str) -> int:
-    """-1 leaves it as it is."""
+    """Return the group's number; -1 leaves it as it is. Raise ListenError."""
     if name is None:
         return -1
     try:
@@ -225,7 +216,7 @@ def _remove_stale(path: str) -> None:
     """Remove the socket of a process that ended without doing so."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(f"cannot listen on unix:{path}: there is something, and no socket")
+            raise ListenError(f"cannot listen on unix:{path}: what is there is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -237,7 +228,7 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)  # noqa: PTH108 - as the others
             return
         except BlockingIOError:
-            pass  # its queue is full: all the more somebody listens
+            pass  # its queue is full, so a process listens
     raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
 
 

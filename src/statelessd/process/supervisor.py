@@ -1,8 +1,8 @@
 """The parent: one backend process for each listener, started, watched, and stopped in order.
 
-It stays what it was started as (root, for low ports and the pidfile), does
-nothing but wait for signals, and has no event loop and no threads, so that
-forking it is safe at any time.
+It keeps the user that it was started as, which may be root for low ports and the pidfile.
+It only waits for signals. It has no event loop and no threads, so forking it is always
+safe.
 
 A reload is an exec of the parent (see ``reexec``). The new program finds the
 backends of the former one and replaces them one by one: a successor starts on the
@@ -35,10 +35,10 @@ RunBackend = Callable[[Config, list[socket.socket], Listener, Callable[[], None]
 WATCHED = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before another start of a backend that died again
 SETTLED = 30.0  # seconds after which a backend counts as running well
-AT_START = 2.0  # seconds within which a death means that it cannot start, though it served
-ATTEMPTS = 3  # of all backends to start
+AT_START = 2.0  # seconds within which a death counts as a failed start, though it served
+ATTEMPTS = 3  # failed starts of all backends, after which the parent gives up
 GRACE = 3.0  # seconds beyond the drain time before a backend is killed
-LOOK = 0.05  # seconds between looks at a backend that is starting
+LOOK = 0.05  # seconds between checks of a backend that is starting
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PACKAGE = Path(__file__).parent.parent
 
@@ -56,8 +56,8 @@ class _Process:
         self.pid = pid
         self.serves = False
         self.started_at = time.monotonic()
-        self.kill_at = math.inf  # the time at which it is late to end
-        self._signs = signs  # the descriptor through which it says that it serves
+        self.kill_at = math.inf  # the time at which to kill it
+        self._signs = signs  # the descriptor through which it reports that it serves
 
     def look(self) -> None:
         """Find out whether it serves by now."""
@@ -69,7 +69,7 @@ class _Process:
             self.close()
 
     def close(self) -> None:
-        """Close what its sign comes through: it was seen, or will not come."""
+        """Close the descriptor of its report, which was read or will not come."""
         if self._signs >= 0:
             os.close(self._signs)
             self._signs = -1
@@ -78,12 +78,12 @@ class _Process:
         """Return how it ended, negative for a signal; None while it lives."""
         try:
             ended, wait_status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # not ours: it cannot be told how it ended
+        except ChildProcessError:  # not our child, so nobody knows how it ended
             return 0
         return os.waitstatus_to_exitcode(wait_status) if ended else None
 
     def end(self, number: signal.Signals, patience: float) -> None:
-        """Tell it to end; ``patience``: seconds until it is late, unless it is sooner already."""
+        """Tell it to end, and kill it after ``patience`` seconds if no earlier time is set."""
         os.kill(self.pid, number)
         self.kill_at = min(self.kill_at, time.monotonic() + patience)
 
@@ -91,7 +91,8 @@ class _Process:
 class _Served:
     """A listener and its backends.
 
-    ``former``: that of the program before a reload, which serves until its successor does.
+    ``former`` is the backend of the program before a reload. It serves until its successor
+    does.
     """
 
     def __init__(self, listener: Listener, former: int = 0) -> None:
@@ -109,7 +110,7 @@ class _Served:
 
     @property
     def is_served(self) -> bool:
-        """Whether the backend of this program serves."""
+        """Return whether the backend of this program serves."""
         return self.backend is not None and self.backend.serves
 
     def died(self, backend: _Process) -> None:
@@ -126,10 +127,10 @@ class _Served:
 class Supervisor:
     """Keeps the backends running.
 
-    ``user``: whom the backends become; ``private``: file descriptors they must not keep.
-    ``former``: backends of the program before a reload. ``program``: what to become on
-    SIGHUP; without one it stops, because it has lost its terminal. ``report``: tells who
-    started this how the start went.
+    The backends become ``user`` and close the file descriptors in ``private``. ``former``
+    has the backends of the program before a reload. On SIGHUP the parent becomes
+    ``program``; without one it stops, because SIGHUP then means that its terminal is gone.
+    ``report`` tells the command that started a daemon how the start went.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Supervisor:
         self._report = report or StartReport()
         former = former or {}
         self._served = [_Served(each, former.get(each, 0)) for each in bound]
-        # Of listeners that the configuration no longer has.
+        # The backends of listeners that the configuration no longer has.
         self._gone = [_Served(each, pid) for each, pid in former.items() if each not in bound]
         self._notifier = Notifier()
         self._phase = _Phase.STARTING
@@ -182,13 +183,13 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _processes(self) -> list[_Process]:
-        """Return all that are there, former ones too."""
+        """Return all backend processes, former ones too."""
         return [each for served in (*self._served, *self._gone) for each in served.processes]
 
     # Starting
 
     def _go_on(self, mask: set[int | signal.Signals]) -> None:
-        """Start what is due; with former backends about, one listener after the other."""
+        """Start what is due. While there are former backends, start one listener at a time."""
         for each in self._served:
             if each.backend:
                 each.backend.look()
@@ -221,7 +222,7 @@ class Supervisor:
         ]
 
     def _retire(self, served: _Served) -> None:
-        """Tell the former backend that it is no longer needed."""
+        """Tell the former backend to retire."""
         if served.former:
             logger.info("the former backend on %s retires", served.name)
             served.former.end(RETIRE, self._drain)
@@ -255,7 +256,7 @@ class Supervisor:
     def _become_backend(
         self, listener: Listener, parent: int, mask: set[int | signal.Signals]
     ) -> None:
-        # Ctrl-C reaches the whole group; the parent turns it into one orderly stop.
+        # Ctrl-C reaches the whole process group. The parent makes one orderly stop of it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -270,8 +271,8 @@ class Supervisor:
             _become(self._user)
             if not os.access(PACKAGE, os.R_OK | os.X_OK):
                 raise PermissionError(f"the user {self._user} may not read {PACKAGE}")
-        # Set after the change of user, which clears it: a backend must not
-        # outlive a parent that was killed.
+        # A backend must not outlive a parent that was killed. The change of user clears
+        # this setting, so it comes after that.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(1)
@@ -336,11 +337,10 @@ class Supervisor:
 
     @property
     def _is_replacing(self) -> bool:
-        """Whether some listener has two backends, or is gone and has one.
+        """Return whether some listener has two backends, or is gone and has one.
 
-        The program that comes next is told of one for each listener, and could not
-        end, nor even reap, those it does not know of. A former backend whose
-        successor died, or was not started yet, is that one.
+        The next program gets one backend for each listener. It could not end or reap
+        others. If a successor died or was not started yet, the former backend is the one.
         """
         return bool(self._gone) or any(each.backend and each.former for each in self._served)
 
@@ -352,16 +352,17 @@ class Supervisor:
         try:
             program.start_anew(self._bound, backends)
         except ReexecError as error:
-            logger.error("the reload failed; nothing changes: %s", error)  # noqa: TRY400 - all is said
+            logger.error("%s", error)  # noqa: TRY400 - all is said
         if self._phase is _Phase.SERVING:
             self._notifier.ready()
 
     def _stop(self) -> None:
-        """Send SIGTERM to all; a second time it tells them to hurry."""
+        """Send SIGTERM to all backends. The second SIGTERM makes them end at once."""
         if self._phase is not _Phase.STOPPING:
             self._phase = _Phase.STOPPING
             self._notifier.stopping()
-            # Else whoever connects after the backends have closed theirs would wait in vain.
+            # Otherwise clients could connect after the backends have closed their sockets, and
+            # nobody would answer.
             listeners.close(self._bound)
         for each in self._processes():
             each.end(signal.SIGTERM, self._drain)
@@ -374,7 +375,7 @@ def _reap_orphans(ours: Collection[int]) -> None:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # there are none
             return
-        if ended is None or ended.si_pid in ours:  # one of ours, a moment ago: SIGCHLD follows
+        if ended is None or ended.si_pid in ours:  # SIGCHLD follows for one of ours
             return
         os.waitpid(ended.si_pid, 0)
 
@@ -391,7 +392,7 @@ def _signal_name(number: int) -> str:
 
 
 def _become(name: str) -> None:
-    """Give up root for good. Raise KeyError for an unknown user, OSError if not allowed."""
+    """Become another user for good. Raise KeyError if it is unknown, OSError if not allowed."""
     user = pwd.getpwnam(name)
     if os.getuid() == user.pw_uid:
         return

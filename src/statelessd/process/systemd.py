@@ -1,6 +1,6 @@
-"""What a service manager is told (sd_notify(3)): that all serves, reloads, stops, and lives.
+"""Tell a service manager that all serves, reloads, stops, and lives (sd_notify(3)).
 
-Without systemd there is no NOTIFY_SOCKET, and nothing is said.
+Without systemd there is no NOTIFY_SOCKET, and nothing is sent.
 """
 
 import logging
@@ -14,37 +14,37 @@ SELDOM = 3600.0  # seconds
 
 
 class Notifier:
-    """The parent's alone: its backends forget it."""
+    """Speaks for the parent; its backends forget it."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         # A leading @ means Linux's abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         watchdog = os.environ.get("WATCHDOG_USEC", "")
-        # Twice within the time after which it would be taken for dead.
+        # Half of the time after which systemd takes the parent for dead.
         self.interval = int(watchdog) / 2e6 if self._address and watchdog.isdigit() else SELDOM
 
     def forget(self) -> None:
-        """In a backend, which has nothing to tell."""
+        """Say nothing more, because this is a backend."""
         self._address = ""
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
 
     def ready(self) -> None:
-        """All backends serve."""
+        """Say that all backends serve."""
         self._tell("READY=1\nSTATUS=Serving")
 
     def reloading(self) -> None:
-        """READY follows, whatever becomes of it."""
+        """Say that a reload begins; READY follows, whatever becomes of it."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading")
 
     def stopping(self) -> None:
-        """In order."""
+        """Say that an orderly stop begins."""
         self._tell("STOPPING=1\nSTATUS=Answering what is under way")
 
     def alive(self) -> None:
-        """For the watchdog; called at least every ``interval``."""
+        """Feed the watchdog; called at least every ``interval`` seconds."""
         if self.interval < SELDOM:
             self._tell("WATCHDOG=1")
 

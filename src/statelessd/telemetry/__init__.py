@@ -1,1 +1,1 @@
-"""What is counted and kept for people to look at; fed with values, it asks nobody."""
+"""What is counted and kept for people to read. It is fed with values and asks nobody."""

@@ -1,15 +1,15 @@
-"""Durations, counted: an integer addition or two for each, for it happens on the hot path."""
+"""Histograms of durations: an integer addition or two for each, because of the hot path."""
 
 from collections.abc import Mapping, Sequence
 
-BUCKETS = 65  # for any number of 64 bits: a bound to check would cost more than the counting
+BUCKETS = 65  # for any number of 64 bits, because checking a bound would cost more
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
 LAST = 36  # and the last: 2**36 ns, 69 seconds
-PARTS = 8  # of an octave, where it has parts
+PARTS = 8  # of an octave, in a FineHistogram
 
 
 class Histogram:
-    """``counts[n]``: durations below 2**n nanoseconds, and not below half of that."""
+    """A histogram by powers of two: ``counts[n]`` of 2**(n-1) nanoseconds or more, below 2**n."""
 
     __slots__ = ("counts", "sum")
 
@@ -18,12 +18,12 @@ class Histogram:
         self.sum = 0  # nanoseconds
 
     def observe(self, nanoseconds: int) -> None:
-        """One more."""
+        """Count a duration."""
         self.counts[nanoseconds.bit_length()] += 1
         self.sum += nanoseconds
 
     def cumulative(self) -> list[int]:
-        """How many took no longer than each of the bounds that are shown; last: all."""
+        """Return how many are below each bound that is shown; the last number is of all."""
         octaves = self.octaves()
         below = sum(octaves[: FIRST + 1])
         found = [below]
@@ -33,12 +33,12 @@ class Histogram:
         return [*found, sum(octaves)]
 
     def octaves(self) -> Sequence[int]:
-        """How many were below each power of two, and not below half of it."""
+        """Return how many are below each power of two, and not below half of it."""
         return self.counts
 
 
 class FineHistogram(Histogram):
-    """Octaves in eight parts of one width, for percentiles: ``counts`` has eight for each."""
+    """A histogram for percentiles: ``counts`` has eight parts of one width for each octave."""
 
     __slots__ = ()
 
@@ -47,20 +47,20 @@ class FineHistogram(Histogram):
         self.sum = 0  # nanoseconds
 
     def observe(self, nanoseconds: int) -> None:
-        """One more."""
+        """Count a duration."""
         octave = nanoseconds.bit_length()
         self.counts[(octave << 3) + (nanoseconds << 4 >> octave)] += 1
         self.sum += nanoseconds
 
     def octaves(self) -> Sequence[int]:
-        """How many were below each power of two, and not below half of it."""
+        """Return how many are below each power of two, and not below half of it."""
         starts = range(PARTS, len(self.counts), PARTS)
         inner = [sum(self.counts[start : start + PARTS]) for start in starts]
         return [self.counts[0] + inner[0], *inner[1:]]  # 0 ns is below the first part of the first
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """Seconds below which ``share`` of those in a FineHistogram's ``counts`` are; of none: None."""
+    """Return the seconds below which ``share`` of the ``counts`` of a FineHistogram are."""
     rank = share * sum(counts.values())
     below = 0
     for index in sorted(counts):
@@ -73,5 +73,4 @@ def percentile(counts: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-BOUNDS = [2**n / 1e9 for n in range(FIRST, LAST + 1)]
-"""Seconds."""
+BOUNDS = [2**n / 1e9 for n in range(FIRST, LAST + 1)]  # seconds

@@ -1,57 +1,43 @@
 """The last ten minutes of each listener: a ring of one cell for each second, in shared memory.
 
-A cell carries its own second, so that nothing has to be cleared and a gap needs
-no mark: what is older than the window is not looked at, and written over in
-time. In a cell is a sample of each process that served the listener then; while
-one replaces another there are two.
+A cell carries its own second. So nothing has to be cleared and a gap needs no
+mark: what is older than the window is ignored, and overwritten later. A cell
+holds a sample of each process that served the listener in that second; while
+one process replaces another there are two.
 """
 
 import mmap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from .histogram import PARTS
 
-WINDOW = 600  # seconds that are told
-CELLS = WINDOW + 20  # for those that are written while the oldest are still read
+WINDOW = 600  # seconds that are shown
+CELLS = WINDOW + 20  # some more, because the oldest are still read while new ones are written
 CELL = 3 * 1024  # bytes
 LANE = CELLS * CELL  # bytes of a listener; untouched pages of it cost nothing
 HEAD = 12  # bytes: the second, and the size of what follows
-LATELY = 5  # seconds; who has told nothing in them serves nobody
+
+Growth = dict[str, dict[str, int]]
+"""Figure -> label (empty where a figure has none) -> by how much it has grown."""
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):
-    """What one process tells of a second, at its end.
+    """What one process reports at the end of a second.
 
-    ``confirmed``, ``latency`` and the first number of ``errors`` are of the last
-    ``elapsed`` seconds: of more than one where the process could not tell in between.
+    Counts and durations are of the last ``seconds``: more than one if the process
+    was too busy to report in between. Whole seconds, so that no count is lost or
+    stands twice where they are spread.
     """
 
     pid: int
-    started: float  # Unix time, as the next
-    loaded: float  # when the settings were read
-    draining: bool
-    elapsed: float
-    confirmed: int  # messages
-    latency: dict[int, int]  # counts of a FineHistogram, those above 0: of confirms
-    errors: dict[str, tuple[int, int]]  # by the problem's type: lately, and since the start
-    in_flight: int  # messages, as the next
-    waiting: int
-    broker: str
-    reason: str
-    published: int  # messages confirmed since the start
-    broker_connections: int
-    client_connections: int
-    cpu: float  # cores
-    memory: int  # bytes that are resident
-    lag: float  # seconds, the worst
-    descriptors: int | None  # None: the kernel does not say
-
-    @property
-    def seconds(self) -> float:
-        """What to divide by for a rate: a process that began within the second has all of it."""
-        return max(1.0, self.elapsed)
+    seconds: int
+    broker: str  # state
+    gauges: dict[str, int]
+    counts: Growth
+    durations: dict[str, dict[int, int]]  # the parts of FineHistograms that have grown
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -59,14 +45,14 @@ _decode = msgspec.msgpack.Decoder(list[Sample]).decode
 
 
 class History:
-    """The rings of all listeners, from ``base`` on in ``memory``. Who calls holds its lock."""
+    """The rings of all listeners, from ``base`` on in ``memory``. The caller holds its lock."""
 
     def __init__(self, memory: mmap.mmap, base: int) -> None:
         self._memory = memory
         self._base = base
 
     def write(self, slot: int, second: int, sample: Sample) -> None:
-        """Beside the samples of others in that second, and instead of one's own."""
+        """Add a sample to those of other processes, or replace the process's own."""
         others = [each for each in self._load(slot, second) if each.pid != sample.pid]
         samples = [*others, sample]
         data = _encode(samples)
@@ -76,19 +62,14 @@ class History:
         while len(data) > CELL - HEAD:  # more than two processes, and all in trouble
             data = _encode(samples := samples[1:])
         start = self._start(slot, second)
-        self._memory[start : start + 8] = bytes(8)  # who is killed here leaves nothing to read
+        self._memory[start : start + 8] = bytes(8)  # a process killed here leaves nothing to read
         self._memory[start + 8 : start + HEAD + len(data)] = len(data).to_bytes(4, "big") + data
         self._memory[start : start + 8] = second.to_bytes(8, "big")
 
     def read(self, slot: int, first: int, last: int) -> dict[int, list[Sample]]:
-        """All seconds that are known, of these."""
+        """Return the seconds from ``first`` to ``last`` that are known."""
         seconds = range(max(first, last - CELLS + 1), last + 1)
         return {second: found for second in seconds if (found := self._load(slot, second))}
-
-    def newest(self, slot: int, second: int) -> list[Sample]:
-        """Those of the last seconds, newest first."""
-        known = self.read(slot, second - LATELY + 1, second)
-        return [sample for samples in reversed(known.values()) for sample in samples]
 
     def _start(self, slot: int, second: int) -> int:
         return self._base + slot * LANE + second % CELLS * CELL
@@ -100,56 +81,45 @@ class History:
         size = int.from_bytes(self._memory[start + 8 : start + HEAD], "big")
         try:
             return _decode(self._memory[start + HEAD : start + HEAD + size])
-        except msgspec.MsgspecError:  # of the version before an upgrade, in another form
+        except msgspec.MsgspecError:  # written by another version, before an upgrade
             return []
 
 
 def _coarse(sample: Sample) -> Sample:
-    """The same with a latency by octaves, each in the middle."""
-    latency: dict[int, int] = {}
-    for index, count in sample.latency.items():
-        middle = index // PARTS * PARTS + PARTS // 2
-        latency[middle] = latency.get(middle, 0) + count
-    return msgspec.structs.replace(sample, latency=latency)
+    """Return the sample with durations by octaves, each counted in the middle of its octave."""
+    durations = {}
+    for name, counts in sample.durations.items():
+        octaves: Counter[int] = Counter()
+        for index, count in counts.items():
+            octaves[index // PARTS * PARTS + PARTS // 2] += count
+        durations[name] = dict(octaves)
+    return msgspec.structs.replace(sample, durations=durations)
 
 
-class Second(msgspec.Struct, frozen=True):
-    """What several samples make together; rates are a second."""
+class Second:
+    """Several samples of one second added up: of several processes, of one listener or of many."""
 
-    published: float
-    latency: dict[int, int]
-    errors: dict[str, float]
-    in_flight: int
-    waiting: int
-    brokers: list[str]
-
-
-def together(samples: Iterable[Sample]) -> Second:
-    """Of one second: of several processes, of one listener or of many."""
-    published = 0.0
-    latency: dict[int, int] = {}
-    errors: dict[str, float] = {}
-    in_flight = waiting = 0
-    brokers = []
-    for sample in samples:
-        published += sample.confirmed / sample.seconds
-        for index, count in sample.latency.items():
-            latency[index] = latency.get(index, 0) + count
-        for kind, (count, _) in sample.errors.items():
-            errors[kind] = errors.get(kind, 0.0) + count / sample.seconds
-        in_flight += sample.in_flight
-        waiting += sample.waiting
-        brokers.append(sample.broker)
-    return Second(published, latency, errors, in_flight, waiting, brokers)
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self.gauges: Counter[str] = Counter()
+        self.rates: dict[str, dict[str, float]] = {}  # a second
+        self.durations: dict[str, Counter[int]] = {}
+        self.brokers: list[str] = []
+        for sample in samples:
+            self.gauges.update(sample.gauges)
+            for name, counts in sample.counts.items():
+                rates = self.rates.setdefault(name, {})
+                for label, count in counts.items():
+                    rates[label] = rates.get(label, 0.0) + count / sample.seconds
+            for name, durations in sample.durations.items():
+                self.durations.setdefault(name, Counter()).update(durations)
+            self.brokers.append(sample.broker)
 
 
 def without_stalls(known: dict[int, list[Sample]]) -> Iterator[tuple[int, list[Sample]]]:
-    """Seconds of one listener, with those in which it could not tell: a later sample has them."""
-    filled = dict(known)
+    """Yield the seconds of one listener; a sample of several seconds stands in each of them."""
+    filled: dict[int, list[Sample]] = {}
     for second, samples in known.items():
         for sample in samples:
-            stalled = min(WINDOW, round(sample.elapsed)) - 1
-            for missed in range(second - stalled, second):
-                if missed not in known:
-                    filled.setdefault(missed, []).append(sample)
+            for each in range(second - sample.seconds + 1, second + 1):
+                filled.setdefault(each, []).append(sample)
     yield from filled.items()

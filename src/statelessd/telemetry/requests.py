@@ -1,18 +1,18 @@
-"""What this process has answered: for ``/stats``, and more of it for ``/metrics``."""
+"""The requests and answers of this process, counted."""
 
 from collections import Counter
 
 from .histogram import Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"})
-OTHER = "other"  # for methods that clients make up, of which there is no end
+OTHER = "other"  # for all other methods, so that clients cannot add counters without end
 
 Answered = tuple[str, int, str]
-"""Method, status, and the problem's type; empty where there is none."""
+"""Method, status and the problem's type, which is empty without a problem."""
 
 
 class RequestStatistics:
-    """Plain counters, for the hot path."""
+    """Plain counters, because of the hot path."""
 
     __slots__ = (
         "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",
@@ -31,17 +31,17 @@ class RequestStatistics:
         self.sent = 0  # bytes of answers
 
     def began(self, method: str) -> None:
-        """A request's headers were read: from here on it counts, as in the original."""
+        """Count a request whose headers were read; the original counts it from here on too."""
         self.methods[method] = self.methods.get(method, 0) + 1
 
     def answered_confirmed(self, nanoseconds: int, size: int) -> None:
-        """The usual answer to a publish, of ``size`` bytes."""
+        """Count the answer 204 to a publish, of ``size`` bytes."""
         self.confirmed += 1
         self.sent += size
         self.durations.observe(nanoseconds)
 
     def answered(self, method: str, status: int, problem: str, nanoseconds: int, size: int) -> None:
-        """Another answer, be it to something that could not be read as a request."""
+        """Count another answer, also one to something that could not be read as a request."""
         self.answers[method if method in METHODS else OTHER, status, problem] += 1
         self.sent += size
         self.durations.observe(nanoseconds)
@@ -49,7 +49,7 @@ class RequestStatistics:
             self.errors[problem] += 1
 
     def all_answers(self) -> dict[Answered, int]:
-        """The confirmed publishes among them."""
+        """Return all answers, those to confirmed publishes included."""
         usual = ("POST", 204, "")
         answers = Counter(self.answers)
         if self.confirmed:
@@ -57,7 +57,7 @@ class RequestStatistics:
         return dict(answers)
 
     def document(self) -> dict[str, float]:
-        """The original's keys and types."""
+        """Return the ``requests`` of ``/stats``, with the original's keys and types."""
         statuses: Counter[int] = Counter()
         for (_, status, _), count in self.all_answers().items():
             statuses[status] += count

@@ -1,12 +1,11 @@
-"""Where the backends of one parent leave what they have counted, for each other to read.
+"""The scoreboard: memory in which the backends of one parent leave their figures for each other.
 
-A piece of memory that the parent makes before it forks, with a slot for each
-listener. A backend writes its snapshot there once a second. Of one that has
-died the last snapshot is what is left: whoever comes next folds its counters
-into the slot's past, so that totals never go back. There is a lock, which is
-the file's and so ends with a process that is killed; and a snapshot is written
-beside the last one before it takes its place, so that half of one is never read.
-Behind the slots lies each listener's history, see ``history``.
+The parent makes it before it forks, with a slot for each listener. A backend
+writes its snapshot there once a second. A backend that dies leaves its last
+snapshot: the next writer adds its counters to the slot's past, so that totals
+never go back. The lock is the file's, so it ends with a process that is killed.
+A snapshot is written beside the last one before it replaces it, so nobody reads
+half of one. Behind the slots lies the history of each listener, see ``history``.
 """
 
 import fcntl
@@ -24,75 +23,78 @@ from .history import LANE, History, Sample
 
 SLOTS = 256
 HALF = 1024 * 1024  # bytes of a snapshot, at most; untouched pages of it cost nothing
-SLOT = 8 + 2 * HALF  # which half holds, and both
-HISTORY = SLOTS * SLOT  # where it begins
-WATCHED = HISTORY + SLOTS * LANE  # where it says when somebody last looked at all backends
+SLOT = 8 + 2 * HALF  # which half is valid, and both halves
+HISTORY = SLOTS * SLOT  # offset
+WATCHED = HISTORY + SLOTS * LANE  # offset of the time at which somebody last read all figures
 SIZE = WATCHED + 8
-WATCHING = 10.0  # seconds for which somebody who has looked may be about to look again
+WATCHING = 10.0  # seconds for which somebody who has read them may be about to read them again
 
 Listener = int | str
 """A TCP port, or ``unix:`` and the path of a socket."""
 
-Counters = dict[str, list[int]]
-"""Whatever only grows, by name: one number, or those of a histogram.
+Key = tuple[str, ...]
+"""A figure's name, and the value of each of its labels."""
 
-Integers, for their sum is the same in any order: one that is less by a rounding
-error looks to Prometheus as if all had been counted once more.
+Counters = dict[Key, list[int]]
+"""What only grows: one number, or those of a histogram.
+
+They are integers, because their sum is the same in any order: a sum that is
+less by a rounding error looks to Prometheus like a restart.
 """
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What one backend had counted. ``document``: everything, in MessagePack, by who reads it."""
+    """What one backend had counted at a moment; ``documents`` in MessagePack, by their readers."""
 
     pid: int
+    time: float  # Unix time
     counters: Counters
-    document: dict[str, msgspec.Raw]
+    gauges: dict[Key, float]
+    documents: dict[str, msgspec.Raw]
 
 
 class Page(msgspec.Struct):
-    """What a slot holds: those who live, and the sum of what the others had counted.
-
-    ``living``: in the order in which they came.
-    """
+    """The content of a slot: the living backends, oldest first, and the sum of the dead ones."""
 
     listener: Listener
     living: list[Snapshot]
     past: Counters
 
-    def past_with(self, others: list[Snapshot]) -> Counters:
-        """What was counted before, and by others who live still."""
+    def total(self, *, without: int = 0) -> Counters:
+        """Return what all backends of the listener have counted; ``without`` that process."""
         total = dict(self.past)
-        for each in others:
-            add(total, each.counters)
+        for each in self.living:
+            if each.pid != without:
+                add(total, each.counters)
         return total
 
 
-class Board:
-    """``descriptor``: of the memory, for an exec to keep."""
+class Scoreboard:
+    """The shared memory behind ``descriptor``, which an exec has to keep open."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        if os.fstat(descriptor).st_size < SIZE:  # that of the version before an upgrade
+        if os.fstat(descriptor).st_size < SIZE:  # made by the version before an upgrade
             os.ftruncate(descriptor, SIZE)
         self._memory = mmap.mmap(descriptor, SIZE)
-        self._slots: dict[Listener, int] = {}  # where a page was found; it stays there
+        self._slots: dict[Listener, int] = {}  # a page stays in its slot
         self._lock, self._locker = -1, 0  # see _locked
         self._history = History(self._memory, HISTORY)
 
     @classmethod
     def make(cls) -> Self:
-        """A new one, empty. Untouched pages of it cost nothing."""
+        """Return a new, empty one. Untouched pages of it cost nothing."""
         return cls(os.memfd_create("statelessd"))
 
     def write(self, listener: Listener, snapshot: Snapshot) -> bool:
-        """Replace this process's last one. False: it is too large, and the last one stays."""
+        """Replace the process's last snapshot; return False if this one is too large."""
         with self._locked(fcntl.LOCK_EX):
             slot, page = self._find(listener)
             if slot < 0:
-                return True  # more listeners than anybody has
+                return True  # there are more listeners than slots
             _fold(page)
             living = {each.pid: each for each in page.living}
-            living[snapshot.pid] = snapshot  # in its old place: the last is who came last
+            living[snapshot.pid] = snapshot  # in its old place: the last one is the youngest
             page.living = list(living.values())
             if not self._store(slot, page):
                 return False
@@ -100,7 +102,7 @@ class Board:
             return True
 
     def pages(self) -> list[Page]:
-        """Of each listener that ever had a backend; only the living are among the living."""
+        """Return a page for each listener that ever had a backend."""
         with self._locked(fcntl.LOCK_SH):
             pages = [page for page in map(self._load, range(SLOTS)) if page is not None]
         for page in pages:
@@ -108,41 +110,30 @@ class Board:
         return pages
 
     def record(self, listener: Listener, second: int, sample: Sample) -> None:
-        """Of a second that is over. A listener has a history once it has a page."""
+        """Keep the sample of a second. A listener has a history once it has a page."""
         with self._locked(fcntl.LOCK_EX):
             if (slot := self._slot_of(listener)) is not None:
                 self._history.write(slot, second, sample)
 
     def history(self, listener: Listener, first: int, last: int) -> dict[int, list[Sample]]:
-        """By seconds, those that are known; of each process that served the listener then."""
+        """Return the known seconds, with a sample of each process that served the listener."""
         with self._locked(fcntl.LOCK_SH):
             slot = self._slot_of(listener)
             return {} if slot is None else self._history.read(slot, first, last)
 
-    def newest(self, listener: Listener, second: int) -> Sample | None:
-        """The last one of whoever serves the listener; None: nobody does.
-
-        While one replaces another there are two: then of who came last.
-        """
-        with self._locked(fcntl.LOCK_SH):
-            slot = self._slot_of(listener)
-            found = [] if slot is None else self._history.newest(slot, second)
-        living = [sample for sample in found if _lives(sample.pid)]
-        return max(living, key=lambda sample: sample.started, default=None)  # of equals the first
-
     def watch(self) -> None:
-        """Somebody looks at the figures of all backends."""
+        """Note that somebody reads the figures of all backends."""
         struct.pack_into("d", self._memory, WATCHED, time.time())
 
     @property
     def is_watched(self) -> bool:
-        """Somebody does, or did a moment ago."""
+        """Return whether somebody reads them, or did a moment ago."""
         (watched_at,) = struct.unpack_from("d", self._memory, WATCHED)
         return bool(abs(time.time() - watched_at) < WATCHING)  # clocks can be set back
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        if self._locker != os.getpid():  # what a fork shares is one lock with its parent
+        if self._locker != os.getpid():  # a lock from before a fork is the parent's
             self._lock = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
             self._locker = os.getpid()
         fcntl.flock(self._lock, how)
@@ -177,7 +168,7 @@ class Board:
         data = self._memory[start + 4 : start + 4 + size]
         try:
             return msgspec.msgpack.decode(data, type=Page)
-        except msgspec.MsgspecError:  # of the version before an upgrade, in another form
+        except msgspec.MsgspecError:  # written by another version, before an upgrade
             return None
 
     def _store(self, slot: int, page: Page) -> bool:
@@ -203,10 +194,10 @@ def _fold(page: Page) -> None:
 
 
 def add(total: Counters, more: Counters) -> None:
-    """Name by name."""
-    for name, values in more.items():
-        before = total.get(name, [0] * len(values))
-        total[name] = [a + b for a, b in zip(before, values, strict=True)]
+    """Add ``more`` to ``total``, key by key."""
+    for key, values in more.items():
+        before = total.get(key, [0] * len(values))
+        total[key] = [a + b for a, b in zip(before, values, strict=True)]
 
 
 def _lives(pid: int) -> bool:

@@ -1,53 +1,39 @@
-"""TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
+"""Know the broker over TLS, and be known to it; changed files are taken up."""
 
-import logging
 import ssl
 
 from ..config.settings import BrokerTls
 from .files import VERSIONS, KeyPair, TlsError, Watch, check_readable, load_certificates
 
-logger = logging.getLogger(__name__)
-
 SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """The TLS settings for the broker. ``context`` is for the next connection.
+    """Holds the ``context`` for the next connection; changed files get another one.
 
-    ``refresh`` replaces ``context`` when files change. Making it raises TlsError if the
-    files cannot be used.
+    Raise TlsError for files that cannot be used.
     """
 
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
         named = [settings.ca, settings.certificate, settings.key]
-        self._watch = Watch(path for path in named if path is not None)
+        self._watch = Watch(SECTION, "TLS to the broker", filter(None, named))
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Return the name that the broker's certificate must have; it is sent as SNI too."""
+        """Return whom the broker on ``host`` has to prove to be; it is sent to it as well (SNI)."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often.
+        """Take up changed files, for connections from now on; called often."""
+        self._watch.refresh(now, self._take_up)
 
-        If they cannot be used, log that once and keep the old ones.
-        """
-        if not self._watch.has_news(now):
-            return
-        try:
-            self.context = make_context(self._settings)
-        except TlsError as error:
-            logger.error("%s; TLS to the broker stays as it was", error)  # noqa: TRY400 - all is said
-        else:
-            logger.info("files of %s have changed: using them", SECTION)
+    def _take_up(self) -> None:
+        self.context = make_context(self._settings)
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Return a context that verifies the broker's certificate and name.
-
-    Raise TlsError if the files of the settings cannot be used.
-    """
+    """Return a context that verifies certificate and name, always. Raise TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
     # So ``ca`` may be an intermediate authority, or the broker's own certificate.

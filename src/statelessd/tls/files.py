@@ -1,8 +1,9 @@
-"""PEM files of certificates and keys: loading, checking and watching them."""
+"""Check PEM files of certificates and keys, and notice when they change."""
 
+import logging
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -10,14 +11,16 @@ import msgspec
 
 from ..config.settings import BrokerTls, Tls
 
-LOOK = 1.0  # seconds between two checks of the files
+logger = logging.getLogger(__name__)
+
+LOOK = 1.0  # seconds between looks at the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
 
 
 class TlsError(Exception):
-    """A TLS setting that cannot be used: its key path and the reason."""
+    """Says of a ``setting``, by its key path, what is wrong with it: the ``reason``."""
 
     def __init__(self, setting: str, reason: str) -> None:
         super().__init__(f"{setting}: {reason}")
@@ -26,7 +29,7 @@ class TlsError(Exception):
 
 
 class KeyPair(msgspec.Struct, frozen=True):
-    """The files of a certificate and its key. ``section`` is the path of their settings."""
+    """Names the files of a certificate and of its key; ``section``: where their settings are."""
 
     section: str
     certificate: str
@@ -34,22 +37,19 @@ class KeyPair(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, section: str, settings: Tls | BrokerTls) -> Self | None:
-        """Return the files that the settings name, or None.
-
-        Raise TlsError for a key without a certificate.
-        """
+        """Return what the settings name, if anything. Raise TlsError for a key alone."""
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
-            raise TlsError(f"{section}.certificate", "is needed, for there is a key")
+            raise TlsError(f"{section}.certificate", "is needed, because there is a key")
         return None
 
     def paths(self) -> list[str]:
-        """Return the paths of its one or two files."""
+        """Return the names of the files, which are one or two."""
         return [self.certificate] if self.key is None else [self.certificate, self.key]
 
     def check(self) -> None:
-        """Raise TlsError, which quotes nothing of the files, if they are not a pair."""
+        """Raise TlsError if they do not belong together; it names only their paths."""
         setting = f"{self.section}.certificate"
         check_readable(setting, self.certificate)
         if self.key is not None:
@@ -59,7 +59,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         self.load(context)
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Load it into ``context``. Raise TlsError if that is not possible."""
+        """Let ``context`` show the certificate. Raise TlsError."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
         try:
@@ -82,28 +82,38 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Finds out whether any of the files has changed."""
+    """Looks whether any of the files has changed, and takes up the changes.
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    ``section``: where their settings are; ``what``: what they make.
+    """
+
+    def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
+        self._section = section
+        self._what = what
         self._seen = {path: _stamp_of(path) for path in paths}
         self._taken = self._seen
         self._look_at = 0.0
 
-    def has_news(self, now: float) -> bool:
-        """Return whether to reload the files now: once for each change. Call it often.
+    def refresh(self, now: float, take_up: Callable[[], None]) -> None:
+        """Call ``take_up`` for changed files, once for each change; called often.
 
-        Files are reloaded when two checks in a row saw the same, because whoever replaces
-        several files needs a moment.
+        Files are taken when they were the same at two looks, because several have to be
+        replaced. If ``take_up`` raises TlsError, that is logged, and things stay as they were.
         """
         if now < self._look_at:
-            return False
+            return
         self._look_at = now + LOOK
         seen = self._seen
         self._seen = {path: _stamp_of(path, known) for path, known in seen.items()}
         if self._seen == self._taken or self._seen != seen:
-            return False
+            return
         self._taken = self._seen
-        return True
+        try:
+            take_up()
+        except TlsError as error:
+            logger.error("%s; %s stays as it was", error, self._what)  # noqa: TRY400 - all is said
+        else:
+            logger.info("files of %s have changed: using them", self._section)
 
 
 def check_readable(setting: str, path: str) -> None:
@@ -116,7 +126,7 @@ def check_readable(setting: str, path: str) -> None:
 
 
 def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
-    """Let ``context`` trust the certificates in the file. Raise TlsError if it has none."""
+    """Let ``context`` trust the certificates of the file. Raise TlsError."""
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:
@@ -124,7 +134,7 @@ def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
 
 
 class _PassphraseError(Exception):
-    """The key has a passphrase, and nobody can type it."""
+    """Ends a load that asks for a passphrase, because nobody is there to type one."""
 
 
 def _no_passphrase() -> bytes:

@@ -1,14 +1,11 @@
-"""The certificate of the TLS listeners, which is reloaded when its files change."""
+"""Load the certificate of the TLS listeners, and load it anew when its files change."""
 
-import logging
 import ssl
 import weakref
 from typing import Any, Self
 
 from ..config.settings import Tls
-from .files import VERSIONS, KeyPair, TlsError, Watch
-
-logger = logging.getLogger(__name__)
+from .files import VERSIONS, KeyPair, Watch
 
 SECTION = "HTTPServer.tls"
 
@@ -32,43 +29,34 @@ class _Context(ssl.SSLContext):
 
 
 class Certificate:
-    """The certificate of all TLS listeners.
+    """Holds the ``context`` of the listeners, which stays when the certificate changes.
 
-    ``context`` stays the same object when the certificate changes. ``settings`` must name
-    a certificate. Making it raises TlsError if the files are not a certificate and its key.
+    ``settings`` name a certificate. Raise TlsError if the files are not one and its key.
     """
 
     def __init__(self, settings: Tls) -> None:
         pair = KeyPair.of(SECTION, settings)
         assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
-        self._watch = Watch(pair.paths())
+        self._watch = Watch(SECTION, "the certificate", pair.paths())
         self.context = _Context(settings)
-        pair.check()
-        pair.load(self.context)
+        self._take_up()
 
     @property
     def is_shaking_hands(self) -> bool:
-        """Return whether a client has connected and its TLS handshake is not complete."""
+        """Whether somebody has connected, and has not come to ask yet."""
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Use changed files for new connections. ``now`` is in seconds; call it often.
+        """Take up changed files, for whoever connects from now on; called often."""
+        self._watch.refresh(now, self._take_up)
 
-        If they cannot be used, log that once and keep the old certificate.
-        """
-        if not self._watch.has_news(now):
-            return
-        try:
-            self._pair.check()  # separately, because a load that fails half-way changes the context
-            self._pair.load(self.context)
-        except TlsError as error:
-            logger.error("%s; the certificate stays as it was", error)  # noqa: TRY400 - all is said
-        else:
-            logger.info("the certificate %s has changed: using it", self._pair.certificate)
+    def _take_up(self) -> None:
+        self._pair.check()  # apart, because a load that fails half-way changes the context
+        self._pair.load(self.context)
 
 
 def check(settings: Tls) -> None:
-    """Raise TlsError if the settings name files that are not a certificate and its key."""
+    """Raise TlsError if the settings name what is not a certificate and its key."""
     if pair := KeyPair.of(SECTION, settings):
         pair.check()

@@ -100,7 +100,7 @@ async def test_a_broker_that_is_away_is_seen_without_waiting_for_it(broker, publ
         broker.peers[0].cut()
 
     def state():
-        publish.publisher.look_at_broker()
+        publish.publisher.start_probe()
         return publish.state
 
     await publish.until(lambda: state() == "unreachable")

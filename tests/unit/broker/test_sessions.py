@@ -34,7 +34,7 @@ async def test_of_too_many_logins_the_figures_are_kept_in_sum_only(broker, clien
     told = list(publish.publisher.connection_statistics())
     assert told[-2:] == ["test:e", "test:f"]
     assert len(told) <= 3  # one may have been closing
-    metrics = publish.publisher.metrics()
+    metrics = publish.publisher.figures()
     assert (metrics.connections_opened, metrics.channels_opened) == (6, 6)
     assert metrics.outcomes["confirmed"] == 6
 
@@ -64,7 +64,7 @@ async def test_closing_answers_what_is_left_and_closes_in_order(broker, publish,
     assert set(await outcomes(*handed_over)) == {O.UNCONFIRMED}
     assert await publish() is O.SHUTTING_DOWN
     assert broker.peers[0].methods[-1] == "Connection.Close"
-    assert publish.publisher.metrics().connections_closed == {"shutdown": 1}
+    assert publish.publisher.figures().connections_closed == {"shutdown": 1}
     assert "failed" not in caplog.text
     assert "broke the protocol" not in caplog.text
 

@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from edge import AUTH, FORM, edge_test, post
+from edge import AUTH, FORM, Edge, edge_test, post
 from outcomes import JSON, NDJSON, item
 
 from statelessd.message import Outcome
@@ -19,14 +19,10 @@ def records(caplog):
     return lambda: [r for r in caplog.records if r.name == "statelessd.access"]
 
 
-@edge_test()
-async def test_it_is_off_by_default(edge, records):
-    assert (await edge.ask(post())).status == 204
-    assert records() == []
-
-
 @edge_test(access_log=1)
 async def test_a_publish_is_a_line_that_tells_all_but_secrets(edge, records):
+    async with Edge() as other:  # with the default
+        assert (await other.ask(post())).status == 204
     edge.publisher.outcome = (Outcome.NO_ROUTE, "")
     await edge.ask(post(path=b"/v%20x/e/key?message_id=1", headers=NAMED))
     [record] = records()
@@ -43,16 +39,9 @@ async def test_as_json_each_of_that_is_a_field(edge, records):
     [record] = records()
     document = json.loads(JsonFormatter().format(record))
     assert document["seconds"] > 0
-    expected = {
-        "request_id": "r-1",
-        "method": "POST",
-        "virtual_host": "v",
-        "exchange": "e",
-        "user": "guest",
-        "status": 204,
-        "outcome": "confirmed",
-    }
-    assert {name: document[name] for name in expected} == expected
+    place = {"method": "POST", "virtual_host": "v", "exchange": "e", "user": "guest"}
+    expected = {"request_id": "r-1", "status": 204, "outcome": "confirmed", **place}
+    assert document.items() >= expected.items()
 
 
 @edge_test(access_log=1)
@@ -64,13 +53,8 @@ async def test_pages_and_batches_and_what_cannot_be_read(edge, records):
     await edge.ask(b"OPTIONS /v/e/k HTTP/1.1\r\nHost: x\r\n\r\n")
     page, batch, garbage, options = records()
     assert (page.path, page.status) == ("/stats", 200)
-    assert (batch.virtual_host, batch.exchange, batch.user, batch.status) == (
-        "v",
-        "e",
-        "guest",
-        200,
-    )
-    assert (batch.outcome, batch.published, batch.failed, batch.unknown) == ("confirmed", 1, 0, 0)
+    assert (batch.virtual_host, batch.exchange, batch.user) == ("v", "e", "guest")
+    assert (batch.status, batch.outcome, batch.published) == (200, "confirmed", 1)
     assert (garbage.status, garbage.outcome) == (400, "bad-request")
     assert (options.method, options.status) == ("OPTIONS", 204)
 

@@ -1,24 +1,16 @@
+"""Names and values of properties, and what RabbitMQ would close a channel over."""
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from statelessd.gateway import properties
-from statelessd.gateway.errors import RequestError
+from statelessd.message import RequestError
 
 
-@pytest.mark.parametrize(
-    ("raw", "name"),
-    [
-        ("content-type", "content_type"),
-        ("content_type", "content_type"),
-        ("Content-Type", "content_type"),
-        ("expire", "expiration"),
-        ("expiration", "expiration"),
-        ("app_id", "app_id"),
-    ],
-)
-def test_names(raw, name):
-    assert properties.name_of(raw) == name
+def test_a_property_has_several_names():
+    for raw in ("content-type", "content_type", "Content-Type"):
+        assert properties.name_of(raw) == "content_type"
+    for raw in ("expire", "expiration"):
+        assert properties.name_of(raw) == "expiration"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +103,7 @@ def test_a_history_of_deaths_that_crashes_a_queue_is_refused(deaths):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"x-delay": 0},
+        {"CC": ["a"], "BCC": []},
         {"x-delay": -1},
         {"x-delay": 2**63 - 1},
         {"x-stream-filter-value": ""},
@@ -126,11 +118,6 @@ def test_a_history_of_deaths_that_crashes_a_queue_is_refused(deaths):
 )
 def test_headers_that_rabbitmq_reads_are_taken_where_it_can(headers):
     assert properties.check({"headers": headers}) == {"headers": headers}
-
-
-def test_cc_and_bcc_may_be_arrays_of_strings():
-    table = {"CC": ["a"], "BCC": []}
-    assert properties.check({"headers": table}) == {"headers": table}
 
 
 @pytest.mark.parametrize(
@@ -165,14 +152,6 @@ def test_headers_that_are_no_json_object_are_refused(text):
         properties.parse_headers(text)
 
 
-@given(st.binary(max_size=60))
-def test_garbage_raises_nothing_but_a_request_error(text):
-    try:
-        properties.parse_headers(text)
-    except RequestError:
-        return
-
-
 @pytest.mark.parametrize(
     ("pairs", "table"),
     [
@@ -205,13 +184,8 @@ def test_malformed_brackets_are_refused(name):
         properties.bracket_headers([(name, "1")])
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("true", True), ("1", True), ("FALSE", False), ("0", False)]
-)
-def test_flags(text, value):
-    assert properties.flag("mandatory", text) is value
-
-
-def test_a_flag_that_is_none_is_refused():
+def test_flags():
+    found = [properties.flag("mandatory", text) for text in ("true", "1", "FALSE", "0")]
+    assert found == [True, True, False, False]
     with pytest.raises(RequestError, match="mandatory"):
         properties.flag("mandatory", "yes")

@@ -1,3 +1,5 @@
+"""The raw path of a request, and what it leads to."""
+
 import pytest
 
 from statelessd.config.settings import Paths, Route
@@ -40,7 +42,9 @@ def test_pages(built_in):
 
 
 def test_two_segments_are_a_batch_or_the_users_own_page(built_in):
-    assert built_in.match(b"/v/e").page is BatchPage
+    match = built_in.match(b"/v/e%2f")
+    assert (match.page, match.target) == (BatchPage, Target("v", "e/", ""))
+    assert not match.publishes  # by itself
     own = build_router([Route("/own/page", "statelessd.Stats")], Paths())
     assert own.match(b"/own/page").page == Restricted(Stats)
     assert own.match(b"/own/other").page is BatchPage
@@ -70,8 +74,9 @@ def test_configured_routes_come_in_their_order():
 
 def test_the_cache_is_bounded():
     router = Router([("/([^/]+)/([^/]*)/([^/]*)", None)])
-    for i in range(CACHED_PATHS + 10):
+    for i in range(CACHED_PATHS):
         router.match(b"/v/e/%d" % i)
-    router.match(b"/v/e/" + b"%41" * 200)
-    assert len(router._cache) <= CACHED_PATHS
-    assert all(len(path) <= 512 for path in router._cache)
+    assert repr(router) == f"<Router of 1 rules, {CACHED_PATHS} paths are remembered>"
+    router.match(b"/v/e/" + b"%41" * 200)  # too long
+    router.match(b"/v/e/k")
+    assert repr(router) == "<Router of 1 rules, 1 paths are remembered>"

@@ -16,7 +16,6 @@ ORIGINAL = {
     "context_switches": 7278258,
     "swap_outs": 0,
     "page_size": 4096,
-    "connections": {},
     "requests": {"processing_time": 7926.826567411423},
     "port": 8011,
     "block": {"input": 0, "output": 0},
@@ -32,31 +31,21 @@ def shape(value):
 
 @edge_test()
 async def test_it_has_the_originals_keys_and_types_and_the_host(edge):
+    connections = {"vhost0:www": {"connected": True, "publishes": 3, "queue_size": 0}}
+    edge.publisher.connection_statistics = lambda: connections
     answer = await edge.ask(STATS)
-    document = json.loads(answer.body)
-    host = document.pop("host")
-    assert document.pop("broker") == {"state": "unused", "reason": ""}
-    del document["requests"]["method.GET"]
-    assert isinstance(host, str)
-    assert shape(document) == shape(ORIGINAL)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
-
-
-@edge_test()
-async def test_the_figures_are_of_this_process(edge):
-    document = json.loads((await edge.ask(STATS)).body)
-    assert abs(document["timestamp"] - time.time()) < 5
+    document = json.loads(answer.body)
+    assert isinstance(document.pop("host"), str)
+    assert document.pop("broker") == {"state": "unused", "reason": ""}
+    assert document.pop("connections") == connections
+    del document["requests"]["method.GET"]
+    assert shape(document) == shape(ORIGINAL)
+    assert abs(document["timestamp"] - time.time()) < 60
     assert document["memory_usage"] > 1000
     assert document["cpu_time"]["user"] > 0
     assert document["port"] == edge.gateway.port
-
-
-@edge_test()
-async def test_connections_are_the_publishers(edge):
-    connections = {"vhost0:www": {"connected": True, "publishes": 3, "queue_size": 0}}
-    edge.publisher.connection_statistics = lambda: connections
-    assert json.loads((await edge.ask(STATS)).body)["connections"] == connections
 
 
 @edge_test()

@@ -17,7 +17,7 @@ from outcomes import NDJSON, chunked, item, lines
 
 from statelessd.config.settings import Application, Config, HTTPServer, RabbitMQ
 from statelessd.process.backend import Backend
-from statelessd.telemetry.scoreboard import HALF, Board
+from statelessd.telemetry.scoreboard import HALF, Scoreboard
 
 PATIENT = AUTH + FORM + b"Prefer: wait=60\r\n"
 STATS = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -105,9 +105,9 @@ async def test_it_publishes_and_says_when(it, caplog):
 
 
 @backend_test()
-async def test_too_many_logins_for_the_board_do_not_freeze_its_counters(it, caplog):
-    gateway = it.backend.gateway
-    gateway.board = Board.make()
+async def test_too_many_logins_for_the_scoreboard_do_not_freeze_its_counters(it, caplog):
+    gateway, monitoring = it.backend.gateway, it.backend.monitoring
+    monitoring.scoreboard = Scoreboard.make()
     long = {f"v:{n:0250}": {"publishes": 1} for n in range(HALF // 250)}
     gateway.publisher.connection_statistics = lambda: long
     client = await it.connect()
@@ -115,8 +115,8 @@ async def test_too_many_logins_for_the_board_do_not_freeze_its_counters(it, capl
     assert (await client.answer()).status == 204
 
     def counted():
-        living = [each for page in gateway.board.pages() for each in page.living]
-        stats = [msgspec.msgpack.decode(each.document["stats"]) for each in living]
+        living = [each for page in monitoring.pages() for each in page.living]
+        stats = [msgspec.msgpack.decode(each.documents["stats"]) for each in living]
         return [each["requests"].get("response.204") for each in stats]
 
     await it.until(lambda: counted() == [1])

@@ -2,146 +2,132 @@
 
 import os
 import random
-import subprocess
-import sys
 
 import msgspec
 import pytest
 
 from statelessd.telemetry.histogram import FineHistogram, Histogram, percentile
-from statelessd.telemetry.history import CELL, CELLS, HEAD, WINDOW, Sample, together, without_stalls
-from statelessd.telemetry.scoreboard import Board, Snapshot
+from statelessd.telemetry.history import CELL, CELLS, HEAD, WINDOW, Sample, Second, without_stalls
+from statelessd.telemetry.scoreboard import Scoreboard, Snapshot
 
 NOW = 1_800_000_000
 BASE = Sample(
-    pid=os.getpid(), started=1.0, loaded=1.0, draining=False, elapsed=1.0, confirmed=0, latency={},
-    errors={}, in_flight=0, waiting=0, broker="connected", reason="", published=0,
-    broker_connections=0, client_connections=0, cpu=0.0, memory=0, lag=0.0, descriptors=None,
+    pid=os.getpid(), seconds=1, broker="connected", gauges={"in_flight": 0}, counts={},
+    durations={},
 )  # fmt: skip
 
 
-def sample(**changes):
+def sample(published=None, latency=None, errors=None, **changes):
+    changes["counts"] = {} if published is None else {"published": {"": published}}
+    if errors is not None:
+        changes["counts"]["errors"] = errors
+    if latency is not None:
+        changes["durations"] = {"latency": latency}
     return msgspec.structs.replace(BASE, **changes)
 
 
 @pytest.fixture
-def board():
+def scoreboard():
     """With a listener that has a page, as each has once it serves."""
-    shared = Board.make()
+    shared = Scoreboard.make()
     page(shared, 8000)
     return shared
 
 
 def page(shared, listener):
-    assert shared.write(listener, Snapshot(os.getpid(), {}, {}))
+    assert shared.write(listener, Snapshot(os.getpid(), 1.0, {}, {}, {}))
 
 
 def confirmed(history):
-    return {second: [each.confirmed for each in samples] for second, samples in history.items()}
+    return {
+        second: [each.counts["published"][""] for each in samples]
+        for second, samples in history.items()
+    }
 
 
-def test_seconds_without_data_are_missing(board):
+def test_seconds_without_data_are_missing(scoreboard):
     for second in (NOW, NOW + 1, NOW + 5):
-        board.record(8000, second, sample(confirmed=second - NOW))
-    assert confirmed(board.history(8000, NOW - 3, NOW + 9)) == {
+        scoreboard.record(8000, second, sample(published=second - NOW))
+    assert confirmed(scoreboard.history(8000, NOW - 3, NOW + 9)) == {
         NOW: [0],
         NOW + 1: [1],
         NOW + 5: [5],
     }
-    assert confirmed(board.history(8000, NOW + 1, NOW + 4)) == {NOW + 1: [1]}
+    assert confirmed(scoreboard.history(8000, NOW + 1, NOW + 4)) == {NOW + 1: [1]}
 
 
-def test_what_is_older_than_the_ring_is_written_over_or_not_seen(board):
+def test_what_is_older_than_the_ring_is_written_over_or_not_seen(scoreboard):
     for second in range(NOW, NOW + 2 * CELLS, 2):
-        board.record(8000, second, sample(confirmed=second - NOW))
+        scoreboard.record(8000, second, sample(published=second - NOW))
     last = NOW + 2 * CELLS
-    found = board.history(8000, last - WINDOW + 1, last)
+    found = scoreboard.history(8000, last - WINDOW + 1, last)
     assert confirmed(found) == {s: [s - NOW] for s in range(last - WINDOW + 2, last, 2)}
-    assert board.history(8000, NOW, NOW + 9) == {}
-    assert board.history(8000, last + 1, last + WINDOW) == {}
+    assert scoreboard.history(8000, NOW, NOW + 9) == {}
+    assert scoreboard.history(8000, last + 1, last + WINDOW) == {}
 
 
-def test_each_listener_has_its_own_and_others_find_it(board):
-    page(board, "unix:/x")
-    board.record(8000, NOW, sample(confirmed=1))
-    board.record("unix:/x", NOW, sample(confirmed=2))
-    other = Board(board.descriptor)
+def test_each_listener_has_its_own_and_others_find_it(scoreboard):
+    page(scoreboard, "unix:/x")
+    scoreboard.record(8000, NOW, sample(published=1))
+    scoreboard.record("unix:/x", NOW, sample(published=2))
+    other = Scoreboard(scoreboard.descriptor)
     assert confirmed(other.history("unix:/x", NOW, NOW)) == {NOW: [2]}
     assert confirmed(other.history(8000, NOW, NOW)) == {NOW: [1]}
     assert other.history(8001, NOW, NOW) == {}
-    assert other.newest(8001, NOW) is None
 
 
-def test_of_two_processes_in_one_second_nothing_is_lost(board):
-    board.record(8000, NOW, sample(pid=1, confirmed=3))
-    board.record(8000, NOW, sample(pid=2, confirmed=4))
-    assert confirmed(board.history(8000, NOW, NOW)) == {NOW: [3, 4]}
+def test_of_two_processes_in_one_second_nothing_is_lost(scoreboard):
+    scoreboard.record(8000, NOW, sample(pid=1, published=3))
+    scoreboard.record(8000, NOW, sample(pid=2, published=4))
+    assert confirmed(scoreboard.history(8000, NOW, NOW)) == {NOW: [3, 4]}
 
 
-def test_a_process_replaces_its_own(board):
+def test_a_process_replaces_its_own(scoreboard):
     for count in (3, 4):
-        board.record(8000, NOW, sample(confirmed=count))
-    assert confirmed(board.history(8000, NOW, NOW)) == {NOW: [4]}
+        scoreboard.record(8000, NOW, sample(published=count))
+    assert confirmed(scoreboard.history(8000, NOW, NOW)) == {NOW: [4]}
 
 
-def test_a_sample_that_does_not_fit_loses_precision_and_no_count(board):
+def test_a_sample_that_does_not_fit_loses_precision_and_no_count(scoreboard):
     latency = dict.fromkeys(range(16, 528), 10**6)
     assert len(msgspec.msgpack.encode([sample(latency=latency)])) > CELL - HEAD
-    board.record(8000, NOW, sample(latency=latency, confirmed=7))
-    [found] = board.history(8000, NOW, NOW)[NOW]
-    assert sum(found.latency.values()) == 512 * 10**6
-    assert found.confirmed == 7
-    was, now = percentile(latency, 0.5), percentile(found.latency, 0.5)
+    scoreboard.record(8000, NOW, sample(latency=latency, published=7))
+    [found] = scoreboard.history(8000, NOW, NOW)[NOW]
+    assert sum(found.durations["latency"].values()) == 512 * 10**6
+    assert found.counts["published"] == {"": 7}
+    was, now = percentile(latency, 0.5), percentile(found.durations["latency"], 0.5)
     assert 0.5 < now / was < 2
 
 
-def test_two_in_trouble_fit_a_cell(board):
+def test_two_in_trouble_fit_a_cell(scoreboard):
     worst = sample(
         latency=dict.fromkeys(range(80, 320), 10**6),  # 1 us to 5 minutes
-        errors={f"problem-of-some-kind-{n:02}": (10**6, 10**9) for n in range(21)},
-        reason="x" * 255,
+        errors={f"problem-of-some-kind-{n:02}": 10**9 for n in range(21)},
     )
     for pid in (1, 2):
-        board.record(8000, NOW, msgspec.structs.replace(worst, pid=pid))
-    assert len(board.history(8000, NOW, NOW)[NOW]) == 2
+        scoreboard.record(8000, NOW, msgspec.structs.replace(worst, pid=pid))
+    assert len(scoreboard.history(8000, NOW, NOW)[NOW]) == 2
 
 
-def test_the_newest_is_of_who_lives_and_came_last(board):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    board.record(8000, NOW, sample(published=1, started=5.0))
-    board.record(8000, NOW + 1, sample(published=2, started=5.0))
-    board.record(8000, NOW + 2, sample(pid=process.pid, published=9, started=9.0))
-    assert board.newest(8000, NOW + 3).published == 2
-    assert board.newest(8000, NOW + WINDOW) is None  # it says nothing: it serves nobody
-    board.record(8000, NOW + 3, sample(pid=1, published=8, started=2.0))  # it retires
-    assert board.newest(8000, NOW + 3).published == 2
-
-
-def test_what_another_version_left_is_as_good_as_nothing(board, monkeypatch):
+def test_what_another_version_left_is_as_good_as_nothing(scoreboard, monkeypatch):
     monkeypatch.setattr("statelessd.telemetry.history._encode", lambda samples: b"\x91\x01")
-    board.record(8000, NOW, sample())
-    assert board.history(8000, NOW, NOW) == {}
+    scoreboard.record(8000, NOW, sample())
+    assert scoreboard.history(8000, NOW, NOW) == {}
 
 
-def test_who_watches_is_seen_by_all(board):
-    assert not board.is_watched
-    Board(board.descriptor).watch()
-    assert board.is_watched
+def test_who_watches_is_seen_by_all(scoreboard):
+    assert not scoreboard.is_watched
+    Scoreboard(scoreboard.descriptor).watch()
+    assert scoreboard.is_watched
 
 
 def test_a_stall_is_no_gap_and_no_dip():
-    stalled = sample(confirmed=30, elapsed=3.01, errors={"nacked": (6, 9)})
-    found = {s: together(samples) for s, samples in without_stalls({NOW: [sample()],
-             NOW + 4: [stalled]})}  # fmt: skip
+    stalled = sample(published=30, seconds=3, errors={"nacked": 6})
+    known = without_stalls({NOW: [sample()], NOW + 4: [stalled]})
+    found = {second: Second(samples).rates for second, samples in known}
     assert sorted(found) == [NOW, NOW + 2, NOW + 3, NOW + 4]
     for second in (NOW + 2, NOW + 3, NOW + 4):
-        assert found[second].published == pytest.approx(10, rel=0.01)
-        assert found[second].errors["nacked"] == pytest.approx(2, rel=0.01)
-
-
-def test_a_process_that_began_within_a_second_has_no_higher_rate():
-    assert together([sample(confirmed=5, elapsed=0.01)]).published == 5
+        assert found[second] == {"published": {"": 10}, "errors": {"nacked": 2}}
 
 
 def test_several_make_one_with_the_sum_of_their_distributions():
@@ -149,15 +135,15 @@ def test_several_make_one_with_the_sum_of_their_distributions():
     for _ in range(99):
         fast.observe(1_000_000)
     slow.observe(1_000_000_000)
-    both = together([
-        sample(latency=nonzero(fast), in_flight=1, waiting=2, errors={"nacked": (1, 1)}),
-        sample(latency=nonzero(slow), in_flight=3, waiting=4, errors={"no-route": (2, 2)},
+    both = Second([
+        sample(latency=nonzero(fast), gauges={"waiting": 2}, errors={"nacked": 1}),
+        sample(latency=nonzero(slow), gauges={"waiting": 4}, errors={"no-route": 2},
                broker="blocked"),
     ])  # fmt: skip
-    assert percentile(both.latency, 0.98) == pytest.approx(0.001, rel=0.1)
-    assert percentile(both.latency, 0.995) == pytest.approx(1, rel=0.1)
-    assert (both.in_flight, both.waiting) == (4, 6)
-    assert both.errors == {"nacked": 1, "no-route": 2}
+    assert percentile(both.durations["latency"], 0.98) == pytest.approx(0.001, rel=0.1)
+    assert percentile(both.durations["latency"], 0.995) == pytest.approx(1, rel=0.1)
+    assert both.gauges == {"waiting": 6}
+    assert both.rates == {"errors": {"nacked": 1, "no-route": 2}}
     assert both.brokers == ["connected", "blocked"]
 
 

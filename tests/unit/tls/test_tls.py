@@ -75,29 +75,25 @@ def test_a_changed_certificate_is_taken_up(authority, settings, caplog):
     new = authority.issue()
     looks(certificate)
     assert serial(certificate) == new.split() != before
-    assert caplog.text.count("has changed: using it") == 1
+    assert caplog.text.count("have changed: using them") == 1
 
 
-def test_files_are_taken_when_they_no_longer_change(authority, settings, caplog):
+def test_files_are_looked_at_once_a_second_and_taken_when_they_no_longer_change(
+    authority, settings, caplog
+):
     certificate = Certificate(settings)
+    before = serial(certificate)
     new = authority.issue()
-    certificate.refresh(1000)
+    for i in range(10):
+        certificate.refresh(1000 + i * 0.09)
     authority.certificate.write_text("half-written")
     certificate.refresh(1001)
     authority.certificate.write_text(new)
     certificate.refresh(1002)
+    assert serial(certificate) == before
     assert not caplog.records
     certificate.refresh(1003)
     assert serial(certificate) == new.split()
-
-
-def test_the_files_are_looked_at_once_a_second(authority, settings):
-    certificate = Certificate(settings)
-    before = serial(certificate)
-    authority.issue()
-    for i in range(10):
-        certificate.refresh(1000 + i * 0.09)
-    assert serial(certificate) == before
 
 
 @pytest.mark.parametrize("file", ["certificate", "key"])
@@ -151,48 +147,40 @@ def test_files_that_the_backends_user_cannot_see_have_not_changed(tmp_path, capl
     assert serial(certificate) == new.split()
 
 
-class TestCheck:
-    def test_a_key_without_a_certificate(self, settings):
-        with pytest.raises(TlsError, match=r"HTTPServer\.tls\.certificate: is needed"):
-            check(Tls(key=settings.key))
+def take_anothers_key(authority):
+    Authority(authority.key.parent / "other").key.replace(authority.key)
 
-    @pytest.mark.parametrize("file", ["certificate", "key"])
-    def test_a_missing_file(self, authority, settings, file):
-        path = getattr(authority, file)
-        path.unlink()
-        with pytest.raises(TlsError) as error:
-            check(settings)
-        assert error.value.setting == f"HTTPServer.tls.{file}"
-        assert error.value.reason == f"{path} cannot be read: No such file or directory"
 
-    def test_a_file_that_is_no_certificate(self, authority, settings):
-        authority.certificate.write_text("x")
-        with pytest.raises(TlsError, match=r"certificate: .* holds no certificate in PEM form"):
-            check(settings)
+def encrypt_the_key(authority):
+    key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    authority.key.write_bytes(key.private_bytes(*form))
 
-    def test_a_file_that_is_no_key(self, authority, settings):
-        authority.key.write_text("x")
-        with pytest.raises(TlsError, match=r"tls\.key: .* holds no private key that can be used"):
-            check(settings)
 
-    def test_a_certificates_file_without_its_key(self, authority):
-        with pytest.raises(TlsError, match=r"tls\.certificate: .* holds no private key"):
-            check(Tls(certificate=str(authority.certificate)))
+@pytest.mark.parametrize(
+    ("spoil", "file", "reason"),
+    [
+        (lambda a: a.certificate.unlink(), "certificate", "cannot be read: No such file"),
+        (lambda a: a.key.unlink(), "key", "cannot be read: No such file"),
+        (lambda a: a.certificate.write_text("x"), "certificate", "holds no certificate in PEM"),
+        (lambda a: a.key.write_text("x"), "key", "holds no private key that can be used"),
+        (take_anothers_key, "key", "is not that of the certificate"),
+        (encrypt_the_key, "key", "has a passphrase"),
+    ],
+)
+def test_a_check_names_the_setting_and_the_file(authority, settings, spoil, file, reason):
+    spoil(authority)
+    with pytest.raises(TlsError, match=reason) as error:
+        check(settings)
+    assert error.value.setting == f"HTTPServer.tls.{file}"
+    assert str(getattr(authority, file)) in error.value.reason
+    assert "PRIVATE" not in str(error.value)
 
-    def test_a_key_of_another_certificate(self, authority, settings, tmp_path):
-        Authority(tmp_path / "other").key.replace(authority.key)
-        with pytest.raises(TlsError, match="is not that of the certificate") as error:
-            check(settings)
-        assert "PRIVATE" not in str(error.value)
 
-    def test_a_key_with_a_passphrase_asks_nobody(self, authority, settings):
-        key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
-        authority.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.BestAvailableEncryption(b"secret"),
-            )
-        )
-        with pytest.raises(TlsError, match="has a passphrase"):
-            check(settings)
+@pytest.mark.parametrize(
+    ("file", "reason"), [("key", "is needed"), ("certificate", "holds no private key")]
+)
+def test_a_certificate_needs_its_key(authority, file, reason):
+    with pytest.raises(TlsError, match=rf"HTTPServer\.tls\.certificate: .*{reason}"):
+        check(Tls(**{file: authority.settings[file]}))

@@ -8,20 +8,30 @@ import { Rows } from "./tables.js";
 /** @typedef {import("./documents.js").Connection} Connection */
 /** @typedef {import("./documents.js").Details} Details */
 
+/**
+ * @param {keyof Connection} sort
+ * @param {string} title
+ * @param {(it: Connection, now: number) => string} text
+ * @param {Partial<import("./tables.js").Column<Connection>>} [more]
+ */
+const column = (sort, title, text, more) => ({ title, text, sort, ...more });
+const NUMBER = { className: "number" };
+const STATE = { className: "state", state: (/** @type {Connection} */ it) => it.state };
+
 /** @type {import("./tables.js").Column<Connection>[]} */
 const CONNECTION = [
-  { text: (it) => it.virtual_host, header: true },
-  { text: (it) => it.user },
-  { text: (it) => it.backend },
-  { text: (it) => it.state, className: "state", state: (it) => it.state },
-  { text: (it, now) => moment(it.since, now) },
-  { text: (it) => count(it.publishes), className: "number" },
-  { text: (it) => rate(it.rate), className: "number" },
-  { text: (it) => count(it.in_flight), className: "number" },
-  { text: (it) => count(it.queue_size), className: "number" },
-  { text: (it) => count(it.channels), className: "number" },
-  { text: (it) => count(it.reconnects), className: "number" },
-  { text: (it) => it.last_error },
+  column("virtual_host", "Virtual host", (it) => it.virtual_host, { header: true, width: "w-long" }),
+  column("user", "User", (it) => it.user, { width: "w-long" }),
+  column("backend", "Backend", (it) => it.backend, { width: "w-backend" }),
+  column("state", "State", (it) => it.state, { ...STATE, width: "w-name" }),
+  column("since", "Since", (it, now) => moment(it.since, now), { width: "w-name" }),
+  column("publishes", "Published", (it) => count(it.publishes), { ...NUMBER, width: "w-count" }),
+  column("rate", "A second", (it) => rate(it.rate), NUMBER),
+  column("in_flight", "In flight", (it) => count(it.in_flight), NUMBER),
+  column("queue_size", "Queued", (it) => count(it.queue_size), NUMBER),
+  column("channels", "Channels", (it) => count(it.channels), NUMBER),
+  column("reconnects", "Reconnects", (it) => count(it.reconnects), { ...NUMBER, width: "w-name" }),
+  column("last_error", "Last error", (it) => it.last_error, { width: "w-error" }),
 ];
 const SEARCHED = /** @type {const} */ (["virtual_host", "user", "state", "backend", "last_error"]);
 const SPARE = 8; // rows above and below what is to be seen
@@ -32,11 +42,10 @@ export class Connections {
   constructor(section) {
     this.view = find(section, ".scroll");
     this.table = /** @type {HTMLTableElement} */ (find(section, "table"));
-    const [above, rows, below] = this.table.tBodies;
-    this.above = above;
-    this.below = below;
-    this.rows = new Rows(rows, CONNECTION, (/** @type {Connection} */ it) => ({
-      "data-key": key(it),
+    const [above, , below] = this.table.tBodies;
+    this.spaces = { above, below };
+    this.rows = new Rows(section, CONNECTION, (it) => ({
+      "data-key": `${it.backend} ${it.virtual_host}:${it.user}`,
       title: summary(it),
     }));
     this.filter = /** @type {HTMLInputElement} */ (find(section, "#filter"));
@@ -73,7 +82,6 @@ export class Connections {
     for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
       section.querySelectorAll("[data-sort]")
     )) {
-      button.disabled = false;
       button.addEventListener("click", () =>
         this.sortBy(/** @type {keyof Connection} */ (button.dataset.sort)),
       );
@@ -144,18 +152,13 @@ export class Connections {
   /** @param {number} above @param {number} below how many rows are not there */
   space(above, below) {
     for (const [body, rows] of /** @type {const} */ ([
-      [this.above, above],
-      [this.below, below],
+      [this.spaces.above, above],
+      [this.spaces.below, below],
     ])) {
       body.hidden = rows === 0;
       body.rows[0].style.height = `${rows * this.rowHeight}px`;
     }
   }
-}
-
-/** @param {Connection} it */
-function key(it) {
-  return `${it.backend} ${it.virtual_host}:${it.user}`;
 }
 
 /** What may be cut off in its cells. @param {Connection} it */

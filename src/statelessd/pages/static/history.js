@@ -53,17 +53,12 @@ export function merge(held, news, oldest) {
     );
     if (values.some((value) => value > 0)) errors[kind] = values;
   }
-  return {
-    backend: news.backend,
-    time: column(held.time, news.time),
-    published: column(held.published, news.published),
-    p50: column(held.p50, news.p50),
-    p99: column(held.p99, news.p99),
-    in_flight: column(held.in_flight, news.in_flight),
-    waiting: column(held.waiting, news.waiting),
-    errors,
-    broker: column(held.broker, news.broker),
-  };
+  /** @type {any} */
+  const merged = { ...news, errors };
+  /** @type {[string, any][]} */
+  const columns = Object.entries(held).filter(([, values]) => Array.isArray(values));
+  for (const [name, values] of columns) merged[name] = column(values, merged[name]);
+  return merged;
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** Rows that are written anew only where something changed. */
 
-import { find, set, write } from "./dom.js";
+import { child, find, set, write } from "./dom.js";
 import { bytes, cores, count, duration, moment, NONE, rate, seconds } from "./format.js";
 
 /** @typedef {import("./documents.js").Backend} Backend */
@@ -10,28 +10,43 @@ import { bytes, cores, count, duration, moment, NONE, rate, seconds } from "./fo
 /**
  * @template T
  * @typedef {object} Column
+ * @property {string} title
  * @property {(item: T, now: number) => string} text
  * @property {string} [className]
+ * @property {string} [width] A class of the header, for the style sheet.
  * @property {boolean} [header] Whether it names its row.
  * @property {(item: T) => string} [state] For the style sheet.
+ * @property {string} [sort] The member that the rows can be sorted by.
  */
 
 /**
- * The rows of a table body, for as many items as there are. The nth row is used
- * again for whatever comes nth.
+ * The rows of a table, for as many items as there are. The nth row is used again
+ * for whatever comes nth.
  * @template T
  */
 export class Rows {
   /**
-   * @param {HTMLTableSectionElement} body
+   * @param {HTMLElement} section that has the table
    * @param {Column<T>[]} columns
    * @param {(item: T) => Record<string, string>} attributes
    */
-  constructor(body, columns, attributes) {
-    this.body = body;
+  constructor(section, columns, attributes) {
+    const table = /** @type {HTMLTableElement} */ (find(section, "table"));
+    this.body = /** @type {HTMLTableSectionElement} */ (find(table, "tbody:not(.space)"));
     this.columns = columns;
     this.attributes = attributes;
-    body.replaceChildren(); // the server's rows, which may be marked up in a way of their own
+    const row = table.createTHead().insertRow();
+    for (const { title, className = "", width = "", sort } of columns) {
+      const number = className.includes("number") ? "number" : "";
+      const cell = child(row, "th", `${number} ${width}`.trim());
+      cell.setAttribute("scope", "col");
+      const inner = sort ? child(cell, "button", "") : cell;
+      if (sort) {
+        inner.setAttribute("type", "button");
+        inner.dataset.sort = sort;
+      }
+      write(inner, title);
+    }
   }
 
   /** @param {T[]} items @param {number} now */
@@ -63,73 +78,77 @@ export class Rows {
   }
 }
 
+/** @param {Backend} it */
+const stateOf = (it) => (!it.up ? "down" : it.draining ? "draining" : "up");
+const STATES = { down: "not running", draining: "shutting down", up: "up" };
+
 /** @type {Column<Backend>[]} */
 const BACKEND = [
-  { text: (it) => it.backend, header: true },
+  { title: "Backend", text: (it) => it.backend, header: true },
+  { title: "State", text: (it) => STATES[stateOf(it)], className: "state", state: stateOf },
   {
-    text: (it) => (!it.up ? "not running" : it.draining ? "shutting down" : "up"),
-    className: "state",
-    state: (it) => (!it.up ? "down" : it.draining ? "draining" : "up"),
-  },
-  {
+    title: "Broker",
     text: (it) => (it.up && it.broker?.state) || NONE,
     className: "state",
     state: (it) => (it.up && it.broker?.state) || "",
   },
-  { text: (it) => known(it, it.pid, String), className: "number" },
-  {
-    text: (it, now) => known(it, it.started, (started) => duration(now - started)),
-    className: "number",
-  },
-  { text: (it) => known(it, it.cpu, cores), className: "number" },
-  { text: (it) => known(it, it.memory, bytes), className: "number" },
-  { text: (it) => known(it, it.lag, seconds), className: "number" },
-  { text: (it) => known(it, it.client_connections, count), className: "number" },
-  { text: (it) => known(it, it.broker_connections, count), className: "number" },
-  { text: (it) => known(it, it.published, count), className: "number" },
+  quantity("Process", (it) => it.pid, String),
+  quantity("Up for", (it) => it.started, (started, now) => duration(now - started)),
+  quantity("CPU, of a core", (it) => it.cpu, cores),
+  quantity("Memory", (it) => it.memory, bytes),
+  quantity("Event loop late by", (it) => it.lag, seconds),
+  quantity("Clients", (it) => it.client_connections, count),
+  quantity("Broker connections", (it) => it.broker_connections, count),
+  quantity("Published", (it) => it.published, count),
 ];
 
 /**
- * @param {Backend} it
- * @param {number | null | undefined} value
- * @param {(value: number) => string} format
+ * @param {string} title
+ * @param {(it: Backend) => number | undefined} of
+ * @param {(value: number, now: number) => string} format
+ * @returns {Column<Backend>}
  */
-function known(it, value, format) {
-  return !it.up || value === null || value === undefined ? NONE : format(value);
+function quantity(title, of, format) {
+  return {
+    title,
+    text: (it, now) => (it.up ? format(of(it) ?? 0, now) : NONE),
+    className: "number",
+  };
 }
 
 /** @param {HTMLElement} section */
 export function backends(section) {
-  return new Rows(body(section), BACKEND, (/** @type {Backend} */ it) => ({
-    "data-backend": it.backend,
-  }));
+  return new Rows(section, BACKEND, (it) => ({ "data-backend": it.backend }));
 }
 
 /** @type {Column<Failure>[]} */
 const FAILURE = [
-  { text: (it, now) => moment(it.time, now), className: "time" },
-  { text: (it) => it.backend },
-  { text: (it) => String(it.status), className: "number" },
-  { text: (it) => it.type, className: "name" },
-  { text: (it) => it.outcome, className: "name" },
-  { text: (it) => it.detail || NONE, className: "detail" },
-  { text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE },
-  { text: (it) => it.user || NONE },
-  { text: (it) => it.request_id, className: "code" },
+  { title: "Time", text: (it, now) => moment(it.time, now), className: "time" },
+  { title: "Backend", text: (it) => it.backend, width: "w-few" },
+  { title: "Status", text: (it) => String(it.status), className: "number", width: "w-few" },
+  { title: "Type", text: (it) => it.type, className: "name", width: "w-type" },
+  { title: "Outcome", text: (it) => it.outcome, className: "name" },
+  { title: "Detail", text: (it) => it.detail || NONE, className: "detail", width: "w-detail" },
+  {
+    title: "Virtual host → exchange",
+    text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE,
+    width: "w-path",
+  },
+  { title: "User", text: (it) => it.user || NONE },
+  { title: "Request id", text: (it) => it.request_id, className: "code", width: "w-id" },
 ];
 
 /** @param {HTMLElement} section */
 export function failures(section) {
-  return new Rows(body(section), FAILURE, (/** @type {Failure} */ it) => ({
-    "data-request": it.request_id,
-  }));
+  return new Rows(section, FAILURE, (it) => ({ "data-request": it.request_id }));
 }
 
 /** The rows of all problem types: the server wrote them, the counts are filled in. */
 export class Outcomes {
   /** @param {HTMLElement} section */
   constructor(section) {
-    this.body = body(section);
+    const table = /** @type {HTMLTableElement} */ (find(section, "table"));
+    this.body = table.tBodies[0];
     this.rows = Array.from(this.body.rows);
     this.toggle = /** @type {HTMLButtonElement} */ (find(section, "#outcomes-all"));
     this.none = find(section, "#outcomes-none");
@@ -173,9 +192,4 @@ export class Outcomes {
     this.none.hidden = occurred.length > 0;
     this.section.classList.toggle("none-occurred", occurred.length === 0);
   }
-}
-
-/** @param {HTMLElement} section */
-function body(section) {
-  return /** @type {HTMLTableElement} */ (find(section, "table")).tBodies[0];
 }

@@ -1,23 +1,18 @@
 """What the pictures show: a broker of its own, a gateway, and the traffic of a shop."""
 
 import asyncio
-import json
 import math
 import random
 import socket
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
-
-from gateway import GatewayProcess
-
-import broker as broker_script
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 
 import steady
+from gateway import GatewayProcess
+from users import import_definitions
+
+import broker as broker_script
 
 USUAL_PORTS = [8000, 8001, 8002]
 LIMITED = {"x-max-length": 2000}  # the oldest make room: nobody consumes here
@@ -59,34 +54,29 @@ FLOWS = [
 
 
 def definitions():
-    """For rabbitmqctl's import_definitions."""
+    """Return virtual hosts, users, exchanges and queues."""
 
-    def each(name, virtual_host, **members):
-        durable = {"durable": True, "auto_delete": False, "arguments": {}}
-        return {"name": name, "vhost": virtual_host, **durable, **members}
+    def each(name, host, **members):
+        return {"name": name, "vhost": host, "durable": True, "auto_delete": False,
+                "arguments": {}, **members}  # fmt: skip
+
+    def binding(host, name, key):
+        return {"source": name, "vhost": host, "destination": name, "destination_type": "queue",
+                "routing_key": key, "arguments": {}}  # fmt: skip
 
     exchanges = [(host, name) for host, names in EXCHANGES.items() for name in names]
     logins = [(host, name) for host, names in USERS.items() for name in names]
+    rights = {"configure": "", "write": ".*", "read": ""}
     return {
-        "vhosts": [{"name": name} for name in EXCHANGES],
+        "vhosts": [{"name": host} for host in EXCHANGES],
         "users": [{"name": name, "password": "secret", "tags": ""} for _, name in logins],
-        "permissions": [
-            {"user": name, "vhost": host, "configure": "", "write": ".*", "read": ""}
-            for host, name in logins
-        ],
+        "permissions": [{"user": name, "vhost": host, **rights} for host, name in logins],
         "exchanges": [each(n, host, type="topic", internal=False) for host, n in exchanges],
         "queues": [each(name, host, arguments=LIMITED) for host, name in exchanges],
         "bindings": [
-            {
-                "source": name,
-                "vhost": host,
-                "destination": name,
-                "destination_type": "queue",
-                "routing_key": key,
-                "arguments": {},
-            }
+            binding(host, name, f"{kind}.*")
             for host, name in exchanges
-            for key in ("order.*", "stock.*", "invoice.*", "meter.*", "mail.*")
+            for kind in ("order", "stock", "invoice", "meter", "mail")
         ],
     }
 
@@ -100,9 +90,7 @@ class World:
 
     def __enter__(self):
         self.broker.start()
-        file = self._directory / "definitions.json"
-        file.write_text(json.dumps(definitions()))
-        self.broker.ctl("import_definitions", str(file))
+        import_definitions(self.broker, definitions())
         self.gateway = GatewayProcess(self._directory, self.broker, ports=3)
         self._use(USUAL_PORTS)
         self.gateway.start()

@@ -1,17 +1,20 @@
 """One run: traffic through two backends while the nodes go and come, and the verdict."""
 
+import contextlib
 import dataclasses
 import random
 import time
 
-from cluster_world import QUEUE, ClusterWorld
+from gateway import At
 from leader import LeaderWatch
 from silence import confirmed_at, longest, spans_led, without_leader
 from tasks import Task
 from traffic import Traffic
-from verdict import judge
+from verdict import Verdict, judge
 from waiting import wait_until
+from world import World
 
+QUEUE = "steady"  # bound to the exchange of that name
 CALM = 3.0  # seconds of traffic before, between and after the faults
 PARTED = 8.0  # seconds of a partition
 GOAL = 3.0  # seconds without a 204 while the queue has a leader
@@ -43,7 +46,7 @@ class Run:
     """What happened."""
 
     seed: int
-    verdict: object
+    verdict: Verdict
     faults: list
     silent: float  # seconds: the longest time without a 204 from either backend
     log: str  # the gateway's
@@ -63,6 +66,53 @@ class Run:
                 f"the same of one backend, with a leader: {slowest:.2f} s (goal: {GOAL:g} s)",
             ]
         )
+
+
+class ClusterWorld(World):
+    """Three nodes with a quorum queue, and what can befall a node."""
+
+    queues = (QUEUE,)
+
+    def __init__(self, directory, suite=None):
+        conf = "cluster_partition_handling = pause_minority"
+        super().__init__(directory, suite, nodes=3, extra_conf=conf)
+
+    def declare(self, channel):
+        arguments = {"x-queue-type": "quorum", "x-quorum-initial-group-size": 3}
+        channel.queue_declare(QUEUE, durable=True, arguments=arguments)
+        channel.exchange_declare(QUEUE, "topic", durable=True)
+        channel.queue_bind(QUEUE, QUEUE, "#")
+
+    def reach(self, _stack):
+        nodes = self.broker.nodes
+        hosts = [f"{node.host}:{node.amqp_port}" for node in nodes]
+        settings = {"rabbitmq": {"hosts": hosts, "reverify_after": 10}}
+        return At(nodes[0].host, nodes[0].amqp_port), {"Application": settings}
+
+    def node_of(self, name):
+        return next(node for node in self.broker.nodes if node.name == name)
+
+    def isolate(self, node):
+        """Part it from the others: as they know each other by wrong cookies, none can connect."""
+        names = self._others(node)
+        node.ctl(
+            "eval",
+            f"[begin erlang:set_cookie(N, wrong), erlang:disconnect_node(N) end || {names}].",
+        )
+
+    def rejoin(self, node):
+        """Undo that."""
+        node.ctl("eval", f"[erlang:set_cookie(N, erlang:get_cookie()) || {self._others(node)}].")
+
+    def is_isolated(self, node):
+        """Return whether neither side sees the other."""
+        sees = {each.name: each.ctl("eval", "nodes().") for each in self.broker.nodes}
+        others = [name for name in sees if name != node.name]
+        return not any(name in sees[node.name] or node.name in sees[name] for name in others)
+
+    def _others(self, node):
+        names = [f"'{each.name}'" for each in self.broker.nodes if each is not node]
+        return f"N <- [{', '.join(names)}]"
 
 
 def task(message_id, rng):
@@ -94,25 +144,25 @@ def part(world, node, watch):
 def play(directory, seed, *, clients=12, suite=None, say=print):
     """Two nodes are killed and one is stopped, in turn; then the leader is parted from the rest."""
     rng = random.Random(seed)
-    with ClusterWorld(directory, suite=suite) as world:
+    with ClusterWorld(directory, suite) as world:
         begun = time.monotonic()
         say(f"three nodes run; {clients} clients")
-        backends = [
-            Traffic(seed, [port], begun, number) for number, port in enumerate(world.gateway.ports)
-        ]
-        with LeaderWatch(world.broker, "test", QUEUE, begun) as watch:
+        with (
+            LeaderWatch(world.broker, "test", QUEUE, begun) as watch,
+            contextlib.ExitStack() as stack,
+        ):
             watch.wait_until_whole()
             started = time.monotonic() - begun
-            try:
-                for traffic in backends:
-                    traffic.steady(task, clients // len(backends), 0.01)
-                faults = _faults(world, watch, rng, begun, say)
-            finally:
-                for traffic in backends:
-                    traffic.stop()
+            backends = [
+                stack.enter_context(Traffic(seed, [port], begun, number))
+                for number, port in enumerate(world.gateway.ports)
+            ]
+            for traffic in backends:
+                traffic.steady(task, clients // len(backends), 0.01)
+            faults = _faults(world, watch, rng, begun, say)
+            stack.close()
             stopped = time.monotonic() - begun
-        status = world.gateway.stop()
-        assert status == 0, f"the gateway ended with status {status}:\n{world.gateway.text}"
+        log = world.end_gateway()
         answers = [answer for traffic in backends for answer in traffic.answers]
         verdict = judge(answers, world.found())
         times = [confirmed_at(traffic.answers) for traffic in backends]
@@ -123,7 +173,7 @@ def play(directory, seed, *, clients=12, suite=None, say=print):
             fault.silent = tuple(longest(each, *span) for each in times)
             fault.of_these = tuple(longest(each, *span, led) for each in times)
         silent = longest(confirmed_at(answers), started + 1, stopped)
-        return Run(seed, verdict, faults, silent, world.gateway.text)
+        return Run(seed, verdict, faults, silent, log)
 
 
 def _faults(world, watch, rng, begun, say):

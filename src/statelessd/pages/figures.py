@@ -1,0 +1,254 @@
+"""Every figure that is counted, declared once.
+
+``/metrics``, ``/dashboard.json``, its history, the counters on the scoreboard and
+docs/metrics.md are renderings of these declarations. Over backends counters and
+histograms add up, also those of backends that are gone; gauges are those of the
+living. No label comes from a message, a user or a routing key, because there is
+no end of those.
+"""
+
+import enum
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..broker.close_reason import CloseReason
+from ..broker.statistics import BrokerFigures, BrokerState, BrokerStatus
+from ..gateway.gateway import Gateway
+from ..message import TABLE, Outcome
+from ..telemetry.process import ProcessStatistics, open_files
+from ..version import __version__
+
+PREFIX = "statelessd_"
+NANO = 10**9
+
+
+class Kind(enum.Enum):
+    """What a figure is; the values are Prometheus' words."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+COUNTER, GAUGE, HISTOGRAM = Kind
+
+
+class Reading(NamedTuple):
+    """The sources of a backend's figures, taken at one moment."""
+
+    gateway: Gateway
+    broker: BrokerFigures
+    state: BrokerState
+    process: ProcessStatistics
+    config_hash: str
+    config_loaded_at: float  # Unix time
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One figure; with ``labels``, ``read`` returns a value for each value of theirs.
+
+    ``name`` is that in ``/metrics``, without the prefix and a counter's ``_total``;
+    it is empty for a figure of the dashboard alone. ``values`` has the values of the
+    label that are there from the start, with their meanings: a rate needs a zero to
+    begin with.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Reading], Any]
+    labels: tuple[str, ...] = ()
+    values: Mapping[Any, str] = {}
+    per: int = 1  # a value, or the sum of a histogram, is divided by this when it is shown
+    dashboard: str = ""  # its name in /dashboard.json, if it is there
+    in_history: bool = False
+
+    def samples(self, reading: Reading) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Yield the values of the labels, and the figure's value."""
+        found = self.read(reading)
+        if not self.labels:
+            yield (), found
+            return
+        for labels, value in (dict.fromkeys(self.values, 0) | found).items():
+            yield labels if isinstance(labels, tuple) else (labels,), value
+
+
+OUTCOMES = dict.fromkeys(
+    (
+        outcome.value for outcome in (
+            Outcome.CONFIRMED, Outcome.BAD_REQUEST, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN,
+            Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND, Outcome.NO_ROUTE,
+            Outcome.LENGTH_REQUIRED, Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES,
+            Outcome.BROKER_UNAVAILABLE, Outcome.BROKER_BLOCKED, Outcome.OVERLOADED,
+            Outcome.SHUTTING_DOWN, Outcome.NACKED, Outcome.UNCONFIRMED, Outcome.INTERNAL_ERROR,
+        )
+    ),
+    "",
+)  # fmt: skip
+"""Those that a publish can have."""
+
+ANSWERS = {
+    ("POST", str(row.status), "" if outcome is Outcome.CONFIRMED else outcome.value): ""
+    for outcome, row in TABLE.items()
+}
+"""What a publish can be answered with."""
+
+REFUSALS = {
+    "messages": "a message: `Application.publish.max_messages` wait or are unconfirmed",
+    "bytes": "a message: `Application.publish.max_bytes` are taken",
+    "arriving_bytes": "a body that was arriving, for the same reason",
+    "login": "a message: `Application.rabbitmq.in_flight_per_connection` of its user wait or "
+    "are unconfirmed",
+    "broker_connections": "a message of a user without a connection, because there are "
+    "`Application.rabbitmq.max_connections`",
+    "client_connections": "a client: there are `HTTPServer.max_connections`",
+}
+CLOSED = {reason.label: reason.meaning for reason in CloseReason}
+CHANNELS_CLOSED = {
+    "broker": "the broker closed it over a message: no such exchange, not permitted, too large",
+    "released": "it was not needed any more",
+    "connection": "its connection ended",
+}
+
+
+def _answers(reading: Reading) -> dict[tuple[str, ...], int]:
+    answers = sorted(reading.gateway.statistics.all_answers().items())
+    return {(method, str(status), problem): n for (method, status, problem), n in answers}
+
+
+def _by_exchange(reading: Reading) -> dict[tuple[str, ...], int]:
+    return {
+        (*exchange, outcome): count
+        for exchange, counts in reading.broker.by_exchange.items()
+        for outcome, count in counts.items()
+    }
+
+
+FIGURES = (
+    # Requests
+    Figure("http_requests", COUNTER, "Requests answered; problem is the type of what was wrong.",
+           _answers, labels=("method", "status", "problem"), values=ANSWERS),
+    Figure("http_request_duration_seconds", HISTOGRAM, "Seconds from a request to its answer.",
+           lambda r: r.gateway.statistics.durations, per=NANO),
+    Figure("http_received_bytes", COUNTER, "Bytes received from clients.",
+           lambda r: r.gateway.statistics.received),
+    Figure("http_sent_bytes", COUNTER, "Bytes of answers, without the headers of pages.",
+           lambda r: r.gateway.statistics.sent),
+    Figure("http_connections", GAUGE, "Open client connections.",
+           lambda r: r.gateway.connections(), dashboard="client_connections"),
+    Figure("http_connections_limit", GAUGE, "Client connections that may be open at once.",
+           lambda r: r.gateway.http_server.max_connections),
+    Figure("http_connections_accepted", COUNTER, "Client connections so far.",
+           lambda r: r.gateway.statistics.accepted),
+    Figure("draining", GAUGE, "1 while this backend stops.",
+           lambda r: r.gateway.draining, dashboard="draining"),
+    Figure("", COUNTER, "Answers, and items of batches, that are errors, by problem type.",
+           lambda r: dict(r.gateway.statistics.errors), labels=("problem",),
+           dashboard="errors", in_history=True),
+    # Messages
+    Figure("publishes", COUNTER, "Messages to publish, by what became of them.",
+           lambda r: r.broker.outcomes, labels=("outcome",), values=OUTCOMES),
+    Figure("exchange_publishes", COUNTER,
+           "Messages, by exchange and outcome; without names: all other exchanges.",
+           _by_exchange, labels=("virtual_host", "exchange", "outcome")),
+    Figure("", COUNTER, "Messages that the broker confirmed.",
+           lambda r: r.broker.published, dashboard="published", in_history=True),
+    Figure("publish_wait_duration_seconds", HISTOGRAM,
+           "Seconds from a message's arrival to its being handed to the broker.",
+           lambda r: r.broker.waits, per=NANO),
+    Figure("publish_confirm_duration_seconds", HISTOGRAM,
+           "Seconds from being handed over to the broker's confirm.",
+           lambda r: r.broker.confirms, per=NANO, dashboard="latency", in_history=True),
+    Figure("messages", GAUGE, "Messages without an outcome.",
+           lambda r: {"waiting": r.broker.waiting, "in_flight": r.broker.in_flight},
+           labels=("state",)),
+    Figure("", GAUGE, "Messages handed to the broker and not confirmed yet.",
+           lambda r: r.broker.in_flight, dashboard="in_flight", in_history=True),
+    Figure("", GAUGE, "Messages not handed to the broker yet.",
+           lambda r: r.broker.waiting, dashboard="waiting", in_history=True),
+    Figure("messages_limit", GAUGE, "Messages that may be without an outcome at once.",
+           lambda r: r.gateway.publish.max_messages),
+    Figure("message_bytes", GAUGE,
+           "Bytes of messages without an outcome, and of bodies that are arriving.",
+           lambda r: r.broker.bytes),
+    Figure("message_bytes_limit", GAUGE, "Bytes that messages and bodies may have in all.",
+           lambda r: r.gateway.publish.max_bytes),
+    Figure("refusals", COUNTER, "Messages and clients refused, by the limit.",
+           lambda r: r.broker.refusals | {
+               "client_connections": r.gateway.statistics.refused_clients},
+           labels=("limit",), values=REFUSALS),
+    # The broker
+    Figure("broker_state", GAUGE, "1 for how the broker is reached now, 0 for the other states.",
+           lambda r: {each.value: each is r.state.state for each in BrokerStatus},
+           labels=("state",)),
+    Figure("broker_connections", GAUGE, "Open connections to the broker.",
+           lambda r: r.broker.connections, dashboard="broker_connections"),
+    Figure("broker_connections_limit", GAUGE,
+           "Connections to the broker that may be open at once.",
+           lambda r: r.gateway.publisher.max_connections),
+    Figure("broker_node_connections", GAUGE, "Open connections to each configured node.",
+           lambda r: r.broker.node_connections, labels=("node",)),
+    Figure("broker_node_up", GAUGE, "0 since the last attempt to reach the node failed.",
+           lambda r: r.broker.nodes_up, labels=("node",)),
+    Figure("broker_connections_opened", COUNTER, "Connections to the broker that were opened.",
+           lambda r: r.broker.connections_opened),
+    Figure("broker_connections_closed", COUNTER,
+           "Connections to the broker that ended, by the reason.",
+           lambda r: r.broker.connections_closed, labels=("reason",), values=CLOSED),
+    Figure("broker_connection_attempts_failed", COUNTER,
+           "Attempts to connect that ended without a connection.",
+           lambda r: r.broker.attempts_failed),
+    Figure("broker_logins_refused", COUNTER, "Logins that the broker refused.",
+           lambda r: r.broker.logins_refused),
+    Figure("broker_channels", GAUGE, "Open channels to the broker.",
+           lambda r: r.broker.channels_opened - sum(r.broker.channels_closed.values())),
+    Figure("broker_channels_opened", COUNTER, "Channels to the broker that were opened.",
+           lambda r: r.broker.channels_opened),
+    Figure("broker_channels_closed", COUNTER, "Channels to the broker that ended, by the reason.",
+           lambda r: r.broker.channels_closed, labels=("reason",), values=CHANNELS_CLOSED),
+    Figure("broker_blocked", GAUGE, "1 while the broker takes no publishes.",
+           lambda r: r.broker.blocked),
+    Figure("broker_blocked_seconds", COUNTER, "Seconds for which the broker took no publishes.",
+           lambda r: r.broker.blocked_nanoseconds, per=NANO),
+    Figure("broker_returns", COUNTER,
+           "Mandatory messages that the broker returned because no queue took them.",
+           lambda r: r.broker.outcomes.get(Outcome.NO_ROUTE.value, 0)),
+    Figure("broker_nacks", COUNTER, "Messages that the broker refused to take responsibility for.",
+           lambda r: r.broker.outcomes.get(Outcome.NACKED.value, 0)),
+    Figure("broker_received_bytes", COUNTER, "Bytes received from the broker.",
+           lambda r: r.broker.received),
+    Figure("broker_sent_bytes", COUNTER, "Bytes sent to the broker.",
+           lambda r: r.broker.sent),
+    # The process
+    Figure("event_loop_lag_seconds", HISTOGRAM,
+           "Seconds by which a timer came late that is due four times a second.",
+           lambda r: r.process.lag, per=NANO),
+    Figure("", GAUGE, "Seconds by which the event loop was late at the worst, in the last second.",
+           lambda r: round(r.process.worst_lag, 6), dashboard="lag"),
+    Figure("", GAUGE, "Cores used in the last second.",
+           lambda r: round(r.process.cpu, 4), dashboard="cpu"),
+    Figure("", GAUGE, "Bytes of memory that are resident.",
+           lambda r: r.process.memory, dashboard="memory"),
+    Figure("", GAUGE, "Open files; null before Linux 6.2.",
+           lambda r: open_files(), dashboard="descriptors"),
+    Figure("", GAUGE, "When the process began, in seconds of Unix time.",
+           lambda r: r.process.started, dashboard="started"),
+    Figure("build_info", GAUGE, "1, with the versions that run.",
+           lambda r: {(__version__, platform.python_version()): 1}, labels=("version", "python")),
+    Figure("config_info", GAUGE, "1, with a digest of the settings.",
+           lambda r: {r.config_hash: 1}, labels=("hash",)),
+    Figure("config_loaded_timestamp_seconds", GAUGE,
+           "When the settings were read: at the start or the last reload, but not when a "
+           "backend died.", lambda r: r.config_loaded_at, dashboard="loaded"),
+)  # fmt: skip
+
+# Of all backends only: one that does not live cannot be read.
+BACKEND_UP = Figure("backend_up", GAUGE, "1 for a backend that lives.", lambda r: 1)
+
+METRICS = tuple(figure for figure in FIGURES if figure.name)
+HISTORY = tuple(figure for figure in FIGURES if figure.in_history)
+NOW = tuple(figure for figure in FIGURES if figure.dashboard and figure.kind is not HISTOGRAM)
+"""Those of each backend in ``/dashboard.json``."""

@@ -1,0 +1,47 @@
+"""What this process uses, as the kernel and the event loop's timers tell."""
+
+import resource
+import time
+from pathlib import Path
+
+from .histogram import Histogram
+
+PAGE_SIZE = resource.getpagesize()
+_STATM = Path("/proc/self/statm")
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+class ProcessStatistics:
+    """Keep the figures of a process; those that need a while to measure are of the last second."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.lag = Histogram()  # of the event loop
+        self.worst_lag = 0.0  # seconds
+        self.cpu = 0.0  # cores
+        self.memory = resident()
+        self._worst_lag = 0.0  # of the second that goes on
+        self._cpu_time = time.process_time()
+
+    def lagged(self, nanoseconds: int) -> None:
+        """Count a timer of the event loop that came so late."""
+        self.lag.observe(nanoseconds)
+        self._worst_lag = max(self._worst_lag, nanoseconds / 1e9)
+
+    def finish_second(self, elapsed: float) -> None:
+        """Measure anew, ``elapsed`` seconds after the last time."""
+        cpu_time = time.process_time()
+        self.cpu = (cpu_time - self._cpu_time) / elapsed
+        self._cpu_time = cpu_time
+        self.memory = resident()
+        self.worst_lag, self._worst_lag = self._worst_lag, 0.0
+
+
+def resident() -> int:
+    """Return the bytes of memory that are resident (proc_pid_statm(5))."""
+    return int(_STATM.read_text().split()[1]) * PAGE_SIZE
+
+
+def open_files() -> int | None:
+    """Return the number of open files; None before Linux 6.2, where counting takes long."""
+    return _DESCRIPTORS.stat().st_size or None
