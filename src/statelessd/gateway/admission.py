@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 
+from ..http1.fields import announces_body
 from ..message import Credentials, Outcome, Public, RequestError
 from .client_address import Client, ClientAddress, Headers
 from .cors import CorsPolicy
@@ -70,7 +71,7 @@ class Admission:
             )
         length = headers.get(b"content-length")
         if length is None:
-            if b"transfer-encoding" not in headers and _announces_body(headers):
+            if b"transfer-encoding" not in headers and announces_body(headers):
                 raise RequestError(Outcome.LENGTH_REQUIRED, ANNOUNCED)
         elif max_length is not None and int(length) > max_length:
             raise too_large(max_length)
@@ -97,8 +98,3 @@ class Admission:
 def too_large(limit: int) -> RequestError:
     """Return the refusal of a body or message that has more than ``limit`` bytes."""
     return RequestError(Outcome.TOO_LARGE, Public(f"The body is larger than {limit} bytes."))
-
-
-def _announces_body(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the headers make sense with a body only (RFC 9110 sections 8.3, 10.1.1)."""
-    return b"content-type" in headers or b"expect" in headers
