@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,18 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
+coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
+	@$(BIN)/python scripts/debian.py --for-tests
+	@$(BIN)/python scripts/javascript.py
+	@mkdir -p .run/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests/unit tests/integration --deselect tests/integration/test_hot_path.py
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort cover
+	@$(BIN)/coverage report | awk '/^src/ { split($$1, path, "/"); all[path[3]] += $$2; missed[path[3]] += $$3 } \
+		END { for (each in all) printf "%-12s %5d statements, %5.1f %% reached\n", \
+			each, all[each], 100 - 100 * missed[each] / all[each] }' | sort
+
 test-faults: $(READY) ## Play every fault under traffic, with three seeds, and count (FAULTS=options)
 	@$(BIN)/python tests/faults/fault_suite.py $(FAULTS)
 
@@ -39,7 +51,8 @@ test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traff
 	@$(BIN)/python tests/faults/fault_suite.py --cluster $(CLUSTER)
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
-	@$(BIN)/python tests/isolation/run.py $(ISOLATION)
+	@$(BIN)/python scripts/debian.py rabbitmq-server
+	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
@@ -59,6 +72,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
 
 format: $(READY) ## Format the code

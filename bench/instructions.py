@@ -35,12 +35,12 @@ class Counts:
     publishes: dict[str, float]
 
     def ratio(self, scenario: str) -> float:
-        """How many turns of the reference loop a publish costs."""
+        """Return how many turns of the reference loop a publish costs."""
         return self.publishes[scenario] / self.reference
 
 
 def count(scenarios: Sequence[str], publishes: int) -> Counts:
-    """Raises ``RuntimeError`` when valgrind fails, or is not there."""
+    """Count the instructions of scenarios. Raise RuntimeError if valgrind fails or is missing."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "part"
         command = [
@@ -74,20 +74,20 @@ def _total(part: Path) -> int:
 
 
 def kept() -> dict[str, dict[str, float]]:
-    """By Python's minor version and scenario: turns of the reference loop for a publish."""
+    """Return the figures that are kept, by Python's minor version and scenario."""
     figures: dict[str, dict[str, float]] = json.loads(KEPT.read_text())
     return figures
 
 
 def agreed() -> dict[str, float]:
-    """Of this Python; of one that has no figures yet the largest of all others."""
+    """Return the figures of this Python, or the largest of all others if it has none."""
     figures = kept()
     known = [figures[PYTHON]] if PYTHON in figures else list(figures.values())
     return {name: max(each[name] for each in known) for name in GUARDED}
 
 
 def keep(counts: Counts) -> None:
-    """From now on these are the figures of this Python."""
+    """Keep these counts as the figures of this Python."""
     figures = {name: round(counts.ratio(name), 3) for name in GUARDED}
     KEPT.write_text(json.dumps(kept() | {PYTHON: figures}, indent=2, sort_keys=True) + "\n")
 

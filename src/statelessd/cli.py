@@ -131,7 +131,7 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         )
     # A terminal that is closed sends SIGHUP, which must end what runs in it.
     in_terminal = not daemon and sys.stdin is not None and sys.stdin.isatty()
-    scoreboard = Scoreboard.make() if former is None else Scoreboard(former.board)
+    scoreboard = Scoreboard.make() if former is None else Scoreboard(former.scoreboard)
     backend = _backend(config, scoreboard)
     pidfile = _pidfile(config, former) if daemon else None
     locked = [] if pidfile is None else [pidfile.descriptor]

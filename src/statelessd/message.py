@@ -386,7 +386,7 @@ class Public(str):
     """A detail that others than the client may read, as among the recent errors.
 
     It quotes nothing that a client sent: no property, header, routing key or part of a
-    body. Whoever makes a detail says so. Text that is made of it is a plain ``str`` again,
+    body. The code that makes a detail marks it. Text that is made of it is a plain ``str``,
     as with ``markupsafe``, so nothing becomes public by accident.
     """
 

@@ -116,7 +116,7 @@ class ClusterWorld(World):
 
 
 def task(message_id, rng):
-    """By the default exchange and by one of its own, and with bodies of several sizes."""
+    """Return a message by the default exchange or one of its own, of several sizes."""
     path = rng.choice([f"/test//{QUEUE}", f"/test/{QUEUE}/{rng.randrange(9)}"])
     return Task(message_id, path, "guest", size=rng.choice([0, 100, 100, 10_000]))
 
@@ -132,7 +132,7 @@ def stop(world, node, _watch):
 
 
 def part(world, node, watch):
-    """The others go on; ``node`` pauses itself, for it is in the minority."""
+    """Part ``node`` from the others, which go on; it pauses itself, as a minority."""
     world.isolate(node)
     assert world.is_isolated(node), "it is no partition"
     wait_until(lambda: watch.now.leader not in (None, node.name), 60, what="another leader")
@@ -142,7 +142,7 @@ def part(world, node, watch):
 
 
 def play(directory, seed, *, clients=12, suite=None, say=print):
-    """Two nodes are killed and one is stopped, in turn; then the leader is parted from the rest."""
+    """Kill two nodes and stop one, in turn; then part the leader from the rest."""
     rng = random.Random(seed)
     with ClusterWorld(directory, suite) as world:
         begun = time.monotonic()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from tasks import NO_ANSWER, answer, exchange_of
 from verdict import NOT_PUBLISHED, UNKNOWN, Answer
@@ -33,7 +34,7 @@ class HttpClient:
                 connection.connect()
         except OSError:
             return [Answer(task.message_id, NOT_PUBLISHED, NO_CONNECTION) for task in tasks]
-        results = {}
+        results: dict[int, tuple[int, Any]] = {}
         try:
             connection.request("POST", path, body, {**headers, "Authorization": f"Basic {login}"})
             self._read(connection.getresponse(), results, len(tasks))
@@ -127,7 +128,7 @@ def _published(results):
 
 
 def _not_taken(results, count, summary):
-    """The body was cut short before these items: nothing of them was handed over."""
+    """Add the results of items before which the body was cut: none was handed over."""
     for number in range(len(results), count):
         results[number] = summary["error"]["status"], summary["error"]
 

@@ -46,7 +46,7 @@ class LeaderWatch:
 
     @property
     def now(self):
-        """The last change."""
+        """Return the last change."""
         return self.changes[-1] if self.changes else Change(0, None, ())
 
     def wait_until_whole(self, seconds=60):

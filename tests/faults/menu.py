@@ -116,3 +116,5 @@ MENU = (
     storm_of_missing_exchanges, storm_of_refused_topics, storm_of_wrong_passwords,
     exchange_deleted, permission_revoked, backend_kill, gateway_restart,
 )  # fmt: skip
+# Without what is much like another one, and takes long.
+SHORT = tuple(fault for fault in MENU if fault not in (broker_restart, disk_alarm))

@@ -43,7 +43,7 @@ class Run:
         return str(self.verdict)
 
 
-def play(directory, seed, *, length=0.0, clients=12, suite=None, say=print):
+def play(directory, seed, *, menu=MENU, length=0.0, clients=12, suite=None, say=print):
     """Play every fault once, in an order that the seed gives, and again for ``length`` seconds."""
     rng = random.Random(seed)
     run = Run(seed)
@@ -55,7 +55,7 @@ def play(directory, seed, *, length=0.0, clients=12, suite=None, say=print):
                 number += 1
                 with Traffic(seed, world.gateway.ports, begun, number) as traffic:
                     traffic.start(clients)
-                    _round(world, traffic, rng, run, length, say)
+                    _round(world, traffic, rng, run, menu, length, say)
                 verdict = judge(traffic.answers, world.found())
                 say(
                     f"counted: {len(verdict.lost)} lost, {len(verdict.denied)} denied, "
@@ -67,7 +67,7 @@ def play(directory, seed, *, length=0.0, clients=12, suite=None, say=print):
     return run
 
 
-def _round(world, traffic, rng, run, length, say):
+def _round(world, traffic, rng, run, menu, length, say):
     """Play the faults, until each was played and the time is up."""
 
     def elapsed():
@@ -76,8 +76,8 @@ def _round(world, traffic, rng, run, length, say):
     until = min(length, elapsed() + ROUND)
     played = 0
     while not played or elapsed() < until:
-        for fault in rng.sample(MENU, len(MENU)):
-            if played >= len(MENU) and elapsed() >= until:
+        for fault in rng.sample(menu, len(menu)):
+            if played >= len(menu) and elapsed() >= until:
                 break
             played += 1
             if length and fault in RESTARTS and rng.random() > RARE:

@@ -17,12 +17,12 @@ class Change:
 
     @property
     def whole(self):
-        """There is a leader, and all the others follow it."""
+        """Return whether there is a leader whom all the others follow."""
         return self.leader is not None and set(self.states) <= WORKS
 
 
 def spans_led(changes, ended):
-    """From when to when the queue had one and the same leader; until ``ended`` the last one."""
+    """Return from when to when the queue had one leader, the last one until ``ended``."""
     spans, last = [], None
     for change in changes:
         if change.leader != last:
@@ -35,12 +35,12 @@ def spans_led(changes, ended):
 
 
 def confirmed_at(answers):
-    """The times of the 204s, in order."""
+    """Return the times of the 204s, in order."""
     return sorted(answer.at for answer in answers if answer.outcome == CONFIRMED)
 
 
 def longest(times, begun, ended, led=None):
-    """The longest time between two 204s, as far as it lies between ``begun`` and ``ended``.
+    """Return the longest time between two 204s, as far as it is in the given span.
 
     With ``led``, spans of time: the longest time that lies within one of them.
     """
@@ -55,5 +55,5 @@ def longest(times, begun, ended, led=None):
 
 
 def without_leader(begun, ended, led):
-    """For how many seconds between ``begun`` and ``ended`` there was none."""
+    """Return for how many seconds between ``begun`` and ``ended`` there was no leader."""
     return ended - begun - sum(max(0.0, min(ended, e) - max(begun, b)) for b, e in led)

@@ -95,5 +95,5 @@ class Traffic:
 
 
 def _fit(one, other):
-    """Whether both may be in a batch."""
+    """Return whether both may be in a batch."""
     return one.user == other.user and exchange_of(one) == exchange_of(other)

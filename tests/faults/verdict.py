@@ -57,7 +57,7 @@ class Verdict:
 
 
 def judge(answers, found):
-    """``found``: how often each message id is in the queues."""
+    """Return the verdict; ``found``: how often each message id is in the queues."""
     told = {answer.message_id: answer for answer in answers}
     assert len(told) == len(answers), "an id was used for two requests"
     return Verdict(

@@ -53,7 +53,7 @@ class Container:
         self._podman("kill", f"--signal={name}", self.name)
 
     def wait(self):
-        """Its exit status."""
+        """Wait for its end, and return its exit status."""
         wait_until(lambda: self._inspect("State.Running") == "false", 8, what="it to end")
         return int(self._inspect("State.ExitCode"))
 
@@ -61,7 +61,7 @@ class Container:
         return self._podman("container", "inspect", f"--format={{{{.{field}}}}}", self.name)
 
     def get(self, port, path):
-        """What it answers to itself."""
+        """Return what it answers to itself."""
         url = f"http://127.0.0.1:{port}{path}"
         code = f"from urllib.request import urlopen; print(urlopen('{url}').read().decode())"
         try:
@@ -102,7 +102,7 @@ def configuration(tmp_path):
 
 
 def curl(port, path, body):
-    """The status that a publish gets; 0 when nobody answers."""
+    """Return the status of a publish; 0 when nobody answers."""
     done = subprocess.run(
         [
             *("curl", "--silent", "--output", os.devnull, "--write-out", "%{http_code}"),

@@ -20,7 +20,8 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """One private RabbitMQ for all tests that do no harm to it."""
-    with broker_script.Broker(tmp_path_factory.mktemp("broker")) as started:
+    plugins = ("rabbitmq_jms_topic_exchange",)  # of test_poison.py
+    with broker_script.Broker(tmp_path_factory.mktemp("broker"), plugins=plugins) as started:
         yield started
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import wait_until
@@ -34,12 +35,16 @@ def processes_of(run_dir):
 
 
 @pytest.fixture
-def command(tmp_path_factory):
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("ordinary")
+
+
+@pytest.fixture
+def command(directory):
     """Runs the script as an ordinary user; root is who runs the other tests."""
-    directory = tmp_path_factory.mktemp("ordinary")
     scripts = directory / "scripts"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    who = {}
+    who: dict[str, Any] = {}
     if os.getuid() == 0:
         user = pwd.getpwnam("nobody")
         for parent in [directory, *directory.parents][:4]:  # one more where tests run in parallel
@@ -59,20 +64,20 @@ def command(tmp_path_factory):
             **who,
         )
 
-    run.directory = directory / ".run" / "broker"
     yield run
     assert run("stop").returncode == 0
-    assert processes_of(run.directory) == []
+    assert processes_of(directory / ".run" / "broker") == []
     assert run("status").returncode == 1
 
 
-def test_start_use_and_kill(command, broker):
+def test_start_use_and_kill(command, directory, broker):
+    run_dir = directory / ".run" / "broker"
     with socket.create_server(("127.0.0.1", 0)):  # it chooses ports that are free
         started = command("start")
     assert started.returncode == 0, started.stderr
     assert "runs already" in command("start").stdout
     assert command("status").returncode == 0
-    own = broker_script.Broker(command.directory)
+    own = broker_script.Broker(run_dir)
     assert broker_script.takes_logins(own.host, own.amqp_port)
     assert not broker_script.takes_logins(own.host, own.amqp_port, password="wrong")
     for vhost in ("/", "test"):
@@ -84,7 +89,7 @@ def test_start_use_and_kill(command, broker):
     first = own.pid
     own.node.kill()
     # Erlang's helper for child processes notices the death a moment later, and ends.
-    wait_until(lambda: processes_of(command.directory) == [], what="all processes' end")
+    wait_until(lambda: processes_of(run_dir) == [], what="all processes' end")
     assert not broker_script.takes_logins(own.host, own.amqp_port)
     assert command("start").returncode == 0
     assert own.pid != first

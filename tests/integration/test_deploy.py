@@ -1,7 +1,6 @@
 """What deploy/ has, with the programs that it is for."""
 
 import collections
-import contextlib
 import http.client
 import itertools
 import json
@@ -46,7 +45,7 @@ class TestSystemd:
     def test_sockets_that_systemd_opened_are_served(self, start_gateway):
         gateway = start_gateway()
         assert gateway.stop() == 0
-        with activated(gateway, f"127.0.0.1:{gateway.port}"):
+        with gateway.activated(f"127.0.0.1:{gateway.port}"):
             # The first client's connection is what starts it.
             answer = wait_until(lambda: _published(gateway), what="an answer")
             assert answer.status_code == 204
@@ -55,7 +54,7 @@ class TestSystemd:
         path = tmp_path / "systemd.sock"
         gateway = start_gateway(ports=0, unix=[path])
         assert gateway.stop() == 0
-        with activated(gateway, path) as process:
+        with gateway.activated(path) as process:
             wait_until(path.exists, what="systemd's socket")
             with unix_socket(path) as client:
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -96,19 +95,6 @@ def _analyze(*arguments):
     return subprocess.run(
         ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
-
-
-@contextlib.contextmanager
-def activated(gateway, listen):
-    """Run it below systemd-socket-activate, which listens there; it has to end in order."""
-    command = ["systemd-socket-activate", f"--listen={listen}", *gateway.command]
-    with gateway.log.open("ab") as log:
-        process = subprocess.Popen(command, stderr=log)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
 
 
 def _published(gateway):

@@ -1,40 +1,66 @@
 """A stop and a start under traffic: no request is lost, whoever asks and however."""
 
 import contextlib
+import http.client
 import signal
 import socket
+import ssl
 
 import pytest
+from certificates import Authority
 from clients import (
     FORM,
     HEADERS,
     PATH,
     REQUEST,
     Clients,
+    UnixConnection,
     all_are_204,
     kept_alive,
     one_request_each,
     tcp,
+    unix_socket,
 )
 from proxies import nginx
 
 
-@pytest.mark.parametrize(
-    "client",
-    [
-        lambda port: kept_alive(tcp(port)),
-        lambda port: one_request_each(lambda: socket.create_connection(("127.0.0.1", port), 30)),
-    ],
-    ids=["kept_alive", "one_request_each"],
-)
-def test_a_stop_and_a_start_lose_no_request(start_gateway, client):
+def a_port(start_gateway, _directory):
     gateway = start_gateway()
-    with Clients(12, client(gateway.port)) as asking:
+    return gateway, tcp(gateway.port), lambda: socket.create_connection(("127.0.0.1", gateway.port))
+
+
+def tls(start_gateway, directory):
+    authority = Authority(directory)
+    gateway = start_gateway({"HTTPServer": {"tls": authority.settings}}, ca=authority.ca)
+    context = ssl.create_default_context(cafile=str(authority.ca))
+
+    def kept():
+        return http.client.HTTPSConnection("localhost", gateway.port, timeout=30, context=context)
+
+    def connect():
+        raw = socket.create_connection(("127.0.0.1", gateway.port), 30)
+        return context.wrap_socket(raw, server_hostname="localhost")
+
+    return gateway, kept, connect
+
+
+def a_unix_socket(start_gateway, directory):
+    path = directory / "unix.sock"
+    gateway = start_gateway(unix=[path], ports=0)
+    return gateway, lambda: UnixConnection(path), lambda: unix_socket(path)
+
+
+@pytest.mark.parametrize("client", ["kept_alive", "one_request_each"])
+@pytest.mark.parametrize("listener", [a_port, tls, a_unix_socket])
+def test_a_stop_and_a_start_lose_no_request(start_gateway, tmp_path, listener, client):
+    gateway, kept, connect = listener(start_gateway, tmp_path)
+    ask = kept_alive(kept) if client == "kept_alive" else one_request_each(connect)
+    with Clients(8, ask) as asking:
         for _ in range(4):
-            asking.go_on()
+            asking.go_on(100)
             assert gateway.stop() == 0
             gateway.start()
-        asking.go_on()
+        asking.go_on(100)
     all_are_204([asking])
     assert gateway.text.count("stopped: every request was answered") == 4
 

@@ -10,19 +10,17 @@ from certificates import Authority
 from users import add_users
 from waiting import wait_until
 
-import broker as broker_script
-
 LOGINS = 25
 PROBE = {"interval": 0.1, "username": "watch", "password": "hush-hush", "virtual_host": "test"}
 UNEXPECTED = "client unexpectedly closed TCP connection"
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as running:
-        add_users(running, {"watch": PROBE["password"]}, write="")
-        wait_until(lambda: UNEXPECTED in log(running), what="the end of the script's own look")
-        yield running
+def own(harmed_broker):
+    harmed_broker.start()
+    add_users(harmed_broker, {"watch": PROBE["password"]}, write="")
+    wait_until(lambda: UNEXPECTED in log(harmed_broker), what="the end of the script's own look")
+    return harmed_broker
 
 
 def log(own):

@@ -4,13 +4,10 @@ import collections
 
 import pytest
 from problems import is_problem
-from queues import Queue, channel_to
 from stream import RATE, SECONDS, UNTIL_STOPPED, Stream
 from stuck import NARROW, Flow, is_within, opened
 from users import add_users
 from waiting import wait_until
-
-import broker as broker_script
 
 CAROL = {"user": "carol", "password": "pw"}
 
@@ -107,21 +104,23 @@ def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker
 
 
 @pytest.fixture
-def a_broker_of_small_messages(tmp_path):
-    """One that takes 100,000 bytes, and its queue."""
-    conf = "max_message_size = 100000"
-    with (
-        broker_script.Broker(tmp_path / "broker", extra_conf=conf) as running,
-        channel_to(running) as channel,
-    ):
-        yield running, Queue(channel)
+def maximum(broker):
+    """The broker takes no larger messages than 100,000 bytes, on new channels."""
+
+    def limit(size):
+        put = "application:set_env(rabbit, {0}, {1}), persistent_term:put({0}, {1})."
+        broker.ctl("eval", put.format("max_message_size", size))
+
+    limit(100_000)
+    yield
+    limit(2**27)
 
 
-def test_a_message_above_the_brokers_maximum(start_gateway, a_broker_of_small_messages):
+@pytest.mark.usefixtures("maximum")
+def test_a_message_above_the_brokers_maximum(start_gateway, queue, make_queue):
     """RabbitMQ closes the channel over it, with 406."""
-    broker, queue = a_broker_of_small_messages
-    gateway = start_gateway(against=broker)
-    path, bystander = "/test/test/k", "/test//test"
+    gateway = start_gateway()
+    path, bystander = f"/test/{queue.name}/k", f"/test//{make_queue().name}"
     headers = {"Content-Type": "application/octet-stream"}
     with Stream(gateway, path) as neighbours, Stream(gateway, bystander) as good:
         wait_until(lambda: queue.get() is not None)

@@ -22,14 +22,9 @@ from clients import (
     KEPT,
     PATH,
     REQUEST,
-    Clients,
     UnixConnection,
-    all_are_204,
-    kept_alive,
-    one_request_each,
-    unix_socket,
 )
-from gateway import GatewayProcess, free_port
+from gateway import GatewayProcess, free_port, gone, listens
 from waiting import wait_until
 
 MIB = 1024 * 1024
@@ -113,9 +108,6 @@ class TestTLS:
                 connection.sendall(KEPT)
                 assert connection.recv(1000).startswith(b"HTTP/1.1 204")
 
-    def test_pages_know_that_they_come_over_tls(self, start_tls):
-        assert start_tls().stats()["requests"]["method.GET"] >= 1
-
     def test_older_versions_are_refused(self, start_tls, authority):
         gateway = start_tls("1.3")
         with handshake(gateway.port, trusting(authority)) as connection:
@@ -162,14 +154,7 @@ class TestTLS:
         arguments = ["--cacert", authority.ca, "--tls-max", version, "--data-binary", "@-"]
         for _ in range(5):
             assert upload(*arguments, url=gateway.url, user=user) == status
-        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
-
-    def test_an_early_answer_reaches_requests(self, start_tls, password, status):
-        gateway = start_tls()
-        user = None if password is None else "guest"
-        for _ in range(5):
-            answer = gateway.publish(user=user, password=password, data=b"x" * (30 * MIB))
-            assert answer.status_code == status
+        wait_until(lambda: gateway.connections() == 0, what="the connections to end")
 
     def test_a_chunked_body_that_grows_too_large(self, start_tls, authority):
         gateway = start_tls()
@@ -183,7 +168,7 @@ class TestTLS:
                 connection.sendall(REQUEST)
                 with contextlib.suppress(OSError):  # the answer may come first
                     hang_up(connection)
-        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
+        wait_until(lambda: gateway.connections() == 0, what="the connections to end")
         assert publish("--cacert", authority.ca, url=gateway.url) == 204
         assert "eof_received" not in gateway.text
 
@@ -200,32 +185,10 @@ class TestTLS:
         gateway = start_tls()
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
             gateway.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: not _takes_connections(gateway.port), what="the listener to close")
+            wait_until(lambda: not listens(gateway.port, 0.1), what="the listener to close")
             with trusting(authority).wrap_socket(raw, server_hostname="localhost") as late:
                 late.sendall(REQUEST)
                 assert late.recv(100).startswith(b"HTTP/1.1 204")
-
-    def test_a_stop_and_a_start_lose_no_request(self, start_tls, authority):
-        gateway = start_tls()
-        context = trusting(authority)
-
-        def kept():
-            return http.client.HTTPSConnection(
-                "localhost", gateway.port, timeout=30, context=context
-            )
-
-        def connect():
-            raw = socket.create_connection(("127.0.0.1", gateway.port), 20)
-            return context.wrap_socket(raw, server_hostname="localhost")
-
-        for client in (kept_alive(kept), one_request_each(connect)):
-            with Clients(6, client) as asking:
-                for _ in range(3):
-                    asking.go_on(100)
-                    assert gateway.stop() == 0
-                    gateway.start()
-                asking.go_on(100)
-            all_are_204([asking])
 
     def test_a_key_that_does_not_match_is_told_before_the_start(self, authority, tmp_path, broker):
         Authority(tmp_path / "other").key.replace(authority.key)
@@ -236,22 +199,6 @@ class TestTLS:
             assert done.returncode == 2
             assert "HTTPServer.tls.key: the key in" in done.stderr
             assert "Traceback" not in done.stderr
-
-
-def _connections(port):
-    """Of this gateway's side, established or half-closed."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    fields = [line.split() for line in lines]
-    return sum(f[1] == f"0100007F:{port:04X}" and f[3] in ("01", "05", "08") for f in fields)
-
-
-def _takes_connections(port):
-    """A new connection, with a SYN that is dropped rather than refused while it stops."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.1).close()
-    except OSError:
-        return False
-    return True
 
 
 class TestUnixSockets:
@@ -282,8 +229,9 @@ class TestUnixSockets:
         self, start_gateway, path, tmp_path, broker
     ):
         killed = GatewayProcess(tmp_path, broker, unix=[path]).start()
+        backends = killed.backends()
         killed.kill()
-        wait_until(lambda: not _is_served(path), what="its backends to end")
+        wait_until(lambda: all(map(gone, backends)), what="its backends to end")
         assert path.exists()
         start_gateway(unix=[path])
         assert publish("--unix-socket", path, url="http://x") == 204
@@ -315,37 +263,11 @@ class TestUnixSockets:
         for _ in range(5):
             assert upload(*arguments, url="http://x") == 413
 
-    @pytest.mark.parametrize(
-        "client",
-        [
-            lambda path: kept_alive(lambda: UnixConnection(path)),
-            lambda path: one_request_each(lambda: unix_socket(path)),
-        ],
-        ids=["kept alive", "one request each"],
-    )
-    def test_a_stop_and_a_start_lose_no_request(self, start_gateway, path, client):
-        gateway = start_gateway(unix=[path], ports=0)
-        with Clients(12, client(path)) as asking:
-            for _ in range(4):
-                asking.go_on()
-                assert gateway.stop() == 0
-                gateway.start()
-            asking.go_on()
-        all_are_204([asking])
-
     def test_tls_is_for_ports_only(self, start_gateway, path, authority):
         settings = {"HTTPServer": {"tls": authority.settings}}
         gateway = start_gateway(settings, unix=[path], ca=authority.ca)
         assert publish("--unix-socket", path, url="http://x") == 204
         assert publish("--cacert", authority.ca, url=gateway.url) == 204
-
-
-def _is_served(path):
-    try:
-        unix_socket(path).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_ipv6(start_gateway):

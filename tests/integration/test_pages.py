@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -234,13 +233,7 @@ def test_systemd_may_open_it(start_gateway):
     own = free_port()
     gateway = start_gateway({"HTTPServer": {"pages": {"listener": own}}})
     assert gateway.stop() == 0
-    listening = [f"--listen=127.0.0.1:{port}" for port in (gateway.port, own)]
-    command = ["systemd-socket-activate", *listening, *gateway.command]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
+    with gateway.activated(*(f"127.0.0.1:{port}" for port in (gateway.port, own))):
         wait_until(lambda: _answers(own), what="the pages")  # which starts it
         assert table(own) == OF_THEIR_OWN
         assert table(gateway.port) == WITHOUT
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0

@@ -8,14 +8,11 @@ import json
 import uuid
 
 import pytest
-import requests
 from clients import Clients, publishing
 from problems import is_problem
 from proxy import Proxy
 from queues import Queue, channel_to
 from stuck import Flow, all_good, end, flows_again, is_true, told_so
-
-import broker as broker_script
 
 # Seconds for a publish: so many that a busy machine alone does not reach them.
 SETTINGS = {"publish": {"timeout": 5}}
@@ -24,14 +21,6 @@ HARMLESS = "&headers=%7B%22h%22%3A1%7D"
 POISON = "&headers=%7B%22h%22%3Anull%7D"
 DISTINCT = "&headers=%7B%22h%22%3Anull%2C%22id%22%3A#%7D"
 SECONDS = 8
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    with broker_script.Broker(
-        tmp_path_factory.mktemp("broker"), plugins=("rabbitmq_jms_topic_exchange",)
-    ) as running:
-        yield running
 
 
 @pytest.fixture
@@ -173,46 +162,3 @@ def test_a_stop_while_messages_crash_the_connection(proxied, exchanges):
     assert "stopped: every request was answered" in gateway.text
     assert set(well.told) <= {204, 503, 504, "nobody there"}
     assert set(ill.told) <= {400, 503, 504, "nobody there"}
-
-
-CRASHING = [
-    ("x-delay", '"abc"'),
-    ("x-delay", "1.5"),
-    ("x-stream-filter-value", "1"),
-    ("x-stream-filter-value", "null"),
-    ("x-stream-filter-value", f'"{"s" * 4097}"'),
-    ("x-death", "[1]"),
-]
-TEXTS = [("x-delay", "abc"), ("x-stream-filter-value", "s" * 4097)]
-
-
-def refused(answer, name):
-    problem = is_problem(answer, 400, "bad-request")
-    assert name in problem["detail"]
-    assert not problem["retryable"]
-
-
-@pytest.mark.parametrize(("name", "value"), CRASHING)
-def test_headers_that_are_known_to_crash_are_refused(gateway, exchanges, name, value):
-    path = f"/test/{exchanges[1]}"
-    headers = f'{{"{name}": {value}}}'
-    refused(gateway.publish(f"{path}/k", data={"body": "x", "headers": headers}), name)
-    answer = gateway.publish(
-        f"{path}/k?{requests.compat.urlencode({'headers': headers})}", data=b"raw"
-    )
-    refused(answer, name)
-    batch = f'[{{"routing_key": "k", "body": "x", "headers": {headers}}}, ' + (
-        '{"routing_key": "k", "body": "good"}]'
-    )
-    answer = gateway.publish(path, data=batch, headers={"Content-Type": "application/json"})
-    first, second = answer.json()["results"]
-    assert (first["status"], second["status"]) == (400, 204)
-    assert name in first["detail"]
-
-
-@pytest.mark.parametrize(("name", "value"), TEXTS)
-def test_as_request_headers_they_are_refused_as_well(gateway, exchanges, name, value):
-    answer = gateway.publish(
-        f"/test/{exchanges[1]}/k", data=b"raw", headers={f"AMQP-Header-{name}": value}
-    )
-    refused(answer, name)

@@ -13,22 +13,10 @@ from pathlib import Path
 
 import pytest
 from clients import KEPT, Clients, publishing
-from gateway import At, GatewayProcess, children, running
+from gateway import At, GatewayProcess, children, gone, running, state
 from waiting import wait_until
 
 import statelessd
-
-
-def _state(pid):
-    """The letter for it in proc(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def gone(pid):
-    try:
-        return _state(pid) == "Z"
-    except OSError:
-        return True
 
 
 def test_there_is_one_backend_for_each_port(start_gateway):
@@ -40,26 +28,20 @@ def test_there_is_one_backend_for_each_port(start_gateway):
 def test_a_killed_backend_is_back_at_once_and_the_others_notice_nothing(start_gateway):
     gateway = start_gateway(ports=2)
     first, second = gateway.ports
-    victim = next(pid for pid in gateway.backends() if _listens_alone(pid, first))
+    backends = wait_until(lambda: _pids(gateway), what="both backends in the figures")
     with Clients(1, publishing(gateway, port=second)) as clients:
-        os.kill(victim, signal.SIGKILL)
+        os.kill(backends[str(first)], signal.SIGKILL)
         assert gateway.publish(port=first).status_code == 204
         clients.go_on(10)
     assert set(clients.told) == {204}
     gateway.says("ended by signal SIGKILL; it is started again")
 
 
-def _listens_alone(pid, port):
-    """Whether this backend holds the listening socket of that port: the others have closed it."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            inodes.add(str(descriptor.readlink()))
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-            return f"socket:[{fields[9]}]" in inodes
-    return False
+def _pids(gateway):
+    """Return the process ids of both backends, or None."""
+    found = gateway.get("/dashboard.json").json()["backends"]
+    pids = {each["backend"]: each["pid"] for each in found if each["pid"]}
+    return pids if len(pids) == 2 else None
 
 
 @pytest.fixture
@@ -112,7 +94,7 @@ def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway)
         wait_until(lambda: time.monotonic() > looked_at, what="a look at the connections")
         stack.callback(os.kill, backend, signal.SIGCONT)
         os.kill(backend, signal.SIGSTOP)
-        wait_until(lambda: _state(backend) == "T", what="it to stand still")
+        wait_until(lambda: state(backend) == "T", what="it to stand still")
         for client in clients:
             client.sendall(KEPT)
         over = time.monotonic() + idle
@@ -145,6 +127,18 @@ def may_read(user, *paths):
     )
 
 
+class Daemon(GatewayProcess):
+    user = ""
+
+    @property
+    def pidfile(self):
+        return self.cwd / "run" / "statelessd.pid"
+
+    @property
+    def daemon_log(self):
+        return self.cwd / "d.log"
+
+
 class TestDaemon:
     @pytest.fixture
     def daemon(self, tmp_path, broker):
@@ -160,9 +154,7 @@ class TestDaemon:
                 "loggers": {"statelessd": {"level": "INFO", "handlers": ["file"]}},
             },
         }
-        gateway = GatewayProcess(tmp_path, broker, settings, cwd=tmp_path)
-        gateway.pidfile = tmp_path / "run" / "statelessd.pid"
-        gateway.daemon_log = tmp_path / "d.log"
+        gateway = Daemon(tmp_path, broker, settings, cwd=tmp_path)
         gateway.user = user
         yield gateway
         if gateway.pidfile.exists():

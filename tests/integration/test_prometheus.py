@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-import dashboard as board
+import grafana
 import pytest
 import requests
 import yaml
@@ -14,7 +14,7 @@ from gateway import GatewayProcess, free_ports
 from prometheus_client.parser import text_string_to_metric_families as parse
 from waiting import wait_until
 
-PROMETHEUS = board.DEPLOY / "prometheus"
+PROMETHEUS = grafana.DEPLOY / "prometheus"
 RULES = PROMETHEUS / "statelessd.rules.yml"
 JOBS = ("statelessd", "statelessd-all")
 METRIC = re.compile(r"\b(?:statelessd|process)_\w+")
@@ -182,7 +182,7 @@ def test_whatever_is_asked_for_is_told_and_whatever_is_told_is_explained(scraped
     families = [family for text in scraped.values() for family in parse(text)]
     names = {sample.name for family in families for sample in family.samples}
     names.add("statelessd_exchange_publishes_total")  # once there is one
-    expressions = [expression for _, expression in board.queries(board.load())]
+    expressions = [expression for _, expression in grafana.queries(grafana.load())]
     for group in yaml.safe_load(RULES.read_text())["groups"]:
         expressions += [rule["expr"] for rule in group["rules"]]
     asked_for = set(METRIC.findall(" ".join(expressions)))
@@ -196,11 +196,11 @@ def test_whatever_is_asked_for_is_told_and_whatever_is_told_is_explained(scraped
 def test_each_panel_has_data_and_the_numbers_are_right(gateway, queue, tmp_path):
     targets = [f"127.0.0.1:{port}" for port in gateway.ports]
     instances = {"statelessd": targets, "statelessd-all": targets[:1]}
-    dashboard = board.load()
+    dashboard = grafana.load()
     missing = {
-        (job, title, board.filled_in(expression, job=job, instances=instances[job]))
+        (job, title, grafana.filled_in(expression, job=job, instances=instances[job]))
         for job in JOBS
-        for title, expression in board.queries(dashboard)
+        for title, expression in grafana.queries(dashboard)
     }
     with Prometheus(tmp_path, targets) as prometheus:
         since = time.time()
@@ -241,7 +241,7 @@ def _variables_have_values(prometheus, dashboard):
 
 def _annotation(dashboard, targets):
     [annotation] = dashboard["annotations"]["list"]
-    return board.filled_in(annotation["expr"], job="statelessd", instances=targets)
+    return grafana.filled_in(annotation["expr"], job="statelessd", instances=targets)
 
 
 def _rules_are_well(prometheus):

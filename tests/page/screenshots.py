@@ -36,14 +36,14 @@ def arguments():
 
 
 def use_fonts(home):
-    """Of a Chromium whose home this is."""
+    """Give fonts to a Chromium whose home this is."""
     directory = home / ".config" / "fontconfig"
     directory.mkdir(parents=True)
     (directory / "fonts.conf").write_text(FONTS)
 
 
 def smaller(png):
-    """With a palette, which nobody sees the difference of."""
+    """Return the picture with a palette; nobody sees the difference."""
     command = ["pngquant", "--strip", "--quality=80-100", "-"]
     return subprocess.run(command, input=png, capture_output=True, check=True).stdout
 

@@ -101,7 +101,7 @@ class World:
         self.broker.stop()
 
     def _use(self, ports):
-        """For the looks, if nobody else does."""
+        """Use the ports of the documentation, unless somebody else does."""
         for port in ports:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

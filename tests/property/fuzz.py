@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Exit status 1 when an example failed."""
+    """Return exit status 1 when an example failed."""
     minutes = float(sys.argv[1])
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     started = time.monotonic()

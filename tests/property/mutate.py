@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 @st.composite
 def mutated(draw, valid):
-    """What ``valid`` draws, with up to four bytes flipped, removed, doubled or put in."""
+    """Draw what ``valid`` draws, with up to four changes."""
     data = bytearray(draw(valid))
     for _ in range(draw(st.integers(0, 4))):
         if not data:
@@ -27,11 +27,11 @@ def mutated(draw, valid):
 
 
 def cuts(draw, data):
-    """The same bytes in some pieces, at random."""
+    """Return the same bytes in some pieces, at random."""
     places = sorted(draw(st.sets(st.integers(0, len(data)), max_size=8)))
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
 
 
 def octets(data):
-    """The same bytes, one by one."""
+    """Return the same bytes, one by one."""
     return [data[i : i + 1] for i in range(len(data))]

@@ -14,8 +14,9 @@ from mutate import cuts, mutated, octets
 from wire import converse
 
 from statelessd.gateway import request
-from statelessd.gateway.errors import RequestError
+from statelessd.gateway.credentials import parse_authorization
 from statelessd.gateway.forms import decode_multipart, decode_urlencoded
+from statelessd.message import RequestError
 
 TARGET = request.Target("v", "e", "k")
 DEFAULTS = request.Defaults()
@@ -131,15 +132,16 @@ def known_heads(draw):
     """Reads of a client that sends few heads, with line ends around them, some pipelined."""
     lengths = st.sampled_from([b"Content-Length", b"content-length", b"CONTENT-LENGTH"])
 
-    def request(user, id_, length, body):
+    def one_of_them(kind, body):
+        user, id_, length = kind
         lines = [b"Host: x", user.removesuffix(b"\r\n"), id_, b"%b: %d" % (length, len(body))]
         head = b"\r\n".join([b"POST /v/e/k HTTP/1.1", *filter(None, lines)])
         return head + b"\r\n\r\n" + body
 
-    users = st.sampled_from([USER, USER, AUTH, b""])
-    one = st.builds(request, users, ids, lengths, raw_bodies)
-    kinds = draw(st.lists(st.tuples(users, ids, lengths), min_size=1, max_size=2))
-    again = st.builds(lambda kind, body: request(*kind, body), st.sampled_from(kinds), raw_bodies)
+    kinds = st.tuples(st.sampled_from([USER, USER, AUTH, b""]), ids, lengths)
+    one = st.builds(one_of_them, kinds, raw_bodies)
+    same = st.sampled_from(draw(st.lists(kinds, min_size=1, max_size=2)))
+    again = st.builds(one_of_them, same, raw_bodies)
     framed = st.tuples(line_ends, again | again | one, line_ends).map(b"".join)
     return draw(st.lists(framed | again | line_ends | again.map(lambda r: r + r), max_size=6))
 
@@ -209,7 +211,7 @@ class TestParsers:
     @given(st.binary(max_size=40) | mutated(st.just(b"Basic Z3Vlc3Q6Z3Vlc3Q=")))
     def test_authorization(self, value):
         try:
-            credentials = request.parse_authorization(value)
+            credentials = parse_authorization(value)
         except RequestError as error:
             refused = error.detail
         else:

@@ -27,11 +27,11 @@ class Authority:
         return {"certificate": str(self.certificate), "key": str(self.key)}
 
     def for_others(self, directory, *names):
-        """Of the same authority, for other names."""
+        """Return another certificate of the same authority, for other names."""
         return Authority(directory, names, self._authority)
 
     def issue(self, **kwargs):
-        """A new certificate and key in place of the old ones; the certificate's PEM text."""
+        """Replace the certificate and key by new ones; return the certificate's PEM text."""
         made = self._authority.issue_cert(*self._names, **kwargs)
         # Replaced as renewing tools do it: one after the other, each at once.
         for target, content in (
@@ -44,7 +44,7 @@ class Authority:
         return self.certificate.read_text()
 
     def server_context(self):
-        """For a server that shows the certificate."""
+        """Return a context for a server that shows the certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context

@@ -85,7 +85,7 @@ class Chromium:
 
     @contextlib.contextmanager
     def user(self):
-        """A page in a profile of its own, which keeps no credentials yet."""
+        """Yield a page in a profile of its own, which has no credentials yet."""
         context = self._browser.command("Target.createBrowserContext")
         target = self._browser.command("Target.createTarget", url="about:blank", **context)
         page = Page(f"{self._url}/devtools/page/{target['targetId']}")

@@ -194,7 +194,7 @@ def publishing(gateway, path=PATH, *, form=lambda _: {"body": "x"}, **login):
 
 
 def all_are_204(clients):
-    """Every client was told 204 each time; a failure says how often what else was told."""
+    """Assert that every client was told 204 each time."""
     others = [told for each in clients for told in each.told if told != 204]
     assert not others, f"{len(others)} answers that are not a 204: {others[:20]}"
     assert all(each.told for each in clients)

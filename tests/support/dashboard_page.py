@@ -15,19 +15,19 @@ def open_page(user, gateway):
 
 
 def figure(name):
-    """JavaScript for the exact value of one."""
+    """Return JavaScript for the exact value of a figure."""
     return f"Number(document.querySelector('[data-figure={name}]').dataset.value)"
 
 
 def drawn(chart):
-    """JavaScript for the lines of a chart."""
+    """Return JavaScript for the lines of a chart."""
     return f"[...document.querySelectorAll('[data-chart={chart}] [data-series]')].map(" + (
         "path => path.getAttribute('d')).join(' ')"
     )
 
 
 def rows(user):
-    """Those of the table of connections that can be seen, by their columns' names."""
+    """Return the visible rows of the table of connections, by their columns' names."""
     return user.evaluate("""(() => {
         const names = [...document.querySelectorAll("#connections thead th")].map(
             header => header.querySelector("[data-sort]").dataset.sort
@@ -39,7 +39,7 @@ def rows(user):
 
 
 def outcomes(user):
-    """How often each problem type was answered, where it was."""
+    """Return how often each problem type was answered."""
     found = user.evaluate("""Object.fromEntries(
         [...document.querySelectorAll("#outcomes tr[data-problem]")].map(row => [
             row.dataset.problem,
@@ -50,7 +50,7 @@ def outcomes(user):
 
 
 def choose(user, backend):
-    """In the select of scopes; empty for all."""
+    """Choose a backend in the select of scopes; empty for all."""
     user.evaluate(f"""(() => {{
         const select = document.querySelector("select#scope");
         select.value = {json.dumps(backend)};
@@ -59,7 +59,7 @@ def choose(user, backend):
 
 
 def violations(user):
-    """What axe-core finds wrong with the page, as rule and element."""
+    """Return what axe-core finds wrong with the page, as rule and element."""
     if user.evaluate("typeof axe") == "undefined":
         user.evaluate(javascript.AXE.read_text() + "\n;0")
     return user.evaluate("""axe.run(document, {resultTypes: ["violations"]}).then(
@@ -70,7 +70,7 @@ def violations(user):
 
 
 def overflow(user):
-    """Elements that stick out of the window's side, when it scrolls sideways."""
+    """Return elements that stick out of the window's side, if it scrolls sideways."""
     return user.evaluate("""(() => {
         const width = document.documentElement.clientWidth;
         if (document.documentElement.scrollWidth <= width) return [];
@@ -114,7 +114,7 @@ class Form:
                 self._user.fill(selector, value)
 
     def submit(self):
-        """The answer: the status line's text, and the document as it is shown."""
+        """Submit it; return the status line's text, and the document as it is shown."""
         before = self._answer()
         self._user.click("#try [type=submit]")
         self._user.wait_for(f"{self._ANSWER} !== {json.dumps(before)} && !{self._BUSY}")
@@ -129,7 +129,7 @@ class Form:
         return self._user.evaluate(self._ANSWER)
 
     def code(self, language):
-        """What is copied."""
+        """Copy the code, and return it."""
         button = f"[data-copy={language}]"
         self._user.click(button)
         self._user.wait_for(f"document.querySelector('{button}').ariaPressed === 'true'")

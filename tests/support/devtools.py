@@ -20,7 +20,7 @@ class DevTools:
         self._socket.close()
 
     def command(self, method, **parameters):
-        """Its result. Events that come before it are handled."""
+        """Send a command and return its result; handle the events that come before it."""
         number = self.send(method, **parameters)
         while (message := json.loads(self._socket.recv())).get("id") != number:
             if "method" in message:
@@ -35,8 +35,8 @@ class DevTools:
         return number
 
     def on_event(self, method, parameters):
-        """Nothing, unless it was enabled."""
+        """Handle an event; none comes unless it was enabled."""
 
 
 class DevToolsError(Exception):
-    """The browser's word on a command."""
+    """The browser refused a command."""

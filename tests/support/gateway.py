@@ -47,6 +47,18 @@ def free_port():
     return free_ports(1)[0]
 
 
+def listens(port, timeout=5.0):
+    """Return whether a connection to the port is taken.
+
+    A listener that is full or about to stop drops it, which takes until the time-out.
+    """
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def running(directory, broker, settings=None, **options):
     """Yield a gateway, which has to end in order and without a traceback."""
@@ -101,7 +113,7 @@ class GatewayProcess:
 
     @property
     def command(self):
-        """The command line that starts it."""
+        """Return the command line that starts it."""
         return [sys.executable, "-m", "statelessd", "-c", str(self.config)]
 
     def start(self):
@@ -181,6 +193,22 @@ class GatewayProcess:
             self.process.terminate()
         return self.process.wait(seconds)
 
+    @contextlib.contextmanager
+    def activated(self, *listeners):
+        """Run it below systemd-socket-activate with these listeners, and yield the process.
+
+        It starts with the first connection, and has to end in order.
+        """
+        listen = [f"--listen={each}" for each in listeners]
+        with self.log.open("ab") as log:
+            command = ["systemd-socket-activate", *listen, *self.command]
+            process = subprocess.Popen(command, stderr=log)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+
     def ends_in_order(self):
         """Stop it; its exit status has to be 0, and its log without a traceback."""
         status = self.stop()
@@ -194,9 +222,15 @@ class GatewayProcess:
             self.process.kill()
             self.process.wait()
 
+    def connections(self):
+        """Return how many clients its first port has, established or half-closed."""
+        fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f"0100007F:{self.port:04X}"
+        return sum(f[1] == ours and f[3] in ("01", "05", "08") for f in fields)
+
     @property
     def text(self):
-        """What it has logged so far."""
+        """Return what it has logged so far."""
         return self.log.read_text() if self.log.exists() else ""
 
     def says(self, text, times=1):
@@ -249,6 +283,19 @@ class GatewayProcess:
 def children(pid):
     """Return the process ids of a process's children, in order."""
     return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def state(pid):
+    """Return the letter for a process's state in proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def gone(pid):
+    """Return whether the process has ended."""
+    try:
+        return state(pid) == "Z"
+    except OSError:
+        return True
 
 
 def _environment():

@@ -11,24 +11,13 @@ def item(number, **members):
 
 
 def lines(items):
-    """NDJSON; text and bytes are taken as they are."""
+    """Return NDJSON; bytes are taken as they are."""
     return b"".join(
         (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in items
     )
 
 
 def chunked(*pieces, end=True):
-    """A body of Transfer-Encoding: chunked."""
+    """Return a body of Transfer-Encoding: chunked."""
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return body + (b"0\r\n\r\n" if end else b"")
-
-
-def unchunked(body):
-    """The content of a chunked body that is whole."""
-    content = b""
-    while True:
-        size, _, body = body.partition(b"\r\n")
-        if int(size, 16) == 0:
-            return content
-        content += body[: int(size, 16)]
-        body = body[int(size, 16) + 2 :]

@@ -1,10 +1,10 @@
-"""What every answer but 204 has to be."""
+"""What every answer has to be that is not a 204."""
 
 RETRYABLE = {"not-published": {True, False}, "unknown": {True}}
 
 
 def is_problem(answer, status, kind, outcome="not-published"):
-    """A problem document as the table has it; returned for a look at its detail."""
+    """Assert that the answer is this problem, and return its document."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     document = answer.json()
     assert (answer.status_code, document["type"], document["outcome"]) == (

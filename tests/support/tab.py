@@ -21,12 +21,11 @@ KEYS = {
     "ArrowRight": ("ArrowRight", 39, ""),
     "ArrowDown": ("ArrowDown", 40, ""),
 }
-SHIFT = 8
 
 
 @dataclass
 class Exchange:
-    """A request as it went out, its headers' names in lower case, and its answer's status."""
+    """A request as it was sent, with headers' names in lower case, and its answer's status."""
 
     url: str = ""
     method: str = ""
@@ -58,7 +57,7 @@ class Page(DevTools):
             self._hear(method, parameters)
 
     def _hear(self, method, parameters):
-        """Note what goes wrong in the page; that a server refused or was away is its business."""
+        """Note what goes wrong in the page, but not that a server refused or was away."""
         if method == "Runtime.exceptionThrown":
             self._complaints.append(json.dumps(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):
@@ -70,13 +69,13 @@ class Page(DevTools):
 
     @property
     def complaints(self):
-        """Exceptions, errors on the console, and what a Content-Security-Policy forbade."""
+        """Return exceptions, errors on the console, and what a Content-Security-Policy forbade."""
         self.command("Runtime.evaluate", expression="0")  # whose events are heard before it
         return self._complaints
 
     @property
     def urls(self):
-        """Of all that this tab has asked for."""
+        """Return the URLs of all that this tab has asked for."""
         return {exchange.url for exchange in self._exchanges.values() if exchange.url}
 
     def _answer_challenge(self, request_id):
@@ -101,7 +100,7 @@ class Page(DevTools):
             exchange.status = parameters["statusCode"]
 
     def open(self, url):
-        """Go there, and be there."""
+        """Open the URL, and wait until the page is complete."""
         result = self.command("Page.navigate", url=url)
         if "errorText" in result:
             raise DevToolsError(f"{url}: {result['errorText']}")
@@ -114,7 +113,7 @@ class Page(DevTools):
             return False
 
     def evaluate(self, expression):
-        """The value of a JavaScript expression, which may be a promise."""
+        """Return the value of a JavaScript expression, which may be a promise."""
         result = self.command(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -123,7 +122,7 @@ class Page(DevTools):
         return result["result"].get("value")
 
     def wait_for(self, expression, seconds=60.0):
-        """The value of the expression, once it is true."""
+        """Wait until the expression is true, and return its value."""
 
         def value():
             try:
@@ -134,14 +133,14 @@ class Page(DevTools):
         return wait_until(value, seconds, what=expression)
 
     def text(self):
-        """What is to be read on the page that is open; nothing while that changes."""
+        """Return the text of the page that is open; nothing while that changes."""
         try:
             return self.evaluate("document.body.innerText")
         except DevToolsError:
             return ""
 
     def fetch(self, url, **options):
-        """What ``fetch(url, options)`` gave to a script of the page that is open."""
+        """Return what ``fetch(url, options)`` gives to a script of the page that is open."""
         return self.evaluate(f"""
             fetch({json.dumps(url)}, {json.dumps(options)}).then(
                 async answer => ({{
@@ -154,7 +153,7 @@ class Page(DevTools):
 
     @contextlib.contextmanager
     def typing(self, username, password):
-        """A user who types this whenever the browser asks for a password."""
+        """Type this whenever the browser asks for a password."""
         self._login = (username, password)
         self.command("Fetch.enable", handleAuthRequests=True)
         try:
@@ -164,7 +163,7 @@ class Page(DevTools):
             self._login = None
 
     def exchange(self, method, url):
-        """The last such request, once it has been answered."""
+        """Wait for the answer to the last such request, and return both."""
 
         def answered():
             self.command("Network.enable")  # enabled long since: what came before is noted now
@@ -175,20 +174,19 @@ class Page(DevTools):
 
     # What a user does.
 
-    def press(self, key, *, modifiers=0):
-        """A key, by its name, or a character."""
+    def press(self, key):
+        """Press a key, by its name or its character."""
         code, number, text = KEYS.get(key, ("", ord(key.upper()), key) if len(key) == 1 else None)
         event = {
             "key": key,
             "code": code,
             "windowsVirtualKeyCode": number,
-            "modifiers": modifiers,
         }
         self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
         self.command("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def write(self, text):
-        """Into what has the focus, all at once, as from a clipboard."""
+        """Insert text where the focus is, all at once, as from a clipboard."""
         self.command("Input.insertText", text=text)
 
     def fill(self, selector, text):
@@ -204,7 +202,7 @@ class Page(DevTools):
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def place(self, selector):
-        """The element's rectangle in the window, once it has been scrolled to."""
+        """Scroll to the element, and return its rectangle in the window."""
         return self.evaluate(f"""(() => {{
             const element = document.querySelector({json.dumps(selector)});
             element.scrollIntoView({{block: "center", behavior: "instant"}});
@@ -222,7 +220,7 @@ class Page(DevTools):
             )
 
     def size(self, width, height, *, scale=1, mobile=False):
-        """Of the window, in CSS pixels; ``scale``: the screen's pixels for each."""
+        """Set the window's size in CSS pixels; ``scale``: the screen's pixels for each."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -232,27 +230,27 @@ class Page(DevTools):
         )
 
     def prefer(self, scheme):
-        """``light`` or ``dark``."""
+        """Prefer the colours ``light`` or ``dark``."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.command("Emulation.setEmulatedMedia", features=features)
 
     def allow_scripts(self, allowed):
-        """Of the pages that are opened from now on; ``evaluate`` goes on working."""
+        """Allow scripts to the pages opened from now on; ``evaluate`` always works."""
         self.command("Emulation.setScriptExecutionDisabled", value=not allowed)
 
     def run_first(self, source):
-        """A script that runs in each page that is opened from now on, before its own."""
+        """Run a script in each page opened from now on, before the page's own."""
         self.command("Page.addScriptToEvaluateOnNewDocument", source=source)
 
     # What it looks like, and what it weighs.
 
     def screenshot(self, *, whole=False):
-        """A PNG of the window, or of the whole page."""
+        """Return a PNG of the window, or of the whole page."""
         taken = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         return base64.b64decode(taken["data"])
 
     def weight(self):
-        """Bytes of the heap after a garbage collection, DOM nodes, and listeners."""
+        """Return bytes of the heap after a garbage collection, DOM nodes, and listeners."""
         self.command("Performance.enable")
         for _ in range(2):  # what one has freed of the page's objects, the next finds
             self.command("HeapProfiler.collectGarbage")

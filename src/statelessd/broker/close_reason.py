@@ -6,8 +6,8 @@ import enum
 class CloseReason(enum.Enum):
     """``label`` is the metric's, ``meaning`` the text of docs/metrics.md about it.
 
-    ``words`` are for the log, if the gateway closes the connection by its own will. A
-    connection that is lost or given up has words of its own.
+    ``words`` are for the log, if the gateway decides to close the connection. A connection
+    that is lost or given up has its own words.
     """
 
     IDLE = "idle", "nobody used it for `Application.rabbitmq.idle_timeout`", "idle"

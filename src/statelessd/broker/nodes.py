@@ -25,7 +25,7 @@ Resolved = tuple[int, Any]
 def back_off(failures: int, first: float, longest: float) -> float:
     """Return the seconds to wait after so many failures in a row, doubled with each.
 
-    They vary, so that those who failed together do not all come back at once.
+    They vary, so that sessions that failed together do not all come back at once.
     """
     full = min(longest, first * 2.0 ** min(failures - 1, 10))
     return full * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
@@ -42,9 +42,9 @@ class Standing:
         self.stalled_until = NEVER
 
     def rank(self, now: float) -> tuple[bool, float, float]:
-        """Return a key for sorting: the least used first, those that back off last.
+        """Return a key for sorting: the least used place first, and those that back off last.
 
-        Equals come at random, and those that back off by the time of their failure.
+        Equal ones come in random order, and those that back off by the time of their failure.
         """
         chance = random.random()  # noqa: S311 - not for secrecy
         if self.backs_off_until > now:
@@ -52,7 +52,7 @@ class Standing:
         return False, self.connections, chance
 
     def back_off(self, now: float) -> None:
-        """Come last for a while."""
+        """Place it after the others for a while."""
         pause = back_off(self.failures, FIRST_BACK_OFF, LONGEST_BACK_OFF)
         self.backs_off_until = max(self.stalled_until, now + pause)
 

@@ -73,7 +73,7 @@ class Pool:
         self._successors: dict[Key, Session] = {}
         self._draining: set[Session] = set()
         self._quarantines: dict[Key, Quarantine] = {}
-        # Of stuck logins: when they may try another node again, and the pause after that.
+        # For stuck logins: when they may try another node again, and the pause after that.
         self._refuges: dict[Key, tuple[float, float]] = {}
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Pool:
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
         if session is not None and session.state is OPEN:
-            return session  # as mostly
+            return session  # the usual case
         if session is not None and not session.is_leaving:
             return session
         if not self._make_room():
@@ -213,7 +213,7 @@ class Pool:
             ):
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
-                # The broker would refuse a successor; the next publish is told so.
+                # The broker would refuse a successor, and the next publish gets that answer.
                 del self._sessions[key]
                 self._drain(session, now)
             elif (

@@ -81,7 +81,7 @@ class Session:
         self._settings, self._loop = settings, loop
         self._alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
-        # As long as the session lives.
+        # These last as long as the session.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
         self.statistics = SessionStatistics() if counted is None else counted
@@ -99,7 +99,7 @@ class Session:
         self._refusal = Outcome.UNAUTHORIZED, ""
         self._refused_at = 0.0  # loop time
         self._closed: asyncio.Future[None] = loop.create_future()
-        # Of one connection.
+        # These belong to one connection.
         self.connection: BrokerConnection | None = None
         self.stall = StallDetector(self.channels, settings.stalled_timeout)
         self.progressed = False  # something was settled since the last check

@@ -345,7 +345,7 @@ class SplitExchange:
         self._release()
 
     def _prove(self, channel: ExchangeChannel, message: Message) -> None:
-        """A routing key was confirmed: its messages need not travel alone any more."""
+        """Note that a routing key was confirmed, so that its messages need not travel alone."""
         if _has_more_keys(message):
             return
         if len(self._good) >= MOST_GOOD:

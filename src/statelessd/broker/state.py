@@ -33,5 +33,5 @@ class PublishState(enum.Enum):
     """
 
     WAITING = "waiting"  # not one byte of it was given to the transport
-    HANDED_OVER = "handed over"  # only the broker's word settles it now
+    HANDED_OVER = "handed over"  # only the broker can settle it now
     SETTLED = "settled"  # answered: it is never sent from here on

@@ -55,7 +55,7 @@ class SessionStatistics:
             self.failed(lost_by)
 
     def failed(self, reason: str) -> None:
-        """There is no connection."""
+        """Remember why there is no connection."""
         self.last_error = time.time(), str(reason)
 
     def look(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class ExchangeCounts:
     none is counted with ``OTHERS``.
     """
 
-    OTHERS = ("", "")  # no virtual host is called so, for a path cannot name one
+    OTHERS = ("", "")  # no virtual host has this name, because no path can name it
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -107,13 +107,13 @@ class ExchangeCounts:
 
 
 class BrokerStatus(enum.Enum):
-    """How publishes stand with the broker, in one word."""
+    """The broker's state, as far as publishes are concerned."""
 
     UNUSED = "unused"  # no connection, and nobody has looked for a while
     REACHABLE = "reachable"  # no connection, and the broker answers
     CONNECTED = "connected"
     BLOCKED = "blocked"  # connected, and the broker takes no publishes
-    UNREACHABLE = "unreachable"  # connections are asked for, and none can be had
+    UNREACHABLE = "unreachable"  # connections are needed, and none can be made
     REFUSED = "refused"  # no connection, and the broker does not take the probe's login
 
     @property

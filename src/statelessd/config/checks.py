@@ -1,4 +1,4 @@
-"""Find what one setting alone does not show, or its type cannot say."""
+"""Checks of settings that need more than the type and bounds of one setting."""
 
 import ipaddress
 import os
@@ -26,7 +26,7 @@ Wrong = tuple[str, str, str]
 
 
 def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
-    """Yield all that is wrong with settings of the right types; ``given``: those that are set."""
+    """Yield all that is wrong with settings of the right types. ``given`` are those set."""
     server, broker = config.http_server, config.application.rabbitmq
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
@@ -37,17 +37,17 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
         yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
     enabled = f"{client.SECTION}.enabled"
     if enabled not in given and broker.tls != BrokerTls():
-        # To go on in plain text would be the opposite of what they were given for.
+        # Plain text would be the opposite of what the other settings ask for.
         what = "is needed, because there are other settings of TLS: true or false"
         yield enabled, "", what
-    # The files are read, and read again by whoever uses them.
+    # Loading checks the files. They are loaded again where they are used.
     yield from _tls(lambda: server_tls.check(server.tls))
     if broker.tls.enabled:
         yield from _tls(lambda: client.make_context(broker.tls))
 
 
 def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
-    """Yield what the user may not expect of these settings, which are right."""
+    """Yield warnings about valid settings that may not do what the user expects."""
     application = config.application
     if config.logging is not None and application.log != "auto":
         yield "Application.log has no effect: the section Logging rules."
@@ -122,7 +122,10 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
 
 
 def _wrong_with_origin(origin: str) -> str | None:
-    """Return what is wrong with an origin that no browser would send: it would never match."""
+    """Return what is wrong with an origin, or None.
+
+    Origins are compared as browsers send them, so another spelling would never match.
+    """
     found = ORIGIN.fullmatch(origin)
     if found is None:
         return "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"

@@ -20,7 +20,7 @@ class Host(NamedTuple):
 
 
 def parse(text: str, port: int) -> Host:
-    """Return the host of a text, at ``port`` if it has none. Raise ValueError with the reason."""
+    """Parse one node; ``port`` is the default. Raise ValueError, which says what is wrong."""
     found = _HOST.fullmatch(text)
     if found is None:
         if "//" in text:
@@ -35,7 +35,10 @@ def parse(text: str, port: int) -> Host:
 
 
 def hosts_of(settings: RabbitMQ) -> list[Host]:
-    """Return those of ``hosts``, or the one of ``host``. Raise ValueError."""
+    """Return the nodes of ``hosts``, or else the one of ``host``.
+
+    Raise ValueError if one of them is malformed.
+    """
     if settings.hosts:
         return [parse(text, settings.port) for text in settings.hosts]
     return [Host(settings.host, settings.port)]

@@ -1,4 +1,4 @@
-"""Every setting of the section HTTPServer, declared as those in ``config.settings``."""
+"""The settings of HTTPServer, declared once as the others in ``settings``."""
 
 from typing import Annotated, Literal
 
@@ -89,7 +89,7 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kept(self) -> bool:
-        """Whether they are kept from some clients, or are not on all listeners."""
+        """Return whether the pages are kept from some clients or listeners."""
         return self.networks != () or self.listener is not None
 
 
@@ -168,15 +168,15 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """Return all listeners; each has a backend."""
+        """Return all listeners. Each has a backend."""
         own = self.pages.listener
         return self.ports if own is None else (*self.ports, own)
 
     def address_of(self, port: Listener) -> str:
-        """Return the address on which this port listens; empty: all interfaces."""
+        """Return the address of this port; empty for all interfaces."""
         own = self.pages.address
         return own if own is not None and port == self.pages.listener else self.address
 
     def has_pages(self, listener: Listener) -> bool:
-        """Return whether the pages that ``pages`` is about are served there."""
+        """Return whether this listener serves the pages that ``pages`` is about."""
         return self.pages.listener in (None, listener)

@@ -1,4 +1,4 @@
-"""Read the YAML file and the environment into a Config, or say all that is wrong at once."""
+"""Loads the YAML file and the environment, or says all that is wrong with them at once."""
 
 import difflib
 import functools
@@ -27,8 +27,8 @@ ROUTE_CLASSES = {
 }
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
 
-# What the original's frameworks (Tornado, tinman, clihelper) took and what has no
-# meaning here: named in a warning, for such a file has to start.
+# Settings of the original's frameworks (Tornado, tinman, clihelper) that have no meaning
+# here. They only cause a warning, because a file of 2013 has to work.
 MEANINGLESS: dict[str, frozenset[str]] = {
     "Daemon": frozenset({"group", "prevent_core"}),
     "HTTPServer": frozenset(
@@ -53,7 +53,8 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     "Application.rabbitmq": frozenset({"username", "password", "virtual_host"}),
 }  # fmt: skip
 TLS_OF_TORNADO = frozenset({"ssl_options", "certfile", "keyfile"})
-# Files that are found from the working directory, also after a daemon has moved to /.
+# Paths that are relative to the working directory. They become absolute, because a daemon
+# moves to /.
 FILES = (
     "Daemon.pidfile",
     "HTTPServer.tls.certificate",
@@ -67,7 +68,7 @@ FILES_BELOW_BASE = ("Application.paths.static", "Application.paths.templates")
 
 
 class ConfigError(Exception):
-    """Everything that is wrong, one entry each in ``errors``."""
+    """The configuration cannot be used. ``errors`` has one entry for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -75,7 +76,7 @@ class ConfigError(Exception):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A configuration; ``sources`` says of each key path whether file or environment set it."""
+    """A configuration. ``sources`` names the file or the environment for each key path."""
 
     config: Config
     sources: dict[str, str]
@@ -113,7 +114,7 @@ def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any
 
 
 def environment_name(key_path: str) -> str:
-    """Return the variable that sets ``key_path``, as STATELESSD_APPLICATION_RABBITMQ_PORT."""
+    """Return the variable of a setting, such as ``STATELESSD_APPLICATION_RABBITMQ_PORT``."""
     return ENVIRONMENT_PREFIX + key_path.replace(".", "_").upper()
 
 
@@ -134,7 +135,7 @@ def load_class(dotted: str) -> type:
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Return `` (did you mean …?)``, or nothing."""
+    """Return a hint at the most similar candidate, with a space before it, or nothing."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
@@ -143,7 +144,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 class _Reader:
     """Collects the values of settings by key path, and what is wrong with them.
 
-    ``sources``: whether the file or the environment has set a key path.
+    ``sources`` says whether the file or the environment has set a key path.
     """
 
     def __init__(self, file: str) -> None:
@@ -179,7 +180,7 @@ class _Reader:
                 self.errors.append(f"environment: {name} is not a setting{nearest(name, paths)}")
 
     def document(self, document: Any) -> None:
-        """Take what the file says."""
+        """Take the settings of the file."""
         document = {} if document is None else document
         if not isinstance(document, dict):
             self.error("", "the file must be a mapping of sections")
@@ -195,7 +196,7 @@ class _Reader:
             self.error("Logging", "must be a mapping, as logging.config.dictConfig takes it")
 
     def config(self) -> Config:
-        """Return what could be read, which is meaningless if there are ``errors``."""
+        """Return what could be read. It has no meaning if there are ``errors``."""
         if self.values.get("Application.rabbitmq.tls.enabled"):
             self.values.setdefault("Application.rabbitmq.port", AMQPS_PORT)
         base = self.values.get("Application.paths.base") or ""
@@ -217,7 +218,7 @@ class _Reader:
         return cls(**values)
 
     def _section(self, cls: type[msgspec.Struct], given: Any, path: str) -> None:
-        """Take what the file has under ``path``; None where it has nothing."""
+        """Take a section of the file. ``given`` is None if the file does not have it."""
         if given is None:
             return
         if not isinstance(given, dict):
@@ -314,7 +315,7 @@ def _wrong_with_route(pattern: str, endpoint: str) -> Iterator[str]:
 
 
 def _parsed(text: str, hint: Any) -> Any:
-    """Return a variable's text in the form in which msgspec takes it for the setting."""
+    """Convert a variable's text to the form that msgspec accepts for the setting."""
     base = typing.get_args(hint)[0]
     if (item := _item_type(hint)) is not None:
         return [_number_or_text(part, item) for part in _listed(text)]
@@ -322,7 +323,7 @@ def _parsed(text: str, hint: Any) -> Any:
 
 
 def _listed(text: str) -> list[str]:
-    """Split ``8000, 8001``, also as ``--print-config`` shows it: ``[8000, 8001]``."""
+    """Split a list: ``8000, 8001``, or ``[8000, 8001]`` as ``--print-config`` shows it."""
     bare = text.strip()
     if ENCLOSED.fullmatch(bare) and not IPV6.fullmatch(bare):
         bare = bare[1:-1]
@@ -346,7 +347,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which PyYAML takes the last one without a word."""
+    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -374,13 +375,13 @@ def _is_section(hint: Any) -> bool:
 
 
 def _item_type(hint: Any) -> Any:
-    """Return the type of a list's elements, with its bounds; None if the setting is not a list."""
+    """Return the type and bounds of a list's items; None if the setting is not a list."""
     base = typing.get_args(hint)[0]
     return typing.get_args(base)[0] if typing.get_origin(base) is tuple else None
 
 
 def _number_or_text(text: str, hint: Any) -> int | str:
-    """Return a number for digits where a setting may be either: msgspec takes text for text."""
+    """Convert digits to a number if the setting may be either, which msgspec does not do."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
 

@@ -1,7 +1,7 @@
 """Every setting, declared once: its type, default, bounds and a line of help.
 
-Those of HTTPServer stand in ``config.http_server``. ``config.loader`` fills them from the
-YAML file and the environment, and ``config.report`` prints them.
+The settings of HTTPServer are in ``config.http_server``. ``config.loader`` fills all of
+them from the YAML file and the environment, and ``config.report`` prints them.
 """
 
 from typing import Annotated, Any
@@ -326,16 +326,16 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Maps raw paths that match a regular expression to the dotted class that answers."""
+    """A regular expression for raw paths, and the class that answers, by its dotted name."""
 
     pattern: str
     endpoint: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Holds all settings.
+    """The whole configuration.
 
-    Without ``routes`` the built-in ones apply; ``logging`` None is a ready-made log.
+    Without ``routes`` the built-in ones apply, and without ``logging`` a ready-made log.
     """
 
     daemon: Daemon = Daemon()
@@ -354,7 +354,7 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
 
 
 def without_secrets(config: Config) -> Config:
-    """Return the same configuration, fit to be shown."""
+    """Return the configuration without passwords."""
     probe = config.application.rabbitmq.probe
     if not probe.password:
         return config

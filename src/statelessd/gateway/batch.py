@@ -1,8 +1,8 @@
-"""Many messages of one request: handed over in order, each with its own outcome.
+"""The messages of one batch: published in order, each with its own outcome.
 
-A batch publishes as single requests do, through the same publisher and with
-the same limits. It only waits for room where a single request would be told to
-come again. What it holds is bounded, whatever its length.
+A batch publishes as single requests do, through the same publisher and with the same
+limits. But it waits for room where a single request would get a 503. What it holds is
+bounded, whatever its length.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ BREATH = 0.02  # seconds between attempts while others take all the room
 
 
 class Result(msgspec.Struct, omit_defaults=True):
-    """What became of one item: its place, its id, a status, and a problem document's members."""
+    """The result of one item: its index and id, a status, and members of a problem document."""
 
     index: int
     status: int
@@ -61,11 +61,11 @@ class BatchItem:
     def settled(self, outcome: Outcome, detail: str) -> None:
         """Take the outcome from the publisher."""
         self.outcome, self.detail = outcome, detail
-        if self.publish is not None:  # else this is said within publish(), to its caller
+        if self.publish is not None:  # otherwise publish() has not returned, and looks itself
             self.batch.settled(self)
 
     def result(self) -> Result:
-        """Return what the client is told; the outcome is known."""
+        """Return the result for the client. The outcome must be known."""
         assert self.outcome is not None  # noqa: S101 - who calls this has looked
         if self.outcome is Outcome.CONFIRMED:
             return Result(self.index, 204, self.id, self.message_id)
@@ -104,7 +104,7 @@ class Batch:
         self._told = told
         self._keep = keep
         self._request_id = request_id
-        # A part of what one login may have in flight: others publish with it too.
+        # Only a part of what one login may have in flight, because others publish with it too.
         in_flight = gateway.publisher.in_flight_per_login
         self._window = max(1, min(WINDOW, in_flight // 2))
         self._taken = self._bytes = 0
@@ -131,7 +131,7 @@ class Batch:
         deadline = self._gateway.loop.time() + self._wait
         while not self.gone:
             item.publish = item.outcome = None
-            message.body = body  # which is let go of when a publish is refused
+            message.body = body  # a publish that is refused drops it
             item.publish = self._gateway.publisher.publish(
                 self._target.virtual_host, self._credentials, message, deadline, item.settled
             )
@@ -144,7 +144,7 @@ class Batch:
                 else:
                     self._count(item, item.outcome)
                 return
-            # Not a byte of it was handed over, and others may make room in time.
+            # It was not handed over, and others may make room in time.
             await asyncio.sleep(BREATH)
 
     async def refuse(self, item_id: str | int | None, error: RequestError) -> None:
@@ -261,7 +261,7 @@ class ReorderBuffer:
 
 
 class Lines:
-    """A stream cut at its line ends, in bounded memory; a line that is too long comes as None."""
+    """Cuts a stream into lines, in bounded memory. A line that is too long becomes None."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

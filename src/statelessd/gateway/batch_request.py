@@ -1,8 +1,8 @@
 """``POST /<virtual-host>/<exchange>``: many messages in one request.
 
-``application/json`` is read whole, and answered with every item's result.
-``application/x-ndjson`` is published as it arrives, in memory that does not
-grow with its length, and answered with a summary, or with a stream of results.
+``application/json`` is read whole and answered with the result of each item.
+``application/x-ndjson`` is published while it arrives, in bounded memory. It is answered
+with a summary, or with a stream of results.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .nesting import deeper
+from .request import media_type_of
 from .router import Match
 
-MAX_FAILURES = 1000  # that a summary lists
-MAX_DEPTH = 512  # of an item's JSON: what every Python's parser follows
+MAX_FAILURES = 1000  # the most that a summary lists
+MAX_DEPTH = 512  # levels of an item's JSON, which the parser of every Python can follow
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
 
@@ -48,33 +49,11 @@ class _Messages(msgspec.Struct, forbid_unknown_fields=True):
     messages: list[msgspec.Raw]
 
 
-class Failures:
-    """What a summary says of the items that were not confirmed: the first, and how many more."""
-
-    def __init__(self) -> None:
-        self._results: list[Result] = []
-        self._left_out = 0
-
-    def add(self, item: BatchItem) -> None:
-        """Note an item that has its outcome."""
-        if item.outcome is Outcome.CONFIRMED:
-            return
-        if len(self._results) < MAX_FAILURES:
-            self._results.append(item.result())
-        else:
-            self._left_out += 1
-
-    def members(self) -> dict[str, Any]:
-        """Return them as members of the summary."""
-        failures = sorted(self._results, key=attrgetter("index"))
-        return {"failures": failures, "failures_left_out": self._left_out}
-
-
 class BatchRequest:
     """One batch, from its head to its answer, in the terms of ASGI.
 
-    ``scope["state"]`` has the gateway, the request's id and the router's match. What the
-    access log is to say is left there as ``logged``.
+    ``scope["state"]`` has the gateway, the request's id and the router's match. The fields
+    for the access log are left there as ``logged``.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +71,7 @@ class BatchRequest:
         self._gone = False  # the client hung up
 
     def cancel(self) -> None:
-        """Send nothing more: nobody will read the answer."""
+        """Send nothing more, because the client is gone."""
         if self._batch is not None:
             self._batch.cut(None)
 
@@ -106,7 +85,7 @@ class BatchRequest:
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
-        media_type = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        media_type = media_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
         self._admit(None if is_stream else self._largest)
         if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -172,11 +151,19 @@ class BatchRequest:
         await self._respond({**batch.summary(), "results": results}, status)
 
     async def _answer_with_summary(self) -> None:
-        failures = Failures()
-        batch = self._begin(failures.add)
+        failures: list[Result] = []  # the first; the others are counted
+
+        def told(item: BatchItem) -> None:
+            if item.outcome is not Outcome.CONFIRMED and len(failures) < MAX_FAILURES:
+                failures.append(item.result())
+
+        batch = self._begin(told)
         await self._publish_lines(batch)
         await batch.settle()
-        await self._respond({**batch.summary(), **failures.members(), **self._end(batch)})
+        left_out = batch.failed + batch.unknown - len(failures)
+        failures.sort(key=attrgetter("index"))
+        members = {"failures": failures, "failures_left_out": left_out}
+        await self._respond({**batch.summary(), **members, **self._end(batch)})
 
     async def _answer_with_results(self) -> None:
         known = ReorderBuffer()
@@ -208,7 +195,7 @@ class BatchRequest:
             await answer(self._scope, self._receive, self._send)
 
     def _end(self, batch: Batch) -> dict[str, Any]:
-        """Return what says that the body did not come to its end, if so."""
+        """Return the member that reports a body which did not come to its end, if so."""
         error = batch.cut_short
         if error is None:
             return {}

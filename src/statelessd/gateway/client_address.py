@@ -13,8 +13,8 @@ Client = tuple[str, int] | None
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# In place of an address. Whoever may open the socket's file is on this machine, and trusted.
-# No header can say so: what they say counts only where it is an IP address.
+# This stands for the address of a client that opened the socket's file. It is on this
+# machine, and trusted. No header can claim this, because only IP addresses count there.
 UNIX_SOCKET = "unix:"
 LOOPBACK = ("127.0.0.1", "::1")
 

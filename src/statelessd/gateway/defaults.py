@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..config.settings import Publish
-from ..message import bad_request
+from .properties import text
 
 TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
 IDEMPOTENCY_KEY = b"idempotency-key"
@@ -92,21 +92,16 @@ def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | No
     if not inherits(headers, defaults):
         return None
     trace = {
-        name.decode(): _text(name, headers[name]) for name in TRACE_HEADERS if headers.get(name)
+        name.decode(): text(name.decode(), headers[name])
+        for name in TRACE_HEADERS
+        if headers.get(name)
     }
     return Stamps(defaults, trace, _idempotency_key(headers) if defaults.message_id else None)
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     """Return the key, in quotes (RFC 8941) or without, as many clients send it."""
-    key = _text(IDEMPOTENCY_KEY, headers.get(IDEMPOTENCY_KEY, b"")).strip()
+    key = text("Idempotency-Key", headers.get(IDEMPOTENCY_KEY, b"")).strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     return key or None
-
-
-def _text(name: bytes, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise bad_request(f"The header {name.decode()} is not UTF-8.") from None

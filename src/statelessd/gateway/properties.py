@@ -1,6 +1,6 @@
-"""Turn names and values as clients write them into the properties of a message.
+"""Converts names and values as clients write them to the properties of a message.
 
-Whatever RabbitMQ would close a channel or a connection over is found here, before
+Values over which RabbitMQ would close a channel or a connection are refused here, before
 anything is sent.
 """
 
@@ -13,14 +13,15 @@ from ..message import FieldValue, Properties, bad_request
 from .nesting import deeper
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
-# The table has to fit one frame, of 128 KiB unless the broker says otherwise;
-# escapes make the text some times longer. Parsing more would only take time.
+# The table has to fit one frame, of 128 KiB unless the broker says otherwise. With escapes
+# the text can be a few times longer. Parsing more would only take time.
 MAX_HEADERS_TEXT = 512 * 1024  # bytes
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
 _TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
 NAMES = frozenset(Properties.__optional_keys__)
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 
 
@@ -35,11 +36,17 @@ def check(fields: dict[str, Any]) -> Properties:
 
     Raise RequestError, which names the field, for a value out of its range.
     """
-    properties: dict[str, Any] = {}
-    for name, value in fields.items():
-        convert = _CHECKS.get(name)
-        properties[name] = convert(value) if convert else value
-    return properties  # type: ignore[return-value]  # NAMES are the keys of Properties
+    return {  # type: ignore[return-value]  # NAMES are the keys of Properties
+        name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()
+    }
+
+
+def text(name: str, value: bytes) -> str:
+    """Return the value of the field or header ``name`` as text, or raise RequestError."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise bad_request(f"{name} is not UTF-8.") from None
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
@@ -99,7 +106,7 @@ class _Level(dict[str, Any]):
     def key(self, raw: str) -> str:
         if not raw:
             raw = str(self.next)
-        # No longer than PHP's integers; 007 is text there, and is no number here.
+        # Not longer than PHP's integers. 007 is text in PHP, so it is not a number here.
         if len(raw) <= 18 and raw.isascii() and raw.isdigit() and (raw == "0" or raw[0] != "0"):
             self.next = max(self.next, int(raw) + 1)
         return raw
@@ -127,19 +134,17 @@ def _lists(value: Any) -> FieldValue:
 
 def flag(name: str, text: str) -> bool:
     """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
-    match text.lower():
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-    raise bad_request(f"{name} must be true or false.")
+    value = _FLAGS.get(text.lower())
+    if value is None:
+        raise bad_request(f"{name} must be true or false.")
+    return value
 
 
 def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], int]:
     """Return what reads an integer of that range."""
 
     def convert(text: str) -> int:
-        # The length first: a number of a million digits takes its time.
+        # The length is checked first, because converting a million digits is slow.
         if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
             return int(text)
         raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
@@ -174,22 +179,22 @@ def _is_integer(value: FieldValue) -> bool:
 
 
 def _is_filter_value(value: FieldValue) -> bool:
-    """Return whether RabbitMQ can give it to a stream: since 3.13 not every string will do."""
+    """Return whether RabbitMQ can use it for a stream. Since 3.13 not every string is valid."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return len(value.encode(errors="replace")) <= 4096
 
 
 def _is_history(value: FieldValue) -> bool:
-    """Return whether RabbitMQ before 4.0 can read it as x-death; what is no array it resets."""
+    """Return whether RabbitMQ before 4.0 can read it as x-death. It replaces other types."""
     return not isinstance(value, list) or all(
         isinstance(death, dict) and _is_integer(death.get("count", 0)) for death in value
     )
 
 
-# Headers with which a value of another kind crashes a process of RabbitMQ, under everybody
-# else on the connection or the queue. Where the message goes is not known here, so they are
-# refused whatever the target.
+# A value of another kind in these headers crashes a process of RabbitMQ, and with it other
+# users of the connection or queue. They are refused for every target, because the gateway
+# does not know which queues an exchange has.
 _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     "x-delay": (
         _is_integer,

@@ -1,7 +1,5 @@
 """Converts the head and body of a publish request to credentials and a message."""
 
-import base64
-import binascii
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -13,15 +11,12 @@ import msgspec
 from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import (
-    Credentials,
     FieldValue,
     Message,
-    Outcome,
     Public,
-    RequestError,
     bad_request,
 )
-from . import properties, tokens
+from . import properties
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
     PERCENT,
@@ -84,33 +79,6 @@ def _segment(what: str, raw: bytes) -> str:
     return name
 
 
-def parse_authorization(value: bytes | None) -> Credentials:
-    """Return the credentials: Basic (RFC 7617) or a bearer token (RFC 6750).
-
-    Raise RequestError, which quotes nothing of them, if they are missing or malformed.
-    """
-    if value is None:
-        raise RequestError(Outcome.UNAUTHORIZED, Public("The request has no Authorization header."))
-    scheme, _, encoded = value.partition(b" ")
-    if scheme.lower() == b"bearer":
-        return tokens.credentials(encoded.strip())
-    if scheme.lower() != b"basic":
-        raise RequestError(
-            Outcome.UNAUTHORIZED,
-            Public("The Authorization header is not of type Basic or Bearer."),
-        )
-    try:
-        username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        credentials = Credentials(username.decode(), password.decode())
-    except (binascii.Error, UnicodeDecodeError):
-        colon = b""
-    # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
-    if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
-        # Raised here and not above: the exception there holds the secret.
-        raise RequestError(Outcome.UNAUTHORIZED, Public("The Authorization header is malformed."))
-    return credentials
-
-
 def wait_seconds(prefer: bytes) -> float | None:
     """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
 
@@ -126,6 +94,11 @@ def wait_seconds(prefer: bytes) -> float | None:
     return None
 
 
+def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the media type of a body in lower case, without parameters."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
@@ -134,7 +107,7 @@ def message_reader(
     It raises RequestError for whatever the broker would refuse because of its form.
     """
     exchange, key = target.exchange, target.routing_key
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    media_type = media_type_of(headers)
     is_form = media_type in (URLENCODED, MULTIPART)
     is_coded = is_form and b"content-encoding" in headers
     if inherits(headers, defaults) or media_type == MULTIPART or is_coded:
@@ -272,9 +245,9 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
             table = properties.parse_headers(raw_value) if raw_value else {}
             before = len(brackets)
         elif name.startswith("headers["):
-            brackets.append((raw_name.decode(), _text(name, raw_value)))
+            brackets.append((raw_name.decode(), properties.text(name, raw_value)))
         elif name in properties.NAMES or name == "mandatory":
-            fields[name] = _text(name, raw_value)
+            fields[name] = properties.text(name, raw_value)
     if brackets:
         kept = [b for b in brackets[:before] if properties.bracket_path(b[0])[0] not in table]
         table = {**table, **properties.bracket_headers(kept + brackets[before:])}
@@ -298,16 +271,16 @@ def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         if raw_name in (b"content-type", b"content-encoding"):
             name = raw_name.decode().replace("-", "_")
             if raw_value and name not in fields:
-                fields[name] = _text(raw_name.decode(), raw_value)
+                fields[name] = properties.text(raw_name.decode(), raw_value)
         elif raw_name.startswith(b"amqp-header-"):
             key = raw_name[len(b"amqp-header-") :].decode("ascii", "replace")
-            table[key] = _text(raw_name.decode("ascii", "replace"), raw_value)
+            table[key] = properties.text(raw_name.decode("ascii", "replace"), raw_value)
         elif raw_name.startswith(b"amqp-") and raw_value:
             name = properties.name_of(raw_name[len(b"amqp-") :].decode("ascii", "replace"))
             if name == "headers":
                 table = {**properties.parse_headers(raw_value), **table}
             elif name in properties.NAMES or name == "mandatory":
-                fields[name] = _text(name, raw_value)
+                fields[name] = properties.text(name, raw_value)
     if table:
         fields["headers"] = table
     return fields
@@ -321,10 +294,3 @@ def _merged(weaker: dict[str, Any], stronger: dict[str, Any]) -> dict[str, Any]:
     if "headers" in weaker and "headers" in stronger:
         merged["headers"] = {**weaker["headers"], **stronger["headers"]}
     return merged
-
-
-def _text(name: str, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise bad_request(f"{name} is not UTF-8.") from None

@@ -91,7 +91,7 @@ def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
         if preflight:
             added += gateway.cors.preflight_headers(headers)
         else:
-            # Any site's page could else read through the browser of somebody whom we let see it.
+            # Otherwise a page of any site could read it through the browser of a permitted user.
             kept = gateway.http_server.pages.kept and isinstance(page, Restricted)
             added += gateway.cors.answer_headers(headers, to_any=not kept)
 

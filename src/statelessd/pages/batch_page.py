@@ -8,7 +8,7 @@ from .page import Page, problem_response
 
 
 class BatchPage(Page):
-    """Everything but POST is refused."""
+    """Hands POST requests to the gateway, and refuses other methods."""
 
     allowed = "OPTIONS, POST"
     takes_messages = True  # the router gives it the target of the path

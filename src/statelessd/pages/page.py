@@ -29,7 +29,7 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a path at which there is nothing."""
+    """Answer a request for a path that no page has."""
     answer = problem_response(scope, Outcome.NOT_FOUND, Public("There is nothing at this path."))
     await answer(scope, receive, send)
 

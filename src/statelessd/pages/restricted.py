@@ -10,7 +10,7 @@ from .page import not_found, problem_response
 
 
 class Restricted(msgspec.Struct, frozen=True):
-    """A page for those whom the settings let see it, whatever the method of the request."""
+    """A page that only those clients see whom the settings allow, with any method."""
 
     page: ASGIApp
 

@@ -1,4 +1,4 @@
-"""A single-flight cache: whoever asks for the same thing at the same time shares one answer."""
+"""A single-flight cache: those who ask for the same thing at the same time share one answer."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Keep what was made in the current ``seconds`` of ``clock``, or is being made."""
+    """Keeps answers for ``seconds`` of ``clock``, also those that are still being made."""
 
     def __init__(self, seconds: int, clock: Callable[[], float] = time.time) -> None:
         self._seconds = seconds

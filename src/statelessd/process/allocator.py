@@ -1,4 +1,4 @@
-"""Tell the C library what to do with memory that was freed.
+"""Settings of the C library's memory allocator.
 
 glibc returns freed memory to the kernel when 128 KiB of it are free in a row. For the
 next body it gets the memory back, page by page. With bodies of 64 KiB that is half the
@@ -13,7 +13,10 @@ FROM_HEAP = 16 * 1024 * 1024  # bytes of one block; larger ones are returned whe
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in this process from now on; without glibc nothing changes."""
+    """Let this process keep the memory that it frees (mallopt(3)).
+
+    Without glibc nothing changes.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)

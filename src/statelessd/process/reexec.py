@@ -54,12 +54,12 @@ class Served(msgspec.Struct, frozen=True):
 class Former(msgspec.Struct, frozen=True):
     """What the program before this one held. In a check, what the running one holds.
 
-    ``board`` is the descriptor of the scoreboard. ``pidfile`` is the descriptor that holds
+    ``scoreboard`` is its descriptor. ``pidfile`` is the descriptor that holds
     the lock of ``pidfile_path``, or -1.
     """
 
     served: list[Served]
-    board: int = -1
+    scoreboard: int = msgspec.field(default=-1, name="board")
     pidfile: int = -1
     pidfile_path: str | None = None
 
@@ -101,15 +101,15 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 class Program:
     """This program with its arguments, as it was started.
 
-    Make it before anything changes the directory. ``board`` and ``pidfile`` are descriptors
+    Make it before anything changes the directory. ``scoreboard`` and ``pidfile`` are descriptors
     as in Former.
     """
 
-    def __init__(self, config: Config, board: int, pidfile: int = -1) -> None:
+    def __init__(self, config: Config, scoreboard: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
         self._http_server = config.http_server
-        self._board = board
+        self._scoreboard = scoreboard
         self._pidfile = pidfile
         self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
 
@@ -130,11 +130,11 @@ class Program:
             )
             for listener, sockets in bound.items()
         ]
-        former = Former(served, self._board, self._pidfile, self._pidfile_path)
+        former = Former(served, self._scoreboard, self._pidfile, self._pidfile_path)
         environment = {**os.environ, VARIABLE: msgspec.json.encode(former).decode()}
         self._check(environment)
         for descriptor in (
-            self._board,
+            self._scoreboard,
             self._pidfile,
             *(descriptor for each in served for descriptor in each.descriptors),
         ):

@@ -1,4 +1,4 @@
-"""Bind listening sockets, of TCP ports and Unix ones, before any process serves them."""
+"""Listening sockets, TCP and Unix, which are bound before any process serves them."""
 
 import ctypes
 import grp
@@ -35,7 +35,7 @@ class ListenError(Exception):
 
 
 class UnixListener(socket.socket):
-    """Listens on a Unix socket, and knows the file that it is reached by."""
+    """A Unix socket and its file."""
 
     def __init__(self, path: str) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -43,21 +43,24 @@ class UnixListener(socket.socket):
         self._file: tuple[int, int] | None = None
 
     def listen_at(self, mode: int, group: int) -> None:
-        """Listen; nobody can connect before ``mode`` and ``group`` hold. Raise OSError."""
+        """Bind and listen. Nobody can connect before ``mode`` and ``group`` are set.
+
+        Raise OSError if that is not possible.
+        """
         self.bind(self._path)
         self._file = _identity(self._path)
         self.open_to(mode, group)
         self.listen(BACKLOG)
 
     def open_to(self, mode: int, group: int) -> None:
-        """Set who may connect from now on, unless somebody else has put another file there."""
+        """Set who may connect, unless another process has replaced the file."""
         if self._is_ours():
             os.chown(self._path, -1, group)
             os.chmod(self._path, mode)  # noqa: PTH101 - as the others
 
     @classmethod
     def adopted(cls, found: socket.socket) -> "UnixListener":
-        """Take over one that another program bound and left to us; its file is ours now."""
+        """Make a listener of a socket that another program bound. Its file is ours now."""
         path = found.getsockname()
         adopted = cls.__new__(cls)
         socket.socket.__init__(adopted, fileno=found.detach())
@@ -66,7 +69,7 @@ class UnixListener(socket.socket):
         return adopted
 
     def remove(self) -> None:
-        """Remove the file, unless somebody else has put another one there."""
+        """Remove the file, unless another process has replaced it."""
         if self._is_ours():
             os.unlink(self._path)  # noqa: PTH108 - as the others
 
@@ -75,14 +78,14 @@ class UnixListener(socket.socket):
 
 
 def name_of(listener: Listener) -> str:
-    """Return its name for people: ``port 8000``, ``unix:/run/statelessd.sock``."""
+    """Return its name for people: ``port 8000`` or ``unix:/run/statelessd.sock``."""
     return f"port {listener}" if isinstance(listener, int) else listener
 
 
 def bind(
     settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] | None = None
 ) -> dict[Listener, list[socket.socket]]:
-    """Return the listening sockets of each listener. Raise ListenError, with nothing left open.
+    """Return the sockets of each listener.
 
     An empty address means all interfaces, with IPv4 and, if the host has it, IPv6.
     ``there`` holds sockets that are bound already. Raise ListenError if one cannot be
@@ -114,7 +117,7 @@ def bind(
 
 
 def activated() -> dict[Listener, list[socket.socket]]:
-    """Return the sockets that a service manager listens on for us (sd_listen_fds(3)), once."""
+    """Take the sockets that a service manager listens on for us (sd_listen_fds(3))."""
     for_us = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
     count = int(os.environ.pop("LISTEN_FDS", "0")) if for_us else 0
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -185,7 +188,7 @@ def _ipv6_works() -> bool:
 
 
 def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """Adapt a Unix socket to the settings, which may have changed since it was made."""
+    """Apply the settings to Unix sockets that were made before they changed."""
     if isinstance(listener, str):
         group = _group_id(settings.unix_group, listener.removeprefix("unix:"))
         for each in sockets:
@@ -194,7 +197,7 @@ def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.so
 
 
 def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """Listen, and add to ``sockets`` before that can fail, so that nothing is left behind."""
+    """Listen at a path. Add to ``sockets`` before anything can fail, so nothing is left."""
     group = _group_id(settings.unix_group, path)
     _remove_stale(path)
     listener = UnixListener(path)
@@ -203,7 +206,10 @@ def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) ->
 
 
 def _group_id(name: str | None, path: str) -> int:
-    """Return the group's number; -1 leaves it as it is. Raise ListenError."""
+    """Return the group's id; -1, which changes nothing, without a name.
+
+    Raise ListenError if there is no such group.
+    """
     if name is None:
         return -1
     try:

@@ -1,4 +1,4 @@
-"""Tell a service manager that all serves, reloads, stops, and lives (sd_notify(3)).
+"""Notifications to a service manager (sd_notify(3)): ready, reloading, stopping, alive.
 
 Without systemd there is no NOTIFY_SOCKET, and nothing is sent.
 """
@@ -14,7 +14,7 @@ SELDOM = 3600.0  # seconds
 
 
 class Notifier:
-    """Speaks for the parent; its backends forget it."""
+    """Sends the notifications. Only the parent uses it, so its backends call ``forget``."""
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
@@ -25,26 +25,26 @@ class Notifier:
         self.interval = int(watchdog) / 2e6 if self._address and watchdog.isdigit() else SELDOM
 
     def forget(self) -> None:
-        """Say nothing more, because this is a backend."""
+        """Send nothing from here on, because this is a backend."""
         self._address = ""
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
 
     def ready(self) -> None:
-        """Say that all backends serve."""
+        """Report that all backends serve."""
         self._tell("READY=1\nSTATUS=Serving")
 
     def reloading(self) -> None:
-        """Say that a reload begins; READY follows, whatever becomes of it."""
+        """Report that a reload begins. ``ready`` has to follow, even if the reload fails."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=Reloading")
 
     def stopping(self) -> None:
-        """Say that an orderly stop begins."""
+        """Report that the parent stops in order."""
         self._tell("STOPPING=1\nSTATUS=Answering what is under way")
 
     def alive(self) -> None:
-        """Feed the watchdog; called at least every ``interval`` seconds."""
+        """Feed the watchdog. Call it at least every ``interval`` seconds."""
         if self.interval < SELDOM:
             self._tell("WATCHDOG=1")
 

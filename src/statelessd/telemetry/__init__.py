@@ -1,1 +1,1 @@
-"""What is counted and kept for people to read. It is fed with values and asks nobody."""
+"""Figures that are counted and kept for people. Other rooms put values in."""

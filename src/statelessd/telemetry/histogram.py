@@ -1,4 +1,4 @@
-"""Histograms of durations: an integer addition or two for each, because of the hot path."""
+"""Histograms of durations. Counting one is two integer additions, for the hot path."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ PARTS = 8  # of an octave, in a FineHistogram
 
 
 class Histogram:
-    """A histogram by powers of two: ``counts[n]`` of 2**(n-1) nanoseconds or more, below 2**n."""
+    """Counts durations by octave: ``counts[n]`` has those from 2**(n-1) to 2**n nanoseconds."""
 
     __slots__ = ("counts", "sum")
 
@@ -23,7 +23,7 @@ class Histogram:
         self.sum += nanoseconds
 
     def cumulative(self) -> list[int]:
-        """Return how many are below each bound that is shown; the last number is of all."""
+        """Return how many durations are below each of BOUNDS, and then the count of all."""
         octaves = self.octaves()
         below = sum(octaves[: FIRST + 1])
         found = [below]
@@ -38,7 +38,7 @@ class Histogram:
 
 
 class FineHistogram(Histogram):
-    """A histogram for percentiles: ``counts`` has eight parts of one width for each octave."""
+    """Counts durations by eighths of an octave, for percentiles."""
 
     __slots__ = ()
 

@@ -27,9 +27,9 @@ Growth = dict[str, dict[str, int]]
 class Sample(msgspec.Struct, array_like=True, frozen=True):
     """What one process reports at the end of a second.
 
-    Counts and durations are of the last ``seconds``: more than one if the process
-    was too busy to report in between. Whole seconds, so that no count is lost or
-    stands twice where they are spread.
+    Counts and durations are of the last ``seconds``. That is more than one if the process
+    was too busy to report in between. They are whole seconds, so that no count is lost or
+    counted twice when they are spread over seconds.
     """
 
     pid: int

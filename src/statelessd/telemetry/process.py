@@ -1,4 +1,4 @@
-"""What this process uses, as the kernel and the event loop's timers tell."""
+"""The resources that this process uses, and the lag of its event loop."""
 
 import resource
 import time
@@ -12,7 +12,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class ProcessStatistics:
-    """Keep the figures of a process; those that need a while to measure are of the last second."""
+    """The figures of this process. CPU and the worst lag are those of the last second."""
 
     def __init__(self) -> None:
         self.started = time.time()
@@ -24,12 +24,12 @@ class ProcessStatistics:
         self._cpu_time = time.process_time()
 
     def lagged(self, nanoseconds: int) -> None:
-        """Count a timer of the event loop that came so late."""
+        """Count a timer of the event loop that was late by ``nanoseconds``."""
         self.lag.observe(nanoseconds)
         self._worst_lag = max(self._worst_lag, nanoseconds / 1e9)
 
     def finish_second(self, elapsed: float) -> None:
-        """Measure anew, ``elapsed`` seconds after the last time."""
+        """Measure the ``elapsed`` seconds since the last call."""
         cpu_time = time.process_time()
         self.cpu = (cpu_time - self._cpu_time) / elapsed
         self._cpu_time = cpu_time

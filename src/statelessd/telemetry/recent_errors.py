@@ -1,6 +1,7 @@
-"""The last answers and items of batches that did not succeed, for people to look at.
+"""The last requests and items of batches that did not succeed, for the dashboard.
 
-Whoever sees the dashboard can read them. So a detail is kept only if it is ``Public``.
+Everybody who may see the dashboard can read them. So a detail is kept only if it is
+``Public``.
 """
 
 import time

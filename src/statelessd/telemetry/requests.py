@@ -1,4 +1,4 @@
-"""The requests and answers of this process, counted."""
+"""Counts of the requests and responses of this process, for ``/stats`` and ``/metrics``."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ Answered = tuple[str, int, str]
 
 
 class RequestStatistics:
-    """Plain counters, because of the hot path."""
+    """The counters. They are plain attributes, because the hot path counts."""
 
     __slots__ = (
         "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",

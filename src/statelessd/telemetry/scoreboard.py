@@ -1,4 +1,4 @@
-"""The scoreboard: memory in which the backends of one parent leave their figures for each other.
+"""The scoreboard: memory in which the backends of one parent share their figures.
 
 The parent makes it before it forks, with a slot for each listener. A backend
 writes its snapshot there once a second. A backend that dies leaves its last
@@ -129,7 +129,7 @@ class Scoreboard:
     def is_watched(self) -> bool:
         """Return whether somebody reads them, or did a moment ago."""
         (watched_at,) = struct.unpack_from("d", self._memory, WATCHED)
-        return bool(abs(time.time() - watched_at) < WATCHING)  # clocks can be set back
+        return bool(abs(time.time() - watched_at) < WATCHING)  # a clock can be set back
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
@@ -206,5 +206,5 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is another user's
+        pass  # another user's process lives
     return True

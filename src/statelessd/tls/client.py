@@ -1,4 +1,4 @@
-"""Know the broker over TLS, and be known to it; changed files are taken up."""
+"""TLS to the broker: whom to trust, and our own certificate. Changed files are reloaded."""
 
 import ssl
 
@@ -9,9 +9,10 @@ SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """Holds the ``context`` for the next connection; changed files get another one.
+    """The TLS settings for the broker. ``context`` is for the next connection.
 
-    Raise TlsError for files that cannot be used.
+    ``refresh`` replaces ``context`` when files change. Making it raises TlsError if the
+    files cannot be used.
     """
 
     def __init__(self, settings: BrokerTls) -> None:
@@ -21,11 +22,11 @@ class Trust:
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:
-        """Return whom the broker on ``host`` has to prove to be; it is sent to it as well (SNI)."""
+        """Return the name that the broker's certificate must have; it is sent as SNI too."""
         return self._settings.server_name or host
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for connections from now on; called often."""
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:
@@ -33,7 +34,10 @@ class Trust:
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Return a context that verifies certificate and name, always. Raise TlsError."""
+    """Return a context that verifies the broker's certificate and name.
+
+    Raise TlsError if the files of the settings cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
     # So ``ca`` may be an intermediate authority, or the broker's own certificate.

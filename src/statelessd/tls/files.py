@@ -1,4 +1,4 @@
-"""Check PEM files of certificates and keys, and notice when they change."""
+"""PEM files of certificates and keys: loading, checking and watching them."""
 
 import logging
 import os
@@ -13,14 +13,14 @@ from ..config.settings import BrokerTls, Tls
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between looks at the files
+LOOK = 1.0  # seconds between two checks of the files
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
 
 
 class TlsError(Exception):
-    """Says of a ``setting``, by its key path, what is wrong with it: the ``reason``."""
+    """A TLS setting that cannot be used: its key path and the reason."""
 
     def __init__(self, setting: str, reason: str) -> None:
         super().__init__(f"{setting}: {reason}")
@@ -29,7 +29,7 @@ class TlsError(Exception):
 
 
 class KeyPair(msgspec.Struct, frozen=True):
-    """Names the files of a certificate and of its key; ``section``: where their settings are."""
+    """The files of a certificate and its key. ``section`` is the path of their settings."""
 
     section: str
     certificate: str
@@ -37,7 +37,10 @@ class KeyPair(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, section: str, settings: Tls | BrokerTls) -> Self | None:
-        """Return what the settings name, if anything. Raise TlsError for a key alone."""
+        """Return the files that the settings name, or None.
+
+        Raise TlsError for a key without a certificate.
+        """
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
@@ -45,11 +48,11 @@ class KeyPair(msgspec.Struct, frozen=True):
         return None
 
     def paths(self) -> list[str]:
-        """Return the names of the files, which are one or two."""
+        """Return the paths of its one or two files."""
         return [self.certificate] if self.key is None else [self.certificate, self.key]
 
     def check(self) -> None:
-        """Raise TlsError if they do not belong together; it names only their paths."""
+        """Raise TlsError, which quotes nothing of the files, if they are not a pair."""
         setting = f"{self.section}.certificate"
         check_readable(setting, self.certificate)
         if self.key is not None:
@@ -59,7 +62,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         self.load(context)
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Let ``context`` show the certificate. Raise TlsError."""
+        """Load the certificate into ``context``. Raise TlsError if that is not possible."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
         try:
@@ -82,9 +85,9 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Looks whether any of the files has changed, and takes up the changes.
+    """Reloads files when they change.
 
-    ``section``: where their settings are; ``what``: what they make.
+    ``section`` is the path of their settings, and ``what`` names what they are for.
     """
 
     def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
@@ -95,10 +98,10 @@ class Watch:
         self._look_at = 0.0
 
     def refresh(self, now: float, take_up: Callable[[], None]) -> None:
-        """Call ``take_up`` for changed files, once for each change; called often.
+        """Call ``take_up`` once for each change of the files. Call this often.
 
-        Files are taken when they were the same at two looks, because several have to be
-        replaced. If ``take_up`` raises TlsError, that is logged, and things stay as they were.
+        A change counts when two checks in a row saw the same files, because replacing several
+        files takes a moment. If ``take_up`` raises TlsError, log it and change nothing.
         """
         if now < self._look_at:
             return
@@ -126,7 +129,7 @@ def check_readable(setting: str, path: str) -> None:
 
 
 def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
-    """Let ``context`` trust the certificates of the file. Raise TlsError."""
+    """Let ``context`` trust the certificates in the file. Raise TlsError if it has none."""
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:
@@ -134,7 +137,7 @@ def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
 
 
 class _PassphraseError(Exception):
-    """Ends a load that asks for a passphrase, because nobody is there to type one."""
+    """The key has a passphrase, and nobody can type it."""
 
 
 def _no_passphrase() -> bytes:

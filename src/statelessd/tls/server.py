@@ -1,4 +1,4 @@
-"""Load the certificate of the TLS listeners, and load it anew when its files change."""
+"""The certificate of the TLS listeners, which is reloaded when its files change."""
 
 import ssl
 import weakref
@@ -29,9 +29,10 @@ class _Context(ssl.SSLContext):
 
 
 class Certificate:
-    """Holds the ``context`` of the listeners, which stays when the certificate changes.
+    """The certificate of all TLS listeners.
 
-    ``settings`` name a certificate. Raise TlsError if the files are not one and its key.
+    ``context`` stays the same object when the certificate changes. ``settings`` must name
+    a certificate. Making it raises TlsError if the files are not a certificate and its key.
     """
 
     def __init__(self, settings: Tls) -> None:
@@ -44,19 +45,19 @@ class Certificate:
 
     @property
     def is_shaking_hands(self) -> bool:
-        """Whether somebody has connected, and has not come to ask yet."""
+        """Return whether a client has connected and its TLS handshake is not complete."""
         return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
-        """Take up changed files, for whoever connects from now on; called often."""
+        """Use changed files for new connections. ``now`` is in seconds; call it often."""
         self._watch.refresh(now, self._take_up)
 
     def _take_up(self) -> None:
-        self._pair.check()  # apart, because a load that fails half-way changes the context
+        self._pair.check()  # separately, because a load that fails half-way changes the context
         self._pair.load(self.context)
 
 
 def check(settings: Tls) -> None:
-    """Raise TlsError if the settings name what is not a certificate and its key."""
+    """Raise TlsError if the settings name files that are not a certificate and its key."""
     if pair := KeyPair.of(SECTION, settings):
         pair.check()

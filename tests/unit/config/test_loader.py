@@ -33,6 +33,10 @@ def errors(path, environment=None):
     return error.value.errors
 
 
+def cases(table):
+    return [line.split(" => ") for line in table.strip().splitlines()]
+
+
 def test_the_originals_file_loads_and_means_what_it_says(pytestconfig, write):
     loaded = load(pytestconfig.rootpath / "examples" / "original.yaml", {})
     daemon, application = loaded.config.daemon, loaded.config.application
@@ -153,7 +157,7 @@ Application: {rabbitmq: {probe: {password: x}}} => is of no use without a userna
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        *(line.split(" => ") for line in WRONG.strip().splitlines()),
+        *cases(WRONG),
         ("Routes: [['/\\u0041', statelessd.Stats]]", "not a regular expression for paths"),
         (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "ports: /éé"),
         (f"HTTPServer: {{pages: {{listener: 'unix:/{'x' * 107}'}}}}", "is longer than 107 bytes"),
@@ -168,6 +172,50 @@ def test_one_thing_wrong(write, text, words):
 def test_a_file_that_is_not_there(tmp_path):
     [error] = errors(tmp_path / "missing.yml")
     assert error.endswith("missing.yml: cannot be read: No such file or directory")
+
+
+READ = """
+HTTPServer: {ports: [1, 'unix:/run/a b.sock']} => http_server.ports == (1, "unix:/run/a b.sock")
+Application: {rabbitmq: {frame_max: 8192}} => application.rabbitmq.frame_max == 8192
+HTTPServer: {unix_mode: '0600'} => http_server.unix_mode == "0600"
+HTTPServer: {pages: {networks: [10.0.0.0/8, '::1']}} => http_server.pages.networks[1] == "::1"
+HTTPServer: {pages: {listener: 9000}} => http_server.listeners == (8000, 9000)
+HTTPServer: {pages: {listener: 9000, address: '::1'}} => http_server.address_of(9000) == "::1"
+HTTPServer: {pages: {listener: 9000, address: '::1'}} => http_server.address_of(8000) == ""
+Daemon: {pidfile: run/p.pid} => daemon.pidfile == f"{cwd}/run/p.pid"
+Application: {paths: {base: web, static: a}} => application.paths.static == f"{cwd}/web/a"
+Application: {paths: {base: web, templates: /abs}} => application.paths.templates == "/abs"
+Application: {rabbitmq: {tls: {enabled: true}}} => application.rabbitmq.port == 5671
+Application: {rabbitmq: {port: 5672, tls: {enabled: true}}} => application.rabbitmq.port == 5672
+Application: {rabbitmq: {host: '::1'}} => hosts == "[::1]:5672"
+Application: {rabbitmq: {port: 1, hosts: [a, 'b.c:2', '[::1]']}} => hosts == "a:1 b.c:2 [::1]:1"
+HTTPSERVER_PORTS=8000,8001 => http_server.ports == (8000, 8001)
+HTTPSERVER_PORTS= 8000 , 8001, => http_server.ports == (8000, 8001)
+HTTPSERVER_PORTS=[8000, 8001] => http_server.ports == (8000, 8001)
+HTTPSERVER_PORTS=['8000', '8001'] => http_server.ports == (8000, 8001)
+HTTPSERVER_PORTS=1,unix:/run/a b.sock => http_server.ports == (1, "unix:/run/a b.sock")
+HTTPSERVER_PAGES_LISTENER=9000 => http_server.pages.listener == 9000
+HTTPSERVER_PAGES_LISTENER=unix:/run/p.sock => http_server.pages.listener == "unix:/run/p.sock"
+APPLICATION_RABBITMQ_TLS_ENABLED=true => application.rabbitmq.port == 5671
+APPLICATION_RABBITMQ_HOSTS=a, b:1 => hosts == "a:5672 b:1"
+APPLICATION_RABBITMQ_HOSTS=[a, b:1] => hosts == "a:5672 b:1"
+APPLICATION_RABBITMQ_HOSTS=[::1] => hosts == "[::1]:5672"
+APPLICATION_RABBITMQ_HOSTS=[::1],[::2] => hosts == "[::1]:5672 [::2]:5672"
+APPLICATION_RABBITMQ_HOSTS=[[::1], [::2]:3] => hosts == "[::1]:5672 [::2]:3"
+APPLICATION_RABBITMQ_HOSTS=[::1]:3,[::2] => hosts == "[::1]:3 [::2]:5672"
+APPLICATION_RABBITMQ_HOSTS= => hosts == "localhost:5672"
+"""
+
+
+@pytest.mark.parametrize(("given", "holds"), cases(READ))
+def test_what_is_read(write, tmp_path, given, holds):
+    variable, is_variable, text = given.partition("=")
+    environment = {f"STATELESSD_{variable}": text} if is_variable else {}
+    loaded = load(None if is_variable else write(given), environment)
+    sections = msgspec.structs.asdict(loaded.config)
+    hosts = " ".join(map(str, hosts_of(loaded.config.application.rabbitmq)))
+    assert eval(holds, {**sections, "hosts": hosts, "cwd": tmp_path})
+    assert loaded.warnings == []
 
 
 def test_the_environment_overrides_the_file(write):
@@ -193,37 +241,6 @@ def test_the_environment_overrides_the_file(write):
     assert "host: b  # environment (STATELESSD_APPLICATION_RABBITMQ_HOST)" in printed
     assert "port: 1  # file" in printed
     assert "heartbeat: 30  # default" in printed
-
-
-@pytest.mark.parametrize("text", ["8000,8001", " 8000 , 8001,", "[8000, 8001]", "['8000', '8001']"])
-def test_a_list_of_the_environment(text):
-    assert load(None, {"STATELESSD_HTTPSERVER_PORTS": text}).config.http_server.ports == (
-        8000,
-        8001,
-    )
-
-
-def test_unix_sockets_beside_ports(write):
-    text = "HTTPServer: {ports: [8000, 'unix:/run/a b.sock'], unix_mode: '0600', unix_group: adm}"
-    server = load(write(text), {}).config.http_server
-    assert server.ports == (8000, "unix:/run/a b.sock")
-    assert (server.unix_mode, server.unix_group) == ("0600", "adm")
-    given = {"STATELESSD_HTTPSERVER_PORTS": "8000,unix:/run/a b.sock"}
-    assert load(None, given).config.http_server.ports == server.ports
-    [error] = errors(None, {"STATELESSD_HTTPSERVER_PORTS": "70000,unix:/x"})
-    assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
-
-
-def test_pages(write):
-    text = "HTTPServer: {pages: {networks: [10.0.0.0/8, '::1'], listener: 9000, address: '::1'}}"
-    server = load(write(text), {}).config.http_server
-    assert server.pages.networks == ("10.0.0.0/8", "::1")
-    assert server.listeners == (8000, 9000)
-    assert (server.address_of(8000), server.address_of(9000)) == ("", "::1")
-    given = {"STATELESSD_HTTPSERVER_PAGES_LISTENER": "9000"}
-    assert load(None, given).config.http_server.pages.listener == 9000
-    given = {"STATELESSD_HTTPSERVER_PAGES_LISTENER": "unix:/run/pages.sock"}
-    assert load(None, given).config.http_server.pages.listener == "unix:/run/pages.sock"
 
 
 def test_tls(write, tmp_path):
@@ -258,40 +275,22 @@ def test_tls_to_the_broker(write, tmp_path):
     assert (off.tls.enabled, off.port) == (False, 5672)
 
 
-def test_a_port_that_is_set_is_kept_with_tls(write):
-    path = write("Application: {rabbitmq: {port: 5672, tls: {enabled: true}}}")
-    on = {"STATELESSD_APPLICATION_RABBITMQ_TLS_ENABLED": "true"}
-    port = {"STATELESSD_APPLICATION_RABBITMQ_PORT": "1"}
-    loaded = [load(path, {}), load(None, on), load(None, on | port)]
-    assert [each.config.application.rabbitmq.port for each in loaded] == [5672, 5671, 1]
+WARNED = """
+Application: {gzip: true, cookie_secret: x} => Application.cookie_secret, Application.gzip
+HTTPServer: {ssl_options: {}} => HTTPServer.ssl_options (TLS is HTTPServer.tls)
+Application: {xsrf_cookies: true} => xsrf_cookies
+Application: {rabbitmq: {frame_max: 4096}} => RabbitMQ 4.1 and later refuse
+Application: {rabbitmq: {frame_max: 8191}} => RabbitMQ 4.1 and later refuse
+{Application: {log: json}, Logging: {version: 1}} => the section Logging rules
+Routes: [[/x, statelessd.Stats, {}]] => Routes[0]: its third element is ignored
+Application: {rabbitmq: {host: a, hosts: [b]}} => rabbitmq.host has no effect
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "warning"),
-    [
-        (
-            "Application: {gzip: true, cookie_secret: x}",
-            "ignored: Application.cookie_secret, Application.gzip",
-        ),
-        ("HTTPServer: {ssl_options: {}}", "HTTPServer.ssl_options (TLS is HTTPServer.tls)"),
-        ("Application: {xsrf_cookies: true}", "xsrf_cookies"),
-        ("Application: {rabbitmq: {frame_max: 4096}}", "RabbitMQ 4.1 and later refuse"),
-        ("Application: {rabbitmq: {frame_max: 8191}}", "RabbitMQ 4.1 and later refuse"),
-        ("Application: {log: json}\nLogging: {version: 1}", "the section Logging rules"),
-        ("Routes: [[/x, statelessd.Stats, {}]]", "Routes[0]: its third element is ignored"),
-        (
-            "Application: {rabbitmq: {host: a, hosts: [b]}}",
-            "Application.rabbitmq.host has no effect: Application.rabbitmq.hosts rules.",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("text", "warning"), cases(WARNED))
 def test_what_has_no_effect_or_an_unexpected_one_is_a_warning(write, text, warning):
     [found] = load(write(text), {}).warnings
     assert warning in found
-
-
-def test_what_is_right_is_not_warned_of(write):
-    assert load(write("Application: {rabbitmq: {frame_max: 8192}}"), {}).warnings == []
 
 
 def cors(origin):
@@ -324,19 +323,6 @@ def test_an_origin_as_browsers_send_it_is_none(write, origin):
     assert load(write(cors(origin)), {}).config.http_server.cors.origins == ("*", origin)
 
 
-def test_relative_paths_start_where_the_command_was_started(write, tmp_path):
-    config = load(
-        write(
-            "Daemon: {pidfile: run/p.pid}\n"
-            "Application: {paths: {base: web, static: static, templates: /abs}}"
-        ),
-        {},
-    ).config
-    assert config.daemon.pidfile == str(tmp_path / "run" / "p.pid")
-    assert config.application.paths.static == str(tmp_path / "web" / "static")
-    assert config.application.paths.templates == "/abs"
-
-
 PROBE = "Application: {rabbitmq: {probe: {username: watch, password: hush-hush}}}"
 
 
@@ -367,12 +353,8 @@ def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
     assert page.read_text() == reference(), "run: make docs"
 
 
-def every_setting():
-    return [leaf for section, (_, cls) in SECTIONS.items() for leaf in leaves(cls, section)]
-
-
 def test_each_setting_has_help_and_a_name_of_its_own_in_the_environment():
-    settings = every_setting()
+    settings = [leaf for section, (_, cls) in SECTIONS.items() for leaf in leaves(cls, section)]
     assert len({environment_name(path) for path, _, _ in settings}) == len(settings)
     for path, hint, _ in settings:
         assert hint.__metadata__[0].description, path
@@ -395,39 +377,7 @@ def test_any_document_is_read_or_refused(tmp_path_factory, document):
 HOSTS = "STATELESSD_APPLICATION_RABBITMQ_HOSTS"
 
 
-def hosts(loaded):
-    return [str(host) for host in hosts_of(loaded.config.application.rabbitmq)]
-
-
-def test_the_nodes_of_a_cluster(write):
-    path = write(
-        "Application: {rabbitmq: {port: 5673, hosts: [a, 'b.c:1', 192.0.2.1, '[::1]:2', '[::1]']}}"
-    )
-    expected = ["a:5673", "b.c:1", "192.0.2.1:5673", "[::1]:2", "[::1]:5673"]
-    loaded = load(path, {})
-    assert hosts(loaded) == expected
-    assert loaded.warnings == []
-    assert hosts(load(write("Application: {rabbitmq: {host: '::1'}}"), {})) == ["[::1]:5672"]
-    assert hosts(load(None, {})) == ["localhost:5672"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a, b:1", ["a:5672", "b:1"]),
-        ("[a, b:1]", ["a:5672", "b:1"]),
-        ("[::1]", ["[::1]:5672"]),
-        ("[::1],[::2]", ["[::1]:5672", "[::2]:5672"]),
-        ("[[::1], [::2]:3]", ["[::1]:5672", "[::2]:3"]),
-        ("[::1]:3,[::2]", ["[::1]:3", "[::2]:5672"]),
-        ("", ["localhost:5672"]),
-    ],
-)
-def test_nodes_from_the_environment(text, expected):
-    assert hosts(load(None, {HOSTS: text})) == expected
-
-
-def test_what_is_no_node(write):
+def test_each_element_that_is_wrong_is_told(write):
     path = write(
         "Application: {rabbitmq: {hosts: ['amqp://a', '::1', 'a:0', 'a:b', '', a, 'a:5672']}}"
     )
@@ -440,6 +390,8 @@ def test_what_is_no_node(write):
         f"{place}[4]: '' is not name, name:port, address:port or [IPv6 address]:port",
         f"{place}: has a:5672 more than once",
     ]
+    [error] = errors(None, {"STATELESSD_HTTPSERVER_PORTS": "70000,unix:/x"})
+    assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
     assert errors(None, {HOSTS: "a,b:70000"}) == [
         f"environment: {HOSTS}[1]: 'b:70000': a port is a number from 1 to 65535"
     ]

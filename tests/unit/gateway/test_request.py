@@ -1,6 +1,5 @@
-"""A publish request: its path, credentials and preferences, and the message that it makes."""
+"""A publish request: its path and preferences, and the message that it makes."""
 
-import base64
 import struct
 
 import pytest
@@ -11,10 +10,9 @@ from statelessd.gateway.request import (
     Target,
     decode_target,
     message_reader,
-    parse_authorization,
     wait_seconds,
 )
-from statelessd.message import Credentials, Outcome, RequestError
+from statelessd.message import Outcome, RequestError
 
 TARGET = Target("test", "exchange", "key")
 FORM = b"application/x-www-form-urlencoded"
@@ -68,53 +66,6 @@ class TestTarget:
         with pytest.raises(RequestError) as error:
             decode_target(*raw)
         assert error.value.outcome is Outcome.BAD_REQUEST
-
-
-class TestAuthorization:
-    @pytest.mark.parametrize(
-        ("value", "user", "password"),
-        [
-            (b"Basic Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
-            (b"bAsIc Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
-            (b"Basic " + base64.b64encode(b"a:b:c"), "a", "b:c"),
-            (b"Basic " + base64.b64encode(b"a:"), "a", ""),
-            (b"Basic " + base64.b64encode("ü:pä€".encode()), "ü", "pä€"),
-        ],
-    )
-    def test_basic(self, value, user, password):
-        credentials = parse_authorization(value)
-        assert (credentials.username, credentials.password) == (user, password)
-        assert credentials == Credentials(user, password)
-
-    @pytest.mark.parametrize(
-        "value",
-        [
-            None,
-            b"",
-            b"Basic",
-            b"Basic ",
-            b"Bearer",
-            b"Bearer a secret",
-            b"Digest abc",
-            b"Basic !!!",
-            b"Basic Z3Vlc3Q",
-            b"Basic " + base64.b64encode(b"no-colon-secret"),
-            b"Basic " + base64.b64encode(b":password-secret"),
-            b"Basic " + base64.b64encode(b"\xff:secret"),
-            b"Basic " + base64.b64encode(b"a\0b:secret"),
-            b"Basic " + base64.b64encode(b"a:secret\0"),
-        ],
-    )
-    def test_anything_else_is_unauthorized_and_quotes_nothing(self, value):
-        with pytest.raises(RequestError) as error:
-            parse_authorization(value)
-        assert error.value.outcome is Outcome.UNAUTHORIZED
-        assert "secret" not in error.value.detail
-        assert error.value.__context__ is None
-
-    def test_different_passwords_are_different_credentials(self):
-        assert Credentials("a", "bc") not in (Credentials("a", "c"), Credentials("ab", "c"))
-        assert "secret" not in repr(Credentials("a", "secret"))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class Headers:
 @pytest.fixture(autouse=True)
 def own_module(monkeypatch):
     module = types.ModuleType("own_headers")
-    module.Headers = Headers
+    vars(module)["Headers"] = Headers
     monkeypatch.setitem(sys.modules, "own_headers", module)
 
 

@@ -8,31 +8,24 @@ from edge import edge_test
 from statelessd.broker.logins import Login
 from statelessd.broker.statistics import BrokerState, BrokerStatus
 from statelessd.message import TABLE, Outcome
+from statelessd.pages.dashboard import POLICY
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def login(number, virtual_host="/", last_error=""):
-    return Login(
-        backend="1",
-        virtual_host=virtual_host,
-        user=f"user-{number}",
-        state="connected",
-        since=time.time() - 2 * 86_400,
-        publishes=815 + number,
-        rate=2.5,
-        queue_size=0,
-        in_flight=1,
-        channels=1,
-        reconnects=0,
-        last_error=last_error,
-    )
+    since, publishes = time.time() - 2 * 86_400, 815 + number
+    state = ("connected", since, publishes, 2.5, 0, 1, 1, 0)
+    return Login("1", virtual_host, f"user-{number}", *state, last_error)
 
 
 async def page_of(edge, *logins):
     edge.publisher.logins = lambda backend: list(logins)
     answer = await edge.ask(GET)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
     return answer.body.decode()
 
 

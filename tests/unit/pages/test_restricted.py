@@ -35,9 +35,16 @@ def test_what_the_settings_are_about():
     assert not set(OPEN) & set(RESTRICTED)
 
 
-@edge_test()
-async def test_by_default_all_pages_are_open(edge):
-    assert await statuses(edge, RESTRICTED + OPEN, [b"OPTIONS"]) == {204}
+@pytest.mark.parametrize(
+    "pages", [Pages(), NEAR, Pages(listener=HERE)], ids=["default", "networks", "listener"]
+)
+def test_who_may_see_the_pages_does(pages):
+    @edge_test(pages=pages)
+    async def check(edge):
+        assert await statuses(edge, RESTRICTED + OPEN, [b"OPTIONS"]) == {204}
+        assert (await edge.ask(post())).status == 204
+
+    check()
 
 
 class TestNetworks:
@@ -46,18 +53,12 @@ class TestNetworks:
         assert await statuses(edge, RESTRICTED, METHODS) == {403}
         assert await statuses(edge, OPEN) == {200}
         assert (await edge.ask(post())).status == 204
-
-    @edge_test(pages=NOBODY)
-    async def test_they_are_told_of_the_setting_and_not_of_the_networks(self, edge):
+        counted = edge.gateway.statistics.document()["response.403"]
         answer = await edge.ask(STATS + b"\r\n")
         assert (answer.status, answer.problem) == (403, "forbidden")
-        assert b"HTTPServer.pages.networks" in answer.body
+        assert b"HTTPServer.pages.networks" in answer.body  # and not which they are
         assert b"192.0.2" not in answer.body
-        assert edge.gateway.statistics.document()["response.403"] == 1
-
-    @edge_test(pages=NEAR)
-    async def test_those_in_them_are_not(self, edge):
-        assert await statuses(edge, RESTRICTED + OPEN, [b"OPTIONS"]) == {204}
+        assert edge.gateway.statistics.document()["response.403"] == counted + 1
 
     @edge_test(pages=NEAR, xheaders=True)
     async def test_behind_a_proxy_it_is_its_client_who_counts(self, edge):
@@ -79,11 +80,6 @@ class TestNetworks:
 
 
 class TestListener:
-    @edge_test(pages=Pages(listener=HERE))
-    async def test_its_backend_has_the_pages_and_publishes(self, edge):
-        assert await statuses(edge, RESTRICTED + OPEN, [b"OPTIONS"]) == {204}
-        assert (await edge.ask(post())).status == 204
-
     @edge_test(pages=Pages(listener=ELSEWHERE))
     async def test_others_have_none_and_publish(self, edge):
         assert await statuses(edge, RESTRICTED, METHODS) == {404}

@@ -30,7 +30,7 @@ def test_without_a_former_program():
 def test_a_former_program_is_told_once(leave):
     leave("_STATELESSD_HANDOVER", served=SERVED, board=5, pidfile=6, unknown="of a later version")
     former = Former.received()
-    assert (former.board, former.pidfile) == (5, 6)
+    assert (former.scoreboard, former.pidfile) == (5, 6)
     assert former.backends() == {8000: 7}
     assert Former.received() is None
 

@@ -76,16 +76,10 @@ def test_each_listener_has_its_own_and_others_find_it(scoreboard):
     assert other.history(8001, NOW, NOW) == {}
 
 
-def test_of_two_processes_in_one_second_nothing_is_lost(scoreboard):
-    scoreboard.record(8000, NOW, sample(pid=1, published=3))
-    scoreboard.record(8000, NOW, sample(pid=2, published=4))
-    assert confirmed(scoreboard.history(8000, NOW, NOW)) == {NOW: [3, 4]}
-
-
-def test_a_process_replaces_its_own(scoreboard):
-    for count in (3, 4):
-        scoreboard.record(8000, NOW, sample(published=count))
-    assert confirmed(scoreboard.history(8000, NOW, NOW)) == {NOW: [4]}
+def test_a_process_replaces_its_own_and_no_other(scoreboard):
+    for pid, count in ((1, 2), (2, 4), (1, 3)):
+        scoreboard.record(8000, NOW, sample(pid=pid, published=count))
+    assert confirmed(scoreboard.history(8000, NOW, NOW)) == {NOW: [4, 3]}
 
 
 def test_a_sample_that_does_not_fit_loses_precision_and_no_count(scoreboard):
@@ -154,17 +148,13 @@ def nonzero(histogram):
 @pytest.mark.parametrize("seed", range(5))
 def test_percentiles_are_right_within_some_percent(seed):
     chance = random.Random(seed)
-    taken = [int(chance.lognormvariate(14.5, 0.8)) for _ in range(3000)]
+    taken = sorted(int(chance.lognormvariate(14.5, 0.8)) for _ in range(3000))
     histogram = FineHistogram()
     for each in taken:
         histogram.observe(each)
-    taken.sort()
     for share in (0.5, 0.9, 0.99):
         exact = taken[int(share * len(taken))] / 1e9
         assert percentile(nonzero(histogram), share) == pytest.approx(exact, rel=0.05)
-
-
-def test_of_nothing_there_is_no_percentile():
     assert percentile({}, 0.5) is None
 
 

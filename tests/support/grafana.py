@@ -12,17 +12,17 @@ def load():
 
 
 def panels(dashboard):
-    """Those that show something, and no rows."""
+    """Return the panels that show something, not the rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def queries(dashboard):
-    """Each panel's title with each of its queries."""
+    """Return each panel's title with each of its queries."""
     return [(p["title"], target["expr"]) for p in panels(dashboard) for target in p["targets"]]
 
 
 def filled_in(expression, *, job, instances, scrape_interval=1):
-    """With values for the variables, as for a picture of an hour in steps of a scrape's time."""
+    """Return the expression with values for its variables, as for a picture of an hour."""
     # Within a PromQL string a backslash is written twice.
     escaped = [instance.replace(".", r"\\.") for instance in instances]
     values = {

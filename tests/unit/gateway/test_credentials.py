@@ -1,4 +1,4 @@
-"""What a bearer token says of itself, read and never trusted."""
+"""Basic credentials, and what a bearer token says of itself, read and never trusted."""
 
 import base64
 import json
@@ -8,8 +8,59 @@ from edge import FORM, edge_test, post
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.gateway.tokens import OPAQUE, credentials
+from statelessd.gateway.credentials import OPAQUE, parse_authorization
 from statelessd.message import Credentials, Outcome, RequestError
+
+
+class TestAuthorization:
+    @pytest.mark.parametrize(
+        ("value", "user", "password"),
+        [
+            (b"Basic Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
+            (b"bAsIc Z3Vlc3Q6Z3Vlc3Q=", "guest", "guest"),
+            (b"Basic " + base64.b64encode(b"a:b:c"), "a", "b:c"),
+            (b"Basic " + base64.b64encode(b"a:"), "a", ""),
+            (b"Basic " + base64.b64encode("ü:pä€".encode()), "ü", "pä€"),
+        ],
+    )
+    def test_basic(self, value, user, password):
+        credentials = parse_authorization(value)
+        assert (credentials.username, credentials.password) == (user, password)
+        assert credentials == Credentials(user, password)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None,
+            b"",
+            b"Basic",
+            b"Basic ",
+            b"Bearer",
+            b"Bearer a secret",
+            b"Digest abc",
+            b"Basic !!!",
+            b"Basic Z3Vlc3Q",
+            b"Basic " + base64.b64encode(b"no-colon-secret"),
+            b"Basic " + base64.b64encode(b":password-secret"),
+            b"Basic " + base64.b64encode(b"\xff:secret"),
+            b"Basic " + base64.b64encode(b"a\0b:secret"),
+            b"Basic " + base64.b64encode(b"a:secret\0"),
+        ],
+    )
+    def test_anything_else_is_unauthorized_and_quotes_nothing(self, value):
+        with pytest.raises(RequestError) as error:
+            parse_authorization(value)
+        assert error.value.outcome is Outcome.UNAUTHORIZED
+        assert "secret" not in error.value.detail
+        assert error.value.__context__ is None
+
+    def test_different_passwords_are_different_credentials(self):
+        assert Credentials("a", "bc") not in (Credentials("a", "c"), Credentials("ab", "c"))
+        assert "secret" not in repr(Credentials("a", "secret"))
+
+
+def credentials(token):
+    return parse_authorization(b"Bearer " + token)
 
 
 def encoded(data):
@@ -58,7 +109,7 @@ def test_any_bytes_are_a_token_or_a_401(data):
     for text in (data, b"a." + encoded(data) + b".c"):
         outcome = Outcome.UNAUTHORIZED
         try:
-            assert credentials(text).password == text.decode()
+            assert credentials(text).password == text.strip().decode()
         except RequestError as error:
             outcome = error.outcome
         assert outcome is Outcome.UNAUTHORIZED

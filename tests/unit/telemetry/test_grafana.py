@@ -3,16 +3,16 @@
 import itertools
 import re
 
-import dashboard as board
+import grafana
 import pytest
 import yaml
 
-RULES = board.DEPLOY / "prometheus" / "statelessd.rules.yml"
+RULES = grafana.DEPLOY / "prometheus" / "statelessd.rules.yml"
 
 
 @pytest.fixture(scope="module")
 def dashboard():
-    return board.load()
+    return grafana.load()
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def test_panels_have_ids_and_places_of_their_own(dashboard):
 
 
 def test_each_panel_can_be_read(dashboard):
-    titles = [panel["title"] for panel in board.panels(dashboard)]
+    titles = [panel["title"] for panel in grafana.panels(dashboard)]
     assert len(set(titles)) == len(titles)
-    for panel in board.panels(dashboard):
+    for panel in grafana.panels(dashboard):
         title = panel["title"]
         assert panel["description"].endswith("."), title
         assert panel["fieldConfig"]["defaults"]["unit"], title
@@ -48,13 +48,13 @@ def test_each_panel_can_be_read(dashboard):
 
 def test_variables_are_those_that_there_are(dashboard):
     declared = {variable["name"] for variable in dashboard["templating"]["list"]}
-    used = set(re.findall(r"\$\{?(\w+)", board.DASHBOARD.read_text()))
+    used = set(re.findall(r"\$\{?(\w+)", grafana.DASHBOARD.read_text()))
     own = {"__rate_interval", "__range", "__all"}
     assert used - own == declared == {"datasource", "job", "instance"}
 
 
 def test_each_query_is_of_the_chosen_targets(dashboard):
-    for title, expression in board.queries(dashboard):
+    for title, expression in grafana.queries(dashboard):
         selectors = re.findall(r"\b(?:statelessd|process)_\w+(\{[^}]*\}|)", expression)
         for selector in selectors:
             if "__name__" not in expression:

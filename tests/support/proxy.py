@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import threading
 
@@ -9,7 +10,7 @@ CHUNK = 64 * 1024
 
 
 class Direction:
-    """What holds for the bytes that flow one way."""
+    """The state of the bytes that flow one way."""
 
     def __init__(self):
         self.open = asyncio.Event()
@@ -46,7 +47,7 @@ class Link:
                 sink[1].write_eof()
 
     def reset(self):
-        """Both sides get an RST, and what was under way is lost."""
+        """Send an RST to both sides; bytes that are under way are lost."""
         for _, writer in (self.gateway, self.broker):
             transport = writer.transport
             with contextlib.suppress(OSError):
@@ -55,6 +56,19 @@ class Link:
                     socket.SOL_SOCKET, socket.SO_LINGER, linger
                 )
             transport.abort()
+
+
+def _in_the_loop(method):
+    """Let the proxy's thread run the method, whichever thread calls it."""
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        async def run():
+            method(self, *args, **kwargs)
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    return call
 
 
 class Proxy:
@@ -69,58 +83,20 @@ class Proxy:
         self._links = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
+        self._to_broker, self._to_gateway = Direction(), Direction()
 
     def __enter__(self):
         self._thread.start()
-        self._call(self._start)
+        serving = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
+        self.host, self.port = self._server.sockets[0].getsockname()
         return self
 
     def __exit__(self, *_):
-        self._call(self._stop)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-    def cut(self):
-        """Reset every connection."""
-        self._call(self._cut)
-
-    def stall(self, *, to_broker=True, to_gateway=True):
-        """Let nothing through, in one direction or both, until ``resume``."""
-        self._call(self._stall, to_broker, to_gateway)
-
-    def delay(self, seconds):
-        """Hold each chunk back for so long, both ways; 0 ends it."""
-        self._call(self._delay, seconds)
-
-    def lag(self, seconds):
-        """Let what the broker says arrive so much later; it must not end while bytes come."""
-        self._call(self._lag, seconds)
-
-    def swallow(self):
-        """Pass on nothing more of the connections there are; new ones are served."""
-        self._call(self._swallow)
-
-    def resume(self):
-        """Let through what was stalled."""
-        self._call(self._resume)
-
-    def half_close(self, *, towards_gateway):
-        """Say on every connection that nothing more comes from the other side."""
-        self._call(self._half_close, towards_gateway)
-
-    def _call(self, function, *arguments):
-        async def call():
-            result = function(*arguments)
-            if asyncio.iscoroutine(result):
-                await result
-
-        asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
-
-    async def _start(self):
-        self._to_broker, self._to_gateway = Direction(), Direction()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.host, self.port = self._server.sockets[0].getsockname()
 
     async def _serve(self, *gateway):
         try:
@@ -143,36 +119,52 @@ class Proxy:
 
     async def _stop(self):
         self._server.close()
-        self._resume()
-        self._cut()
+        for direction in (self._to_broker, self._to_gateway):
+            direction.open.set()
+        for link in list(self._links):
+            link.reset()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
 
-    def _cut(self):
+    @_in_the_loop
+    def cut(self):
+        """Reset every connection."""
         for link in list(self._links):
             link.reset()
 
-    def _stall(self, to_broker, to_gateway):
+    @_in_the_loop
+    def stall(self, *, to_broker=True, to_gateway=True):
+        """Let nothing through, in one direction or both, until ``resume``."""
         if to_broker:
             self._to_broker.open.clear()
         if to_gateway:
             self._to_gateway.open.clear()
 
-    def _delay(self, seconds):
+    @_in_the_loop
+    def resume(self):
+        """Let through what was stalled."""
+        for direction in (self._to_broker, self._to_gateway):
+            direction.open.set()
+
+    @_in_the_loop
+    def delay(self, seconds):
+        """Hold each chunk back for so long, both ways; 0 ends it."""
         self._to_broker.delay = self._to_gateway.delay = seconds
 
-    def _lag(self, seconds):
+    @_in_the_loop
+    def lag(self, seconds):
+        """Let what the broker says arrive so much later; it must not end while bytes come."""
         self._to_gateway.latency = seconds
 
-    def _swallow(self):
+    @_in_the_loop
+    def swallow(self):
+        """Pass on nothing more of the connections there are; new ones are served."""
         for link in self._links:
             link.swallows = True
 
-    def _resume(self):
-        self._to_broker.open.set()
-        self._to_gateway.open.set()
-
-    def _half_close(self, towards_gateway):
+    @_in_the_loop
+    def half_close(self, *, towards_gateway):
+        """Say on every connection that nothing more comes from the other side."""
         for link in list(self._links):
             with contextlib.suppress(OSError):
                 (link.gateway if towards_gateway else link.broker)[1].write_eof()

@@ -1,0 +1,81 @@
+"""The Authorization header: Basic credentials, or a bearer token.
+
+RabbitMQ's OAuth 2 back end takes a token as the password. It ignores the user name and
+takes the user's name from the token. Only the broker verifies a token. Nothing that is read
+of it here is trusted: the name is for people, and the expiry can only end a connection early.
+"""
+
+import base64
+import binascii
+import re
+from typing import Any
+
+import msgspec
+
+from ..message import Credentials, Outcome, Public, RequestError
+
+OPAQUE = "(token)"  # the name if the token has none
+MAX_NAME = 255  # characters
+MAX_TIME = 1e12  # seconds from 1970, in both directions; larger integers may exceed all floats
+
+_TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
+
+
+def parse_authorization(value: bytes | None) -> Credentials:
+    """Return Basic credentials (RFC 7617), or those of a bearer token (RFC 6750).
+
+    Raise RequestError, which quotes nothing of them.
+    """
+    if value is None:
+        raise _unauthorized("The request has no Authorization header.")
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return _of_token(encoded.strip())
+    if scheme.lower() != b"basic":
+        raise _unauthorized("The Authorization header is not of type Basic or Bearer.")
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        credentials = Credentials(username.decode(), password.decode())
+    except (binascii.Error, UnicodeDecodeError):
+        colon = b""
+    # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
+    if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
+        # Raised here and not above, because the exception there holds the secret.
+        raise _unauthorized("The Authorization header is malformed.")
+    return credentials
+
+
+def _unauthorized(detail: str) -> RequestError:
+    """Return a 401. Its detail is public, because it is one of the sentences above and below."""
+    return RequestError(Outcome.UNAUTHORIZED, Public(detail))
+
+
+def _of_token(token: bytes) -> Credentials:
+    if not _TOKEN.fullmatch(token):
+        raise _unauthorized("The bearer token is malformed.")
+    claims = _claims(token)
+    name = claims.get("sub") or claims.get("client_id")  # in RabbitMQ's own order
+    expires_at = claims.get("exp")
+    return Credentials.of_token(
+        token.decode(),
+        name[:MAX_NAME] if isinstance(name, str) else OPAQUE,
+        float(expires_at)
+        if isinstance(expires_at, int | float) and abs(expires_at) < MAX_TIME
+        else None,
+    )
+
+
+def _claims(token: bytes) -> dict[str, Any]:
+    """Return the claims of a JSON Web Token, unverified; {} for any other token.
+
+    They are its second part (RFC 7519 section 3).
+    """
+    parts = token.split(b".")
+    if len(parts) != 3:
+        return {}
+    payload = parts[1] + b"=" * (-len(parts[1]) % 4)
+    try:
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload))
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
