@@ -79,7 +79,7 @@ class Session:
         self._client_properties = shared.client_properties
         self._statistics_of = shared.statistics
         self._settings, self._loop = settings, loop
-        self._alarm, self._counters = shared.alarm, shared.counters
+        self.alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
         # These last as long as the session.
         self.state = SessionState.IDLE
@@ -134,13 +134,13 @@ class Session:
             connection is not None
             and connection.writable
             and self.state is OPEN
-            and not self._alarm.active
+            and not self.alarm.active
         )
 
     @property
     def is_excused(self) -> bool:
         """Return whether confirms have a reason to be late: an alarm, or a slow network."""
-        return self._alarm.active or (self.connection is not None and self.connection.drains())
+        return self.alarm.active or (self.connection is not None and self.connection.drains())
 
     @property
     def is_forgiven(self) -> bool:
@@ -329,7 +329,7 @@ class Session:
         if connection is None:
             return  # it was given up before its login, and its messages wait for another one
         self.connection_ending()
-        self._alarm.unblocked(connection)
+        self.alarm.unblocked(connection)
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
@@ -360,14 +360,14 @@ class Session:
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
-        self._alarm.blocked(self.connection, reason)
+        self.alarm.blocked(self.connection, reason)
         connection = self.connection
         if connection is not None and connection.tells_when_blocked and self.channels.has_room():
             EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
         """Note the end of the alarm for this connection."""
-        self._alarm.unblocked(self.connection)
+        self.alarm.unblocked(self.connection)
 
     def connection_writable(self) -> None:
         """Send what waits in the channels."""

@@ -11,7 +11,7 @@ OTHER = Credentials("other", "x")
 
 async def test_a_broker_that_is_away_is_unavailable_at_the_deadline(broker, publish):
     await broker.stop()
-    outcome, detail = await publish.start(timeout=0.3)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "refused" in detail.lower()
 
@@ -75,7 +75,7 @@ async def test_a_channel_that_closes_with_its_connection(broker, publish, caplog
 
 
 async def test_a_host_name_that_cannot_be(client):
-    outcome, detail = await client(host="a..b").start(timeout=0.3)
+    outcome, detail = await client(host="a..b").start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "not valid" in detail
 

@@ -192,7 +192,7 @@ async def test_a_handshake_that_fails_is_given_up(client, size, said):
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         publish = client(port=server.sockets[0].getsockname()[1], connect_timeout=0.2)
-        outcome, detail = await publish.start(timeout=0.5)
+        outcome, detail = await publish.start(timeout=1.5)
         assert outcome is O.BROKER_UNAVAILABLE
         assert said in detail
         await hung_up.wait()
@@ -200,6 +200,6 @@ async def test_a_handshake_that_fails_is_given_up(client, size, said):
 
 async def test_a_broker_that_refuses_connections_is_said_to_do_so(broker, publish):
     await broker.stop()
-    outcome, detail = await publish.start(timeout=0.3)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "Connection refused" in detail

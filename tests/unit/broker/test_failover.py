@@ -63,7 +63,7 @@ async def test_a_virtual_host_that_is_down_everywhere_is_told_with_the_nodes_wor
 ):
     for each in (broker, other):
         each.refuses_logins(541, "INTERNAL_ERROR - vhost 'test' is down")
-    outcome, detail = await client(hosts=hosts(broker, other)).start(timeout=0.5)
+    outcome, detail = await client(hosts=hosts(broker, other)).start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "vhost 'test' is down" in detail
     assert abs(len(broker.peers) - len(other.peers)) <= 1  # round by round

@@ -45,7 +45,7 @@ async def test_a_virtual_host_is_refused_after_one_login(
 async def test_a_connection_limit_is_waited_for(broker, publish, product, code):
     text = "NOT_ALLOWED - access to vhost 'test' refused: connection limit (1) is reached"
     refuse(broker, product, code, text)
-    outcome, detail = await publish.start(timeout=0.5)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "connection limit (1) is reached" in detail
     assert len(broker.peers) > 1
@@ -73,7 +73,7 @@ async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
     opens = broker.on_open_channel
     text = "UPSTREAM_ERROR - Error connecting to '10.0.0.7:5672': Connection refused"
     refuse(broker, "AMQProxy", 503, text)
-    outcome, detail = await publish.start(timeout=0.5, credentials=LONG)
+    outcome, detail = await publish.start(timeout=1.5, credentials=LONG)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "The proxy before the broker has no connection to it" in detail
     assert "10.0.0.7" not in detail
@@ -89,7 +89,7 @@ async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_busin
 ):
     opens = broker.on_open
     refuse(broker, "RabbitMQ", 530, BACK_END_FAILED)
-    outcome, detail = await publish.start(timeout=0.5)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "authorisation back end failed" in detail
     assert "10.0.0.7" not in detail

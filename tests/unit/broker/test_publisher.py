@@ -35,11 +35,12 @@ async def test_a_fresh_channel_sends_one_message_alone(broker, publish):
 
 
 async def test_a_confirm_that_does_not_come_is_unknown_at_the_deadline(broker, publish):
+    await publish.opens()
     broker.is_silent()
     assert await publish(timeout=0.2) is O.UNCONFIRMED
     assert publish.shows("1 in flight, 0 waiting>")
-    broker.peers[0].send(brokerside.ack(1, 1))  # too late to be told, not to be counted
-    await publish.until(lambda: publish.statistics["publishes"])
+    broker.peers[0].send(brokerside.ack(1, 2))  # too late to be told, not to be counted
+    await publish.until(lambda: publish.statistics["publishes"] == 2)
     await publish.is_idle()
 
 

@@ -170,6 +170,7 @@ async def test_messages_in_quarantine_keep_their_deadlines_and_their_order(broke
     Crashing(broker)
     for _ in range(2):
         assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    await publish.opens("bad")
     broker.is_silent()
     assert await publish(b"stuck", exchange="bad", timeout=0.3) is O.UNCONFIRMED
     Crashing(broker)
