@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import socket
 from types import SimpleNamespace
 
@@ -38,6 +40,7 @@ class Hosted:
     def __init__(self, server, shared, listener):
         self.server, self.shared, self.listener = server, shared, listener
         self.clients = []
+        self.application = None  # instead of the one that it was started with
 
     async def connect(self, **options):
         address = self.listener.getsockname()
@@ -63,7 +66,11 @@ class Hosted:
 async def hosted(application, listener=None, context=None, **limits):
     """Serve ``application`` on ``listener``, or on a port of its own."""
     loop = asyncio.get_running_loop()
-    bridge = Bridge(application)
+
+    async def current(*arguments):
+        await (host.application or application)(*arguments)
+
+    bridge = Bridge(current)
     counters = SimpleNamespace(accepted=0, refused_clients=0, received=0)
     shared = Shared(Limits(**limits), counters, lambda _: Handler(bridge), loop)
     server = Server(shared, bridge.tasks)
@@ -82,17 +89,20 @@ async def hosted(application, listener=None, context=None, **limits):
 
 
 def hosting(application=None, **settings):
-    """Run the test with a server of ``application``, and with the fixtures that it names."""
+    """Run the test with a server of ``application``."""
 
     def decorate(test):
-        async def main(kwargs):
-            async with hosted(application, **settings) as host:
-                await test(host=host, **kwargs)
+        @functools.wraps(test)
+        def run(*args, **kwargs):
+            async def main():
+                async with hosted(application, **settings) as host:
+                    await test(*args, host=host, **kwargs)
 
-        def run(**kwargs):
-            asyncio.run(main(kwargs))
+            asyncio.run(main())
 
-        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        signature = inspect.signature(test)
+        wanted = [each for each in signature.parameters.values() if each.name != "host"]
+        run.__signature__ = signature.replace(parameters=wanted)
         return run
 
     return decorate

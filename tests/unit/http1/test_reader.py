@@ -103,7 +103,7 @@ def test_a_request_shows_no_password():
 @pytest.mark.parametrize("size", [1, 1000])
 def test_what_cannot_be_read(data, outcome, size):
     reader = Reader(Limits(max_head_bytes=100, max_head_fields=5))
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
     with pytest.raises(RequestError) as error:
-        for start in range(0, len(data), size):
-            read(reader, data[start : start + size])
+        [read(reader, piece) for piece in pieces]
     assert error.value.outcome is outcome
