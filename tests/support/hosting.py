@@ -1,0 +1,108 @@
+"""A server of ``http1`` alone, with an ASGI application that the test gives it."""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import socket
+from types import SimpleNamespace
+
+from edge import Client
+
+from statelessd.http1.asgi import Bridge
+from statelessd.http1.limits import Limits
+from statelessd.http1.server import Server
+from statelessd.http1.shared import Shared
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Handler:
+    """Gives every request to the application; what it cannot answer is a bare refusal."""
+
+    def __init__(self, bridge):
+        self.bridge = bridge
+
+    def shortcut(self, data):
+        return False
+
+    def on_head(self, request, response):
+        return self.bridge.begin(request, response, self, {})
+
+    def on_refused(self, response, error, url):
+        start = b"HTTP/1.1 500 " + error.outcome.value.encode()
+        response.end(start + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", False)
+
+
+class Hosted:
+    """A running server, and the clients that the test has connected to it."""
+
+    def __init__(self, server, shared, listener):
+        self.server, self.shared, self.listener = server, shared, listener
+        self.clients = []
+        self.application = None  # instead of the one that it was started with
+
+    async def connect(self, **options):
+        address = self.listener.getsockname()
+        if isinstance(address, str):
+            streams = await asyncio.open_unix_connection(address)
+        else:
+            streams = await asyncio.open_connection(*address, **options)
+        self.clients.append(Client(*streams))
+        return self.clients[-1]
+
+    async def ask(self, data=GET):
+        client = await self.connect()
+        client.send(data)
+        return await client.answer()
+
+    async def until(self, condition):
+        async with asyncio.timeout(30):
+            while not condition():  # noqa: ASYNC110 - what it waits for has no event
+                await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def hosted(application, listener=None, context=None, **limits):
+    """Serve ``application`` on ``listener``, or on a port of its own."""
+    loop = asyncio.get_running_loop()
+
+    async def current(*arguments):
+        await (host.application or application)(*arguments)
+
+    bridge = Bridge(current)
+    counters = SimpleNamespace(accepted=0, refused_clients=0, received=0)
+    shared = Shared(Limits(**limits), counters, lambda _: Handler(bridge), loop)
+    server = Server(shared, bridge.tasks)
+    listener = listener or socket.create_server(("127.0.0.1", 0))
+    host = Hosted(server, shared, listener.dup())
+    await server.start([listener], context)
+    try:
+        with host.listener:
+            yield host
+    finally:
+        for client in host.clients:
+            client.writer.transport.abort()
+        server.hurry()
+        await server.finish(0)
+        await host.until(lambda: not shared.connections and not bridge.tasks)
+
+
+def hosting(application=None, **settings):
+    """Run the test with a server of ``application``."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def run(*args, **kwargs):
+            async def main():
+                async with hosted(application, **settings) as host:
+                    await test(*args, host=host, **kwargs)
+
+            asyncio.run(main())
+
+        signature = inspect.signature(test)
+        wanted = [each for each in signature.parameters.values() if each.name != "host"]
+        run.__signature__ = signature.replace(parameters=wanted)
+        return run
+
+    return decorate

@@ -1,0 +1,109 @@
+"""Requests from bytes: whole, byte by byte, and with what comes behind them."""
+
+import pytest
+
+from statelessd.http1.limits import Limits
+from statelessd.http1.reader import CHUNKED, UNTOLD, Reader
+from statelessd.message import Outcome, RequestError
+
+NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
+
+# Bytes of one request -> method, path, query, version, length, is_last, body.
+REQUESTS = {
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n": ("GET", b"/", b"", "1.1", 0, False, b""),
+    b"HEAD /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n": ("HEAD", b"/a", b"b=c", "1.1", 0, False, b""),
+    b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab\r\n\r": (
+        "POST", b"/a", b"", "1.1", 5, False, b"ab\r\n\r"),
+    b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"4\r\n\r\n\r\n\r\n1;x=y\r\nb\r\n0\r\nT: v\r\n\r\n": (
+        "POST", b"/a", b"", "1.1", CHUNKED, False, b"\r\n\r\nb"),
+    b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": (
+        "POST", b"/a", b"", "1.1", UNTOLD, True, b""),
+    b"POST /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n": (
+        "POST", b"/a", b"", "1.0", UNTOLD, True, b""),
+    b"GET /a HTTP/1.0\r\n\r\n": ("GET", b"/a", b"", "1.0", 0, True, b""),
+    b"GET http://h:1/a?b HTTP/1.1\r\nHost: x\r\n\r\n": ("GET", b"/a", b"b", "1.1", 0, False, b""),
+    b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    b"Content-Length: 2\r\n\r\nhi": ("POST", b"/a", b"", "1.1", 2, False, b"hi"),
+}  # fmt: skip
+
+
+def read(reader, data, at=0):
+    """Return the request's body, and where the reader stopped; None if the body goes on."""
+    body = b""
+    while at < len(data) and reader.request is None:
+        at = reader.read_head(data, at)
+    while at < len(data) and not reader.complete:
+        at = reader.read_body(data, at)
+        body += reader.take()
+    return body, at
+
+
+def told(reader, body):
+    request = reader.request
+    return (request.method, request.path, request.query, request.version, request.length,
+            request.is_last, body)  # fmt: skip
+
+
+@pytest.mark.parametrize("data", REQUESTS)
+class TestRequests:
+    def test_whole(self, data):
+        reader = Reader(Limits())
+        body, at = read(reader, data)
+        assert (told(reader, body), at, reader.complete) == (REQUESTS[data], len(data), True)
+
+    def test_byte_by_byte(self, data):
+        reader, body = Reader(Limits()), b""
+        for number in range(len(data)):
+            assert not reader.complete
+            body += read(reader, data[number : number + 1])[0]
+        assert (told(reader, body), reader.complete) == (REQUESTS[data], True)
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 1000])
+    def test_nothing_behind_it_is_worked_on(self, data, size):
+        reader, body = Reader(Limits()), b""
+        for start in range(0, len(data) + len(NEXT), size):
+            piece = (data + NEXT)[start : start + size]
+            more, at = read(reader, piece)
+            body += more
+            if reader.complete:
+                assert start + at == len(data)
+                break
+        assert told(reader, body) == REQUESTS[data]
+
+
+def test_the_bytes_of_a_head_are_kept_where_they_came_whole():
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    reader = Reader(Limits())
+    read(reader, NEXT + head + b"hi")
+    read(reader, NEXT + head + b"hi", reader.read_head(NEXT + head, len(NEXT)))
+    assert reader.request.raw == head
+    reader = Reader(Limits())
+    read(reader, head[:5])
+    read(reader, head[5:])
+    assert reader.request.raw == b""
+
+
+def test_a_request_shows_no_password():
+    reader = Reader(Limits())
+    read(reader, b"GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Basic secret\r\n\r\n")
+    assert repr(reader.request) == "<Request GET b'/a'>"
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome"),
+    [
+        (b"nonsense\r\n\r\n", Outcome.BAD_REQUEST),
+        (b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", Outcome.BAD_REQUEST),
+        (b"GET / HTTP/1.1\r\n\r\n", Outcome.BAD_REQUEST),
+        (b"GET /" + b"a" * 200, Outcome.HEADERS_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 5 + b"\r\n", Outcome.HEADERS_TOO_LARGE),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_what_cannot_be_read(data, outcome, size):
+    reader = Reader(Limits(max_head_bytes=100, max_head_fields=5))
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    with pytest.raises(RequestError) as error:
+        [read(reader, piece) for piece in pieces]
+    assert error.value.outcome is outcome
