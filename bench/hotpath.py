@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import base64
 import enum
-import functools
 import gc
 import itertools
 import os
@@ -21,17 +20,17 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
-import uvicorn
 import uvloop
 from pamqp import commands, frame
-from uvicorn.server import ServerState
 
 from statelessd.broker.channel import WINDOW
 from statelessd.broker.publisher import Publisher
 from statelessd.config.settings import HTTPServer, Publish, RabbitMQ
+from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
-from statelessd.gateway.protocol import GatewayProtocol
 from statelessd.gateway.router import BUILT_IN_PUBLISH, Router
+from statelessd.http1.asgi import Bridge
+from statelessd.http1.connection import Connection
 from statelessd.telemetry.requests import RequestStatistics
 
 BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
@@ -73,6 +72,12 @@ class Client(asyncio.Transport):
 
     def resume_reading(self) -> None:
         pass
+
+    def write_eof(self) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def close(self) -> None:
         """Whoever opened it tells the protocol."""
@@ -204,25 +209,6 @@ async def _no_page(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("nothing but publishes is asked for here")
 
 
-def client_protocols(gateway: Gateway, loop: Loop) -> Callable[[], GatewayProtocol]:
-    """Return what makes the protocol of a client's connection, as a backend does."""
-    config = uvicorn.Config(
-        _no_page,
-        http=functools.partial(GatewayProtocol, gateway),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
-    config.load()
-    state = ServerState()
-    state.default_headers = [(b"date", b"Thu, 26 Nov 2026 07:00:00 GMT")]
-    return functools.partial(GatewayProtocol, gateway, config, state, {}, loop)
-
-
 class HotPath:
     """One backend without sockets, and the scenario's client connections to it."""
 
@@ -240,10 +226,10 @@ class HotPath:
             statistics=RequestStatistics(),
             loop=loop,
         )
-        self._new_protocol = client_protocols(self._gateway, loop)
+        self._shared = share(self._gateway, Bridge(_no_page))
         self._window = scenario.window
         self._connects = scenario.heads is Heads.CLOSING
-        self._clients: list[tuple[GatewayProtocol, Client]] = []
+        self._clients: list[tuple[Connection, Client]] = []
         self._requests = scenario.requests()
         self._confirmed = self._published = 0
 
@@ -265,7 +251,7 @@ class HotPath:
     def _connect(self) -> None:
         for _ in range(self._window):
             client = Client()
-            protocol = self._new_protocol()
+            protocol = Connection(self._shared)
             protocol.connection_made(client)
             self._clients.append((protocol, client))
 

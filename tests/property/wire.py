@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from edge import Edge
 
-from statelessd.gateway.protocol import GatewayProtocol
-
 OURS = re.compile("[0-9a-f]{12}-[0-9a-f]+")  # an id that was made here
 QUIET = socket.socketpair()  # no byte waits in it, ever
 
@@ -74,16 +72,14 @@ def converse(pieces, before=(), **settings):
 
     async def talk(edge, pieces):
         transport = Transport()
-        protocol = GatewayProtocol(
-            edge.gateway, config=edge.config, server_state=edge.state, app_state={}
-        )
+        protocol = edge.new_connection()
         protocol.connection_made(transport)
         pages = 0
         for piece in pieces:
             if transport.closed:
                 break
             protocol.data_received(piece)
-            while tasks := list(edge.state.tasks):
+            while tasks := list(edge.tasks):
                 pages += len(tasks)
                 await asyncio.gather(*tasks)
                 await asyncio.sleep(0)  # their callbacks

@@ -5,13 +5,12 @@ import functools
 import inspect
 import json
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from statelessd.config.settings import HTTPServer, Paths, Publish
+from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
-from statelessd.gateway.protocol import GatewayProtocol
+from statelessd.http1.asgi import Bridge
+from statelessd.http1.connection import Connection
 from statelessd.message import Outcome
 from statelessd.pages.app import build_app, build_router
 from statelessd.pages.monitoring import Monitoring
@@ -110,8 +109,6 @@ class Edge:
     ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()
-        self.state = ServerState()
-        self.state.default_headers = [(b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")]
         self.gateway = Gateway(
             HTTPServer(**settings),
             publish or Publish(),
@@ -124,34 +121,40 @@ class Edge:
             strict_origins=strict,
         )
         self.monitoring = Monitoring(self.gateway)
-        self.config = uvicorn.Config(
-            build_app(self.monitoring, paths),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-        )
-        self.config.load()
+        self.parsed = 0  # heads that were not known by their bytes
+        match = self.gateway.router.match
+        self.gateway.router.match = lambda path: self._count(match(path))
+        pages = Bridge(build_app(self.monitoring, paths))
+        self.tasks = pages.tasks
+        self.shared = share(self.gateway, pages)
 
     async def __aenter__(self):
-        self.server = await self.loop.create_server(self._protocol, "127.0.0.1", 0)
+        self.server = await self.loop.create_server(self.new_connection, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         self.clients = []
         return self
 
-    def _protocol(self):
-        return GatewayProtocol(
-            self.gateway, config=self.config, server_state=self.state, app_state={}
-        )
+    def _count(self, match):
+        self.parsed += 1
+        return match
+
+    def new_connection(self):
+        return Connection(self.shared)
+
+    @property
+    def connections(self):
+        return self.shared.connections
+
+    def is_doing(self, what):
+        """Return whether a connection says so of itself."""
+        return any(what in repr(connection) for connection in self.connections)
 
     async def __aexit__(self, *_):
         for client in self.clients:
             client.writer.transport.abort()
         self.server.close()
         # A page may still close the file that its client has read to the end.
-        await self.until(lambda: not self.state.connections and not self.state.tasks)
+        await self.until(lambda: not self.connections and not self.tasks)
 
     async def connect(self):
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -172,9 +175,9 @@ class Edge:
     def sweep(self, seconds):
         """What the sweeper would do at two moments so far apart."""
         now = self.loop.time()
-        for connection in list(self.state.connections):
-            connection.look_at_the_time(now)
-            connection.look_at_the_time(now + seconds)
+        for connection in list(self.connections):
+            connection.check_timeouts(now)
+            connection.check_timeouts(now + seconds)
 
 
 class Answer:

@@ -1,11 +1,9 @@
 """What all client connections of one backend share: settings, caches, the date, the publisher."""
 
 import asyncio
-import enum
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sized
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
@@ -23,20 +21,7 @@ from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
 
-GOODBYE_SECONDS = 2.0  # how long to read on after an answer that ends a connection
-
 _REQUEST_ID = re.compile(REQUEST_ID)
-
-
-class Waiting(enum.Enum):
-    """What a client connection waits for; each has a time-out of its own."""
-
-    REQUEST = "request"
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    READER = "reader"  # the client does not read its answers
-    GOODBYE = "goodbye"  # answered for the last time, and reading what still arrives
 
 
 class Gateway:
@@ -65,8 +50,7 @@ class Gateway:
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
-        self.connection_alike: dict[str, Any] | None = None  # the attributes that all begin with
-        self._connections: set[Any] = set()
+        self.client_connections: Sized = ()  # the open ones
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
         self.cors = CorsPolicy(http_server.cors, strict=strict_origins)
@@ -79,17 +63,9 @@ class Gateway:
             self.cors, self._client_address, allow_remote_guest=publish.allow_remote_guest
         )
         self._page_networks = networks_of(http_server.pages.networks)
-        self.timeouts: dict[Waiting, float] = {
-            Waiting.REQUEST: http_server.idle_timeout,
-            Waiting.HEAD: http_server.header_timeout,
-            Waiting.BODY: http_server.body_timeout,
-            Waiting.READER: http_server.body_timeout,
-            Waiting.GOODBYE: GOODBYE_SECONDS,
-        }
         self.heads = KnownHeads()
         self._id_prefix = os.urandom(6).hex().encode() + b"-"
         self._ids = 0
-        self.date_seen: object = None
         self.date = b""
         self.confirmed = self.confirmed_last = b""  # see response.confirmed
 
@@ -113,20 +89,12 @@ class Gateway:
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids
 
-    def refresh(self, default_headers: list[tuple[bytes, bytes]]) -> None:
-        """uvicorn makes a new list of default headers each second: the date has changed."""
-        self.date_seen = default_headers
-        self.date = dict(default_headers).get(b"date", b"")
-        self.confirmed = response.confirmed(self.date, keep_alive=True)
-        self.confirmed_last = response.confirmed(self.date, keep_alive=False)
+    def set_date(self, date: bytes) -> None:
+        """Take the time of this second, and make of it the usual answers."""
+        self.date = date
+        self.confirmed = response.confirmed(date, keep_alive=True)
+        self.confirmed_last = response.confirmed(date, keep_alive=False)
 
     def connections(self) -> int:
-        """Open client connections, at the last look."""
-        return len(self._connections)
-
-    def sweep(self, connections: set[Any]) -> None:
-        """A few times a second: let each connection look at the time."""
-        self._connections = connections
-        now = self.loop.time()
-        for connection in list(connections):
-            connection.look_at_the_time(now)
+        """Return how many client connections are open."""
+        return len(self.client_connections)

@@ -64,16 +64,11 @@ class Repeat(msgspec.Struct, frozen=True):
     after: bytes
 
     @classmethod
-    def of(cls, head: Head, request: bytes, size: int) -> "Repeat | None":
-        """Return the head of ``request``, which was read whole and has a body of ``size`` bytes.
+    def of(cls, head: Head, whole: bytes, size: int) -> "Repeat | None":
+        """Return the head whose bytes are ``whole``, and whose body had ``size`` bytes.
 
-        Return None if the request has an unusual form, or if other bytes came with it: a
-        client may send line ends between two requests (RFC 9112 section 2.2).
+        Return None if it tells the length of the body in an unusual form.
         """
-        end = request.find(END) + len(END)
-        if end + size != len(request):
-            return None
-        whole = request[:end]
         at = whole.lower().find(LENGTH) + len(LENGTH)
         digits = b"%d\r\n" % size
         if at < len(LENGTH) or not whole.startswith(digits, at):
@@ -105,16 +100,16 @@ class KnownHeads:
     def __init__(self) -> None:
         self._repeats: dict[bytes, Repeat] = {}
 
-    def add(self, head: Head, request: bytes, size: int) -> None:
-        """Whoever sends this head again means the same. The rest as for ``Repeat.of``."""
-        divided = _divide(request)
+    def add(self, head: Head, whole: bytes, size: int) -> None:
+        """Know that whoever sends this head again means the same; as for ``Repeat.of``."""
+        divided = _divide(whole)
         if divided is None:
             return
-        name, request, request_id = divided
+        name, whole, request_id = divided
         if request_id:  # the next request with this head brings another one
             others = {n: value for n, value in head.headers.items() if n != b"x-request-id"}
             head = msgspec.structs.replace(head, headers=others)
-        repeat = Repeat.of(head, request, size)
+        repeat = Repeat.of(head, whole, size)
         if repeat is None or repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
             return  # of several ids the last one counts
         self._repeats.pop(name, None)

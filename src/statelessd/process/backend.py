@@ -1,26 +1,26 @@
 """One process: an event loop, the HTTP server on its socket, the broker's pool, an orderly stop."""
 
 import asyncio
-import contextlib
-import functools
 import hashlib
 import logging
 import math
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-import uvicorn
 import uvloop
 
 from ..broker.publisher import Publisher
 from ..config.settings import Config, Listener, without_secrets
+from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
-from ..gateway.protocol import GatewayProtocol
-from ..message import STOPPING, Outcome, RequestError
+from ..http1.asgi import Bridge
+from ..http1.server import Server
+from ..http1.shared import Open
+from ..message import Outcome
 from ..pages.app import build_app, build_router
 from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
@@ -40,26 +40,6 @@ LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
 LAST_WORD = 0.5  # seconds for answers to what was given up
 HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an answer
-LOOK = 0.02  # seconds between looks at what is left
-
-
-SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, STOPPING)
-
-
-class _Server(uvicorn.Server):
-    """Signals are the backend's: uvicorn would raise them again after its shutdown."""
-
-    def __init__(self, config: uvicorn.Config, serves: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._serves = serves
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._serves()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass(frozen=True)
@@ -126,31 +106,19 @@ class Backend:
         )
         self._drain_timeout = http_server.drain_timeout
         self._drained_by = 0.0  # loop time
-        self._server = _Server(
-            uvicorn.Config(
-                build_app(self.monitoring, application.paths),
-                http=functools.partial(GatewayProtocol, self.gateway),  # type: ignore[arg-type]  # a class, called with what uvicorn gives
-                ws="none",
-                lifespan="off",
-                loop="none",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
-            ),
-            self._begin,
-        )
+        pages = Bridge(build_app(self.monitoring, application.paths))
+        self._shared = share(self.gateway, pages)
+        self._server = Server(self._shared, pages.tasks)
         self._serves = serves
-        self._stopping: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
         self._has_successor = False
         self._listener = listener
         self._brief = False  # our logins are too many for the scoreboard
 
     @property
-    def connections(self) -> set[GatewayProtocol]:
-        """The open client connections; uvicorn keeps the set."""
-        return self._server.server_state.connections  # type: ignore[return-value]  # all are ours
+    def connections(self) -> set[Open]:
+        """Return the open client connections."""
+        return self._shared.connections
 
     async def serve(self) -> None:
         """Run until stopped; returns when every request has been answered, or the time is up."""
@@ -158,11 +126,18 @@ class Backend:
         self._loop.add_signal_handler(signal.SIGTERM, self.stop)
         self._loop.add_signal_handler(RETIRE, self.retire)
         logger.info("listening on %s", listeners.name_of(self.gateway.port))
-        await self._server.serve(self._listeners)
+        certificate = self._certificate
+        await self._server.start(
+            self._listeners, None if certificate is None else certificate.context
+        )
+        self._begin()
+        await self._stop.wait()
+        await self._drain()
+        await self._server.finish(self._drained_by)
         sweeper.cancel()
         await self.publisher.close()  # which answers what is still under way
         self._report(int(time.time()))
-        unanswered = sum(c.has_pending() for c in self.connections)
+        unanswered = sum(c.has_pending for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
         else:
@@ -174,19 +149,17 @@ class Backend:
 
     def stop(self) -> None:
         """Begin an orderly stop; a second call ends it at once."""
-        if self._stopping is None:
-            logger.info(
-                "stopping: answering what is under way, for at most %g s", self._drain_timeout
-            )
-            self.gateway.draining = True
-            self._drained_by = self._loop.time() + self._drain_timeout
-            self._stopping = self._loop.create_task(self._drain())
-        else:
-            self._server.force_exit = self._server.should_exit = True
+        if self._stop.is_set():
+            self._server.hurry()
+            return
+        logger.info("stopping: answering what is under way, for at most %g s", self._drain_timeout)
+        self.gateway.draining = self._shared.draining = True
+        self._drained_by = self._loop.time() + self._drain_timeout
+        self._stop.set()
 
     def retire(self) -> None:
         """Stop in order, without haste: a successor serves the same sockets already."""
-        if self._stopping is None:
+        if not self._stop.is_set():
             self._has_successor = True
             self.stop()
 
@@ -194,45 +167,31 @@ class Backend:
         # Every answer from here on says "Connection: close"; only so does a client
         # know not to send its next request on a connection that is about to go.
         if self._has_successor:
-            await self._close_listeners()
+            await self._server.close_listeners()
             await self._until(lambda: not self.connections, self._drain_timeout / 2)
         else:
             await self._until(lambda: not self.connections)
             listeners.hold_off(self._listeners)
             await asyncio.sleep(HANDSHAKES)
-            await self._close_listeners()
+            await self._server.close_listeners()
             await self._until(lambda: not self._awaits_first_requests())
-        for connection in list(self.connections):
-            connection.end_stream(SHUTTING_DOWN)
-        # Before uvicorn loses its patience with the pages: a batch has to tell of its items.
+        self._server.drain()
+        # A batch has to tell of its items while there is time.
         self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
         self._loop.call_at(self._drained_by - HANG_UP, self._hang_up)
-        self._server.config.timeout_graceful_shutdown = max(  # type: ignore[assignment]  # seconds for asyncio, which takes fractions
-            LOOK, self._drained_by - self._loop.time()
-        )
-        self._server.should_exit = True
-
-    async def _close_listeners(self) -> None:
-        for server in self._server.servers:
-            server.close()
-        await asyncio.sleep(LOOK)  # what was accepted last becomes a connection a turn later
 
     def _hang_up(self) -> None:
         for connection in list(self.connections):
-            if not connection.has_pending():
-                connection.transport.close()
+            if not connection.has_pending:
+                connection.close()
 
     def _awaits_first_requests(self) -> bool:
-        return any(c.has_not_asked for c in self.connections) or (
+        return any(not c.has_asked for c in self.connections) or (
             self._certificate is not None and self._certificate.is_shaking_hands
         )
 
     async def _until(self, condition: Callable[[], bool], seconds: float = LAST_REQUESTS) -> None:
-        patience = min(self._loop.time() + seconds, self._drained_by)
-        while (  # noqa: ASYNC110 - what it waits for has no event
-            not condition() and self._loop.time() < patience and not self._server.force_exit
-        ):
-            await asyncio.sleep(LOOK)
+        await self._server.wait_for(condition, min(self._loop.time() + seconds, self._drained_by))
 
     async def _sweep(self) -> None:
         while True:
@@ -245,7 +204,7 @@ class Backend:
             if second is not None:
                 self._report(second)
             try:
-                self.gateway.sweep(self.connections)
+                self._shared.check_timeouts()
             except Exception:  # the clients' time-outs must outlive it
                 logger.exception("looking at the clients' time-outs failed")
             if self._certificate is not None:

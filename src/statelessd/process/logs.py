@@ -15,7 +15,7 @@ import msgspec
 
 from ..config.settings import Config
 
-LIBRARIES = ("uvicorn", "asyncio", "starlette")
+LIBRARIES = ("asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
 
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"

@@ -64,9 +64,9 @@ async def test_a_client_that_hangs_up(edge, said):
     for request in (post(), post()[:-2], post()[:20], b""):
         client = await edge.connect()
         client.send(request)
-        await edge.until(lambda: edge.state.connections)
+        await edge.until(lambda: edge.connections)
         peer = client.writer.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.writer.transport.abort()  # by a reset
-        await edge.until(lambda: not edge.state.connections)
+        await edge.until(lambda: not edge.connections)
     assert said() == []

@@ -160,7 +160,7 @@ class TestUntyped:
         for cut in range(1, len(head)):
             client = await edge.connect()
             client.send(head[:cut])
-            await edge.until(lambda: any(c.has_pending() for c in edge.state.connections))
+            await edge.until(lambda: any(c.has_pending for c in edge.connections))
             client.send(head[cut:] + BODY)
             is_refused(edge, await client.answer())
             assert await client.at_end()

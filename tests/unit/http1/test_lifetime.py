@@ -50,7 +50,7 @@ class TestLimits:
         client = await edge.connect()
         first, second = post(b"body=" + b"x" * 40_000), post()
         client.send(first[:10])
-        await edge.until(lambda: any(c._in_head for c in edge.state.connections))
+        await edge.until(lambda: edge.is_doing("reading head"))
         client.send(first[10:] + second[:20])
         assert (await client.answer()).status == 204
         client.send(second[20:])
@@ -95,7 +95,7 @@ class TestTime:
     async def test_a_slow_head_is_a_408(self, edge):
         client = await edge.connect()
         client.send(b"POST /v/e/k HT")
-        await edge.until(lambda: any(c._in_head for c in edge.state.connections))
+        await edge.until(lambda: edge.is_doing("reading head"))
         edge.sweep(10.1)
         answer = await client.answer()
         assert (answer.status, answer.problem) == (408, "request-timeout")
@@ -104,13 +104,13 @@ class TestTime:
     async def test_progress_within_a_head_does_not_buy_time(self, edge):
         client = await edge.connect()
         client.send(b"POST /v/e/k HTTP/1.1\r\n")
-        await edge.until(lambda: any(c._in_head for c in edge.state.connections))
-        [connection] = edge.state.connections
+        await edge.until(lambda: edge.is_doing("reading head"))
+        [connection] = edge.connections
         now = edge.loop.time()
-        connection.look_at_the_time(now)
+        connection.check_timeouts(now)
         client.send(b"X: y\r\n")
-        await edge.until(lambda: connection._line_fed)
-        connection.look_at_the_time(now + 10.1)
+        await edge.until(lambda: edge.gateway.statistics.received == 28)
+        connection.check_timeouts(now + 10.1)
         assert (await client.answer()).status == 408
 
     @edge_test()
@@ -129,12 +129,12 @@ class TestTime:
         request = post()
         client.send(request[:-5])
         await edge.until(lambda: edge.publisher.reserved == 2)
-        [connection] = edge.state.connections
+        [connection] = edge.connections
         now = edge.loop.time()
-        connection.look_at_the_time(now)
+        connection.check_timeouts(now)
         client.send(request[-5:-3])
         await edge.until(lambda: edge.publisher.reserved == 4)
-        connection.look_at_the_time(now + 10.1)
+        connection.check_timeouts(now + 10.1)
         client.send(request[-3:])
         assert (await client.answer()).status == 204
 
@@ -162,7 +162,7 @@ class TestDrain:
     @edge_test()
     async def test_answers_say_close_while_draining(self, edge):
         client = await edge.connect()
-        edge.gateway.draining = True
+        edge.gateway.draining = edge.shared.draining = True
         client.send(post())
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (204, "close")
@@ -179,8 +179,8 @@ class TestDrain:
         edge.publisher.hold = True
         idle, busy = await edge.connect(), await edge.connect()
         busy.send(post())
-        await edge.until(lambda: edge.publisher.held and len(edge.state.connections) == 2)
-        for connection in list(edge.state.connections):
+        await edge.until(lambda: edge.publisher.held and len(edge.connections) == 2)
+        for connection in list(edge.connections):
             connection.shutdown()
         assert await idle.at_end()
         edge.publisher.settle()
@@ -193,8 +193,8 @@ class TestDrain:
         request = post(headers=FORM)
         client.send(request[:-3])
         assert (await client.answer()).status == 401
-        edge.gateway.draining = True
-        for connection in list(edge.state.connections):
+        edge.gateway.draining = edge.shared.draining = True
+        for connection in list(edge.connections):
             connection.shutdown()
         client.send(request[-3:] + post(b"body=no"))
         assert await client.at_end()
@@ -219,7 +219,7 @@ class TestFrozen:
     @edge_test()
     async def test_so_is_one_on_which_nothing_was_asked(self, edge):
         client = await edge.connect()
-        await edge.until(lambda: edge.state.connections)
+        await edge.until(lambda: edge.connections)
         client.send(post())
         edge.sweep(11)
         assert (await client.answer()).status == 204

@@ -98,7 +98,7 @@ class TestPipelining:
         for _ in range(60):
             client.send(post(headers=FORM) * 1000)
             await asyncio.sleep(0)
-        [connection] = edge.state.connections
+        [connection] = edge.connections
         await edge.until(lambda: connection.flow.write_paused)
         assert connection.transport.get_write_buffer_size() < 1_000_000
 
@@ -110,7 +110,7 @@ class TestPipelining:
         await edge.until(lambda: edge.publisher.held)
         client.writer.close()
         await edge.until(lambda: edge.sweep(0) or edge.publisher.cancelled)
-        await edge.until(lambda: not edge.state.connections)
+        await edge.until(lambda: not edge.connections)
         assert len(edge.publisher.published) == 1
 
     @edge_test()
@@ -120,12 +120,10 @@ class TestPipelining:
         client.send(post() * 3)
         await edge.until(lambda: edge.publisher.held)
         client.writer.write_eof()
-        await edge.until(
-            lambda: edge.sweep(0) or any(c._half_closed for c in edge.state.connections)
-        )
+        await edge.until(lambda: edge.sweep(0) or edge.is_doing("half-closed"))
         edge.sweep(0)
         for _ in range(3):
             edge.publisher.settle()
-            await edge.until(lambda: edge.publisher.held or not edge.state.connections)
+            await edge.until(lambda: edge.publisher.held or not edge.connections)
         told = [(await client.answer()).status for _ in range(4)]
         assert [status for status in told if status != 100] == [204] * 3

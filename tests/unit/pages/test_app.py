@@ -113,27 +113,27 @@ class TestOwnPages:
     async def test_its_body_may_take_long_but_must_go_on(self, edge):
         client = await edge.connect()
         client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
-        await edge.until(lambda: any(c.cycle for c in edge.state.connections))
-        [connection] = edge.state.connections
+        await edge.until(lambda: edge.is_doing("reading body"))
+        [connection] = edge.connections
         now = edge.loop.time()
-        connection.look_at_the_time(now)
-        progress = connection._progress
+        connection.check_timeouts(now)
+        progress = connection.progress
         client.send(b"b")
-        await edge.until(lambda: connection._progress != progress)
-        connection.look_at_the_time(now + 10.1)
-        connection.look_at_the_time(now + 20.3)
+        await edge.until(lambda: connection.progress != progress)
+        connection.check_timeouts(now + 10.1)
+        connection.check_timeouts(now + 20.3)
         answer = await client.answer()
         assert (answer.status, answer.problem) == (408, "request-timeout")
         assert await client.at_end()
-        await edge.until(lambda: not edge.state.tasks)
+        await edge.until(lambda: not edge.tasks)
 
     @edge_test(routes=OWN)
     async def test_it_learns_that_the_client_went_away(self, edge):
         client = await edge.connect()
         client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
-        await edge.until(lambda: edge.state.tasks)
+        await edge.until(lambda: edge.tasks)
         client.writer.close()
-        await edge.until(lambda: not edge.state.tasks)
+        await edge.until(lambda: not edge.tasks)
 
     @edge_test(routes=OWN)
     async def test_its_answer_is_left_alone_when_the_client_closes_its_half(self, edge):
@@ -142,7 +142,7 @@ class TestOwnPages:
         async with asyncio.timeout(30):
             await Slow.begun.wait()
         client.writer.write_eof()
-        await edge.until(lambda: any(c._half_closed for c in edge.state.connections))
+        await edge.until(lambda: edge.is_doing("half-closed"))
         Slow.go.set()
         answer = await client.answer()
         assert (answer.status, answer.body) == (200, b"slow!")

@@ -178,7 +178,7 @@ async def test_a_second_stop_hurries(it, caplog):
     it.broker.accept = False
     client = await it.connect()
     client.send(post(headers=PATIENT))
-    await it.until(lambda: any(c.has_pending() for c in it.backend.connections))
+    await it.until(lambda: any(c.has_pending for c in it.backend.connections))
     it.backend.stop()
     it.backend.stop()
     answer = await client.answer()

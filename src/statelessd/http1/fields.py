@@ -37,11 +37,6 @@ def announces_body(headers: Mapping[bytes, bytes]) -> bool:
     return b"content-type" in headers or b"expect" in headers
 
 
-def has_length(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the headers say where the body ends (RFC 9112 section 6.3)."""
-    return b"content-length" in headers or b"transfer-encoding" in headers
-
-
 def without_upgrade(
     method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]
 ) -> bytes:

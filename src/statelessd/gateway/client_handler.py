@@ -1,0 +1,166 @@
+"""What one client connection asks: publishes by a known head, publishes, and pages."""
+
+import functools
+
+from ..http1.asgi import Bridge
+from ..http1.connection import Connection
+from ..http1.fields import announces_body
+from ..http1.handler import RequestHandler
+from ..http1.limits import Limits
+from ..http1.reader import Request
+from ..http1.response import Response
+from ..http1.shared import Shared
+from ..message import Outcome, Public, RequestError
+from .admission import GUEST
+from .client_address import Client as Peer
+from .gateway import Gateway
+from .known_heads import NOWHERE, Head, Repeat
+from .publishing import MISSES, Body, PublishRequest
+from .request import message_reader
+from .router import Match
+
+ONLY_POST = Public("Messages are published with POST.")
+
+
+class ClientHandler:
+    """The ``Handler`` of one connection; ``pages`` answers what is not a publish."""
+
+    __slots__ = ("_connection", "_known", "_pages", "_repeat", "gateway", "misses", "url")
+
+    def __init__(self, gateway: Gateway, pages: Bridge, connection: Connection) -> None:
+        self.gateway = gateway
+        self._pages = pages
+        self._connection = connection
+        self._repeat: Repeat | None = None  # the head that is expected again
+        self._known: Repeat | None = None  # the last one that was found among the gateway's
+        self.misses = 0  # publishes in a row that did not repeat the last one's head
+        self.url = b""  # of what could not be read
+
+    # The hot path: the same bytes mean the same, and they were parsed and checked before.
+
+    def shortcut(self, data: bytes) -> bool:
+        """Publish ``data`` if it is one whole request with a head that is known."""
+        repeat = self._repeat
+        if repeat is not None:
+            body = repeat.body_of(data)
+            if body is not None and self._publish(repeat.head, body, b""):
+                return True
+            self._repeat = None
+        if self.misses >= MISSES:
+            return False
+        known = self.gateway.heads.find(data)
+        if known is None:
+            return False
+        repeat, body, request_id = known
+        if not self._publish(repeat.head, body, request_id):
+            return False
+        # Where heads take turns it would be compared in vain.
+        self._repeat = repeat if repeat is self._known and not request_id else None
+        self._known = repeat
+        return True
+
+    def _publish(self, head: Head, body: bytes, request_id: bytes) -> bool:
+        gateway = self.gateway
+        if len(body) > gateway.http_server.max_body_bytes:
+            return False
+        gateway.statistics.began("POST")
+        self.misses = 0
+        request = PublishRequest(self, head, request_id)
+        request.response = self._connection.begin(request, head.keep_alive)
+        request.submit(body)
+        return True
+
+    def remember(self, publish: PublishRequest, request: Request, size: int) -> None:
+        """Know this head from now on, with a body of ``size`` bytes or of any other size."""
+        if request.raw and b"expect" not in request.headers:
+            self._repeat = Repeat.of(publish.head, request.raw, size)
+            # guest may not come from everywhere.
+            if publish.head.credentials.username != GUEST and request.version == "1.1":
+                self.gateway.heads.add(publish.head, request.raw, size)
+
+    # What was parsed
+
+    def on_head(self, request: Request, response: Response) -> RequestHandler:
+        """Send a publish on its way, and leave the rest to the pages."""
+        match = self.gateway.router.match(request.path)
+        is_post = request.method == "POST"
+        publishes = match.publishes and (match.page is None or is_post)
+        if is_post and not request.has_length and announces_body(request.headers):
+            # To HTTP it has no body; what follows would be taken for the next request.
+            publishes = publishes or match.is_batch
+            if publishes:
+                response.close_after()
+        if publishes:
+            return self._begin_publish(request, response, match)
+        if self.gateway.draining:
+            response.keep_alive = False
+        return self._pages.begin(request, response, self, {"match": match})
+
+    def _begin_publish(self, request: Request, response: Response, match: Match) -> PublishRequest:
+        gateway, headers = self.gateway, request.headers
+        gateway.statistics.began(request.method)
+        head = Head(headers, response.keep_alive, match.target or NOWHERE)
+        publish = PublishRequest(self, head)
+        publish.response = response
+        publish.request = request
+        publish.body = Body(request.length)
+        if request.method != "POST":
+            self._refuse_method(publish, request)
+            return publish
+        if b"origin" in headers or b"sec-fetch-site" in headers or gateway.cors.is_strict:
+            publish.extra = head.extra = gateway.cors.answer_headers(headers)
+        try:
+            head.credentials = gateway.admission.admit(
+                headers,
+                gateway.http_server.max_body_bytes,
+                match.refusal,
+                self._peer,
+                request.fields,
+            )
+            head.read = message_reader(head.target, headers, request.query, gateway.defaults)
+            head.wait = gateway.wait(headers)
+        except RequestError as error:
+            publish.answer(error.outcome, error.detail)
+        else:
+            if request.expects_continue:
+                response.send_continue()
+        return publish
+
+    def _peer(self) -> Peer:
+        _, client = self._connection.addresses()
+        return client if isinstance(client, tuple) else None
+
+    def _refuse_method(self, publish: PublishRequest, request: Request) -> None:
+        cors, headers = self.gateway.cors, request.headers
+        if cors.is_preflight(request.method.encode(), headers):
+            publish.extra = cors.preflight_headers(headers)
+        elif b"origin" in headers:
+            publish.extra = cors.answer_headers(headers)
+        publish.answer(Outcome.METHOD_NOT_ALLOWED, ONLY_POST)
+
+    def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
+        """Answer what cannot be read as a publish is answered."""
+        self.url = url
+        publish = PublishRequest(self, Head({}, keep_alive=False))
+        publish.response = response
+        publish.answer(error.outcome, error.detail)
+        return publish
+
+
+def share(gateway: Gateway, pages: Bridge) -> Shared:
+    """Return what all client connections share: what they ask goes to the gateway and pages."""
+    settings = gateway.http_server
+    limits = Limits(
+        max_connections=settings.max_connections,
+        max_head_bytes=settings.max_header_bytes,
+        max_head_fields=settings.max_header_fields,
+        max_body_bytes=settings.max_body_bytes,
+        head_timeout=settings.header_timeout,
+        body_timeout=settings.body_timeout,
+        idle_timeout=settings.idle_timeout,
+        keep_alive=not settings.no_keep_alive,
+    )
+    make_handler = functools.partial(ClientHandler, gateway, pages)
+    shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
+    gateway.client_connections = shared.connections
+    return shared

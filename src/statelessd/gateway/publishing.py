@@ -1,0 +1,268 @@
+"""One publish request: from its head to its response, whatever happens between the two."""
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Protocol
+
+from ..broker.pending import Publish
+from ..http1.reader import UNTOLD, Request
+from ..http1.response import Response
+from ..http1.states import RESPONDING
+from ..message import FAULT, TABLE, Outcome, Public, RequestError
+from . import response as answers
+from .admission import TOO_MANY_BODIES, too_large
+from .gateway import Gateway
+from .known_heads import NOWHERE, Head
+
+logger = logging.getLogger(__name__)
+
+MISSES = 20  # publishes with other heads, after which a connection is one that does not repeat
+MOST_PIECES = 64  # of a body, until they become one
+CONFIRMED = Outcome.CONFIRMED
+SHUTTING_DOWN = Outcome.SHUTTING_DOWN
+MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length.")
+
+
+class Body:
+    """The body of a request while it arrives.
+
+    ``length``: as announced, or CHUNKED or UNTOLD. ``reserved``: the bytes counted with the
+    publisher so far. Those that come at once are counted when they are published.
+    """
+
+    __slots__ = ("length", "pieces", "reserved", "size")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.size = 0
+        self.reserved = 0
+        self.pieces: list[bytes | bytearray] = []
+
+    def join(self) -> None:
+        """Make one piece of many small ones, so that no object each is kept."""
+        pieces = self.pieces
+        whole = pieces[0] if isinstance(pieces[0], bytearray) else bytearray(pieces[0])
+        whole += b"".join(pieces[1:])
+        self.pieces = [whole]
+
+
+class Asker(Protocol):
+    """The connection that a request came on, as far as the request has to know it."""
+
+    gateway: Gateway
+    misses: int  # publishes in a row whose head was not known
+    url: bytes  # of what could not be read
+
+    def remember(self, publish: "PublishRequest", request: Request, size: int) -> None:
+        """Know this head from now on."""
+
+
+class PublishRequest:
+    """A ``RequestHandler``; ``body`` is None where the head and body came as known bytes."""
+
+    __slots__ = (
+        "_client", "_publish", "_started_at", "body", "extra", "head", "request",
+        "request_id", "response",
+    )  # fmt: skip
+
+    response: Response
+
+    def __init__(self, client: Asker, head: Head, request_id: bytes = b"") -> None:
+        self._client = client
+        self._started_at = perf_counter_ns()
+        self._publish: Publish | None = None
+        self.head = head
+        self.extra: Sequence[tuple[bytes, bytes]] = head.extra
+        self.request_id = request_id
+        self.request: Request | None = None
+        self.body: Body | None = None
+
+    # What the connection calls
+
+    def on_body(self, piece: bytes) -> None:
+        """Take the next piece, and refuse what is too large, or comes where nothing may."""
+        body = self.body
+        if body is None or body.length == UNTOLD:
+            self._refuse_late_bytes()
+            return
+        body.size += len(piece)
+        body.pieces.append(piece)
+        if len(body.pieces) > MOST_PIECES:
+            body.join()
+        gateway = self._client.gateway
+        limit = gateway.http_server.max_body_bytes
+        if body.size > limit:  # in chunks: it was not announced
+            self.on_refused(too_large(limit))
+        elif body.size != body.length:
+            if gateway.publisher.reserve(body.size - body.reserved):
+                body.reserved = body.size
+            else:
+                self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
+
+    def _refuse_late_bytes(self) -> None:
+        """Refuse the message if these bytes may be its body, and if it is not too late."""
+        publish = self._publish
+        if publish is None or not publish.handed_over:
+            if publish is not None:
+                self._client.gateway.publisher.cancel(publish)
+            self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
+
+    def on_end(self) -> None:
+        """Publish what was read."""
+        body = self.body
+        if body is None:
+            self.submit(b"")
+            return
+        if body.reserved:
+            self._release(body)
+        elif self.request is not None:
+            self._client.misses += 1
+            if self._client.misses < MISSES:
+                self._client.remember(self, self.request, body.size)
+        pieces, body.pieces = body.pieces, []
+        self.submit(b"".join(pieces))  # of one piece of bytes it is that piece
+
+    def on_refused(self, error: RequestError) -> bool:
+        self.answer(error.outcome, error.detail)
+        return True
+
+    def on_drain(self) -> None:
+        """A publish has a deadline of its own."""
+
+    def on_lost(self) -> None:
+        """Keep the message back, if it was not handed over."""
+        if self.body is not None:
+            self._release(self.body)
+        if self._publish is not None:
+            self._client.gateway.publisher.cancel(self._publish)
+
+    # The way to the broker and back
+
+    def submit(self, body: bytes) -> None:
+        """Give the message to the publisher, which answers once."""
+        head, gateway = self.head, self._client.gateway
+        try:
+            message = head.read(body)
+            if message.message_id is not None:
+                self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
+            self._publish = gateway.publisher.publish(
+                head.target.virtual_host,
+                head.credentials,
+                message,
+                gateway.loop.time() + head.wait,
+                self.answer,
+            )
+        except RequestError as error:
+            self.answer(error.outcome, error.detail)
+        except Exception:
+            self.request_id = self.request_id or gateway.request_id(head.headers)
+            logger.exception("the publish %s failed", self.request_id.decode())
+            self.answer(Outcome.INTERNAL_ERROR, FAULT)
+
+    def answer(self, outcome: Outcome, detail: str) -> None:
+        """Write the response, unless it was written; the publisher's word comes here as well."""
+        response = self.response
+        if response.complete:
+            return
+        gateway = self._client.gateway
+        body = self.body
+        if body is not None and not (
+            response.connection.state is RESPONDING and not body.pieces and not body.reserved
+        ):
+            self._drop(body)
+        keep_alive = response.keep_alive
+        if gateway.draining or outcome is SHUTTING_DOWN:
+            keep_alive = response.keeps_alive() and outcome is not SHUTTING_DOWN
+        elapsed = perf_counter_ns() - self._started_at
+        request_id = self.request_id or gateway.request_id(self.head.headers)
+        if outcome is CONFIRMED and not self.extra:
+            start = gateway.confirmed if keep_alive else gateway.confirmed_last
+            data = start + request_id + b"\r\n\r\n"
+            gateway.statistics.answered_confirmed(elapsed, len(data))
+        else:
+            data = self._render(outcome, detail, request_id, keep_alive, elapsed)
+        if gateway.access is not None and gateway.access.due():
+            self._log(outcome, request_id, elapsed / 1e9)
+        response.end(data, keep_alive)
+
+    def _render(
+        self, outcome: Outcome, detail: str, request_id: bytes, keep_alive: bool, elapsed: int
+    ) -> bytes:
+        """Return a response that is not the usual one, and count it."""
+        gateway = self._client.gateway
+        handed_over = self._publish is not None and self._publish.handed_over
+        status, kind = TABLE[outcome].status, outcome.value
+        if self._method == "OPTIONS":
+            status, kind = 204, ""
+            data = answers.options(
+                self.extra, keep_alive=keep_alive, date=gateway.date, request_id=request_id
+            )
+        else:
+            data = answers.render(
+                outcome,
+                detail,
+                keep_alive=keep_alive,
+                date=gateway.date,
+                request_id=request_id,
+                handed_over=handed_over,
+                head=self._method == "HEAD",
+                retry_after=gateway.retry_after.get(outcome),
+                extra=self.extra,
+            )
+            if outcome is CONFIRMED:
+                kind = ""
+            else:
+                self._record_error(outcome, detail, request_id, handed_over=handed_over)
+        gateway.statistics.answered(self._method, status, kind, elapsed, len(data))
+        return data
+
+    @property
+    def _method(self) -> str:
+        return "POST" if self.request is None else self.request.method
+
+    def _record_error(
+        self, outcome: Outcome, detail: str, request_id: bytes, *, handed_over: bool
+    ) -> None:
+        target = self.head.target
+        self._client.gateway.recent_errors.add(
+            outcome,
+            detail,
+            handed_over=handed_over,
+            virtual_host=target.virtual_host,
+            exchange=target.exchange,
+            user=self.head.credentials.name,
+            request_id=request_id,
+        )
+
+    def _log(self, outcome: Outcome, request_id: bytes, seconds: float) -> None:
+        access = self._client.gateway.access
+        assert access is not None  # noqa: S101 - whoever calls this has looked
+        target = self.head.target
+        path = self.request.url if self.request is not None else self._client.url
+        is_options = self._method == "OPTIONS"
+        access.log(
+            request_id,
+            self._method,
+            "" if target is not NOWHERE else path.decode("latin-1").partition("?")[0],
+            204 if is_options else TABLE[outcome].status,
+            "options" if is_options else outcome.value,
+            seconds,
+            virtual_host=target.virtual_host,
+            exchange=target.exchange,
+            user=self.head.credentials.name,
+        )
+
+    def _drop(self, body: Body) -> None:
+        """Let go of a body that nobody wants, or wants any longer."""
+        body.pieces = []
+        if body.reserved:
+            self._release(body)
+        response = self.response
+        if not response.connection.is_in_step():
+            response.keep_alive = False
+
+    def _release(self, body: Body) -> None:
+        if body.reserved:
+            self._client.gateway.publisher.release(body.reserved)
+            body.reserved = 0

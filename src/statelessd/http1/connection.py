@@ -1,0 +1,458 @@
+"""One client connection: its bytes go in, requests go to handlers, responses come out in order.
+
+What it is doing is one of ``states``; the parts that it is made of are ``reader`` (bytes ->
+requests), ``pipeline`` (what waits for its turn), ``flow`` (back-pressure), ``timeouts`` and
+``response``.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from ..message import FAULT, Outcome, Public, RequestError
+from . import probes
+from .flow import FlowControl
+from .handler import Handler, RequestHandler
+from .pipeline import Pipeline
+from .reader import LINE_ENDS, UNTOLD, Reader, Request
+from .response import CONTINUE, IN_STEP, Response
+from .shared import Shared
+from .states import (
+    CLOSED,
+    IDLE,
+    LINGERING,
+    READING_BODY,
+    READING_HEAD,
+    RESPONDING,
+    WAITING,
+    State,
+)
+from .timeouts import Wait, Watch
+
+logger = logging.getLogger(__name__)
+
+REFUSED_AT_ONCE = 1000  # connections above the limit that are still told so
+TOO_MANY = Public("Too many connections are open here.")
+
+
+class Connection(asyncio.Protocol):
+    """What asyncio calls, what a response calls, and what the server calls."""
+
+    __slots__ = (
+        "_discarded", "_half_closed", "_handler", "_reader", "_request_handler", "_response",
+        "_watch", "flow", "has_asked", "lingers", "pipeline", "progress", "shared", "state",
+        "transport",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    _handler: Handler
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.pipeline = Pipeline()
+        self.state: State = IDLE
+        self.progress = 0  # changes with whatever restarts a time-out
+        self.has_asked = False  # something of a request has come
+        self.lingers = False  # after the response more of the request may come
+        # Of the request under way, or of the last one.
+        self._response: Response | None = None
+        self._request_handler: RequestHandler | None = None
+        # Made when they are needed, which for many connections is never.
+        self._reader: Reader | None = None
+        self._watch: Watch | None = None
+        self._discarded = 0  # bytes
+        self._half_closed = False  # the client sends no more, and may still read
+
+    def __repr__(self) -> str:
+        half_closed = ", half-closed" if self._half_closed else ""
+        return f"<Connection {self.state.value}{half_closed}>"
+
+    # The transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        shared = self.shared
+        self._handler = shared.make_handler(self)
+        shared.connections.add(self)
+        shared.counters.accepted += 1
+        above = len(shared.connections) - shared.limits.max_connections
+        if above > 0:
+            shared.counters.refused_clients += 1
+            if above > REFUSED_AT_ONCE:
+                transport.abort()
+            else:
+                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.shared.connections.discard(self)
+        self.state = CLOSED
+        self.pipeline.clear()
+        self.flow.resume_writing()
+        if self._reader is not None:
+            self._reader.close()
+        response, self._response = self._response, None
+        if response is not None and not response.complete:
+            response.complete = True
+            if self._request_handler is not None:
+                self._request_handler.on_lost()
+        self._request_handler = None
+        del self._handler  # which refers to this object
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+        self.progress += 1
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        self.shared.counters.received += len(data)
+        state = self.state
+        if state is IDLE:
+            if not self._handler.shortcut(data):
+                self._work(data, 0)
+        elif state is READING_HEAD or state is READING_BODY:
+            self._work(data, 0)
+        else:
+            self._put_aside(data, 0)
+
+    def eof_received(self) -> bool:
+        """Keep our half open for a response that is due.
+
+        ``nc -N`` closes its half and waits for the response. A client that hung up looks the
+        same until it is sent something, when its host resets the connection.
+        """
+        response = self._response
+        if self.state is not RESPONDING or response is None:
+            return False
+        if self.is_tls:
+            return False  # asyncio's TLS ends both directions at once
+        response.keep_alive = False  # the last one: no request comes behind it
+        if not self._half_closed:
+            self._ask_whether_it_reads()
+        return True
+
+    @property
+    def is_tls(self) -> bool:
+        """Return whether the connection is encrypted."""
+        return self.transport.get_extra_info("sslcontext") is not None
+
+    # Requests
+
+    def begin(self, handler: RequestHandler, keep_alive: bool) -> Response:
+        """Return the response to a request that its handler has read by itself."""
+        self.state = self.state.to(RESPONDING)
+        self.progress += 1
+        self.has_asked = True
+        self._request_handler = handler
+        response = self._response = Response(self, keep_alive)
+        return response
+
+    def _work(self, data: bytes, at: int) -> None:
+        """Read one request after the other, until one has to be answered before the next."""
+        try:
+            at = self._read(data, at)
+        except RequestError as error:
+            self._refuse(error)
+        except Exception:
+            logger.exception("reading a request failed")
+            self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
+        else:
+            if at < len(data):
+                self._put_aside(data, at)
+
+    def _read(self, data: bytes, at: int) -> int:
+        """Return how far the requests were read that could be answered at once."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = Reader(self.shared.limits)
+        while at < len(data):
+            state = self.state
+            if state is READING_BODY:
+                if not reader.complete:
+                    at = reader.read_body(data, at)
+                    self.progress += 1
+                    piece = reader.take()
+                    if piece:
+                        self._give(piece)
+            elif state is READING_HEAD or state is IDLE:
+                if state is IDLE:
+                    if self.flow.write_paused:
+                        break
+                    if data[at] in LINE_ENDS:
+                        at += 1
+                        continue
+                    self.progress += 1
+                    self.has_asked = True
+                at = reader.read_head(data, at)
+                if reader.request is not None:
+                    self._begin(reader.request)
+                elif state is IDLE:
+                    self.state = state.to(READING_HEAD)
+            else:
+                break
+            if reader.complete and self.state is READING_BODY:
+                at = self._end_request(data, at)
+        return at
+
+    def _begin(self, request: Request) -> None:
+        self.state = self.state.to(READING_BODY)
+        self.progress += 1
+        self._discarded = 0
+        keep_alive = not request.is_last and self.shared.limits.keep_alive
+        response = self._response = Response(self, keep_alive)
+        if request.length == UNTOLD:
+            self.lingers = True
+        self._request_handler = self._handler.on_head(request, response)
+
+    def _give(self, piece: bytes) -> None:
+        """Hand a piece of the body over, or discard it if the response has ended."""
+        if self._response is not None and self._response.complete:
+            self._discard(len(piece))
+        elif self._request_handler is not None:
+            self._request_handler.on_body(piece)
+
+    def _end_request(self, data: bytes, at: int) -> int:
+        """The request was read; return how far, which is more where its length was not told."""
+        if self.lingers:
+            rest, at = data[at:].lstrip(LINE_ENDS), len(data)
+            if rest:
+                self._give(rest)
+            elif self._may_have_more():
+                return at  # which comes with the next read
+            if self.state is not READING_BODY:
+                return at
+        self.progress += 1
+        response, handler = self._response, self._request_handler
+        if response is not None and response.complete:
+            if self.shared.draining:
+                self.close()  # it was answered before it was read
+            else:
+                self.state = self.state.to(IDLE)
+        elif handler is not None:
+            self.state = self.state.to(RESPONDING)
+            handler.on_end()
+        return at
+
+    def _may_have_more(self) -> bool:
+        """Return whether bytes of the client wait in the socket; with TLS nobody can tell."""
+        return not self.is_tls and probes.has_bytes(self.transport)
+
+    # What comes before its turn, or too late
+
+    def _put_aside(self, data: bytes, at: int) -> None:
+        """Keep what must wait for its turn; discard what nobody will ask for."""
+        response = self._response
+        if self.state in (LINGERING, CLOSED) or (
+            response is not None and not (response.complete or response.keep_alive)
+        ):
+            self._discard(len(data) - at)
+            if self.state is RESPONDING and self.lingers:
+                self._give_late(data[at:])
+            return
+        self.pipeline.hold(data, at)
+        self.flow.pause_reading()
+        if self.state is not WAITING:
+            self.state = self.state.to(WAITING)
+
+    def _give_late(self, data: bytes) -> None:
+        """Show the handler what comes behind a request that is UNTOLD: it may be its body."""
+        request, rest = self._request, data.lstrip(LINE_ENDS)
+        is_untold = request is not None and request.length == UNTOLD
+        if is_untold and rest and self._request_handler is not None:
+            self._request_handler.on_body(rest)
+
+    def _go_on(self) -> None:
+        """Work on what waits, if its turn has come."""
+        if self.flow.write_paused:
+            return
+        if self.state is WAITING and (self._response is None or self._response.complete):
+            self.state = self.state.to(IDLE)
+            self.flow.resume_reading()
+            self._work(*self.pipeline.take())
+        elif not self.pipeline.size:
+            self.flow.resume_reading()
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > self.shared.limits.max_body_bytes:
+            self.transport.abort()
+
+    # Responses
+
+    def goes_on(self) -> bool:
+        """Return whether another request may follow the one under way, as it stands now."""
+        if self.shared.draining and not self.pipeline.size:
+            return False
+        request = self._request
+        return not (self.state is READING_BODY and request and request.expects_continue)
+
+    def is_in_step(self) -> bool:
+        """Return whether what is unread of the request is little, and sure to come."""
+        request = self._request
+        if self.state is not READING_BODY or request is None:
+            return True
+        return 0 <= request.length <= IN_STEP and not (request.expects_continue and request.length)
+
+    def takes_continue(self) -> bool:
+        """Return whether the client waits to be asked for the body; it is asked once."""
+        request = self._request
+        if request is None or not request.expects_continue:
+            return False
+        request.expects_continue = False
+        return True
+
+    @property
+    def _request(self) -> Request | None:
+        return None if self._reader is None else self._reader.request
+
+    def ended(self, keep_alive: bool) -> None:
+        """A response tells that it has ended, and whether another request may follow."""
+        self.progress += 1
+        state = self.state
+        if keep_alive:
+            if state is RESPONDING:
+                self.state = state.to(IDLE)
+            if self.flow.read_paused:
+                self._go_on()
+        elif state is not CLOSED:
+            self._leave(state is READING_BODY or self.lingers)
+
+    def want_body(self) -> None:
+        """Read on, because the handler has room for more of the body."""
+        if self.state is READING_BODY:
+            self.flow.resume_reading()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer what cannot be read any further, in its turn, and end the connection."""
+        response, handler = self._response, self._request_handler
+        if self.state is not READING_BODY or response is None or handler is None:
+            response = self._response = Response(self, False)
+            response.close_after()
+            self.state = self.state.to(RESPONDING)
+            url = b"" if self._reader is None else self._reader.url
+            self._request_handler = self._handler.on_refused(response, error, url)
+        elif response.complete:
+            self._leave(True)
+        else:
+            response.close_after()
+            self.state = self.state.to(RESPONDING)
+            if handler.on_refused(error) or response.complete:
+                return
+            handler.on_lost()
+            if response.started:
+                response.complete = True
+                self._leave(True)
+                return
+            url = b"" if self._reader is None else self._reader.url
+            self._request_handler = self._handler.on_refused(response, error, url)
+
+    # The end
+
+    def _leave(self, may_arrive: bool) -> None:
+        """Close; where the client may still be sending, after reading what it sends.
+
+        To close a socket with unread data resets it, and the client would lose the
+        response (RFC 9112 section 9.6). Over TLS that is what a close does: it says
+        close_notify, and reads on until the client has said it as well, or hung up.
+        """
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        if (may_arrive or self.shared.draining) and self.transport.can_write_eof():
+            self.state = self.state.to(LINGERING)
+            self.transport.write_eof()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.state = self.state.to(CLOSED)
+        self.transport.close()
+
+    # Time
+
+    def check_timeouts(self, now: float) -> None:
+        """End what takes too long; the server calls this a few times a second."""
+        if self._half_closed:
+            if probes.was_reset(self.transport):
+                self.transport.abort()
+                return
+        elif self._is_held_up and probes.has_ended(self.transport):
+            self._ask_whether_it_reads()
+        wait = self._wait()
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = Watch()
+        if watch.has_expired(wait, self.progress, now, self.shared.seconds[wait]):
+            probe = probes.is_writable if wait is Wait.READER else probes.is_readable
+            if not (watch.respite() and probe(self.transport)):
+                self._expire(wait)
+
+    @property
+    def _is_held_up(self) -> bool:
+        """Return whether nothing is read, be it the end, though the client reads."""
+        return self.flow.read_paused and not self.flow.write_paused
+
+    def _wait(self) -> Wait:
+        state = self.state
+        if state is LINGERING:
+            return Wait.LINGER
+        if self.flow.write_paused or self.transport.is_closing():
+            return Wait.READER
+        if state is RESPONDING or state is WAITING or self.flow.read_paused:
+            return Wait.HANDLER  # what is late now is late by our doing
+        if state is READING_BODY:
+            return Wait.BODY
+        return Wait.REQUEST if state is IDLE and self.has_asked else Wait.HEAD
+
+    def _expire(self, wait: Wait) -> None:
+        if self.state is IDLE and wait is not Wait.READER:
+            self.close()  # nothing was asked
+        elif wait in (Wait.HEAD, Wait.BODY):
+            late = Public(f"The request's {wait.value} took too long.")
+            self._refuse(RequestError(Outcome.REQUEST_TIMEOUT, late))
+        else:
+            self.transport.abort()
+
+    def _ask_whether_it_reads(self) -> None:
+        """Send an interim response, which costs nothing and has a client that is gone reset us."""
+        self._half_closed = True
+        response, request = self._response, self._request
+        # Within a response it would be a part of that; HTTP/1.0 does not know it.
+        is_old = request is not None and request.version == "1.0"
+        if not is_old and not (response and response.started):
+            self.transport.write(CONTINUE)
+
+    # The server
+
+    @property
+    def has_pending(self) -> bool:
+        """Return whether a request has begun to arrive, or waits for its response."""
+        if self.state is READING_BODY:
+            return self._response is not None and not self._response.complete
+        return self.state in (READING_HEAD, RESPONDING, WAITING)
+
+    def drain(self) -> None:
+        """Let a request end that would go on for long."""
+        if self._request_handler is not None and self.has_pending:
+            self._request_handler.on_drain()
+
+    def shutdown(self) -> None:
+        """End now, or with the response that is due."""
+        response = self._response
+        if self.state is IDLE:
+            if not probes.is_readable(self.transport):  # else its last response will end it
+                self._leave(False)
+        elif self.state in (READING_BODY, RESPONDING, WAITING) and response is not None:
+            if response.complete:
+                self._leave(True)  # answered, though its body has not come
+            else:
+                response.keep_alive = False
+
+    def addresses(self) -> tuple[Any, Any]:
+        """Return the addresses of this end and of the client's, as the loop knows them."""
+        transport = self.transport
+        return transport.get_extra_info("sockname"), transport.get_extra_info("peername")

@@ -1,0 +1,251 @@
+"""Bytes of a client become requests: httptools, fed up to the end of one request at a time.
+
+httptools tells nobody where in its input it is, so it gets no more than it may work on: up
+to the end of a head, and then up to where the body may end. Drive it in this order::
+
+    read_head  until ``request`` is there; also where the next request begins
+    read_body  until ``complete``, then ``take``
+"""
+
+from typing import Any
+
+import httptools
+
+from ..message import Outcome, Public, RequestError, bad_request
+from .fields import Fields, check_coding, merge_repeated, without_upgrade
+from .limits import Limits
+
+END = b"\r\n\r\n"  # of a head, and of a body in chunks
+LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
+FRAGMENT = ord("#")  # begins one, which is not a part of a request target
+
+# Lengths of a body that no header says in bytes.
+CHUNKED = -1
+UNTOLD = -2  # it has no length, and only the end of the stream tells whether one follows
+
+
+class Request:
+    """The head of a request.
+
+    ``url``: as it was sent; ``path`` and ``query``: of it, still percent-encoded.
+    ``fields``: the header fields with names in lower case, in their order; ``headers``: by
+    name, of which the last one counts. ``raw``: the bytes of the head; empty if it came in
+    pieces, or if they do not tell the whole meaning. ``is_last``: no request follows it.
+    """
+
+    __slots__ = (
+        "expects_continue", "fields", "has_length", "headers", "is_last", "length", "method",
+        "path", "query", "raw", "url", "version",
+    )  # fmt: skip
+
+    method: str
+    url: bytes
+    path: bytes
+    query: bytes
+    fields: Fields
+    headers: dict[bytes, bytes]
+    version: str
+    is_last: bool
+    length: int  # of the body in bytes, or CHUNKED or UNTOLD
+    has_length: bool  # it says where its body ends (RFC 9112 section 6.3)
+    expects_continue: bool
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path!r}>"  # the headers have the password
+
+
+class Reader:
+    """The requests of one connection, one after the other. Raises RequestError, and has ended."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._urls: list[bytes] = []
+        self._pieces: list[bytes] = []
+        # What httptools calls.
+        self.on_url = self._urls.append
+        self.on_body = self._pieces.append
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._tail = b""  # the last bytes, which may be the beginning of END
+        self._begin()
+
+    def _begin(self) -> None:
+        self.request: Request | None = None  # once its head has been read
+        self.complete = False  # the request has been read to its end
+        self._urls.clear()
+        self._fields: Fields = []
+        self._size = 0  # bytes of the head; then of what came since the last piece of the body
+        self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._keep_alive = self._has_head = False
+
+    @property
+    def url(self) -> bytes:
+        """Return the request target, as far as it could be read."""
+        return b"".join(self._urls)
+
+    def close(self) -> None:
+        """Let go of the parser, which refers to this object."""
+        self._parser = None
+
+    # Head
+
+    def read_head(self, data: bytes, at: int) -> int:
+        """Read on from ``at`` to the end of the head, or of ``data``; return where that is.
+
+        Where a head begins, ``data[at]`` is not a line end.
+        """
+        if self.request is not None:
+            self._begin()
+        end = data.find(END, at) + len(END)
+        if self._tail or end < len(END):
+            end = self._end_of_lines(data, at)
+        begins = not self._size
+        self._size += end - at
+        if self._size > self._limits.max_head_bytes:
+            raise self._too_large()
+        piece = data if end - at == len(data) else data[at:end]
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._ignore_upgrade()
+            begins = False
+        except httptools.HttpParserError as error:
+            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
+        if self._has_head:
+            self._finish_head(piece if begins else b"")
+        return end
+
+    def _end_of_lines(self, data: bytes, at: int) -> int:
+        """Return where the next END ends, or ``data``; END may have begun in an earlier read."""
+        tail, self._tail = self._tail, b""
+        found = (tail + data[at : at + 3]).find(END) if tail else -1
+        if found >= 0:
+            return at + found + len(END) - len(tail)
+        found = data.find(END, at)
+        if found >= 0:
+            return found + len(END)
+        self._tail = (tail + data[max(at, len(data) - 3) :])[-3:]
+        return len(data)
+
+    def _ignore_upgrade(self) -> None:
+        """Serve the request as if it had not asked for another protocol (RFC 9110 section 7.8).
+
+        The parser takes what follows for that protocol, so the head goes through a new one
+        without the wish.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT":
+            raise bad_request("This is not a proxy.")
+        head = without_upgrade(method, self.url, version, self._fields)
+        self._begin()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(head)
+
+    def _finish_head(self, raw: bytes) -> None:
+        parser, fields = self._parser, self._fields
+        if len(fields) > self._limits.max_head_fields:
+            raise self._too_large()
+        headers = dict(fields)
+        # HTTP/1.0 can only be kept alive by a Connection header.
+        kept_alive = self._keep_alive and b"connection" not in headers
+        version = "1.1" if kept_alive else parser.get_http_version()
+        if len(headers) != len(fields) or b"host" not in headers:
+            fields = merge_repeated(fields, headers, version)
+        request = self.request = Request()
+        urls = self._urls
+        request.url = url = urls[0] if len(urls) == 1 else b"".join(urls)
+        if not url.startswith(b"/") or FRAGMENT in url:
+            url = _target(url)
+        request.path, _, request.query = url.partition(b"?")
+        request.method = parser.get_method().decode()
+        request.fields, request.headers, request.raw = fields, headers, raw
+        request.version = version
+        # HTTP/1.0 cannot tell where a response without Content-Length ends.
+        request.is_last = not self._keep_alive or version != "1.1"
+        request.expects_continue = (
+            b"expect" in headers
+            and headers[b"expect"].lower() == b"100-continue"
+            and version != "1.0"
+        )
+        length = headers.get(b"content-length")
+        request.has_length = True
+        if length is not None:
+            request.length = int(length)
+        elif b"transfer-encoding" in headers:
+            check_coding(headers[b"transfer-encoding"], version)
+            request.length = CHUNKED
+        else:
+            request.has_length = False
+            request.length = UNTOLD if request.is_last and request.method == "POST" else 0
+        self._left = request.length
+        self._size = 0
+        self._fields = []  # trailers from here on
+
+    def _too_large(self) -> RequestError:
+        limits = self._limits
+        return RequestError(
+            Outcome.HEADERS_TOO_LARGE,
+            Public(
+                f"The request line and headers exceed {limits.max_head_bytes} bytes "
+                f"or {limits.max_head_fields} fields."
+            ),
+        )
+
+    # Body
+
+    def read_body(self, data: bytes, at: int) -> int:
+        """Read on from ``at`` to where the body may end, or to the end of ``data``."""
+        left, end = self._left, len(data)
+        if left == CHUNKED:
+            end = self._end_of_lines(data, at)
+        else:
+            if end - at > left:
+                end = at + left
+            self._left = left - (end - at)
+        try:
+            self._parser.feed_data(data if end - at == len(data) else data[at:end])
+        except httptools.HttpParserError as error:
+            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
+        if left == CHUNKED:
+            self._bound_lines(end - at)
+        return end
+
+    def _bound_lines(self, size: int) -> None:
+        """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
+        self._size = 0 if self._pieces else self._size + size
+        trailers = sum(len(name) + len(value) + 4 for name, value in self._fields)
+        if max(self._size, trailers) > self._limits.max_head_bytes:
+            raise self._too_large()
+
+    def take(self) -> bytes:
+        """Return what was read of the body since it was last taken."""
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return piece
+
+    # What httptools calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers come through here as well. They are not headers (RFC 9110 section
+        # 6.5.1), because no proxy has checked them. They only count.
+        self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive()
+        self._has_head = True
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _target(url: bytes) -> bytes:
+    """Return path and query; a target in absolute form has a scheme and host before them."""
+    if url.startswith(b"/"):
+        return url.partition(b"#")[0]
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise bad_request("The request target is malformed.") from None
+    path: bytes = parsed.path or b"/"
+    return path if parsed.query is None else path + b"?" + parsed.query

@@ -1,0 +1,88 @@
+"""Serves client connections on sockets that are bound already, and stops in order."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+from .connection import Connection
+from .shared import Open, Shared
+
+BACKLOG = 2048
+LOOK = 0.02  # seconds between looks at what is left
+
+
+class Server:
+    """``tasks``: what pages still work on, whose end a stop waits for too.
+
+    Call ``start``; then ``close_listeners``, ``drain`` and ``finish`` in this order.
+    ``hurry`` ends every wait at once.
+    """
+
+    def __init__(self, shared: Shared, tasks: set[asyncio.Task[None]]) -> None:
+        self._shared = shared
+        self._loop = shared.loop
+        self._tasks = tasks
+        self._servers: list[asyncio.Server] = []
+        self._sockets: list[socket.socket] = []
+        self._date: asyncio.TimerHandle | None = None
+        self.in_a_hurry = False
+
+    @property
+    def connections(self) -> set[Open]:
+        """The open client connections."""
+        return self._shared.connections
+
+    async def start(
+        self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept connections, over TLS with ``context``."""
+        self._keep_date()
+        for each in sockets:
+            server = await self._loop.create_server(
+                lambda: Connection(self._shared), sock=each, ssl=context, backlog=BACKLOG
+            )
+            self._servers.append(server)
+            self._sockets.append(each)
+
+    def _keep_date(self) -> None:
+        self._shared.set_date()
+        pause = 1.0 - time.time() % 1.0
+        self._date = self._loop.call_later(pause, self._keep_date)
+
+    async def close_listeners(self) -> None:
+        """Accept nothing more; those accepted last become connections before this returns."""
+        for server in self._servers:
+            server.close()
+        await asyncio.sleep(LOOK)
+
+    def drain(self) -> None:
+        """Let requests end that would go on for long."""
+        for connection in list(self.connections):
+            connection.drain()
+
+    async def finish(self, until: float) -> None:
+        """End each connection with the response that is due; at ``until`` (loop time) anyhow."""
+        for connection in list(self.connections):
+            connection.shutdown()
+        await self.wait_for(lambda: not self.connections and not self._tasks, until)
+        for task in list(self._tasks):
+            task.cancel("the time for a stop is up")
+        if self._date is not None:
+            self._date.cancel()
+        for server in self._servers:
+            server.close()
+        for each in self._sockets:
+            each.close()
+
+    async def wait_for(self, condition: Callable[[], bool], until: float) -> None:
+        """Wait for something that has no event of its own, until ``until`` or a hurry."""
+        while (  # noqa: ASYNC110
+            not condition() and self._loop.time() < until and not self.in_a_hurry
+        ):
+            await asyncio.sleep(LOOK)
+
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self.in_a_hurry = True

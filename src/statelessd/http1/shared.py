@@ -1,0 +1,68 @@
+"""What the connections of one server share."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from .limits import Limits
+from .timeouts import seconds
+
+
+class Counters(Protocol):
+    """What is counted of all connections."""
+
+    accepted: int
+    refused_clients: int  # above the limit of connections
+    received: int  # bytes
+
+
+class Open(Protocol):
+    """An open connection, as its server sees it."""
+
+    has_asked: bool
+
+    @property
+    def has_pending(self) -> bool: ...
+    def check_timeouts(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def shutdown(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Shared:
+    """Made once for each server.
+
+    ``make_handler`` is called with each connection, and returns its ``Handler``.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        counters: Counters,
+        make_handler: Callable[[Any], Any],
+        loop: asyncio.AbstractEventLoop,
+        on_date: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        self.limits = limits
+        self.seconds = seconds(limits)
+        self.counters = counters
+        self.make_handler = make_handler
+        self.loop = loop
+        self.connections: set[Open] = set()
+        self.draining = False  # each response is the last one of its connection
+        self.date = b""
+        self._on_date = on_date
+        self.set_date()
+
+    def set_date(self) -> None:
+        """Take the time of this second for the Date field (RFC 9110 section 6.6.1)."""
+        self.date = formatdate(time.time(), usegmt=True).encode()
+        self._on_date(self.date)
+
+    def check_timeouts(self) -> None:
+        """Let each connection look at the time; called a few times a second."""
+        now = self.loop.time()
+        for connection in list(self.connections):
+            connection.check_timeouts(now)

@@ -1,0 +1,60 @@
+"""How long a client connection may take for what it waits for.
+
+No request has a timer of its own: the server looks at all connections a few times a second.
+"""
+
+import enum
+
+from .limits import Limits
+
+
+class Wait(enum.Enum):
+    """What a connection waits for; the value is for people."""
+
+    REQUEST = "next request"
+    HEAD = "head"
+    BODY = "body"
+    HANDLER = "response"  # which has a deadline of its own
+    READER = "reader"  # the client does not read its responses
+    LINGER = "end of the connection"
+
+
+def seconds(limits: Limits) -> dict[Wait, float]:
+    """Return how long each wait may be."""
+    return {
+        Wait.REQUEST: limits.idle_timeout,
+        Wait.HEAD: limits.head_timeout,
+        Wait.BODY: limits.body_timeout,
+        Wait.HANDLER: float("inf"),
+        Wait.READER: limits.body_timeout,
+        Wait.LINGER: limits.linger_timeout,
+    }
+
+
+class Watch:
+    """The wait that a connection was last seen in."""
+
+    __slots__ = ("_expires_at", "_respited", "_seen")
+
+    def __init__(self) -> None:
+        self._seen: tuple[Wait, int] | None = None
+        self._expires_at = 0.0
+        self._respited: tuple[Wait, int] | None = None
+
+    def has_expired(self, wait: Wait, progress: int, now: float, seconds: float) -> bool:
+        """Return whether the same wait, without progress, has lasted for ``seconds``."""
+        seen = (wait, progress)
+        if seen != self._seen:
+            self._seen = seen
+            self._expires_at = now + seconds
+        return now >= self._expires_at
+
+    def respite(self) -> bool:
+        """Return whether this wait may be prolonged, once, until the next look.
+
+        After a pause of the whole process, timers come before the bytes that were in time.
+        """
+        if self._respited == self._seen:
+            return False
+        self._respited = self._seen
+        return True
