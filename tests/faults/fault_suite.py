@@ -14,9 +14,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(HERE.parent / "support")]
 
-import cluster  # noqa: E402 - the path comes first
 import play  # noqa: E402 - likewise
 
+import cluster  # noqa: E402 - the path comes first
 import debian  # noqa: E402 - likewise
 
 

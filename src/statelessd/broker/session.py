@@ -110,10 +110,12 @@ class Session:
     def __repr__(self) -> str:
         channels = self.channels.channels()
         in_flight = sum(channel.in_flight for channel in channels)
+        held = ", not writable" if self.state is OPEN and not self.writable else ""
+        split = "".join(f", {each!r}" for each in self.channels.split_exchanges())
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
-            f"{self.load.messages - in_flight} waiting>"
+            f"{self.load.messages - in_flight} waiting{held}{split}>"
         )
 
     def _become(self, state: SessionState) -> None:
@@ -163,19 +165,15 @@ class Session:
         try:
             if self.state is OPEN:
                 self.channels.submit(publish)
+            elif self.state is SessionState.REFUSED:
+                publish.refuse(*self._refused_again())
             else:
-                self._queue(publish)
+                publish.wait_in(self._waiting)
+                if self.state is SessionState.IDLE:
+                    self.connect()
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
             publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
-
-    def _queue(self, publish: Publish) -> None:
-        if self.state is SessionState.REFUSED:
-            publish.refuse(*self._refused_again())
-        else:
-            publish.wait_in(self._waiting)
-            if self.state is SessionState.IDLE:
-                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -330,6 +328,7 @@ class Session:
         connection, self.connection = self.connection, None
         if connection is None:
             return  # it was given up before its login, and its messages wait for another one
+        self.connection_ending()
         self._alarm.unblocked(connection)
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
