@@ -6,12 +6,7 @@ Values stay bytes, because one of them is the message's body and must not change
 import re
 from binascii import a2b_qp
 
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    PushMultipartParser,
-    parse_options_header,
-)
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from ..message import bad_request
 

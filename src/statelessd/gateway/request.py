@@ -10,12 +10,7 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import (
-    FieldValue,
-    Message,
-    Public,
-    bad_request,
-)
+from ..message import FieldValue, Message, Public, bad_request
 from . import properties
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
@@ -154,10 +149,7 @@ class Options(NamedTuple):
 
 
 def options(
-    fields: dict[str, Any],
-    defaults: Defaults,
-    stamps: Stamps | None,
-    index: int | None = None,
+    fields: dict[str, Any], defaults: Defaults, stamps: Stamps | None, index: int | None = None
 ) -> Options:
     """Convert fields: properties by name, and ``mandatory``, as text.
 

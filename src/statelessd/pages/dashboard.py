@@ -90,11 +90,7 @@ class Dashboard(Page):
             details=msgspec.to_builtins(await details(monitoring)),
             problems=PROBLEMS,
         )
-        headers = {
-            **FRESH,
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-        }
+        headers = {**FRESH, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
         # A user's own page may need another policy, and can name it itself.
         if template.filename is not None and PACKAGED in Path(template.filename).parents:
             headers["content-security-policy"] = POLICY

@@ -44,11 +44,7 @@ class Monitoring:
         """Return the sources of all figures, as they are now."""
         publisher = self.gateway.publisher
         return Reading(
-            self.gateway,
-            publisher.figures(),
-            publisher.broker_state(),
-            self.process,
-            *self._config,
+            self.gateway, publisher.figures(), publisher.broker_state(), self.process, *self._config
         )
 
     def backend(self, reading: Reading | None = None) -> dict[str, Any]:
