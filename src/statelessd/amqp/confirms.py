@@ -16,10 +16,7 @@ ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # Python 3.11 is slow to fi
 
 
 class Confirms(Generic[T]):
-    """The unsettled messages of one channel, by delivery tag.
-
-    ``publish`` assigns the tags; ``settle`` and ``returned`` apply the broker's answers.
-    """
+    """The unsettled messages of one channel, by delivery tag."""
 
     def __init__(self) -> None:
         self._unsettled: dict[int, T] = {}

@@ -73,11 +73,7 @@ class ChannelOpened(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The messages that one ack or nack settles, in the order of publishing.
-
-    ``oldest`` is the delivery tag of the oldest message that is still unsettled. If all
-    are settled, it is the next tag.
-    """
+    """The messages that an ack settles, in order; ``oldest``: the first unsettled or next tag."""
 
     channel: int
     settled: list[tuple[Any, Settlement]]
@@ -85,11 +81,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class ChannelClosed(msgspec.Struct, frozen=True):
-    """The broker closed the channel.
-
-    ``lost`` holds what it had not settled, in the order of publishing. ``method`` is as
-    in CloseMethod.
-    """
+    """The broker closed the channel; ``lost`` holds, in order, what it had not settled."""
 
     channel: int
     code: int
@@ -121,10 +113,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The broker closed the connection, or acknowledged that we did (``code`` 0).
-
-    ``opened`` says whether the login was complete. ``method`` is as in CloseMethod.
-    """
+    """The broker closed the connection, or acknowledged that we did (``code`` 0)."""
 
     code: int
     text: str

@@ -8,10 +8,7 @@ LARGER_FRAMES_SINCE = (4, 1)  # of RabbitMQ: its FRAME_MIN_SIZE is 8192
 
 
 class Peer(NamedTuple):
-    """A broker, or a proxy that speaks AMQP. ``version`` is its major and minor number.
-
-    ``product`` is "" and ``version`` is None if the broker does not name them.
-    """
+    """A broker or proxy. It may not name its ``product``, nor its major and minor ``version``."""
 
     product: str = ""
     version: tuple[int, int] | None = None
@@ -46,10 +43,7 @@ class Peer(NamedTuple):
 
     @property
     def logs_in_later(self) -> bool:
-        """Return whether it says Open-Ok before the broker behind it has seen the login.
-
-        amqproxy connects to the broker when the first channel is opened.
-        """
+        """Return whether it opens before the broker sees the login, as amqproxy does."""
         return self.product == AMQPROXY
 
 

@@ -222,19 +222,12 @@ class Protocol:
         self._send(number, commands.Channel.Close(REPLY_SUCCESS, "", 0, 0))
 
     def send_heartbeat(self) -> None:
-        """Send a heartbeat (section 4.2.7).
-
-        It is due when nothing else was sent for half the interval. Raise StateError if
-        the connection is not open.
-        """
+        """Send a heartbeat (section 4.2.7), due after half the interval. Raise StateError."""
         self._require(ConnectionState.OPEN)
         self._out.append(HEARTBEAT_FRAME)
 
     def close(self, text: str = "") -> None:
-        """Begin an orderly close; ``Closed`` follows.
-
-        Raise StateError if the connection is not open.
-        """
+        """Begin an orderly close; ``Closed`` follows. Raise StateError if it is not open."""
         self._require(ConnectionState.OPEN)
         self.state = ConnectionState.CLOSING
         self._send(0, commands.Connection.Close(REPLY_SUCCESS, text, 0, 0))

@@ -84,10 +84,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
-    """Read ``path`` (None: defaults only) and what ``environment`` overrides.
-
-    Raise ConfigError with all that is wrong.
-    """
+    """Read ``path`` and what ``environment`` overrides. Raise ConfigError with all errors."""
     reader = _Reader("" if path is None else str(path))
     reader.environment(environment)
     if path is not None:

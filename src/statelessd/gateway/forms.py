@@ -44,10 +44,7 @@ def decode_urlencoded(data: bytes) -> Pairs:
 
 
 def find_body(data: bytes) -> tuple[int, int]:
-    """Return where the value of a form's first field ``body`` begins and ends.
-
-    Return (0, 0) if there is no such field in plain spelling. A large value is not copied.
-    """
+    """Return where the value of a form's first plain field ``body`` begins and ends, or (0, 0)."""
     start = 5 if data.startswith(b"body=") else data.find(b"&body=") + 6
     if data[start - 5 : start] != b"body=":
         return 0, 0

@@ -93,10 +93,7 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 def read_item(
     text: bytes | Raw, exchange: str, index: int, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[str | int | None, Message]:
-    """Return the item's id and its message. ``index`` is its number in the batch.
-
-    Raise RequestError, which says where the item is wrong, if it is not valid.
-    """
+    """Return the item's id and its message. Raise RequestError, which says what is wrong."""
     try:
         item = _decode(text)
     except msgspec.ValidationError as error:

@@ -75,10 +75,7 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
-
-    Of several the first one counts (section 2), even if it is not valid.
-    """
+    """Return the seconds of the first ``Prefer: wait`` (RFC 7240 section 4.3), or None."""
     for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition(b";")[0].partition(b"=")
         if name.strip().lower() == b"wait":
@@ -253,10 +250,7 @@ def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the fields of a raw publish from its request headers.
-
-    ``AMQP-*`` wins over the request's own Content-Type and Content-Encoding.
-    """
+    """Return the fields of a raw publish; ``AMQP-*`` wins over the request's own Content-Type."""
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     for raw_name, raw_value in headers.items():

@@ -13,7 +13,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..gateway.properties import MAX_EXPIRATION
 from ..gateway.response import PROBLEM_JSON
-from ..message import MEMBERS, TABLE, Outcome, Problem, problem, type_of
+from ..message import TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
 from .figures import HISTOGRAM, HISTORY, NOW
@@ -143,9 +143,5 @@ def _declared_schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
         [Item, Result, Problem, Details], ref_template="#/components/schemas/{name}"
     )
-    members = schemas["Problem"]["properties"]
-    members["type"]["enum"] = [type_of(outcome) for outcome in PROBLEMS]
-    members["outcome"]["enum"] = ["not-published", "unknown"]
-    for name, description in MEMBERS.items():
-        members[name]["description"] = description
+    schemas["Problem"]["properties"]["type"]["enum"] = [type_of(each) for each in PROBLEMS]
     return schemas

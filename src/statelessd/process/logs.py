@@ -122,11 +122,7 @@ def _left_out(handler: str, reason: str) -> str:
 
 
 def _contain(handler: logging.Handler) -> None:
-    """Let the handler report its errors and not raise them.
-
-    A WatchedFileHandler raises if it may not reopen its file, for example. That must not
-    end a request.
-    """
+    """Let the handler report its errors, which must not end a request, and not raise them."""
     emit = handler.emit
 
     def contained(record: logging.LogRecord) -> None:
@@ -193,10 +189,7 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
 
 
 def _missing_socket(handler: dict[str, Any]) -> str:
-    """Return why a syslog socket cannot be used, or "".
-
-    SysLogHandler does not report a missing socket when it is made. It fails for each record.
-    """
+    """Return why a syslog socket cannot be used, or "": SysLogHandler fails only at each record."""
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
         return ""

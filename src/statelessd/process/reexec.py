@@ -116,10 +116,7 @@ class Program:
     def start_anew(
         self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
     ) -> None:
-        """Become the program that is installed now; never return.
-
-        Raise ReexecError, with that program's errors, if it would not start.
-        """
+        """Become the program that is installed now. Raise ReexecError if it would not start."""
         served = [
             Served(
                 listener,

@@ -9,11 +9,7 @@ SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """The TLS settings for the broker. ``context`` is for the next connection.
-
-    ``refresh`` replaces ``context`` when files change. Making it raises TlsError if the
-    files cannot be used.
-    """
+    """The TLS for the next connection to the broker. Making it raises TlsError."""
 
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
@@ -34,10 +30,7 @@ class Trust:
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Return a context that verifies the broker's certificate and name.
-
-    Raise TlsError if the files of the settings cannot be used.
-    """
+    """Return a context that verifies the broker. Raise TlsError if the files cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
     # So ``ca`` may be an intermediate authority, or the broker's own certificate.
