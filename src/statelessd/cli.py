@@ -111,11 +111,7 @@ def _reload(loaded: Loaded) -> int:
 
 
 def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
-    """Serve until stopped, and return the exit status.
-
-    The command that starts a daemon returns when the daemon serves. ``former`` is what the
-    program before a reload left.
-    """
+    """Serve until stopped, or start a daemon and wait until it serves. Return the exit status."""
     config = loaded.config
     logs.configure(config, foreground=not daemon)
     for warning in loaded.warnings:

@@ -1,8 +1,4 @@
-"""What travels from a client to the broker, and what comes back.
-
-All rooms share these types: ``gateway`` makes messages and logins, ``broker`` settles
-messages, and ``pages`` describes the outcomes.
-"""
+"""What travels from a client to the broker, and what comes back."""
 
 import enum
 import hashlib

@@ -136,10 +136,7 @@ _FIXED_SIZES = {b"t": 1, b"l": 8, b"d": 8, b"V": 0}
 
 
 def without_bcc(header: bytes) -> bytes:
-    """Return the property list without the message header ``BCC``, as RabbitMQ returns it.
-
-    ``header`` comes from ``properties``. RabbitMQ does not change the rest.
-    """
+    """Return the property list without the message header ``BCC``, as RabbitMQ returns it."""
     name = b"\x03BCC"
     if name not in header:
         return header

@@ -39,11 +39,7 @@ class BasicReturn(msgspec.Struct, frozen=True):
 
 
 class CloseMethod(msgspec.Struct, frozen=True):
-    """Connection.Close or Channel.Close from the broker.
-
-    ``method`` is the class and method that the broker blames, such as (60, 40) for
-    Basic.Publish. It is (0, 0) if the broker blames none.
-    """
+    """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0)."""
 
     connection: bool
     code: int

@@ -38,22 +38,14 @@ Method = BasicAck | BasicReturn | CloseMethod | ConnectionBlocked | base.Frame
 
 
 class FrameSplitter:
-    """Splits bytes into whole frames, and keeps the start of an incomplete one.
-
-    ``max_size`` bounds a frame in bytes, overhead included. It changes when the
-    connection is tuned.
-    """
+    """Splits bytes into frames of at most ``max_size`` bytes, and keeps what is incomplete."""
 
     def __init__(self, max_size: int) -> None:
         self.max_size = max_size
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that are whole now.
-
-        Raise FrameError at the first byte that cannot belong to a frame, after the
-        frames before it. The stream is lost then.
-        """
+        """Yield the whole frames. Raise FrameError at the first byte that cannot be of one."""
         if self._rest:
             data = self._rest + data
         start, length = 0, len(data)
@@ -130,11 +122,7 @@ def _pamqp(payload: bytes) -> base.Frame:
 
 
 def decode_content_header(payload: bytes) -> tuple[int, bytes]:
-    """Decode a content header's payload (section 4.2.6.1).
-
-    Return the body's size in bytes and the encoded properties. Raise FrameError if the
-    payload is too short.
-    """
+    """Return the body's size in bytes and the properties (4.2.6.1), or raise FrameError."""
     if len(payload) < 14:
         raise FrameError("a content header is too short")
     _, _, size = _CONTENT_HEADER.unpack_from(payload)

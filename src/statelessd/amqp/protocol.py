@@ -209,11 +209,7 @@ class Protocol:
         return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel.
-
-        What the broker has not settled until its Close-Ok is among the ``lost``. Raise
-        StateError if the channel is not open.
-        """
+        """Begin to close a channel; ``lost`` has what stays unsettled. Raise StateError."""
         self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
         if channel is None or channel.state is ChannelState.CLOSING:

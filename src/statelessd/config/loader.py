@@ -139,10 +139,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 
 
 class _Reader:
-    """Collects the values of settings by key path, and what is wrong with them.
-
-    ``sources`` says whether the file or the environment has set a key path.
-    """
+    """Collects the values of settings by key path, their sources, and what is wrong with them."""
 
     def __init__(self, file: str) -> None:
         self.errors: list[str] = []

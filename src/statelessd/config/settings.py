@@ -1,8 +1,4 @@
-"""Every setting, declared once: its type, default, bounds and a line of help.
-
-The settings of HTTPServer are in ``config.http_server``. ``config.loader`` fills all of
-them from the YAML file and the environment, and ``config.report`` prints them.
-"""
+"""Every setting, declared once: its type, default, bounds and a line of help."""
 
 from typing import Annotated, Any
 

@@ -78,10 +78,7 @@ class CorsPolicy:
         )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
-        """Return the header fields that let a page of an allowed origin read a response.
-
-        Without ``to_any`` the settings have to name the origin; ``*`` is not enough.
-        """
+        """Return what lets a page of an allowed origin read; ``*`` allows only with ``to_any``."""
         origin = headers.get(b"origin")
         if origin is None or not self.allows(origin) or (self._any and not to_any):
             # A cache must not give this response to another origin.

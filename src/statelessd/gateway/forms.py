@@ -1,7 +1,4 @@
-"""Decodes form bodies, urlencoded and multipart, to pairs of names and values.
-
-Values stay bytes, because one of them is the message's body and must not change.
-"""
+"""Decodes forms to names and values: bytes, because one is a message's body and must not change."""
 
 import re
 from binascii import a2b_qp

@@ -1,8 +1,4 @@
-"""Converts one item of a batch from JSON text to a Message.
-
-The members of an item are declared once, here. They are checked against this declaration,
-and /openapi.json describes it.
-"""
+"""Converts an item of a batch from JSON to a Message. /openapi.json describes ``Item``."""
 
 import base64
 import binascii

@@ -94,10 +94,7 @@ def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
-    """Return what makes a request's message of its body; header names are in lower case.
-
-    It raises RequestError for whatever the broker would refuse because of its form.
-    """
+    """Return what makes a message of a body, or raises RequestError as the broker would refuse."""
     exchange, key = target.exchange, target.routing_key
     media_type = media_type_of(headers)
     is_form = media_type in (URLENCODED, MULTIPART)
@@ -148,10 +145,7 @@ class Options(NamedTuple):
 def options(
     fields: dict[str, Any], defaults: Defaults, stamps: Stamps | None, index: int | None = None
 ) -> Options:
-    """Convert fields: properties by name, and ``mandatory``, as text.
-
-    ``index`` is the message's number in a batch. Raise RequestError if a field is not valid.
-    """
+    """Convert fields, which are text; ``index`` is the number in a batch. Raise RequestError."""
     mandatory = fields.pop("mandatory", None)
     stamped = None if stamps is None else stamps.add_to(fields, index)
     fields.setdefault("delivery_mode", str(defaults.delivery_mode))

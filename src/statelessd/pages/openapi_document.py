@@ -71,10 +71,7 @@ def document() -> Json:
 
 
 def _add_problems(operation: Json, headers: Json) -> None:
-    """Add the answers with a problem document, by status; ``headers``: all that are described.
-
-    They have the headers that the operation's success has, and those of their outcomes.
-    """
+    """Add the answers with a problem document, by status, with those of ``headers`` they have."""
     possible = ANY | {Outcome(name) for name in operation.pop("problems")}
     by_status: dict[str, list[Outcome]] = {}
     for outcome in PROBLEMS:

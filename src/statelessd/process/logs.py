@@ -74,11 +74,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(config: Config, *, foreground: bool) -> None:
-    """Set logging up for the whole process. Raise LoggingError.
-
-    Without a section it has the ready-made form of ``Application.log``: ``auto`` is
-    plain lines on standard error, or syslog for a daemon.
-    """
+    """Set logging up, by the section or ``Application.log``. Raise LoggingError."""
     warnings: list[str] = []
     settings = _settings(config, warnings, foreground=foreground)
     _apply(settings, warnings)

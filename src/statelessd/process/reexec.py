@@ -99,11 +99,7 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 
 
 class Program:
-    """This program with its arguments, as it was started.
-
-    Make it before anything changes the directory. ``scoreboard`` and ``pidfile`` are descriptors
-    as in Former.
-    """
+    """This program and its arguments; make it before anything changes the directory."""
 
     def __init__(self, config: Config, scoreboard: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
