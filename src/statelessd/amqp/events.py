@@ -47,12 +47,6 @@ class CloseMethod(msgspec.Struct, frozen=True):
     method: tuple[int, int] = (0, 0)
 
 
-class ConnectionBlocked(msgspec.Struct, frozen=True):
-    """connection.blocked, RabbitMQ's extension."""
-
-    reason: str
-
-
 class Opened(msgspec.Struct, frozen=True):
     """The login is complete: channels can be opened."""
 
@@ -93,7 +87,7 @@ class ChannelEnded(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """The broker takes no publishes for now."""
+    """The broker takes no publishes for now: connection.blocked, RabbitMQ's extension."""
 
     reason: str
 

@@ -14,7 +14,7 @@ from pamqp import base
 
 from .encode import FRAME_END, FRAME_OVERHEAD
 from .errors import FrameError, ProtocolError
-from .events import BasicAck, BasicReturn, CloseMethod, ConnectionBlocked
+from .events import BasicAck, BasicReturn, Blocked, CloseMethod
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 _KINDS = (METHOD, HEADER, BODY, HEARTBEAT)
@@ -34,7 +34,7 @@ _CHANNEL_CLOSE = 20 << 16 | 40
 Frame = tuple[int, int, bytes]
 """Type, channel and payload."""
 
-Method = BasicAck | BasicReturn | CloseMethod | ConnectionBlocked | base.Frame
+Method = BasicAck | BasicReturn | Blocked | CloseMethod | base.Frame
 
 
 class FrameSplitter:
@@ -103,7 +103,7 @@ def decode_method(payload: bytes) -> Method:
             exchange, at = _short_string(payload, at)
             return BasicReturn(code, text, exchange, _short_string(payload, at)[0])
         if index == _CONNECTION_BLOCKED:
-            return ConnectionBlocked(_short_string(payload, 4)[0])
+            return Blocked(_short_string(payload, 4)[0])
         return _pamqp(payload)
     except (struct.error, IndexError) as error:
         raise FrameError("a method frame is shorter than its method") from error

@@ -33,7 +33,6 @@ from .events import (
     ChannelOpened,
     Closed,
     CloseMethod,
-    ConnectionBlocked,
     Event,
     Failed,
     Opened,
@@ -333,8 +332,8 @@ class Protocol:
             Opened(self.channel_max, self.frame_max, self.heartbeat, self.server_properties)
         )
 
-    def _on_blocked(self, method: ConnectionBlocked) -> None:
-        self._events.append(Blocked(method.reason))
+    def _on_blocked(self, method: Blocked) -> None:
+        self._events.append(method)
 
     def _on_unblocked(self, _: commands.Connection.Unblocked) -> None:
         self._events.append(Unblocked())
@@ -448,6 +447,7 @@ def _name(method: Method) -> str:
     return getattr(method, "name", type(method).__name__)
 
 
+_AFTER_OPEN_OK = (ConnectionState.PROVING, ConnectionState.OPEN, ConnectionState.CLOSING)
 _BEFORE_CLOSED = tuple(s for s in ConnectionState if s is not ConnectionState.CLOSED)
 
 # Every transition of a connection: (state, method) -> handler. Nothing else is allowed.
@@ -455,12 +455,8 @@ _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol,
     (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
     (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
-    (ConnectionState.PROVING, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.PROVING, commands.Connection.Unblocked): Protocol._on_unblocked,
-    (ConnectionState.OPEN, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.OPEN, commands.Connection.Unblocked): Protocol._on_unblocked,
-    (ConnectionState.CLOSING, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.CLOSING, commands.Connection.Unblocked): Protocol._on_unblocked,
+    **{(state, Blocked): Protocol._on_blocked for state in _AFTER_OPEN_OK},
+    **{(state, commands.Connection.Unblocked): Protocol._on_unblocked for state in _AFTER_OPEN_OK},
     (ConnectionState.CLOSING, commands.Connection.CloseOk): Protocol._on_close_ok,
     **{(state, CloseMethod): Protocol._on_close for state in _BEFORE_CLOSED},
 }

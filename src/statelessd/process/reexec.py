@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -69,10 +69,9 @@ class Former(msgspec.Struct, frozen=True):
         text, old_check = os.environ.pop(VARIABLE, None), os.environ.pop(OLD_CHECK_VARIABLE, None)
         if text is not None:
             return msgspec.json.decode(text, type=cls)
-        return None if old_check is None else cls._of_old_check(msgspec.json.decode(old_check))
-
-    @classmethod
-    def _of_old_check(cls, told: dict[str, Any]) -> Self:
+        if old_check is None:
+            return None
+        told = msgspec.json.decode(old_check)
         addresses = told["addresses"]
         served = [
             Served(each, address=addresses.get(str(each), told["address"]))

@@ -44,12 +44,9 @@ def make_context(settings: BrokerTls) -> ssl.SSLContext:
         pair.check()
         pair.load(context)
     if settings.server_name is not None:
-        _check_name(context, settings.server_name)
+        name = settings.server_name
+        try:
+            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+        except (ValueError, TypeError):  # UnicodeError is a ValueError
+            raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None
     return context
-
-
-def _check_name(context: ssl.SSLContext, name: str) -> None:
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
-    except (ValueError, TypeError):  # UnicodeError is a ValueError
-        raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None
