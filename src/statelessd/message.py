@@ -3,7 +3,7 @@
 import enum
 import hashlib
 import os
-from typing import Annotated, Literal, NamedTuple, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -318,10 +318,11 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Annotated[int, Meta(description="The HTTP status.")]
     detail: Annotated[str, Meta(description="What happened this time.")]
     outcome: Annotated[
-        Literal["not-published", "unknown"],
+        str,
         Meta(
             description="not-published: there is no copy of the message. unknown: there is none "
-            "or one."
+            "or one.",
+            extra_json_schema={"enum": ["not-published", "unknown"]},
         ),
     ]
     retryable: Annotated[bool, Meta(description="Whether the same request may succeed later.")]

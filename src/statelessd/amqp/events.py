@@ -50,11 +50,6 @@ class CloseMethod(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """The login is complete: channels can be opened."""
 
-    channel_max: int
-    frame_max: int
-    heartbeat: int  # seconds; 0 for none
-    server_properties: dict[str, Any]
-
 
 class ChannelOpened(msgspec.Struct, frozen=True):
     """The channel is open and in confirm mode."""
@@ -107,8 +102,7 @@ class Closed(msgspec.Struct, frozen=True):
 
     code: int
     text: str
-    opened: bool
-    method: tuple[int, int] = (0, 0)
+    opened: bool  # whether the login was complete
 
 
 Event = (

@@ -134,9 +134,8 @@ class Protocol:
         self.frame_max = login.frame_max
         self.max_header = login.frame_max - encode.CONTENT_HEADER_OVERHEAD
         self.channel_max = login.channel_max
-        self.heartbeat = login.heartbeat
+        self.heartbeat = login.heartbeat  # seconds; 0 for none
         self._login: Login | None = login
-        self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
         self._abandoned: list[Any] = []  # unsettled on channels that we have closed
@@ -287,8 +286,7 @@ class Protocol:
         if login is None or "PLAIN" not in (method.mechanisms or "").split():
             raise ProtocolError("the broker does not offer the PLAIN mechanism")
         properties = method.server_properties
-        self.server_properties = dict(properties) if isinstance(properties, dict) else {}
-        self.peer = Peer.of(self.server_properties)
+        self.peer = Peer.of(properties if isinstance(properties, dict) else {})
         limit = self.peer.first_frame
         data = _start_ok(login, login.client_properties)
         if len(data) > (limit or FRAME_MIN_SIZE):
@@ -328,9 +326,7 @@ class Protocol:
     def _logged_in(self) -> None:
         self.oversized_login = 0
         self.state = ConnectionState.OPEN
-        self._events.append(
-            Opened(self.channel_max, self.frame_max, self.heartbeat, self.server_properties)
-        )
+        self._events.append(Opened())
 
     def _on_blocked(self, method: Blocked) -> None:
         self._events.append(method)
@@ -342,7 +338,7 @@ class Protocol:
         opened = self.state in (ConnectionState.OPEN, ConnectionState.CLOSING)
         self._send(0, commands.Connection.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, opened, method.method))
+        self._events.append(Closed(method.code, method.text, opened))
 
     def _on_close_ok(self, _: commands.Connection.CloseOk) -> None:
         self.state = ConnectionState.CLOSED
@@ -361,7 +357,7 @@ class Protocol:
         del self._channels[number]
         self._send(number, commands.Channel.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, False, method.method))
+        self._events.append(Closed(method.code, method.text, False))
 
     def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
         self._channel(number).state = ChannelState.SELECTING
