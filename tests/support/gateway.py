@@ -166,13 +166,23 @@ class GatewayProcess:
         self.process.send_signal(signal.SIGHUP)
 
     def reload(self, **sections):
-        """Do so, and wait until all its former backends have ended."""
+        """Do so, and wait until all its former backends have ended.
+
+        Ask again if the machine was too busy to check the configuration within 10 s.
+        """
         ended = re.compile("the former backend on .* ended with status 0")
         expected = len(ended.findall(self.text)) + len(self.backends())
+        late = self.text.count("--check-config']' timed out")
+
+        def done():
+            nonlocal late
+            if self.text.count("--check-config']' timed out") > late:
+                late += 1
+                self.hang_up()
+            return len(ended.findall(self.text)) >= expected
+
         self.hang_up(**sections)
-        wait_until(
-            lambda: len(ended.findall(self.text)) >= expected, what="the former backends' end"
-        )
+        wait_until(done, 120, what="the former backends' end")
 
     def backends(self):
         """Return the process ids of those that serve."""
