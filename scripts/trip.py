@@ -38,7 +38,7 @@ ITEM = '{"routing_key": "key", "body": "hello"}\n'
 
 def post(path: str, body: str, more: str) -> bytes:
     """Return a whole POST request; ``more`` holds further header lines."""
-    login = b64encode(b"guest:guest").decode()
+    login = b64encode(b"app:secret").decode()
     head = HEAD.format(path=path, login=login, more=more)
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 

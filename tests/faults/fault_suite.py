@@ -14,9 +14,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(HERE.parent / "support")]
 
+import cluster_play  # noqa: E402 - the path comes first
 import play  # noqa: E402 - likewise
 
-import cluster  # noqa: E402 - the path comes first
 import debian  # noqa: E402 - likewise
 
 
@@ -39,7 +39,7 @@ def main():
     for seed in options.seeds or [secrets.randbelow(10**6) for _ in range(count)]:
         print(f"seed {seed}", flush=True)
         with tempfile.TemporaryDirectory(prefix="statelessd-faults-") as directory:
-            run = (cluster if options.cluster else play).play(
+            run = (cluster_play if options.cluster else play).play(
                 Path(directory),
                 seed,
                 clients=options.clients,

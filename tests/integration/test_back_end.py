@@ -1,11 +1,9 @@
 """An authorisation back end that fails: RabbitMQ's own HTTP one, with a small server behind it."""
 
-import http.server
-import threading
-
 import pytest
 from certificates import Authority
 from problems import is_problem
+from webserver import Server
 
 import broker as broker_script
 
@@ -22,40 +20,23 @@ SECRET = "this is between the broker and its back end"
 LOGIN = {"user": "web", "password": "pw"}
 
 
-class BackEnd(http.server.ThreadingHTTPServer):
+class BackEnd(Server):
     """Allows everything; ``failing``: the paths that it fails at."""
 
-    def __init__(self, port=0):
-        self.failing = ()
-        super().__init__(("127.0.0.1", port), Allow)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
-        self._thread.start()
+    failing: tuple[str, ...] = ()
 
-    def stop(self):
-        self.shutdown()
-        self.server_close()
-        self._thread.join()
-
-
-class Allow(http.server.BaseHTTPRequestHandler):
-    server: BackEnd
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        fails = self.path in self.server.failing
-        self.send_response(500 if fails else 200)
-        self.end_headers()
-        self.wfile.write(SECRET.encode() if fails else b"allow")
-
-    def log_message(self, *_):
-        pass
+    def respond(self, request):
+        request.body()
+        if request.path in self.failing:
+            request.answer(500, SECRET.encode())
+        else:
+            request.answer(200, b"allow")
 
 
 @pytest.fixture(scope="module")
 def back_end():
-    running = BackEnd()
-    yield running
-    running.stop()
+    with BackEnd() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +73,13 @@ def test_what_it_cannot_decide_is_not_refused(gateway, back_end, path):
 
 def test_a_batch_while_it_is_down(gateway, broker):
     """On a connection that was opened before, to an exchange that is new to it."""
-    own = BackEnd()
-    environment = "application:set_env(rabbitmq_auth_backend_http, resource_path, {})."
-    value = f'"http://127.0.0.1:{own.server_port}/resource"'
-    original = broker.ctl(
-        "eval", "{ok, P} = application:get_env(rabbitmq_auth_backend_http, resource_path), P."
-    )
-    broker.ctl("eval", environment.format(value))
-    try:
+    path = "rabbitmq_auth_backend_http, resource_path"
+    original = broker.ctl("eval", f"{{ok, P}} = application:get_env({path}), P.").strip()
+    with BackEnd() as own:
+        url = f'"http://127.0.0.1:{own.server_port}/resource"'
+        broker.ctl("eval", f"application:set_env({path}, {url}).")
         assert gateway.publish("/test/amq.topic/k", **LOGIN).status_code == 204
-        own.stop()
+    try:
         items = [{"routing_key": "k", "body": f"{i}"} for i in range(5)]
         results = gateway.publish("/test/amq.direct", **LOGIN, json=items).json()["results"]
         assert {each["status"] for each in results} == {503}
@@ -109,4 +87,4 @@ def test_a_batch_while_it_is_down(gateway, broker):
         # What it had allowed before is remembered by RabbitMQ on that channel.
         assert gateway.publish("/test/amq.topic/k", **LOGIN).status_code == 204
     finally:
-        broker.ctl("eval", environment.format(original.strip()))
+        broker.ctl("eval", f"application:set_env({path}, {original}).")

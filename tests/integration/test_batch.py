@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 import requests
-from problems import is_problem
 from waiting import wait_until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -106,23 +105,6 @@ def test_json(start_gateway, topic):
     assert (document["published"], document["failed"]) == (5, 3)
     answer = gateway.publish(f"/test/{topic.name}", json={"messages": MIXED[:1]})
     assert (answer.status_code, answer.json()["published"]) == (200, 1)
-
-
-def test_a_batch_that_cannot_be_parsed_publishes_nothing(gateway, queue):
-    body = json.dumps(MIXED[:1])[:-1] + ", nonsense]"
-    answer = gateway.publish(
-        f"/test/{queue.name}", data=body, headers={"Content-Type": "application/json"}
-    )
-    is_problem(answer, 400, "bad-request")
-    assert queue.bodies() == []
-
-
-def test_ten_thousand_in_order(gateway, queue):
-    items = [{"routing_key": "k", "body": str(n)} for n in range(10_000)]
-    answer = gateway.publish(f"/test/{queue.name}", data=lines(items), headers=NDJSON)
-    assert answer.json()["published"] == 10_000
-    wait_until(lambda: len(queue) >= 10_000, what="all of them in the queue")
-    assert queue.bodies() == [b"%d" % n for n in range(10_000)]
 
 
 def test_the_default_exchange(gateway, queue):

@@ -59,13 +59,6 @@ def test_refused_credentials_are_tried_again_after_their_time(start_gateway, bro
     wait_until(lambda: publish() == 204)
 
 
-def test_a_missing_virtual_host_is_not_asked_for_again_at_once(start_gateway):
-    gateway = start_gateway()
-    for words in ("not found", "was not asked again"):
-        answer = gateway.publish("/missing/test/k")
-        assert words in is_problem(answer, 404, "virtual-host-not-found")["detail"]
-
-
 def test_a_changed_password_stops_working_without_a_hiccup_for_others(
     start_gateway, broker, user, queue
 ):

@@ -3,15 +3,13 @@
 import asyncio
 import collections
 import concurrent.futures
-import contextlib
 import re
-import resource
 import time
 from pathlib import Path
 
 from gateway import free_port
 from stream import steady
-from waiting import wait_until
+from waiting import open_files, wait_until
 
 CROWD = 10_000
 WAIT = 6  # seconds
@@ -34,17 +32,6 @@ def peak(gateway):
     [backend] = gateway.backends()
     status = Path(f"/proc/{backend}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
-
-
-@contextlib.contextmanager
-def open_files(count):
-    """Set a limit of open files for this process and what it starts meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, count)))
 
 
 def test_a_crowd_that_waits_for_a_broker(own, start_gateway):

@@ -445,7 +445,7 @@ def test_the_page_does_not_grow(chromium, start_gateway):
     gateway = start_gateway(against=nobody())
     with chromium.user() as page:
         page.size(*LAPTOP)
-        taken = list(weights(page, gateway.url, seconds=900, every=150))
+        taken = list(weights(page, gateway.url, seconds=600, every=150))
         assert page.complaints == []
     # Its scripts are still being compiled; a document that is kept would be 5,000 bytes.
     assert bounded(growth(taken), heap=1000), taken

@@ -3,17 +3,14 @@
 import contextlib
 import json
 import os
-import re
-import resource
 import select
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from clients import LOGIN, PATH
-from waiting import wait_until
+from waiting import open_files, wait_until
 
 CROWD = 1000
 LATE = 10  # seconds that a slow client is given
@@ -26,9 +23,7 @@ BODY = b"Content-Length: 4096\r\n\r\nbegun"
 @pytest.fixture
 def crowd(gateway_of_patience):
     """A thousand connections, all of which the kernel has."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CROWD + 500), hard))
-    with contextlib.ExitStack() as stack:
+    with open_files(CROWD + 500), contextlib.ExitStack() as stack:
         made = []
         for _ in range(CROWD):
             client = stack.enter_context(socket.socket())
@@ -37,19 +32,12 @@ def crowd(gateway_of_patience):
             client.connect(("127.0.0.1", gateway_of_patience.port))
             made.append(client)
         yield made
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
 def gateway_of_patience(start_gateway):
     timeouts = dict.fromkeys(("header_timeout", "body_timeout", "idle_timeout"), LATE)
     return start_gateway({"HTTPServer": timeouts})
-
-
-def connections(gateway):
-    """Return how many clients the gateway's port has, as the kernel sees it."""
-    text = Path("/proc/net/tcp").read_text()
-    return len(re.findall(rf": 0100007F:{gateway.port:04X} \w+:\w+ 01 ", text))
 
 
 def unanswered(crowd):
@@ -83,7 +71,7 @@ def test_a_good_client_beside_a_thousand_slow_ones(gateway_of_patience, crowd, b
             longest = max(longest, time.monotonic() - begun)
     assert longest < LATE
     if told == b"200":
-        assert connections(gateway) >= CROWD  # they have read nothing yet
+        assert gateway.connections() >= CROWD  # they have read nothing yet
     while more and unanswered(crowd) > CROWD * 0.1:
         for client in crowd:
             with contextlib.suppress(OSError):  # it was told already
@@ -92,7 +80,7 @@ def test_a_good_client_beside_a_thousand_slow_ones(gateway_of_patience, crowd, b
     assert {client.recv(12) for client in crowd} == {b"HTTP/1.1 " + told}
     for client in crowd:
         client.close()
-    wait_until(lambda: connections(gateway) == 0, what="the slow ones to be gone")
+    wait_until(lambda: gateway.connections() == 0, what="the slow ones to be gone")
 
 
 PHP = """<?php

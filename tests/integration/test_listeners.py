@@ -23,9 +23,8 @@ from clients import (
     PATH,
     REQUEST,
     UnixConnection,
-    unix_socket,
 )
-from gateway import GatewayProcess, free_port
+from gateway import GatewayProcess, free_port, gone, listens
 from waiting import wait_until
 
 MIB = 1024 * 1024
@@ -155,7 +154,7 @@ class TestTLS:
         arguments = ["--cacert", authority.ca, "--tls-max", version, "--data-binary", "@-"]
         for _ in range(5):
             assert upload(*arguments, url=gateway.url, user=user) == status
-        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
+        wait_until(lambda: gateway.connections() == 0, what="the connections to end")
 
     def test_a_chunked_body_that_grows_too_large(self, start_tls, authority):
         gateway = start_tls()
@@ -169,7 +168,7 @@ class TestTLS:
                 connection.sendall(REQUEST)
                 with contextlib.suppress(OSError):  # the answer may come first
                     hang_up(connection)
-        wait_until(lambda: _connections(gateway.port) == 0, what="the connections to end")
+        wait_until(lambda: gateway.connections() == 0, what="the connections to end")
         assert publish("--cacert", authority.ca, url=gateway.url) == 204
         assert "eof_received" not in gateway.text
 
@@ -186,7 +185,7 @@ class TestTLS:
         gateway = start_tls()
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as raw:
             gateway.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: not _takes_connections(gateway.port), what="the listener to close")
+            wait_until(lambda: not listens(gateway.port, 0.1), what="the listener to close")
             with trusting(authority).wrap_socket(raw, server_hostname="localhost") as late:
                 late.sendall(REQUEST)
                 assert late.recv(100).startswith(b"HTTP/1.1 204")
@@ -200,22 +199,6 @@ class TestTLS:
             assert done.returncode == 2
             assert "HTTPServer.tls.key: the key in" in done.stderr
             assert "Traceback" not in done.stderr
-
-
-def _connections(port):
-    """Of this gateway's side, established or half-closed."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    fields = [line.split() for line in lines]
-    return sum(f[1] == f"0100007F:{port:04X}" and f[3] in ("01", "05", "08") for f in fields)
-
-
-def _takes_connections(port):
-    """A new connection, with a SYN that is dropped rather than refused while it stops."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.1).close()
-    except OSError:
-        return False
-    return True
 
 
 class TestUnixSockets:
@@ -246,8 +229,9 @@ class TestUnixSockets:
         self, start_gateway, path, tmp_path, broker
     ):
         killed = GatewayProcess(tmp_path, broker, unix=[path]).start()
+        backends = killed.backends()
         killed.kill()
-        wait_until(lambda: not _is_served(path), what="its backends to end")
+        wait_until(lambda: all(map(gone, backends)), what="its backends to end")
         assert path.exists()
         start_gateway(unix=[path])
         assert publish("--unix-socket", path, url="http://x") == 204
@@ -284,14 +268,6 @@ class TestUnixSockets:
         gateway = start_gateway(settings, unix=[path], ca=authority.ca)
         assert publish("--unix-socket", path, url="http://x") == 204
         assert publish("--cacert", authority.ca, url=gateway.url) == 204
-
-
-def _is_served(path):
-    try:
-        unix_socket(path).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 def test_ipv6(start_gateway):

@@ -13,22 +13,10 @@ from pathlib import Path
 
 import pytest
 from clients import KEPT, Clients, publishing
-from gateway import At, GatewayProcess, children, running
+from gateway import At, GatewayProcess, children, gone, running, state
 from waiting import wait_until
 
 import statelessd
-
-
-def _state(pid):
-    """The letter for it in proc(5)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def gone(pid):
-    try:
-        return _state(pid) == "Z"
-    except OSError:
-        return True
 
 
 def test_there_is_one_backend_for_each_port(start_gateway):
@@ -106,7 +94,7 @@ def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway)
         wait_until(lambda: time.monotonic() > looked_at, what="a look at the connections")
         stack.callback(os.kill, backend, signal.SIGCONT)
         os.kill(backend, signal.SIGSTOP)
-        wait_until(lambda: _state(backend) == "T", what="it to stand still")
+        wait_until(lambda: state(backend) == "T", what="it to stand still")
         for client in clients:
             client.sendall(KEPT)
         over = time.monotonic() + idle

@@ -27,7 +27,7 @@ class FakeBroker:
         self.pace = 0.0  # seconds for each frame that is read
         self.accept = True  # False: the socket is open and nothing is ever said
         self.open_channels = True
-        self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+        self.confirms()
         self.on_close_channel = lambda peer, channel: peer.send(
             brokerside.channel_close_ok(channel)
         )
@@ -38,9 +38,39 @@ class FakeBroker:
         self.cut_at = ""  # the name of what must arrive next time for the connection to be cut
         self._server = None
 
+    # What it does with every message and login from now on
+
+    def confirms(self):
+        self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
+
+    def is_silent(self):
+        self.on_publish = lambda *_: None
+
+    def nacks(self):
+        self.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.nack(channel, tag))
+
+    def closes_channels(self, code=404, text="NOT_FOUND - no exchange 'e'", over=(60, 40)):
+        self.on_publish = lambda peer, channel, *_: peer.send(
+            brokerside.channel_close(channel, code, text, over)
+        )
+
+    def closes_connections(self, code, text):
+        self.on_publish = lambda peer, *_: peer.send(brokerside.close(code, text))
+
+    def refuses_logins(self, code=403, text="ACCESS_REFUSED - x"):
+        self.on_login = lambda peer: peer.send(brokerside.close(code, text))
+
+    # What it has seen
+
+    def alive(self):
+        return [peer for peer in self.peers if not peer.gone]
+
+    def arrived(self, body):
+        return lambda: body in self.published
+
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = 0
+        await self.start_again()
         return self
 
     async def __aexit__(self, *_):
@@ -49,6 +79,8 @@ class FakeBroker:
     async def stop(self):
         """Refuse new connections and cut those that are open."""
         self._server.close()
+        for _ in range(50):  # until what was accepted by now is a peer, or gone
+            await asyncio.sleep(0)
         for peer in self.peers:
             peer.cut()
         await self._server.wait_closed()
@@ -56,7 +88,10 @@ class FakeBroker:
         await asyncio.gather(*(peer.ended.wait() for peer in self.peers))
 
     async def start_again(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, ssl=self._tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader, writer):
         peer = Peer(self, reader, writer)

@@ -2,10 +2,10 @@
 
 import json
 import re
-import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from webserver import Server
 
 # In the query, in an urlencoded form or in a multipart form.
 MESSAGE_ID = re.compile(rb'message_id(?:=|"\r\n\r\n)([\w-]+)')
@@ -44,49 +44,22 @@ class Request:
     at: float
 
 
-class Flaky(ThreadingHTTPServer):
+class Flaky(Server):
     """``script``: an answer for each request; the last one stands for all that follow."""
 
-    daemon_threads = False  # so that leaving waits for them
-
     def __init__(self, *script):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__()
         self.script = list(script)
         self.requests = []
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Flaky
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        found = MESSAGE_ID.search(self.path.encode() + b"\n" + body)
-        self.server.requests.append(Request(found and found[1], time.monotonic()))
-        script = self.server.script
-        answer = script.pop(0) if len(script) > 1 else script[0]
+    def respond(self, request):
+        found = MESSAGE_ID.search(request.path.encode() + b"\n" + request.body())
+        self.requests.append(Request(found and found[1], time.monotonic()))
+        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if answer is CLOSED:
-            self.close_connection = True
+            request.close_connection = True
             return
-        self.send_response(answer.status)
-        if answer.retry_after is not None:
-            self.send_header("Retry-After", str(answer.retry_after))
-        if answer.status != 204:
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def log_message(self, *_):
-        """Log nothing: standard error belongs to pytest."""
+        fields = {"Content-Type": answer.content_type, "Retry-After": answer.retry_after}
+        given = {name: value for name, value in fields.items() if value not in ("", None)}
+        request.answer(answer.status, answer.body, **given)

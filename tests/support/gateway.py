@@ -47,6 +47,18 @@ def free_port():
     return free_ports(1)[0]
 
 
+def listens(port, timeout=5.0):
+    """Return whether a connection to the port is taken.
+
+    A listener that is full or about to stop drops it, which takes until the time-out.
+    """
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def running(directory, broker, settings=None, **options):
     """Yield a gateway, which has to end in order and without a traceback."""
@@ -154,13 +166,23 @@ class GatewayProcess:
         self.process.send_signal(signal.SIGHUP)
 
     def reload(self, **sections):
-        """Do so, and wait until all its former backends have ended."""
+        """Do so, and wait until all its former backends have ended.
+
+        Ask again if the machine was too busy to check the configuration within 10 s.
+        """
         ended = re.compile("the former backend on .* ended with status 0")
         expected = len(ended.findall(self.text)) + len(self.backends())
+        late = self.text.count("--check-config']' timed out")
+
+        def done():
+            nonlocal late
+            if self.text.count("--check-config']' timed out") > late:
+                late += 1
+                self.hang_up()
+            return len(ended.findall(self.text)) >= expected
+
         self.hang_up(**sections)
-        wait_until(
-            lambda: len(ended.findall(self.text)) >= expected, what="the former backends' end"
-        )
+        wait_until(done, 120, what="the former backends' end")
 
     def backends(self):
         """Return the process ids of those that serve."""
@@ -209,6 +231,12 @@ class GatewayProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def connections(self):
+        """Return how many clients its first port has, established or half-closed."""
+        fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f"0100007F:{self.port:04X}"
+        return sum(f[1] == ours and f[3] in ("01", "05", "08") for f in fields)
 
     @property
     def text(self):
@@ -265,6 +293,19 @@ class GatewayProcess:
 def children(pid):
     """Return the process ids of a process's children, in order."""
     return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def state(pid):
+    """Return the letter for a process's state in proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def gone(pid):
+    """Return whether the process has ended."""
+    try:
+        return state(pid) == "Z"
+    except OSError:
+        return True
 
 
 def _environment():

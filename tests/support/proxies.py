@@ -4,11 +4,10 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
-from gateway import free_ports
+from gateway import free_port, listens
 from waiting import wait_until
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -30,14 +29,6 @@ http {{
 """
 
 
-def _takes_connections(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 def _replaced(text, pattern, lines):
     """Return the text with other lines in place of those that match."""
     found = re.findall(pattern, text, re.MULTILINE)
@@ -55,7 +46,7 @@ def nginx(directory, *servers, location=""):
 
     ``location``: one more, before the others.
     """
-    [port] = free_ports(1)
+    port = free_port()
     site = (DEPLOY / "nginx.conf").read_text()
     lines = [f"    server {server} max_fails=0;" for server in servers]
     site = _replaced(site, r"^    server \S+ max_fails=0;$", lines)
@@ -76,7 +67,7 @@ def nginx(directory, *servers, location=""):
 @contextlib.contextmanager
 def haproxy(directory, *servers):
     """Run HAProxy likewise."""
-    [port] = free_ports(1)
+    port = free_port()
     text = (DEPLOY / "haproxy.cfg").read_text()
     lines = [
         f"    server s{n} {server.replace('unix:', 'unix@')}" for n, server in enumerate(servers)
@@ -93,7 +84,7 @@ def haproxy(directory, *servers):
 def _running(command, port, end):
     process = subprocess.Popen(command)
     try:
-        wait_until(lambda: _takes_connections(port), what=f"{command[0]} to listen")
+        wait_until(lambda: listens(port), what=f"{command[0]} to listen")
         yield
     finally:
         process.send_signal(end)

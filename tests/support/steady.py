@@ -54,12 +54,18 @@ async def ask_steadily(
     loop = asyncio.get_running_loop()
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     begun = loop.time()
+    # Of more connections some would be silent for too long, on a busy machine.
+    connecting = asyncio.Semaphore(50)
 
     async def one(number: int, due: float) -> Answer:
-        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
-        if reader.at_eof():  # the gateway closed it meanwhile
-            writer.close()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = idle.pop() if idle else None
+        if connection is not None and connection[0].at_eof():  # the gateway closed it meanwhile
+            connection[1].close()
+            connection = None
+        if connection is None:
+            async with connecting:
+                connection = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = connection
         try:
             writer.write(request(number))
             head = await reader.readuntil(b"\r\n\r\n")

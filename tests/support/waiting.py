@@ -1,5 +1,7 @@
-"""Waiting for a condition, with a deadline: never for a time to pass."""
+"""Waiting for a condition, with a deadline: never for a time to pass; and limits."""
 
+import contextlib
+import resource
 import time
 
 
@@ -13,3 +15,14 @@ def wait_until(condition, seconds=60.0, *, what="the condition"):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {seconds} s")
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def open_files(count):
+    """Set a limit of open files for this process and what it starts meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, count)))

@@ -13,6 +13,7 @@ from typing import Protocol
 from ..amqp.events import Settlement
 from ..message import Outcome, Public
 from . import refusals, replies
+from .alarm import ResourceAlarm
 from .connection import BrokerConnection
 from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
 from .state import ChannelPhase
@@ -55,6 +56,7 @@ class ChannelOwner(PublishOwner, Protocol):
 
     connection: BrokerConnection | None
     statistics: SessionStatistics
+    alarm: ResourceAlarm
     progressed: bool
 
     @property
@@ -141,12 +143,15 @@ class ExchangeChannel:
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes."""
-        # The plain way, queue and pump, costs a dictionary entry for each message.
+        # The plain way, queue and pump, costs a dictionary entry for each message. An open
+        # session submits, so this is its ``writable`` without the call.
+        session = self._session
         if (
             self.phase is PIPELINED
             and not self.waiting
             and self.sent < self._may_send
-            and self._session.writable
+            and session.connection.writable  # type: ignore[union-attr]  # it is open
+            and not session.alarm.active
         ):
             self._send(publish)
         else:

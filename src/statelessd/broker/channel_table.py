@@ -300,6 +300,10 @@ class ChannelTable:
         """Return what takes the messages of each exchange that is not in quarantine."""
         return [route for route in self._routes.values() if _is_here(route)]
 
+    def split_exchanges(self) -> list[SplitExchange]:
+        """Return the exchanges that several channels serve."""
+        return [route for route in self._routes.values() if isinstance(route, SplitExchange)]
+
     def channels(self) -> list[ExchangeChannel]:
         """Return every channel that may still settle something."""
         found = list(self._single_use)

@@ -79,7 +79,7 @@ class Session:
         self._client_properties = shared.client_properties
         self._statistics_of = shared.statistics
         self._settings, self._loop = settings, loop
-        self._alarm, self._counters = shared.alarm, shared.counters
+        self.alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
         # These last as long as the session.
         self.state = SessionState.IDLE
@@ -110,10 +110,12 @@ class Session:
     def __repr__(self) -> str:
         channels = self.channels.channels()
         in_flight = sum(channel.in_flight for channel in channels)
+        held = ", not writable" if self.state is OPEN and not self.writable else ""
+        split = "".join(f", {each!r}" for each in self.channels.split_exchanges())
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
-            f"{self.load.messages - in_flight} waiting>"
+            f"{self.load.messages - in_flight} waiting{held}{split}>"
         )
 
     def _become(self, state: SessionState) -> None:
@@ -132,13 +134,13 @@ class Session:
             connection is not None
             and connection.writable
             and self.state is OPEN
-            and not self._alarm.active
+            and not self.alarm.active
         )
 
     @property
     def is_excused(self) -> bool:
         """Return whether confirms have a reason to be late: an alarm, or a slow network."""
-        return self._alarm.active or (self.connection is not None and self.connection.drains())
+        return self.alarm.active or (self.connection is not None and self.connection.drains())
 
     @property
     def is_forgiven(self) -> bool:
@@ -163,19 +165,15 @@ class Session:
         try:
             if self.state is OPEN:
                 self.channels.submit(publish)
+            elif self.state is SessionState.REFUSED:
+                publish.refuse(*self._refused_again())
             else:
-                self._queue(publish)
+                publish.wait_in(self._waiting)
+                if self.state is SessionState.IDLE:
+                    self.connect()
         except Exception:  # of ours; those behind it must not wait until their deadlines
             logger.exception("submitting a message failed")
             publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
-
-    def _queue(self, publish: Publish) -> None:
-        if self.state is SessionState.REFUSED:
-            publish.refuse(*self._refused_again())
-        else:
-            publish.wait_in(self._waiting)
-            if self.state is SessionState.IDLE:
-                self.connect()
 
     def submit_again(self, publishes: list[Publish]) -> None:
         """Send messages of this session that were not handed over, or that the broker discarded."""
@@ -330,7 +328,8 @@ class Session:
         connection, self.connection = self.connection, None
         if connection is None:
             return  # it was given up before its login, and its messages wait for another one
-        self._alarm.unblocked(connection)
+        self.connection_ending()
+        self.alarm.unblocked(connection)
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
@@ -361,14 +360,14 @@ class Session:
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
-        self._alarm.blocked(self.connection, reason)
+        self.alarm.blocked(self.connection, reason)
         connection = self.connection
         if connection is not None and connection.tells_when_blocked and self.channels.has_room():
             EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
         """Note the end of the alarm for this connection."""
-        self._alarm.unblocked(self.connection)
+        self.alarm.unblocked(self.connection)
 
     def connection_writable(self) -> None:
         """Send what waits in the channels."""

@@ -10,13 +10,19 @@ import os
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 
+from ..http1.fields import announces_body
 from ..message import Credentials, Outcome, Public, RequestError
 from .client_address import Client, ClientAddress, Headers
 from .cors import CorsPolicy
 from .credentials import parse_authorization
+from .known_heads import NOBODY
 
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096
+ANNOUNCED = Public(
+    "The request announces a body by its Content-Type or Expect header, but has neither a "
+    "Content-Length nor a Transfer-Encoding."
+)
 TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
 
 
@@ -31,7 +37,8 @@ class Admission:
         self._allow_remote_guest = allow_remote_guest
         self._cache_key = os.urandom(32)
         self._credentials: dict[bytes, Credentials] = {}
-        self._last: tuple[bytes, Credentials] | None = None
+        # Most requests repeat the header of the last one; before the first, nobody can guess it.
+        self._last_header, self._last_credentials = os.urandom(32), NOBODY
 
     def admit(
         self,
@@ -49,7 +56,11 @@ class Admission:
         """
         if b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict:
             self._cors.check(headers)
-        credentials = self._credentials_of(headers.get(b"authorization"))
+        authorization = headers.get(b"authorization", b"")
+        if compare_digest(authorization, self._last_header):
+            credentials = self._last_credentials
+        else:
+            credentials = self._credentials_of(headers)
         if (
             credentials.username == GUEST
             and not self._allow_remote_guest
@@ -58,18 +69,21 @@ class Admission:
             raise RequestError(
                 Outcome.FORBIDDEN, Public("The user guest may publish from this machine only.")
             )
-        _check_length(headers, max_length)
+        length = headers.get(b"content-length")
+        if length is None:
+            if b"transfer-encoding" not in headers and announces_body(headers):
+                raise RequestError(Outcome.LENGTH_REQUIRED, ANNOUNCED)
+        elif max_length is not None and int(length) > max_length:
+            raise too_large(max_length)
         if refusal is not None:
             raise refusal
         return credentials
 
-    def _credentials_of(self, authorization: bytes | None) -> Credentials:
+    def _credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
         """Parse each header value once, and find it by its keyed digest."""
+        authorization = headers.get(b"authorization")
         if authorization is None:
             return parse_authorization(None)
-        last = self._last
-        if last is not None and compare_digest(authorization, last[0]):
-            return last[1]
         digest = hashlib.blake2b(authorization, key=self._cache_key, digest_size=16).digest()
         found = self._credentials.get(digest)
         if found is None:
@@ -77,27 +91,10 @@ class Admission:
             if len(self._credentials) >= CACHED_CREDENTIALS:
                 self._credentials.clear()
             self._credentials[digest] = found
-        self._last = authorization, found
+        self._last_header, self._last_credentials = authorization, found
         return found
 
 
 def too_large(limit: int) -> RequestError:
     """Return the refusal of a body or message that has more than ``limit`` bytes."""
     return RequestError(Outcome.TOO_LARGE, Public(f"The body is larger than {limit} bytes."))
-
-
-def _check_length(headers: Mapping[bytes, bytes], limit: int | None) -> None:
-    length = headers.get(b"content-length")
-    if length is not None:
-        if limit is not None and int(length) > limit:
-            raise too_large(limit)
-    elif b"transfer-encoding" not in headers and (
-        b"content-type" in headers or b"expect" in headers
-    ):
-        raise RequestError(
-            Outcome.LENGTH_REQUIRED,
-            Public(
-                "The request announces a body by its Content-Type or Expect header, but has "
-                "neither a Content-Length nor a Transfer-Encoding."
-            ),
-        )

@@ -1,4 +1,4 @@
-"""What one client connection asks: publishes by a known head, publishes, and pages."""
+"""Decides what answers the requests of one client connection: a publish, or a page."""
 
 import functools
 
@@ -23,7 +23,7 @@ ONLY_POST = Public("Messages are published with POST.")
 
 
 class ClientHandler:
-    """The ``Handler`` of one connection; ``pages`` answers what is not a publish."""
+    """The ``Handler`` of one connection. ``pages`` answers everything but publishes."""
 
     __slots__ = ("_connection", "_known", "_pages", "_repeat", "gateway", "misses", "url")
 
@@ -34,9 +34,9 @@ class ClientHandler:
         self._repeat: Repeat | None = None  # the head that is expected again
         self._known: Repeat | None = None  # the last one that was found among the gateway's
         self.misses = 0  # publishes in a row that did not repeat the last one's head
-        self.url = b""  # of what could not be read
+        self.url = b""  # of a request that could not be read
 
-    # The hot path: the same bytes mean the same, and they were parsed and checked before.
+    # The hot path. The same bytes have the same meaning, and were parsed and checked before.
 
     def shortcut(self, data: bytes) -> bool:
         """Publish ``data`` if it is one whole request with a head that is known."""
@@ -54,7 +54,7 @@ class ClientHandler:
         repeat, body, request_id = known
         if not self._publish(repeat.head, body, request_id):
             return False
-        # Where heads take turns it would be compared in vain.
+        # If heads take turns on this connection, comparing with the last one is in vain.
         self._repeat = repeat if repeat is self._known and not request_id else None
         self._known = repeat
         return True
@@ -71,17 +71,17 @@ class ClientHandler:
         return True
 
     def remember(self, publish: PublishRequest, request: Request, size: int) -> None:
-        """Know this head from now on, with a body of ``size`` bytes or of any other size."""
+        """Remember this head, which came with a body of ``size`` bytes."""
         if request.raw and b"expect" not in request.headers:
             self._repeat = Repeat.of(publish.head, request.raw, size)
-            # guest may not come from everywhere.
+            # Whether guest may publish depends on the client's address.
             if publish.head.credentials.username != GUEST and request.version == "1.1":
                 self.gateway.heads.add(publish.head, request.raw, size)
 
     # What was parsed
 
     def on_head(self, request: Request, response: Response) -> RequestHandler:
-        """Send a publish on its way, and leave the rest to the pages."""
+        """Begin a publish, or leave the request to the pages."""
         match = self.gateway.router.match(request.path)
         is_post = request.method == "POST"
         if match.page is None:
@@ -89,7 +89,7 @@ class ClientHandler:
         else:
             publishes = is_post and match.publishes
         if is_post and not request.has_length and announces_body(request.headers):
-            # To HTTP it has no body; what follows would be taken for the next request.
+            # In HTTP it has no body, so bytes that follow would be taken for the next request.
             publishes = publishes or match.is_batch
             if publishes:
                 response.close_after()
@@ -142,7 +142,7 @@ class ClientHandler:
         publish.answer(Outcome.METHOD_NOT_ALLOWED, ONLY_POST)
 
     def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
-        """Answer what cannot be read as a publish is answered."""
+        """Answer a request that cannot be read, in the form of an answer to a publish."""
         self.url = url
         publish = PublishRequest(self, Head({}, keep_alive=False))
         publish.response = response
@@ -151,7 +151,7 @@ class ClientHandler:
 
 
 def share(gateway: Gateway, pages: Bridge) -> Shared:
-    """Return what all client connections share: what they ask goes to the gateway and pages."""
+    """Return what all client connections of a backend share."""
     settings = gateway.http_server
     limits = Limits(
         max_connections=settings.max_connections,

@@ -1,4 +1,4 @@
-"""What all client connections of one backend share: settings, caches, the date, the publisher."""
+"""What all client connections of one backend share: settings, caches, date and publisher."""
 
 import asyncio
 import os
@@ -75,22 +75,22 @@ class Gateway:
         return not networks or self._client_address.is_within(networks, client, headers)
 
     def wait(self, headers: Mapping[bytes, bytes]) -> float:
-        """Seconds for each message of a request, which may ask for less or more."""
+        """Return the seconds for each message of a request, which may ask for less or more."""
         wait = wait_seconds(headers[b"prefer"]) if b"prefer" in headers else None
         limits = self.publish
         return limits.timeout if wait is None else min(wait, limits.max_timeout)
 
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
-        """The client's X-Request-ID, or one of our own."""
+        """Return the client's X-Request-ID, or one of our own."""
         given = headers.get(b"x-request-id")
-        # The parser leaves white space behind a value (RFC 9112 section 5.1).
+        # The parser does not remove white space after a value (RFC 9112 section 5.1).
         if given is not None and _REQUEST_ID.fullmatch(given := given.rstrip(b" \t")):
             return given
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids
 
     def set_date(self, date: bytes) -> None:
-        """Take the time of this second, and make of it the usual answers."""
+        """Take the date of this second, and prepare the usual responses with it."""
         self.date = date
         self.confirmed = response.confirmed(date, keep_alive=True)
         self.confirmed_last = response.confirmed(date, keep_alive=False)

@@ -1,10 +1,9 @@
-"""What a publish request says before its body, and how the next one is known to say the same.
+"""Heads of publish requests that were seen before, so that they need not be parsed again.
 
-A program sends one head again and again, but for the length of the body: on one
-connection, or each time on a new one, as PHP does, or behind a proxy on any of
-those that it keeps, and with an id of the request besides. To compare it takes a
-tenth of a microsecond, to find it among others two; to parse and check it takes
-ten, which is half of all that a publish costs here.
+A program sends the same head again and again, with another length of the body. It does so
+on one connection, or on a new one each time as PHP does. A proxy sends it on any of its
+connections, and adds an id of the request. Comparing a head is much cheaper than parsing
+and checking it (docs/decisions/0006-known-heads.md).
 """
 
 import re
@@ -19,11 +18,11 @@ LENGTH = b"\r\ncontent-length: "
 END = b"\r\n\r\n"
 MOST_DIGITS = 10
 
-# Heads are known by heart, up to so many of so many bytes.
+# How many heads are known, and the most bytes that one may have.
 KNOWN_HEADS = 1024
 KNOWN_SIZE = 2048
 
-# An X-Request-ID that is taken over: it goes into answers and logs as it is.
+# An X-Request-ID that is used: it goes into responses and logs without a change.
 REQUEST_ID = rb"[A-Za-z0-9._~:/+=@-]{1,128}"
 _ID_LINE = re.compile(rb"\r\nx-request-id: (" + REQUEST_ID + rb")\r", re.IGNORECASE)
 
@@ -36,10 +35,10 @@ def _unreadable(_: bytes) -> Message:
 
 
 class Head(msgspec.Struct):
-    """What is known of a request once its head was checked.
+    """What is known about a request after its head was checked.
 
-    ``read``: makes the message of a body. ``wait``: seconds for the publish.
-    ``extra``: headers of the answer that others lack.
+    ``read`` makes the message of a body. ``wait`` is the time for the publish in seconds.
+    ``extra`` holds header fields that only this response gets.
     """
 
     headers: dict[bytes, bytes]
@@ -55,7 +54,7 @@ class Head(msgspec.Struct):
 
 
 class Repeat(msgspec.Struct, frozen=True):
-    """The bytes of a head that was read, and what they are before and after the body's length."""
+    """The bytes of a head: all of them, and those before and after the body's length."""
 
     head: Head
     whole: bytes
@@ -67,7 +66,7 @@ class Repeat(msgspec.Struct, frozen=True):
     def of(cls, head: Head, whole: bytes, size: int) -> "Repeat | None":
         """Return the head whose bytes are ``whole``, and whose body had ``size`` bytes.
 
-        Return None if it tells the length of the body in an unusual form.
+        Return None if the length of the body has an unusual form.
         """
         at = whole.lower().find(LENGTH) + len(LENGTH)
         digits = b"%d\r\n" % size
@@ -79,7 +78,7 @@ class Repeat(msgspec.Struct, frozen=True):
         return f"<Repeat of {self.head!r}>"
 
     def body_of(self, data: bytes) -> bytes | None:
-        """The body, if ``data`` is one whole request with this head, and nothing else."""
+        """Return the body if ``data`` is exactly one whole request with this head."""
         whole, size = self.whole, len(data)
         if data.startswith(whole):
             return data[len(whole) :] if size - len(whole) == self.size else None
@@ -95,32 +94,32 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 class KnownHeads:
-    """The heads that a backend was last sent by whatever client: the oldest is forgotten."""
+    """The last heads that a backend got from any client. The oldest is forgotten."""
 
     def __init__(self) -> None:
         self._repeats: dict[bytes, Repeat] = {}
 
     def add(self, head: Head, whole: bytes, size: int) -> None:
-        """Know that whoever sends this head again means the same; as for ``Repeat.of``."""
+        """Remember a head; ``whole`` and ``size`` are as in ``Repeat.of``."""
         divided = _divide(whole)
         if divided is None:
             return
         name, whole, request_id = divided
-        if request_id:  # the next request with this head brings another one
+        if request_id:  # the next request with this head has another id
             others = {n: value for n, value in head.headers.items() if n != b"x-request-id"}
             head = msgspec.structs.replace(head, headers=others)
         repeat = Repeat.of(head, whole, size)
         if repeat is None or repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
-            return  # of several ids the last one counts
+            return  # of several ids the last one counts, and it would be part of the name
         self._repeats.pop(name, None)
         if len(self._repeats) >= KNOWN_HEADS:
             del self._repeats[next(iter(self._repeats))]
         self._repeats[name] = repeat
 
     def find(self, data: bytes) -> tuple[Repeat, bytes, bytes] | None:
-        """If ``data`` is one whole request with a head that is known: that, its body and its id.
+        """Return the known head, the body and the id if ``data`` is exactly one such request.
 
-        The id, of the header ``X-Request-ID``, is empty where there is none.
+        The id is the value of ``X-Request-ID``, or empty.
         """
         divided = _divide(data)
         if divided is None:
@@ -134,11 +133,11 @@ class KnownHeads:
 
 
 def _divide(data: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """A head's name, which is it without the body's length; the request without its id; the id.
+    """Return the name of a head, the request without its id, and the id.
 
-    The id is the value of X-Request-ID in its usual spellings: proxies give each request
-    one of its own. One that is spelt in another way stays in the name. None: it is no
-    whole head, or a large one, or has no length.
+    The name is the head without the body's length. The id is the value of X-Request-ID in
+    its usual spellings, because proxies give each request one; in another spelling it stays
+    in the name. Return None if the head is not whole, is large or has no length.
     """
     end = data.find(END, 0, KNOWN_SIZE)
     if end < 0:
@@ -152,7 +151,7 @@ def _divide(data: bytes) -> tuple[bytes, bytes, bytes] | None:
         start, stop = found.span(1)
         data = data[:start] + data[stop:]
         end -= stop - start
-    at = data.find(b"ength: ", 0, end)  # however the header's name is capitalised
+    at = data.find(b"ength: ", 0, end)  # any usual capitalisation of the field's name
     if at < 0:
         return None
     return data[:at] + data[data.find(b"\r", at) : end], data, request_id

@@ -1,4 +1,4 @@
-"""One publish request: from its head to its response, whatever happens between the two."""
+"""One publish request, from its head to its response."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .known_heads import NOWHERE, Head
 
 logger = logging.getLogger(__name__)
 
-MISSES = 20  # publishes with other heads, after which a connection is one that does not repeat
+MISSES = 20  # publishes with new heads, after which heads of a connection are not compared
 MOST_PIECES = 64  # of a body, until they become one
 CONFIRMED = Outcome.CONFIRMED
 SHUTTING_DOWN = Outcome.SHUTTING_DOWN
@@ -27,8 +27,8 @@ MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length
 class Body:
     """The body of a request while it arrives.
 
-    ``length``: as announced, or CHUNKED or UNTOLD. ``reserved``: the bytes counted with the
-    publisher so far. Those that come at once are counted when they are published.
+    ``length`` is as announced, or CHUNKED or UNTOLD. ``reserved`` is how many bytes the
+    publisher has counted so far. A body that comes at once is counted when it is published.
     """
 
     __slots__ = ("length", "pieces", "reserved", "size")
@@ -40,7 +40,7 @@ class Body:
         self.pieces: list[bytes | bytearray] = []
 
     def join(self) -> None:
-        """Make one piece of many small ones, so that no object each is kept."""
+        """Join small pieces, so that memory does not hold an object for each."""
         pieces = self.pieces
         whole = pieces[0] if isinstance(pieces[0], bytearray) else bytearray(pieces[0])
         whole += b"".join(pieces[1:])
@@ -48,18 +48,18 @@ class Body:
 
 
 class Asker(Protocol):
-    """The connection that a request came on, as far as the request has to know it."""
+    """The handler of the connection that a request came on, as the request sees it."""
 
     gateway: Gateway
     misses: int  # publishes in a row whose head was not known
-    url: bytes  # of what could not be read
+    url: bytes  # of a request that could not be read
 
     def remember(self, publish: "PublishRequest", request: Request, size: int) -> None:
-        """Know this head from now on."""
+        """Remember this head."""
 
 
 class PublishRequest:
-    """A ``RequestHandler``; ``body`` is None where the head and body came as known bytes."""
+    """The ``RequestHandler`` of a publish. ``body`` is None if the head is a known one."""
 
     __slots__ = (
         "_client", "_publish", "_started_at", "body", "extra", "head", "request",
@@ -81,7 +81,7 @@ class PublishRequest:
     # What the connection calls
 
     def on_body(self, piece: bytes) -> None:
-        """Take the next piece, and refuse what is too large, or comes where nothing may."""
+        """Take the next piece. Refuse a body that is too large, or comes where none may."""
         body = self.body
         if body is None or body.length == UNTOLD:
             self._refuse_late_bytes()
@@ -109,7 +109,7 @@ class PublishRequest:
             self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
 
     def on_end(self) -> None:
-        """Publish what was read."""
+        """Publish the message."""
         body = self.body
         if body is None:
             self.submit(b"")
@@ -128,10 +128,10 @@ class PublishRequest:
         return True
 
     def on_drain(self) -> None:
-        """A publish has a deadline of its own."""
+        """Do nothing, because a publish has a deadline of its own."""
 
     def on_lost(self) -> None:
-        """Keep the message back, if it was not handed over."""
+        """Withdraw the message if it was not handed over."""
         if self.body is not None:
             self._release(self.body)
         if self._publish is not None:
@@ -140,7 +140,7 @@ class PublishRequest:
     # The way to the broker and back
 
     def submit(self, body: bytes) -> None:
-        """Give the message to the publisher, which answers once."""
+        """Give the message to the publisher, which calls ``answer`` once."""
         head, gateway = self.head, self._client.gateway
         try:
             message = head.read(body)
@@ -161,7 +161,7 @@ class PublishRequest:
             self.answer(Outcome.INTERNAL_ERROR, FAULT)
 
     def answer(self, outcome: Outcome, detail: str) -> None:
-        """Write the response, unless it was written; the publisher's word comes here as well."""
+        """Write the response unless it was written. The publisher reports its outcome here."""
         response = self.response
         if response.complete:
             return
@@ -189,7 +189,7 @@ class PublishRequest:
     def _render(
         self, outcome: Outcome, detail: str, request_id: bytes, keep_alive: bool, elapsed: int
     ) -> bytes:
-        """Return a response that is not the usual one, and count it."""
+        """Return a response other than a plain 204, and count it."""
         gateway = self._client.gateway
         handed_over = self._publish is not None and self._publish.handed_over
         status, kind = TABLE[outcome].status, outcome.value
@@ -254,7 +254,7 @@ class PublishRequest:
         )
 
     def _drop(self, body: Body) -> None:
-        """Let go of a body that nobody wants, or wants any longer."""
+        """Drop the body, and give back the bytes that were reserved for it."""
         body.pieces = []
         if body.reserved:
             self._release(body)

@@ -1,1 +1,1 @@
-"""HTTP/1.1 for clients: one connection each, from bytes to requests in order; and their server."""
+"""HTTP/1.1 with clients: a connection that turns bytes into requests in order, and a server."""

@@ -1,8 +1,8 @@
 """A bridge from requests to an ASGI application (https://asgi.readthedocs.io, HTTP 2.3).
 
-An application that works on its body as it arrives may leave a function in
-``scope["state"]["cut"]``. It is called with the reason when the body ends before its time,
-and with None when the client is gone; the application then has the last word.
+An application that handles its body while it arrives may leave a function in
+``scope["state"]["cut"]``. It is called with the reason if the body ends too early, and
+with None if the client is gone. The application then writes the end of the response.
 """
 
 import asyncio
@@ -64,9 +64,9 @@ class ApplicationRequest:
         self._handler = handler
         self._scope = _scope(request, response.connection, state)
         self._body = bytearray()
-        self._more = True  # of the body is to come
+        self._more = True  # more of the body is to come
         self._told = False  # the application has the whole body
-        self._gone = False  # nobody will read what the application says from here on
+        self._gone = False  # nobody reads the response any more
         self._changed = asyncio.Event()
         self._chunked = False
         self._left: int | None = None  # bytes of the response; None: as many as come
@@ -88,7 +88,7 @@ class ApplicationRequest:
         self._changed.set()
 
     def on_refused(self, error: RequestError) -> bool:
-        """Leave the last word to an application that has made something of what came."""
+        """Let the application write the end of the response if it has begun with the body."""
         return self._cut(error)
 
     def on_drain(self) -> None:
@@ -175,7 +175,7 @@ class ApplicationRequest:
         if self._request.method == "HEAD" or status in WITHOUT_BODY:
             self._left = 0
         elif self._left is None and self._request.version == "1.0":
-            self._keep_alive = False  # the end of the connection is the body's
+            self._keep_alive = False  # the body ends with the connection
         elif self._left is None:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked")

@@ -1,8 +1,7 @@
-"""One client connection: its bytes go in, requests go to handlers, responses come out in order.
+"""One client connection: bytes go in, requests go to handlers, responses come out in order.
 
-What it is doing is one of ``states``; the parts that it is made of are ``reader`` (bytes ->
-requests), ``pipeline`` (what waits for its turn), ``flow`` (back-pressure), ``timeouts`` and
-``response``.
+Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``pipeline``
+(bytes that wait for their turn), ``flow`` (back-pressure), ``timeouts`` and ``response``.
 """
 
 import asyncio
@@ -31,12 +30,12 @@ from .timeouts import Wait, Watch
 
 logger = logging.getLogger(__name__)
 
-REFUSED_AT_ONCE = 1000  # connections above the limit that are still told so
+REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
 TOO_MANY = Public("Too many connections are open here.")
 
 
 class Connection(asyncio.Protocol):
-    """What asyncio calls, what a response calls, and what the server calls."""
+    """One client connection, as asyncio, responses and the server call it."""
 
     __slots__ = (
         "_discarded", "_half_closed", "_handler", "_reader", "_request_handler", "_response",
@@ -52,13 +51,13 @@ class Connection(asyncio.Protocol):
         self.shared = shared
         self.pipeline = Pipeline()
         self.state: State = IDLE
-        self.progress = 0  # changes with whatever restarts a time-out
+        self.progress = 0  # changes with everything that restarts a time-out
         self.has_asked = False  # something of a request has come
         self.lingers = False  # after the response more of the request may come
-        # Of the request under way, or of the last one.
+        # The request under way, or the last one.
         self._response: Response | None = None
         self._request_handler: RequestHandler | None = None
-        # Made when they are needed, which for many connections is never.
+        # These are made when they are needed. Many connections never need them.
         self._reader: Reader | None = None
         self._watch: Watch | None = None
         self._discarded = 0  # bytes
@@ -143,7 +142,7 @@ class Connection(asyncio.Protocol):
     # Requests
 
     def begin(self, handler: RequestHandler, keep_alive: bool) -> Response:
-        """Return the response to a request that its handler has read by itself."""
+        """Begin the response to a request that its handler has read, and return it."""
         self.state = self.state.to(RESPONDING)
         self.progress += 1
         self.has_asked = True
@@ -207,7 +206,10 @@ class Connection(asyncio.Protocol):
             self._request_handler.on_body(piece)
 
     def _end_request(self, data: bytes, at: int) -> int:
-        """The request was read; return how far, which is more where its length was not told."""
+        """Note that the request was read, and return how far.
+
+        That is more than the head if the length of the body is UNTOLD.
+        """
         if self.lingers:
             rest, at = data[at:].lstrip(LINE_ENDS), len(data)
             if rest:
@@ -229,7 +231,7 @@ class Connection(asyncio.Protocol):
         return at
 
     def _may_have_more(self) -> bool:
-        """Return whether bytes of the client wait in the socket; with TLS nobody can tell."""
+        """Return whether bytes of the client wait in the socket; unknown, so false, with TLS."""
         return not self.is_tls and probes.has_bytes(self.transport)
 
     # What comes before its turn, or too late
@@ -301,7 +303,7 @@ class Connection(asyncio.Protocol):
         return None if self._reader is None else self._reader.request
 
     def ended(self, keep_alive: bool) -> None:
-        """A response tells that it has ended, and whether another request may follow."""
+        """Go on after a response has ended; ``keep_alive`` says if another request may follow."""
         self.progress += 1
         state = self.state
         if keep_alive:
@@ -344,11 +346,11 @@ class Connection(asyncio.Protocol):
     # The end
 
     def _leave(self, may_arrive: bool) -> None:
-        """Close; where the client may still be sending, after reading what it sends.
+        """Close. If the client may still be sending, read what it sends first.
 
-        To close a socket with unread data resets it, and the client would lose the
-        response (RFC 9112 section 9.6). Over TLS that is what a close does: it says
-        close_notify, and reads on until the client has said it as well, or hung up.
+        Closing a socket with unread data resets it, and the client would lose the response
+        (RFC 9112 section 9.6). With TLS the close itself does this: it sends close_notify
+        and reads on until the client has sent it too, or hung up.
         """
         self.pipeline.clear()
         self.flow.resume_reading()
@@ -394,7 +396,7 @@ class Connection(asyncio.Protocol):
         if self.flow.write_paused or self.transport.is_closing():
             return Wait.READER
         if state is RESPONDING or state is WAITING or self.flow.read_paused:
-            return Wait.HANDLER  # what is late now is late by our doing
+            return Wait.HANDLER  # the client waits for us
         if state is READING_BODY:
             return Wait.BODY
         return Wait.REQUEST if state is IDLE and self.has_asked else Wait.HEAD
@@ -409,10 +411,10 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _ask_whether_it_reads(self) -> None:
-        """Send an interim response, which costs nothing and has a client that is gone reset us."""
+        """Send an interim response. The host of a client that is gone answers with a reset."""
         self._half_closed = True
         response, request = self._response, self._request
-        # Within a response it would be a part of that; HTTP/1.0 does not know it.
+        # Inside a response it would become a part of it, and HTTP/1.0 does not know it.
         is_old = request is not None and request.version == "1.0"
         if not is_old and not (response and response.started):
             self.transport.write(CONTINUE)

@@ -1,4 +1,4 @@
-"""What the header fields of a request say about its form: repetition, coding, length, upgrade."""
+"""Header fields that decide how a request is read: repeated ones, coding, length, upgrade."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from ..message import Public, bad_request
 
 Fields = list[tuple[bytes, bytes]]
 
-LISTS = (b"prefer", b"tracestate", b"baggage")  # headers whose lines are one
+LISTS = (b"prefer", b"tracestate", b"baggage")  # fields whose lines are one list
 UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -21,7 +21,7 @@ def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) ->
     lists = [name for name in LISTS if name in headers]
     for name in lists:  # RFC 9110 section 5.3
         headers[name] = b", ".join(v for n, v in fields if n == name)
-    # A page makes its own mapping of them, in which the last line counts.
+    # A page makes its own mapping of the fields, in which the last line counts.
     others = [(name, value) for name, value in fields if name not in lists]
     return others + [(name, headers[name]) for name in lists]
 

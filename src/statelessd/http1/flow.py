@@ -10,7 +10,7 @@ class FlowControl:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._writable: asyncio.Event | None = None  # made for the first who waits
+        self._writable: asyncio.Event | None = None  # made when somebody waits
         self.read_paused = False
         self.write_paused = False
 
@@ -27,19 +27,19 @@ class FlowControl:
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:
-        """Note that the transport holds as much as it should; take nothing more meanwhile."""
+        """Note that the transport's buffer is full, and read nothing more from the client."""
         self.write_paused = True
         self.pause_reading()
 
     def resume_writing(self) -> None:
-        """Note that the client has read on, or that it is gone: whoever waits may go on."""
+        """Note that the client has read on or is gone, and wake those who wait in ``drain``."""
         self.write_paused = False
         if self._writable is not None:
             self._writable.set()
             self._writable = None
 
     async def drain(self) -> None:
-        """Wait while the transport holds more than it should."""
+        """Wait while the transport's buffer is full."""
         while self.write_paused:
             if self._writable is None:
                 self._writable = asyncio.Event()

@@ -1,8 +1,8 @@
-"""What ``http1`` asks of those who answer requests, in the order of the calls.
+"""The interface between a connection and what answers its requests.
 
-A connection calls, for each request whose head it could read, ``on_head`` of its handler,
-which returns what handles this request. That one is told, while its response has not
-ended::
+For each request whose head can be read, a connection calls ``on_head`` of its handler. It
+returns a handler of this request. Until the response has ended, the connection calls that
+one in this order::
 
     on_head  (on_body)*  on_end
                 |           |
@@ -21,35 +21,35 @@ from .response import Response
 
 
 class RequestHandler(Protocol):
-    """One request, and whoever answers it."""
+    """Answers one request."""
 
     def on_body(self, piece: bytes) -> None:
         """Take the next piece of the body."""
 
     def on_end(self) -> None:
-        """The request has been read."""
+        """Take note that the request has been read."""
 
     def on_refused(self, error: RequestError) -> bool:
-        """No more of the body will come. Return whether this handler still answers."""
+        """Take note that no more of the body comes. Return whether this handler still answers."""
 
     def on_drain(self) -> None:
-        """The server stops: a request that goes on for long has to end."""
+        """Come to an end, because the server stops."""
 
     def on_lost(self) -> None:
-        """The client is gone."""
+        """Take note that the client is gone."""
 
 
 class Handler(Protocol):
-    """What is asked on one connection, and whoever answers it."""
+    """Decides what answers the requests of one connection."""
 
     def shortcut(self, data: bytes) -> bool:
-        """Take ``data``, which is the first that was read of a request, or leave it: False.
+        """Take the first bytes of a request and return True, or leave them.
 
-        Whoever takes it begins the response with ``connection.begin``.
+        A handler that takes them begins the response with ``connection.begin``.
         """
 
     def on_head(self, request: Request, response: Response) -> RequestHandler:
-        """Return what handles this request; it may have been answered by then."""
+        """Return the handler of this request, which may have been answered already."""
 
     def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
-        """Answer what cannot be read; ``url`` is empty if it was not even read."""
+        """Answer a request that cannot be read. ``url`` is empty if that was not read either."""

@@ -1,10 +1,9 @@
-"""What a client sends ahead of its turn.
+"""The bytes that a client sends ahead of their turn.
 
 Requests of one connection are answered in their order (RFC 9112 section 9.3.2), because
-the next one is not even parsed before the response to the last one has ended. So the
-number of unanswered requests is at most one, and what a connection holds besides is the
-rest of one read: reading is paused while something waits here. Whoever counts the bytes
-that are held counts ``size``.
+the next one is not parsed before the response to the last one has ended. So at most one
+request is unanswered. Besides that, a connection holds the rest of one read, because
+reading is paused while bytes wait here. ``size`` is their number.
 """
 
 
@@ -15,26 +14,26 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._data = b""
-        self._at = 0  # what comes before was worked on
+        self._at = 0  # the bytes before were handled
 
     @property
     def size(self) -> int:
-        """The bytes that wait."""
+        """Return how many bytes wait."""
         return len(self._data) - self._at
 
     def hold(self, data: bytes, at: int = 0) -> None:
-        """Keep ``data`` from ``at`` on, behind what waits already."""
+        """Keep ``data`` from ``at`` on, behind the bytes that wait already."""
         if self.size:
             self._data, self._at = self._data[self._at :] + data[at:], 0
         else:
             self._data, self._at = data, at
 
     def take(self) -> tuple[bytes, int]:
-        """Return what waits: bytes, and where in them it begins; nothing waits afterwards."""
+        """Take all that waits: bytes, and the position in them at which it begins."""
         found = self._data, self._at
         self.clear()
         return found
 
     def clear(self) -> None:
-        """Let go of what waits."""
+        """Drop all that waits."""
         self._data, self._at = b"", 0

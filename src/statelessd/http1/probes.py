@@ -1,4 +1,4 @@
-"""What the kernel knows of a client connection and its event loop does not tell."""
+"""Questions to the kernel about a client connection that the event loop does not answer."""
 
 import asyncio
 import fcntl
@@ -8,7 +8,7 @@ import termios
 
 
 def is_readable(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the loop's next turn reads something here, be it the end."""
+    """Return whether the loop's next turn reads bytes or the end of the stream here."""
     return _polled(transport, select.POLLIN)
 
 

@@ -1,7 +1,7 @@
-"""Bytes of a client become requests: httptools, fed up to the end of one request at a time.
+"""Turns a client's bytes into requests with httptools, one request at a time.
 
-httptools tells nobody where in its input it is, so it gets no more than it may work on: up
-to the end of a head, and then up to where the body may end. Drive it in this order::
+httptools does not report its position in the input. So it only gets the bytes that it may
+handle: up to the end of a head, then up to where the body may end. The order of calls::
 
     read_head  until ``request`` is there; also where the next request begins
     read_body  until ``complete``, then ``take``
@@ -15,11 +15,11 @@ from ..message import Outcome, Public, RequestError, bad_request
 from .fields import Fields, check_coding, merge_repeated, without_upgrade
 from .limits import Limits
 
-END = b"\r\n\r\n"  # of a head, and of a body in chunks
+END = b"\r\n\r\n"  # ends a head, and a body in chunks
 LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
 FRAGMENT = ord("#")  # begins one, which is not a part of a request target
 
-# Lengths of a body that no header says in bytes.
+# Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
 UNTOLD = -2  # it has no length, and only the end of the stream tells whether one follows
 
@@ -27,10 +27,11 @@ UNTOLD = -2  # it has no length, and only the end of the stream tells whether on
 class Request:
     """The head of a request.
 
-    ``url``: as it was sent; ``path`` and ``query``: of it, still percent-encoded.
-    ``fields``: the header fields with names in lower case, in their order; ``headers``: by
-    name, of which the last one counts. ``raw``: the bytes of the head; empty if it came in
-    pieces, or if they do not tell the whole meaning. ``is_last``: no request follows it.
+    ``url`` is as it was sent; ``path`` and ``query`` are its parts, still percent-encoded.
+    ``fields`` has the header fields in order, with names in lower case; ``headers`` has the
+    last one of each name. ``raw`` has the bytes of the head. It is empty if the head came in
+    pieces, or if its bytes do not have the whole meaning. ``is_last`` says that no request
+    follows.
     """
 
     __slots__ = (
@@ -56,7 +57,7 @@ class Request:
 
 
 class Reader:
-    """The requests of one connection, one after the other. Raises RequestError, and has ended."""
+    """Reads the requests of one connection. After a RequestError it cannot be used."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -218,7 +219,7 @@ class Reader:
             raise self._too_large()
 
     def take(self) -> bytes:
-        """Return what was read of the body since it was last taken."""
+        """Take the bytes of the body that were read since the last call."""
         pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()

@@ -32,10 +32,10 @@ class Turn(Protocol):
 
 
 class Response:
-    """What a handler writes to. Once it is ``complete`` nobody may write any more.
+    """The response to one request. After it is ``complete`` nobody may write.
 
-    ``keep_alive``: whether another request may follow; a handler may only take it away.
-    ``started``: a part of it was written.
+    ``keep_alive`` says whether another request may follow. A handler may set it to false,
+    but not to true. ``started`` says that a part was written.
     """
 
     __slots__ = ("complete", "connection", "keep_alive", "started")
@@ -50,7 +50,7 @@ class Response:
         return self.keep_alive and self.connection.goes_on()
 
     def close_after(self) -> None:
-        """Let no request follow: more of this one may arrive, though nobody wants it."""
+        """Let no request follow, because more of this one may arrive."""
         self.keep_alive = False
         self.connection.lingers = True
 
@@ -67,7 +67,7 @@ class Response:
     def end(self, data: bytes, keep_alive: bool) -> None:
         """Write the rest of the response, or all of it. No other call follows.
 
-        ``keep_alive``: as ``keeps_alive`` had it when the header was made.
+        ``keep_alive`` is what ``keeps_alive`` returned when the head was written.
         """
         self.complete = True
         connection = self.connection
@@ -75,5 +75,5 @@ class Response:
         connection.ended(keep_alive)
 
     def abort(self) -> None:
-        """Break the connection off: the response has begun, and cannot end in order."""
+        """Drop the connection, because the response has begun and cannot end in order."""
         self.connection.close()

@@ -11,11 +11,11 @@ from .connection import Connection
 from .shared import Open, Shared
 
 BACKLOG = 2048
-LOOK = 0.02  # seconds between looks at what is left
+LOOK = 0.02  # seconds between checks of what is left
 
 
 class Server:
-    """``tasks``: what pages still work on, whose end a stop waits for too.
+    """Serves the sockets of one listener. A stop also waits for the end of ``tasks``.
 
     Call ``start``; then ``close_listeners``, ``drain`` and ``finish`` in this order.
     ``hurry`` ends every wait at once.
@@ -32,7 +32,7 @@ class Server:
 
     @property
     def connections(self) -> set[Open]:
-        """The open client connections."""
+        """Return the open client connections."""
         return self._shared.connections
 
     async def start(
@@ -53,18 +53,18 @@ class Server:
         self._date = self._loop.call_later(pause, self._keep_date)
 
     async def close_listeners(self) -> None:
-        """Accept nothing more; those accepted last become connections before this returns."""
+        """Accept no more connections. Return when those accepted last can be seen."""
         for server in self._servers:
             server.close()
         await asyncio.sleep(LOOK)
 
     def drain(self) -> None:
-        """Let requests end that would go on for long."""
+        """Tell requests that may last long to come to an end."""
         for connection in list(self.connections):
             connection.drain()
 
     async def finish(self, until: float) -> None:
-        """End each connection with the response that is due; at ``until`` (loop time) anyhow."""
+        """End each connection after the response that is due, or at ``until`` (loop time)."""
         for connection in list(self.connections):
             connection.shutdown()
         await self.wait_for(lambda: not self.connections and not self._tasks, until)
@@ -80,7 +80,7 @@ class Server:
     async def wait_for(
         self, condition: Callable[[], bool], until: float, patience: float = math.inf
     ) -> None:
-        """Wait for something that has no event of its own, until ``until`` or a hurry.
+        """Wait for a condition that has no event, at most to ``until`` or to ``hurry``.
 
         ``patience``: seconds on a machine that has time. They are counted in looks, which
         take longer on a busy machine, because clients are slower there as well.
@@ -91,5 +91,5 @@ class Server:
             await asyncio.sleep(LOOK)
 
     def hurry(self) -> None:
-        """Wait for nothing any more."""
+        """End every wait now."""
         self.in_a_hurry = True

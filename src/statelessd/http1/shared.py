@@ -32,7 +32,7 @@ class Open(Protocol):
 
 
 class Shared:
-    """Made once for each server.
+    """What all connections of a server share.
 
     ``make_handler`` is called with each connection, and returns its ``Handler``.
     """
@@ -62,7 +62,7 @@ class Shared:
         self._on_date(self.date)
 
     def check_timeouts(self) -> None:
-        """Let each connection look at the time; called a few times a second."""
+        """Let each connection check its time-outs. Call it a few times a second."""
         now = self.loop.time()
         for connection in list(self.connections):
             connection.check_timeouts(now)

@@ -5,15 +5,15 @@
                                             v        | its turn has come
                                             WAITING -+
 
-Requests are worked on one at a time. What a client sends ahead of its turn waits, unread
-by the parser, in the pipeline.
+Requests are handled one at a time. Bytes that a client sends ahead of their turn wait in
+the pipeline and are not parsed yet.
 """
 
 import enum
 
 
 class IllegalTransitionError(Exception):
-    """A state was to follow on one that it cannot follow on: a fault of this program."""
+    """A transition that the table does not have: a fault of this program."""
 
 
 class State(enum.Enum):
@@ -58,4 +58,4 @@ TRANSITIONS: dict[State, tuple[State, ...]] = {
     CLOSED: (CLOSED,),
 }
 for _state, _after in TRANSITIONS.items():
-    _state.after = _after  # found without a hash, for the hot path
+    _state.after = _after  # so that the hot path needs no dictionary

@@ -1,6 +1,6 @@
-"""How long a client connection may take for what it waits for.
+"""The time-outs of a client connection.
 
-No request has a timer of its own: the server looks at all connections a few times a second.
+No request has a timer. The server checks all connections a few times a second instead.
 """
 
 import enum
@@ -32,7 +32,7 @@ def seconds(limits: Limits) -> dict[Wait, float]:
 
 
 class Watch:
-    """The wait that a connection was last seen in."""
+    """The wait that the last check of a connection saw."""
 
     __slots__ = ("_expires_at", "_respited", "_seen")
 
@@ -50,9 +50,9 @@ class Watch:
         return now >= self._expires_at
 
     def respite(self) -> bool:
-        """Return whether this wait may be prolonged, once, until the next look.
+        """Return whether this wait may last until the next check, which is allowed once.
 
-        After a pause of the whole process, timers come before the bytes that were in time.
+        After a pause of the whole process, timers run before bytes that came in time.
         """
         if self._respited == self._seen:
             return False

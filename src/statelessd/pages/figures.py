@@ -77,15 +77,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 OUTCOMES = dict.fromkeys(
-    (
-        outcome.value for outcome in (
-            Outcome.CONFIRMED, Outcome.BAD_REQUEST, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN,
-            Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND, Outcome.NO_ROUTE,
-            Outcome.LENGTH_REQUIRED, Outcome.TOO_LARGE, Outcome.TOO_MANY_FAILURES,
-            Outcome.BROKER_UNAVAILABLE, Outcome.BROKER_BLOCKED, Outcome.OVERLOADED,
-            Outcome.SHUTTING_DOWN, Outcome.NACKED, Outcome.UNCONFIRMED, Outcome.INTERNAL_ERROR,
-        )
-    ),
+    (outcome.value for outcome in Outcome if outcome not in (
+        Outcome.CROSS_SITE, Outcome.NOT_FOUND, Outcome.METHOD_NOT_ALLOWED, Outcome.REQUEST_TIMEOUT,
+        Outcome.HEADERS_TOO_LARGE,
+    )),
     "",
 )  # fmt: skip
 """Those that a publish can have."""

@@ -1,4 +1,4 @@
-"""One process: an event loop, the HTTP server on its socket, the broker's pool, an orderly stop."""
+"""One backend: an event loop, the HTTP server on its sockets, the publisher, an orderly stop."""
 
 import asyncio
 import hashlib
@@ -34,21 +34,20 @@ from .reexec import RETIRE
 
 logger = logging.getLogger(__name__)
 
-SWEEP = 0.25  # seconds between looks at the clients' time-outs
-JUST_AFTER = 0.002  # seconds; more than event loops round their timers by
+SWEEP = 0.25  # seconds between checks of the clients' time-outs
+JUST_AFTER = 0.002  # seconds; event loops round their timers by less
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
-LAST_WORD = 0.5  # seconds for answers to what was given up
-HANG_UP = 0.1  # seconds before the end at which nobody is waited for who has an answer
+LAST_WORD = 0.5  # seconds before the end at which messages are given up, to leave time to answer
+HANG_UP = 0.1  # seconds before the end at which connections without a request are closed
 
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What the parent has made for its backends, which may be allowed less than it is.
+    """What the parent makes for its backends, because they may have fewer rights.
 
-    ``certificate``: that of TLS on TCP ports; ``trust``: for TLS to the broker.
-    ``scoreboard``: where all backends leave their figures. ``loaded_at``: when the
-    settings were read, in seconds of Unix time.
+    ``certificate`` is for TLS on TCP ports, and ``trust`` for TLS to the broker.
+    ``loaded_at`` is when the settings were read, in seconds of Unix time.
     """
 
     certificate: Certificate | None = None
@@ -58,7 +57,7 @@ class Inheritance:
 
 
 class Backend:
-    """Serves one listener until ``stop``. ``serves`` is called once it does."""
+    """Serves one listener until ``stop``, and calls ``serves`` when it begins."""
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class Backend:
         serves: Callable[[], None] = lambda: None,
     ) -> None:
         application, http_server = config.application, config.http_server
-        # Who may open a Unix socket is on this machine.
+        # A client that may open a Unix socket is on this machine.
         certificate = None if isinstance(listener, str) else inheritance.certificate
         self._listeners = sockets
         self._certificate = certificate
@@ -121,7 +120,7 @@ class Backend:
         return self._shared.connections
 
     async def serve(self) -> None:
-        """Run until stopped; returns when every request has been answered, or the time is up."""
+        """Run until stopped. Return when every request has been answered or the time is up."""
         sweeper = self._loop.create_task(self._sweep())
         self._loop.add_signal_handler(signal.SIGTERM, self.stop)
         self._loop.add_signal_handler(RETIRE, self.retire)
@@ -135,7 +134,7 @@ class Backend:
         await self._drain()
         await self._server.finish(self._drained_by)
         sweeper.cancel()
-        await self.publisher.close()  # which answers what is still under way
+        await self.publisher.close()  # this answers the messages that are under way
         self._report(int(time.time()))
         unanswered = sum(c.has_pending for c in self.connections)
         if unanswered:
@@ -158,14 +157,14 @@ class Backend:
         self._stop.set()
 
     def retire(self) -> None:
-        """Stop in order, without haste: a successor serves the same sockets already."""
+        """Stop in order and without haste, because a successor serves the same sockets."""
         if not self._stop.is_set():
             self._has_successor = True
             self.stop()
 
     async def _drain(self) -> None:
-        # Every answer from here on says "Connection: close"; only so does a client
-        # know not to send its next request on a connection that is about to go.
+        # Every response from here on has "Connection: close". Otherwise a client could send
+        # its next request on a connection that is about to be closed.
         if self._has_successor:
             await self._server.close_listeners()
             half = self._loop.time() + self._drain_timeout / 2
@@ -177,7 +176,7 @@ class Backend:
             await self._server.close_listeners()
             await self._let_ask(lambda: not self._awaits_first_requests())
         self._server.drain()
-        # A batch has to tell of its items while there is time.
+        # A batch needs some time to report its items.
         self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
         self._loop.call_at(self._drained_by - HANG_UP, self._hang_up)
 
@@ -207,7 +206,7 @@ class Backend:
                 self._report(second)
             try:
                 self._shared.check_timeouts()
-            except Exception:  # the clients' time-outs must outlive it
+            except Exception:  # the sweeps must go on
                 logger.exception("looking at the clients' time-outs failed")
             if self._certificate is not None:
                 self._certificate.refresh(self._loop.time())
@@ -215,7 +214,7 @@ class Backend:
                 self._trust.refresh(self._loop.time())
 
     def _report(self, second: int) -> None:
-        """Leave our figures on the scoreboard, and by how much they grew in the history."""
+        """Write our figures to the scoreboard, and their growth to the history."""
         monitoring, scoreboard = self.monitoring, self.monitoring.scoreboard
         if scoreboard is None:
             return
@@ -233,13 +232,16 @@ class Backend:
 
 
 def _until_next_sweep(now: float) -> float:
-    """One of the sweeps comes right after each second: what it finds is that second's."""
+    """Return the seconds to the next sweep.
+
+    One sweep is right after each full second, so that it finds the figures of that second.
+    """
     pause = SWEEP - (now - JUST_AFTER) % SWEEP
-    return pause if pause > SWEEP / 2 else pause + SWEEP  # a timer may be early by a little
+    return pause if pause > SWEEP / 2 else pause + SWEEP  # a timer may be a little early
 
 
 def _digest(config: Config) -> str:
-    """Of all settings but passwords: the same for backends that were configured alike."""
+    """Return a digest of all settings without passwords, to compare backends by."""
     return hashlib.sha256(msgspec.json.encode(without_secrets(config))).hexdigest()[:12]
 
 
@@ -250,9 +252,9 @@ def run(
     listener: Listener,
     serves: Callable[[], None],
 ) -> int:
-    """Serve ``listener`` on sockets that are bound already; the process's exit status.
+    """Serve ``listener`` on sockets that are bound already, and return the exit status.
 
-    ``serves`` is called once it does.
+    ``serves`` is called when it begins.
     """
 
     keep_freed_memory()

@@ -30,7 +30,7 @@ RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
 VARIABLE = "_STATELESSD_HANDOVER"
 OLD_CHECK_VARIABLE = "_STATELESSD_RUNNING"  # what earlier versions gave to the check instead
 UNUSABLE = "the new configuration cannot be used; nothing changes"
-CHECK_SECONDS = 10.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
+CHECK_SECONDS = 20.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
 
 
 class ReexecError(Exception):

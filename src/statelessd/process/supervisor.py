@@ -348,6 +348,7 @@ class Supervisor:
         self._reload_wanted = False
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
+        self._notifier.alive()  # nothing is said while the new program is checked
         backends = {each.listener: each.processes[0].pid for each in self._served if each.processes}
         try:
             program.start_anew(self._bound, backends)

@@ -65,29 +65,51 @@ def test_a_second_ack_of_one_tag_is_refused():
         confirms.settle(1, False, True)
 
 
-def test_a_returned_message_is_settled_as_returned_by_its_ack():
+def settled_after(returned, *sent):
+    """What becomes of messages that were sent with these headers, after one return."""
     confirms = Confirms()
-    confirms.publish("a", b"key", H)
-    confirms.returned(b"key", H)
-    assert confirms.settle(1, False, True) == [("a", RETURNED)]
+    for tag, each in enumerate(sent, 1):
+        assert confirms.publish(tag, b"key", each) == tag
+    confirms.returned(b"key", returned)
+    return [settlement for _, settlement in confirms.settle(0, True, True)]
 
 
-def test_a_multiple_ack_between_return_and_ack_does_not_settle_the_returned():
+# Messages as (name, header), None for one that is not mandatory; returned headers; acks as
+# (tag, multiple, positive).
+ALL = (0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("sent", "returned", "acks", "settled"),
+    [
+        pytest.param([("a", H)], [H], [(1, False, True)], [("a", RETURNED)], id="its ack"),
+        pytest.param([("a", H)], [H], [(1, False, False)], [("a", NACKED)], id="its nack"),
+        pytest.param(
+            [("plain", None), ("a", H)], [H], [(1, True, True), (2, True, True)],
+            [("plain", ACKED), ("a", RETURNED)], id="a multiple ack between return and ack",
+        ),
+        pytest.param(
+            [("a", H), ("b", H), ("c", H)], [H, H], [ALL],
+            [("a", RETURNED), ("b", RETURNED), ("c", ACKED)], id="the oldest of identical ones",
+        ),
+        pytest.param(
+            [("a", H1), ("b", H2)], [H2], [ALL], [("a", ACKED), ("b", RETURNED)],
+            id="properties tell messages apart",
+        ),
+        pytest.param([("a", H1)], [H2], [ALL], [("a", RETURNED)], id="changed properties"),
+        pytest.param(
+            [("a", H1), ("b", H2), ("c", None)], [H3], [ALL],
+            [("a", DOUBTFUL), ("b", DOUBTFUL), ("c", ACKED)], id="one of several",
+        ),
+    ],
+)  # fmt: skip
+def test_a_return(sent, returned, acks, settled):
     confirms = Confirms()
-    confirms.publish("plain")
-    confirms.publish("mandatory", b"key", H)
-    confirms.returned(b"key", H)
-    assert confirms.settle(1, True, True) == [("plain", ACKED)]
-    assert confirms.settle(2, True, True) == [("mandatory", RETURNED)]
-
-
-def test_of_identical_messages_the_oldest_unreturned_is_the_returned():
-    confirms = Confirms()
-    for name in "abc":
-        confirms.publish(name, b"key", H)
-    confirms.returned(b"key", H)
-    confirms.returned(b"key", H)
-    assert confirms.settle(3, True, True) == [("a", RETURNED), ("b", RETURNED), ("c", ACKED)]
+    for name, each in sent:
+        confirms.publish(name, *([] if each is None else [b"key", each]))
+    for each in returned:
+        confirms.returned(b"key", each)
+    assert [found for ack in acks for found in confirms.settle(*ack)] == settled
 
 
 def test_a_settled_message_is_no_longer_a_candidate():
@@ -99,61 +121,56 @@ def test_a_settled_message_is_no_longer_a_candidate():
     assert confirms.settle(2, False, True) == [("b", RETURNED)]
 
 
-def test_messages_that_differ_in_properties_only_are_told_apart():
+def test_a_message_sent_after_a_return_is_in_no_doubt():
     confirms = Confirms()
     confirms.publish("a", b"key", H1)
     confirms.publish("b", b"key", H2)
-    confirms.returned(b"key", H2)
-    assert confirms.settle(2, True, True) == [("a", ACKED), ("b", RETURNED)]
-
-
-def test_properties_that_the_broker_changed_still_find_their_message():
-    confirms = Confirms()
-    confirms.publish("a", b"key", H1)
-    confirms.returned(b"key", H2)
-    assert confirms.settle(1, False, True) == [("a", RETURNED)]
-
-
-def test_a_return_that_could_be_of_several_puts_each_in_doubt():
-    confirms = Confirms()
-    confirms.publish("a", b"key", H1)
-    confirms.publish("b", b"key", H2)
-    confirms.publish("c")
     confirms.returned(b"key", H3)
-    confirms.publish("d", b"key", H1)
-    settled = [("a", DOUBTFUL), ("b", DOUBTFUL), ("c", ACKED), ("d", ACKED)]
-    assert confirms.settle(4, True, True) == settled
+    confirms.publish("c", b"key", H1)
+    assert confirms.settle(0, True, True) == [("a", DOUBTFUL), ("b", DOUBTFUL), ("c", ACKED)]
 
 
-def settled_after(returned, *sent):
-    """What becomes of messages that were sent with these headers, after one return."""
-    confirms = Confirms()
-    for tag, each in enumerate(sent, 1):
-        assert confirms.publish(tag, b"key", each) == tag
-    confirms.returned(b"key", returned)
-    return [settlement for _, settlement in confirms.settle(0, True, True)]
+NESTED = {"z": {"b": 1, "a": [True, None, 1.5]}, "a": "text"}
+TURNED = {"a": "text", "z": {"a": [True, None, 1.5], "b": 1}}
+# As a client of another broker's library would encode it: 7 as a signed 32-bit integer.
+SHORT = header({"n": 7, "a": 1}).replace(b"l" + bytes(7) + b"\7", b"I\0\0\0\7")
+SHORT = SHORT[:2] + (len(SHORT) - 6).to_bytes(4) + SHORT[6:]
 
 
-def test_headers_in_another_order_are_the_same_headers():
-    nested = {"z": {"b": 1, "a": [True, None, 1.5]}, "a": "text"}
-    turned = {"a": "text", "z": {"a": [True, None, 1.5], "b": 1}}
-    other = nested | {"a": "other"}
-    assert settled_after(header(turned), header(other), header(nested)) == [ACKED, RETURNED]
-
-
-def test_a_list_in_another_order_is_another_list():
-    one, two = header({"l": [1, 2], "a": 1}), header({"l": [2, 1], "a": 1})
-    assert settled_after(header({"a": 1, "l": [2, 1]}), one, two) == [ACKED, RETURNED]
-
-
-def test_headers_that_the_broker_added_are_not_missed_in_ours():
-    returned = header({"k": 2, "x-opt-rabbitmq-received-time": 5}, timestamp=5)
-    assert settled_after(returned, header({"k": 1}), header({"k": 2})) == [ACKED, RETURNED]
-
-
-def test_an_equal_message_is_meant_before_one_with_fewer_headers():
-    returned = header({"b": 1, "a": 1})
-    assert settled_after(returned, header({"a": 1}), header({"a": 1, "b": 1})) == [ACKED, RETURNED]
+@pytest.mark.parametrize(
+    ("returned", "sent", "settled"),
+    [
+        pytest.param(
+            header(TURNED), [header(NESTED | {"a": "other"}), header(NESTED)], [ACKED, RETURNED],
+            id="headers in another order are the same headers",
+        ),
+        pytest.param(
+            header({"a": 1, "l": [2, 1]}),
+            [header({"l": [1, 2], "a": 1}), header({"l": [2, 1], "a": 1})],
+            [ACKED, RETURNED], id="a list in another order is another list",
+        ),
+        pytest.param(
+            header({"k": 2, "x-opt-rabbitmq-received-time": 5}, timestamp=5),
+            [header({"k": 1}), header({"k": 2})], [ACKED, RETURNED],
+            id="headers that the broker added are not missed in ours",
+        ),
+        pytest.param(
+            header({"b": 1, "a": 1}), [header({"a": 1}), header({"a": 1, "b": 1})],
+            [ACKED, RETURNED], id="an equal message is meant before one with fewer headers",
+        ),
+        pytest.param(
+            header({"a": 1, "b": 1, "added": 1}),
+            [header({"a": 1}), header({"b": 1}), header({"c": 1})], [DOUBTFUL, DOUBTFUL, ACKED],
+            id="of several that lack what the broker added each is in doubt",
+        ),
+        pytest.param(
+            SHORT, [header({"n": 8, "a": 1}), header({"n": 7, "a": 1})], [ACKED, RETURNED],
+            id="an integer of another size is the same number",
+        ),
+    ],
+)  # fmt: skip
+def test_a_return_with_headers(returned, sent, settled):
+    assert settled_after(returned, *sent) == settled
 
 
 def test_the_oldest_is_meant_though_a_younger_one_was_sent_in_the_brokers_order():
@@ -166,22 +183,6 @@ def test_the_oldest_is_meant_though_a_younger_one_was_sent_in_the_brokers_order(
     assert confirms.settle(2, False, True) == [("old", RETURNED)]
     confirms.returned(b"key", sorted_)
     assert confirms.settle(3, True, True) == [("other", ACKED), ("young", RETURNED)]
-
-
-def test_of_several_that_lack_what_the_broker_added_each_is_in_doubt_and_no_other():
-    returned = header({"a": 1, "b": 1, "added": 1})
-    sent = header({"a": 1}), header({"b": 1}), header({"c": 1})
-    assert settled_after(returned, *sent) == [DOUBTFUL, DOUBTFUL, ACKED]
-
-
-def test_an_integer_of_another_size_is_the_same_number():
-    """As a client of another broker's library would encode it: 7 as a signed 32-bit integer."""
-    returned = header({"n": 7, "a": 1}).replace(b"l" + bytes(7) + b"\7", b"I\0\0\0\7")
-    returned = returned[:2] + (len(returned) - 6).to_bytes(4) + returned[6:]
-    assert settled_after(returned, header({"n": 8, "a": 1}), header({"n": 7, "a": 1})) == [
-        ACKED,
-        RETURNED,
-    ]
 
 
 @pytest.mark.parametrize(
@@ -217,13 +218,6 @@ def test_a_return_of_nothing_we_sent_is_refused():
     confirms.publish("a")
     with pytest.raises(ProtocolError):
         confirms.returned(b"key", H)
-
-
-def test_a_nack_of_a_returned_message_is_a_nack():
-    confirms = Confirms()
-    confirms.publish("a", b"key", H)
-    confirms.returned(b"key", H)
-    assert confirms.settle(1, False, False) == [("a", NACKED)]
 
 
 def test_lost_names_what_is_left_in_order():

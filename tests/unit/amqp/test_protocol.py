@@ -315,6 +315,17 @@ class TestStates:
         assert protocol.receive_data(broker.close_ok()) == [events.Closed(0, "", True)]
         assert protocol.state is ConnectionState.CLOSED
 
+    def test_what_is_unsettled_on_a_channel_that_we_close_is_lost_with_the_connection(self):
+        protocol = with_channel()
+        for entry in "ab":
+            publish(protocol, entry)
+        protocol.close_channel(1)
+        received = protocol.receive_data(broker.ack(1, 1) + broker.channel_close_ok(1))
+        assert received[1:] == [events.ChannelEnded(1)]
+        protocol.close()
+        assert protocol.receive_data(broker.close_ok()) == [events.Closed(0, "", True)]
+        assert protocol.lost() == ["b"]
+
     def test_close_that_crosses_the_brokers_close_of_a_channel(self):
         protocol = with_channel()
         protocol.close_channel(1)

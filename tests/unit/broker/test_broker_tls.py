@@ -8,8 +8,8 @@ import logging
 import ssl
 
 import pytest
-from scenario import O
-from tlsscenario import on_both_loops
+from fakebroker import FakeBroker
+from scenario import O, outcomes
 
 from statelessd.broker.unreachable import why
 from statelessd.config.settings import BrokerTls
@@ -18,6 +18,16 @@ from statelessd.tls.files import LOOK
 
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture
+def broker(authority, both_loops):
+    return FakeBroker(authority.server_context())
+
+
+@pytest.fixture
+def settings(authority):
+    return {"tls": BrokerTls(enabled=True, ca=str(authority.ca))}
 
 
 def trust(authority, **settings):
@@ -140,9 +150,7 @@ class TestChangedFiles:
         assert shake(trusting, context) is None
 
 
-@on_both_loops
-async def test_bodies_of_all_sizes_are_confirmed(broker, client):
-    publish = client()
+async def test_bodies_of_all_sizes_are_confirmed(broker, publish):
     bodies = [b"", b"hi", b"x" * 131_072, b"y" * 7_000_001, b"last"]
     assert [await publish(body) for body in bodies] == [O.CONFIRMED] * 5
     together = await asyncio.gather(*(publish.start(body) for body in bodies))
@@ -150,63 +158,48 @@ async def test_bodies_of_all_sizes_are_confirmed(broker, client):
     assert broker.published == bodies * 2
 
 
-@on_both_loops
-async def test_a_broker_that_stops_reading_is_felt_and_a_cut_loses_no_answer(broker, client):
-    publish = client()
-    assert await publish() is O.CONFIRMED
-    [session] = publish.publisher._pool.sessions()
+async def test_a_broker_that_stops_reading_is_felt_and_a_cut_loses_no_answer(broker, publish):
+    await publish.opens()
     broker.peers[0].reading.clear()
-    await asyncio.sleep(0)
-    pending = [publish.start(b"%04d" % i + b"x" * 100_000, timeout=10) for i in range(500)]
-    await publish.until(lambda: not session.writable)
-    assert session.connection._transport.get_write_buffer_size() < 1_500_000
+    pending = [publish.start(b"%04d" % i + b"x" * 100_000) for i in range(500)]
+    await publish.until(lambda: publish.shows("not writable"))
     handed_over = [p.publish.handed_over for p in pending]
     assert 0 < handed_over.count(True) < 300
-    session.connection.abort("the test wants it")
-    outcomes = [(await p)[0] for p in pending]
-    assert outcomes == [O.UNCONFIRMED if was else O.CONFIRMED for was in handed_over]
     broker.peers[0].cut()
-    numbers = [int(body[:4]) for body in broker.published if len(body) > 4]
+    told = await outcomes(*pending)
+    assert told == [O.UNCONFIRMED if was else O.CONFIRMED for was in handed_over]
+    numbers = [int(body[:4]) for body in broker.published if len(body) > 5]
     again = [i for i, was in enumerate(handed_over) if not was]
     assert numbers[-len(again) :] == again  # and nothing twice
     assert len(set(numbers)) == len(numbers)
 
 
-@on_both_loops
-async def test_a_handshake_that_does_not_end_is_given_up(broker, client):
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (-1, "the broker's host does not answer, or not in TLS"),
+        (100, "the broker hung up during the TLS handshake"),
+    ],
+    ids=["hangs", "hangs up"],
+)
+async def test_a_handshake_that_fails_is_given_up(client, size, said):
     hung_up = asyncio.Event()
 
-    async def silent(reader, writer):
-        await reader.read()
+    async def serve(reader, writer):
+        await reader.read(size)
         hung_up.set()
         writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         publish = client(port=server.sockets[0].getsockname()[1], connect_timeout=0.2)
-        outcome, detail = await publish.start(timeout=0.5)
+        outcome, detail = await publish.start(timeout=1.5)
         assert outcome is O.BROKER_UNAVAILABLE
-        assert "the broker's host does not answer, or not in TLS" in detail
+        assert said in detail
         await hung_up.wait()
 
 
-@on_both_loops
-async def test_a_broker_that_hangs_up_in_the_handshake(broker, client):
-    async def short(reader, writer):
-        await reader.read(100)
-        writer.close()
-
-    server = await asyncio.start_server(short, "127.0.0.1", 0)
-    async with server:
-        publish = client(port=server.sockets[0].getsockname()[1])
-        outcome, detail = await publish.start(timeout=0.3)
-    assert outcome is O.BROKER_UNAVAILABLE
-    assert "the broker hung up during the TLS handshake" in detail
-
-
-@on_both_loops
-async def test_a_broker_that_refuses_connections_is_said_to_do_so(broker, client):
+async def test_a_broker_that_refuses_connections_is_said_to_do_so(broker, publish):
     await broker.stop()
-    outcome, detail = await client().start(timeout=0.3)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "Connection refused" in detail

@@ -2,32 +2,29 @@
 
 import brokerside
 import pytest
-from scenario import GUEST, O, scenario
+from scenario import GUEST, O
 
 from statelessd.message import Credentials
 
 LONG = Credentials("guest", "s" * 9000)
+BACK_END_FAILED = (
+    "NOT_ALLOWED - access to vhost 'test' refused for user 'guest', backend "
+    "rabbit_auth_backend_http returned an error: "
+    '{failed_connect,[{to_address,{"10.0.0.7",8000}},{inet,[inet],econnrefused}]}'
+)
 
 
-@pytest.fixture(params=[(530, "LavinMQ"), (403, "AMQProxy")], ids=["LavinMQ", "amqproxy"])
-def refusing(request):
-    """Make the broker refuse what comes with Open, or through the proxy with the first channel."""
-    code, product = request.param
-
-    def refuse(broker, text):
-        broker.product, broker.version = product, "2.9.1"
-
-        def close(peer, *_):
-            peer.send(brokerside.close(code, text))
-
-        if product == "LavinMQ":
-            broker.on_open = close
-        else:
-            broker.on_open_channel = close
-
-    return refuse
+def refuse(broker, product, code, text):
+    """Refuse what comes with Open, or through the proxy with the first channel."""
+    broker.product, broker.version = product, "2.9.1"
+    name = "on_open_channel" if product == "AMQProxy" else "on_open"
+    setattr(broker, name, lambda peer, *_: peer.send(brokerside.close(code, text)))
 
 
+FAMILIES = pytest.mark.parametrize(("product", "code"), [("LavinMQ", 530), ("AMQProxy", 403)])
+
+
+@FAMILIES
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [
@@ -36,146 +33,106 @@ def refusing(request):
         ("NOT_ALLOWED - vhost test not found", O.VIRTUAL_HOST_NOT_FOUND),
     ],
 )
-@scenario
-async def test_a_virtual_host_is_refused_after_one_login(broker, client, refusing, text, outcome):
-    refusing(broker, text)
-    publish = client()
-    assert await publish() is outcome
-    assert await publish() is outcome
+async def test_a_virtual_host_is_refused_after_one_login(
+    broker, publish, product, code, text, outcome
+):
+    refuse(broker, product, code, text)
+    assert [await publish() for _ in range(2)] == [outcome] * 2
     assert len(broker.peers) == 1
 
 
-@scenario
-async def test_a_connection_limit_is_waited_for(broker, client, refusing):
+@FAMILIES
+async def test_a_connection_limit_is_waited_for(broker, publish, product, code):
     text = "NOT_ALLOWED - access to vhost 'test' refused: connection limit (1) is reached"
-    refusing(broker, text)
-    publish = client()
-    outcome, detail = await publish.start(timeout=0.5)
+    refuse(broker, product, code, text)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "connection limit (1) is reached" in detail
     assert len(broker.peers) > 1
 
 
-@scenario
-async def test_a_login_that_is_refused_behind_a_proxy_is_a_refused_login(broker, client):
-    broker.product = "AMQProxy"
+async def test_a_login_that_is_refused_behind_a_proxy_is_a_refused_login(broker, publish):
     text = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN."
-    broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(403, text))
-    publish = client()
-    assert await publish() is O.UNAUTHORIZED
-    assert await publish() is O.TOO_MANY_FAILURES
+    refuse(broker, "AMQProxy", 403, text)
+    assert [await publish() for _ in range(2)] == [O.UNAUTHORIZED, O.TOO_MANY_FAILURES]
     assert len(broker.peers) == 1
     assert publish.publisher.connection_statistics() == {}
 
 
-@scenario
-async def test_a_close_later_in_a_connections_life_refuses_no_login(broker, client):
+async def test_a_close_later_in_a_connections_life_refuses_no_login(broker, publish):
     broker.product = "AMQProxy"
-    publish = client()
-    assert await publish() is O.CONFIRMED
-    ack = broker.on_publish
-    broker.on_publish = lambda peer, *_: peer.send(brokerside.close(403, "ACCESS_REFUSED - x"))
+    await publish.opens()
+    broker.closes_connections(403, "ACCESS_REFUSED - x")
     assert await publish() is O.UNCONFIRMED
-    broker.on_publish = ack
+    broker.confirms()
     assert await publish() is O.CONFIRMED
     assert len(broker.peers) == 2
 
 
-@scenario
-async def test_a_proxy_without_a_broker_names_no_address(broker, client):
-    broker.product = "AMQProxy"
+async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
+    opens = broker.on_open_channel
     text = "UPSTREAM_ERROR - Error connecting to '10.0.0.7:5672': Connection refused"
-    broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(503, text))
-    publish = client()
-    outcome, detail = await publish.start(timeout=0.5, credentials=LONG)
+    refuse(broker, "AMQProxy", 503, text)
+    outcome, detail = await publish.start(timeout=1.5, credentials=LONG)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "The proxy before the broker has no connection to it" in detail
     assert "10.0.0.7" not in detail
-    broker.on_open_channel = lambda peer, n: peer.send(brokerside.channel_open_ok(n))
+    broker.on_open_channel = opens
     assert await publish(credentials=LONG) is O.CONFIRMED
-    broker.on_publish = lambda peer, *_: peer.send(brokerside.close(503, text))
+    broker.closes_connections(503, text)
     _, detail = await publish.start(credentials=LONG)
     assert "10.0.0.7" not in detail
 
 
-@scenario
-async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(broker, client):
-    text = (
-        "NOT_ALLOWED - access to vhost 'test' refused for user 'guest', backend "
-        "rabbit_auth_backend_http returned an error: "
-        '{failed_connect,[{to_address,{"10.0.0.7",8000}},{inet,[inet],econnrefused}]}'
-    )
-    fail = broker.on_open
-    broker.on_open = lambda peer: peer.send(brokerside.close(530, text))
-    publish = client()
-    outcome, detail = await publish.start(timeout=0.5)
+async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(
+    broker, publish
+):
+    opens = broker.on_open
+    refuse(broker, "RabbitMQ", 530, BACK_END_FAILED)
+    outcome, detail = await publish.start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "authorisation back end failed" in detail
     assert "10.0.0.7" not in detail
-    broker.on_open = fail
+    broker.on_open = opens
     assert await publish() is O.CONFIRMED
 
 
-@pytest.mark.parametrize(
-    "refuse",
-    [
-        pytest.param(lambda peer: peer.cut(), id="reset"),
-        pytest.param(lambda peer: peer.hang_up(), id="end of stream"),
-    ],
-)
-@scenario
-async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, client, refuse):
-    broker.on_login = refuse
-    port = broker.port
+@pytest.mark.parametrize("hang_up", ["reset", "end of stream", "a proxy's word"])
+async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, client, hang_up):
+    if hang_up == "a proxy's word":
+        refuse(broker, "AMQProxy", 503, "UPSTREAM_ERROR - End of file reached")
+    else:
+        broker.on_login = lambda peer: peer.cut() if hang_up == "reset" else peer.hang_up()
     # The same broker by two names: a node that is thought to be down would be passed over.
-    publish = client(hosts=[f"127.0.0.1:{port}", f"localhost:{port}"])
+    publish = client(hosts=[f"127.0.0.1:{broker.port}", f"localhost:{broker.port}"])
     outcome, detail = await publish.start(credentials=LONG)
     assert outcome is O.UNAUTHORIZED
     assert "too long" in detail
     assert "9" in detail.partition("a login of ")[2]
     assert await publish(credentials=LONG) is O.TOO_MANY_FAILURES
     assert len(broker.peers) == 1
-    assert all(publish.publisher.figures().nodes_up.values())
-    broker.on_login = None
-    assert await publish(credentials=GUEST) is O.CONFIRMED
+    assert all(publish.nodes("up").values())
+    if hang_up != "a proxy's word":
+        broker.on_login = None
+        assert await publish(credentials=GUEST) is O.CONFIRMED
 
 
-@scenario
-async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, client):
+async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, publish):
     broker.on_login = lambda peer: peer.cut()
-    publish = client()
     waiting = publish.start()
     await publish.until(lambda: len(broker.peers) == 2)
     broker.on_login = None
     assert (await waiting)[0] is O.CONFIRMED
 
 
-@scenario
-async def test_a_large_login_behind_a_proxy_is_tried_once(broker, client):
-    broker.product = "AMQProxy"
-    text = "UPSTREAM_ERROR - End of file reached"
-    broker.on_open_channel = lambda peer, _: peer.send(brokerside.close(503, text))
-    publish = client()
-    outcome, detail = await publish.start(credentials=LONG)
-    assert outcome is O.UNAUTHORIZED
-    assert "too long" in detail
-    assert len(broker.peers) == 1
-
-
-@scenario
-async def test_a_full_disk_is_no_fault_of_the_message(broker, client):
+@pytest.mark.parametrize(
+    ("text", "over", "outcome"),
+    [
+        ("Server low on disk space", (60, 40), O.BROKER_BLOCKED),
+        ("Message's user_id property 'a' doesn't match actual user 'guest'", (0, 0), O.FORBIDDEN),
+    ],
+)
+async def test_lavinmq_closes_a_channel_in_its_own_words(broker, publish, text, over, outcome):
     broker.product, broker.version = "LavinMQ", "2.9.1"
-    text = "PRECONDITION_FAILED - Server low on disk space"
-    broker.on_publish = lambda peer, channel, *_: peer.send(
-        brokerside.channel_close(channel, 406, text)
-    )
-    assert await client()() is O.BROKER_BLOCKED
-
-
-@scenario
-async def test_a_foreign_user_id_is_forbidden_by_lavinmq_too(broker, client):
-    text = "PRECONDITION_FAILED - Message's user_id property 'a' doesn't match actual user 'guest'"
-    broker.on_publish = lambda peer, channel, *_: peer.send(
-        brokerside.channel_close(channel, 406, text, (0, 0))
-    )
-    assert await client()(user_id="a") is O.FORBIDDEN
+    broker.closes_channels(406, f"PRECONDITION_FAILED - {text}", over)
+    assert await publish(user_id="a") is outcome

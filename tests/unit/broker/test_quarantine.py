@@ -1,4 +1,4 @@
-"""What else may happen to messages while a login has exchanges on quarantine."""
+"""A message that crashes the broker's connection harms its neighbours once, not again and again."""
 
 import asyncio
 import collections
@@ -8,9 +8,8 @@ import types
 
 import brokerside
 import pytest
-from crashing import POISON, Crashing, distinct
-from fakebroker import FakeBroker
-from scenario import O, scenario
+from behaviours import POISON, Crashing, Holding, distinct
+from scenario import O, hosts, outcomes
 
 from statelessd.amqp import encode
 from statelessd.broker import quarantine
@@ -18,63 +17,64 @@ from statelessd.broker.pending import Publish, Tally
 from statelessd.broker.state import SessionState
 from statelessd.message import Message
 
-
-class Held(Crashing):
-    """Confirms nothing by itself: ``confirm_all`` does, and lists who published what."""
-
-    def __init__(self, broker):
-        super().__init__(broker)
-        self.unconfirmed = []
-        self.peer_of = {}
-
-    def __call__(self, peer, channel, tag, body):
-        self.peer_of[body] = peer
-        if body.startswith(b"poison"):
-            super().__call__(peer, channel, tag, body)
-        else:
-            self.unconfirmed.append((peer, channel, tag))
-
-    def confirm_all(self):
-        unconfirmed, self.unconfirmed = self.unconfirmed, []
-        for peer, channel, tag in unconfirmed:
-            self.confirm(peer, channel, tag)
+BAD = {"exchange": "bad", "header": POISON}
 
 
 async def suspect(publish, *exchanges):
     """Crash the login's connection with a message of each exchange in flight."""
     broker = publish.broker
     usual = broker.on_publish
-    Held(broker)
+    Holding(broker)
     near = [publish.start(b"near", exchange=exchange) for exchange in exchanges]
-    await publish.until(lambda: broker.published.count(b"near") == len(near))
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-    assert {(await each)[0] for each in near} == {O.UNCONFIRMED}
+    await publish.published(b"near", len(near))
+    assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    assert set(await outcomes(*near)) == {O.UNCONFIRMED}
     broker.published.clear()
     broker.on_publish = usual
 
 
-async def becomes(outcome, attempt):
-    """Repeat it until that is what comes out."""
-    async with asyncio.timeout(30):
-        while await attempt() is not outcome:  # noqa: ASYNC110 - what it waits for has no event
-            await asyncio.sleep(0.01)
+async def trial(publish):
+    """Let one message of a suspected exchange be in flight; its future and who has it."""
+    holding = Holding(publish.broker)
+    await suspect(publish, "near")
+    started = publish.start(b"trial", exchange="near")
+    await publish.published(b"trial")
+    return started, holding
 
 
-def arrived(broker, body):
-    return lambda: body in broker.published
-
-
-def alive(broker):
-    return [peer for peer in broker.peers if not peer.gone]
-
-
-@scenario
-async def test_copies_that_wait_already_are_refused_with_it(broker, client):
-    publish = client()
+async def test_poison_harms_messages_of_other_exchanges_once(broker, publish):
     crashing = Crashing(broker)
-    copies = [publish.start(b"poison", exchange="bad", header=POISON) for _ in range(10)]
-    outcomes = [(await each)[0] for each in copies]
-    assert outcomes == [O.UNCONFIRMED] * 2 + [O.BAD_REQUEST] * 8
+    await publish.opens("other")
+    good, poison = [], []
+    for n in range(300):
+        good.append(publish.start(b"good%d" % n, exchange="other"))
+        if n % 10 == 5:
+            poison.append(publish.start(b"poison%d" % n, exchange="bad", header=distinct(n)))
+        await asyncio.sleep(0.01)
+    told = await outcomes(*good)
+    assert set(told) <= {O.CONFIRMED, O.UNCONFIRMED}
+    assert told.count(O.UNCONFIRMED) <= 3
+    assert set(await outcomes(*poison)) <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
+    assert crashing.crashes > 2
+    assert len(broker.alive()) <= 2
+
+
+async def test_the_same_poison_is_not_sent_again(broker, publish):
+    crashing = Crashing(broker)
+    told = [await publish.start(b"poison", **BAD) for _ in range(6)]
+    # The first names nobody; the second is alone.
+    assert [outcome for outcome, _ in told] == [O.UNCONFIRMED] * 2 + [O.BAD_REQUEST] * 4
+    assert "541" in told[-1][1]
+    assert crashing.crashes == 2
+    assert await publish(b"fine", exchange="bad") is O.CONFIRMED
+    other = encode.properties({"headers": {"h": 1}})
+    assert await publish(b"fine", exchange="bad", header=other) is O.CONFIRMED
+
+
+async def test_copies_that_wait_already_are_refused_with_it(broker, publish):
+    crashing = Crashing(broker)
+    copies = [publish.start(b"poison", **BAD) for _ in range(10)]
+    assert await outcomes(*copies) == [O.UNCONFIRMED] * 2 + [O.BAD_REQUEST] * 8
     assert crashing.crashes == 2
 
 
@@ -88,29 +88,37 @@ async def test_copies_that_wait_already_are_refused_with_it(broker, client):
         ({"exchange": "bad", "routing_key": "k"}, O.UNCONFIRMED),
     ],
 )
-@scenario
-async def test_without_message_headers_the_names_have_to_tell(broker, client, names, told):
-    publish = client()
+async def test_without_message_headers_the_names_have_to_tell(broker, publish, names, told):
     Crashing(broker)
-    outcomes = [await publish(b"poison", **names) for _ in range(3)]
-    assert outcomes == [O.UNCONFIRMED, O.UNCONFIRMED, told]
+    assert [await publish(b"poison", **names) for _ in range(3)] == [O.UNCONFIRMED] * 2 + [told]
 
 
-@scenario
-async def test_it_is_tried_again_after_a_while(broker, client, monkeypatch):
+async def test_it_is_tried_again_after_a_while(broker, publish, monkeypatch):
     monkeypatch.setattr(quarantine, "WHILE", 0.5)
-    publish = client()
     Crashing(broker)
     for outcome in (O.UNCONFIRMED, O.UNCONFIRMED, O.BAD_REQUEST):
-        assert await publish(b"poison", exchange="bad", header=POISON) is outcome
-    broker.on_publish = lambda peer, channel, tag, body: peer.send(brokerside.ack(channel, tag))
-    await becomes(O.CONFIRMED, lambda: publish(b"poison", exchange="bad", header=POISON))
-    await publish.until(lambda: len(alive(broker)) == 1)
+        assert await publish(b"poison", **BAD) is outcome
+    broker.confirms()
+    await publish.becomes(O.CONFIRMED, b"poison", **BAD)
+    await publish.until(lambda: len(broker.alive()) == 1)
 
 
-@scenario
-async def test_an_exchange_that_crashes_again_and_again_stays_longer(broker, client):
-    publish = client()
+async def test_an_exchange_that_was_only_near_by_returns_once_confirmed(broker, publish):
+    Crashing(broker)
+    await suspect(publish, "near")
+    assert await publish(b"in quarantine", exchange="near") is O.CONFIRMED
+    # Side by side again, on the login's first connection.
+    holding = Holding(broker)
+    many = [publish.start(b"n%d" % n, exchange="near") for n in range(60)]
+    await publish.published(b"n0")
+    holding.release()
+    await publish.published(b"n59")
+    holding.release()
+    assert set(await outcomes(*many)) == {O.CONFIRMED}
+    assert broker.published[1:] == [b"n%d" % n for n in range(60)]
+
+
+async def test_an_exchange_that_crashes_again_and_again_stays_longer(broker, publish):
     crashing = Crashing(broker)
     for n in range(3):
         for _ in range(15):
@@ -120,86 +128,81 @@ async def test_an_exchange_that_crashes_again_and_again_stays_longer(broker, cli
         assert await publish(b"good", exchange="bad") is O.CONFIRMED
     crashing.delay = 0.2
     near = publish.start(b"near", exchange="near")
-    await publish.until(arrived(broker, b"near"))
+    await publish.published(b"near")
     assert await publish(b"poison", exchange="bad", header=distinct(3)) is O.UNCONFIRMED
     assert (await near)[0] is O.CONFIRMED
 
 
-@scenario
-async def test_a_node_that_stops_makes_no_message_poisonous(broker, client):
-    publish = client()
+async def test_a_node_that_stops_makes_no_message_poisonous(broker, publish):
     Crashing(broker)
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-    broker.on_publish = lambda peer, *_: peer.send(brokerside.close(541, "INTERNAL_ERROR"))
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-    for other in alive(broker):
+    assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    broker.closes_connections(541, "INTERNAL_ERROR")
+    assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    for other in broker.alive():
         other.send(brokerside.close())
-    await publish.until(lambda: not alive(broker))
+    await publish.until(lambda: not broker.alive())
     Crashing(broker)
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.BAD_REQUEST
+    assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    assert await publish(b"poison", **BAD) is O.BAD_REQUEST
 
 
-@scenario
-async def test_returning_while_the_first_connection_is_made_anew_keeps_the_order(broker, client):
-    publish = client()
-    held = Held(broker)
-    await suspect(publish, "near")
-    first = [publish.start(b"%d" % n, exchange="near") for n in range(3)]
-    await publish.until(arrived(broker, b"0"))
-    opening = []
+async def test_returning_while_the_first_connection_is_made_anew_keeps_the_order(broker, publish):
+    first, holding = await trial(publish)
+    waiting = [publish.start(b"%d" % n, exchange="near") for n in range(2)]
+    opening, opens = [], broker.on_open
     broker.on_open = opening.append
-    main = next(peer for peer in alive(broker) if peer is not held.peer_of[b"0"])
+    main = next(peer for peer in broker.alive() if peer is not holding.peer_of[b"trial"])
     main.cut()
     await publish.until(lambda: main.gone)
     await publish(b"any", exchange="other", timeout=0.2)  # it is noticed
-    later = publish.start(b"3", exchange="near")
+    later = publish.start(b"2", exchange="near")
     await publish.until(lambda: opening)
     Crashing(broker)
-    held.confirm_all()
-    assert (await first[0])[0] is O.CONFIRMED
-    broker.on_open(opening[0])
-    broker.on_open = lambda peer: peer.send(brokerside.open_ok())
-    opening[0].send(brokerside.open_ok())
-    assert {(await each)[0] for each in (*first, later)} == {O.CONFIRMED}
-    assert broker.published == [b"0", b"1", b"2", b"3"]
+    holding.release()
+    assert (await first)[0] is O.CONFIRMED
+    broker.on_open = opens
+    opens(opening[0])
+    assert set(await outcomes(*waiting, later)) == {O.CONFIRMED}
+    assert broker.published == [b"trial", b"0", b"1", b"2"]
 
 
-@scenario
-async def test_a_message_without_a_confirm_is_overtaken_by_other_routing_keys_alone(broker, client):
-    publish = client()
-    held = Held(broker)
-    await suspect(publish, "near")
-    stuck = publish.start(b"stuck", exchange="near", routing_key="a")
-    await publish.until(arrived(broker, b"stuck"))
-    alike = publish.start(b"alike", exchange="near", routing_key="a")
+async def test_messages_in_quarantine_keep_their_deadlines_and_their_order(broker, publish):
+    Crashing(broker)
+    for _ in range(2):
+        assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    await publish.opens("bad")
+    broker.is_silent()
+    assert await publish(b"stuck", exchange="bad", timeout=0.3) is O.UNCONFIRMED
+    Crashing(broker)
+    many = [publish.start(b"m%d" % n, exchange="bad") for n in range(10)]
+    assert set(await outcomes(*many)) == {O.CONFIRMED}
+    assert broker.published[-10:] == [b"m%d" % n for n in range(10)]
+
+
+async def test_a_message_without_a_confirm_is_overtaken_by_other_routing_keys_alone(
+    broker, publish
+):
+    stuck, holding = await trial(publish)
+    alike = publish.start(b"alike", exchange="near")
     Crashing(broker)
     assert await publish(b"other", exchange="near", routing_key="b") is O.CONFIRMED
     assert b"alike" not in broker.published
-    held.confirm_all()
-    assert (await stuck)[0] is O.CONFIRMED
-    assert (await alike)[0] is O.CONFIRMED
+    holding.release()
+    assert await outcomes(stuck, alike) == [O.CONFIRMED] * 2
 
 
-@scenario
 async def test_a_refused_login_of_the_second_connection_is_tried_again(broker, client):
     publish = client(refused_for=0.1)
     Crashing(broker)
     await suspect(publish, "near")
-    assert await publish(b"opens", exchange="other") is O.CONFIRMED
-
-    def refuse(peer):
-        broker.on_login = None
-        peer.send(brokerside.close(403, "ACCESS_REFUSED - Login was refused"))
-
-    broker.on_login = refuse
+    await publish.opens("other")
+    broker.refuses_logins()
     assert await publish(b"m", exchange="near") is O.UNAUTHORIZED
-    await becomes(O.CONFIRMED, lambda: publish(b"m", exchange="near", timeout=1))
+    broker.on_login = None
+    await publish.becomes(O.CONFIRMED, b"m", exchange="near", timeout=1)
 
 
-@scenario
-async def test_a_channel_that_does_not_open_on_the_second_connection(broker, client):
-    publish = client()
+async def test_a_channel_that_does_not_open_on_the_second_connection(broker, publish):
     Crashing(broker)
     await suspect(publish, "near")
     opened = broker.on_open_channel
@@ -209,123 +212,97 @@ async def test_a_channel_that_does_not_open_on_the_second_connection(broker, cli
         peer.send(brokerside.channel_close(channel, 506, "RESOURCE_ERROR", over=(20, 10)))
 
     broker.on_open_channel = refuse
-    started = [publish.start(b"%d" % n, exchange="near", timeout=3) for n in range(3)]
-    assert {(await each)[0] for each in started} == {O.CONFIRMED}
+    started = [publish.start(b"%d" % n, exchange="near") for n in range(3)]
+    assert set(await outcomes(*started)) == {O.CONFIRMED}
     assert broker.published == [b"0", b"1", b"2"]
 
 
-@scenario
-async def test_the_broker_is_away_during_the_probation(broker, client):
-    publish = client()
-    held = Held(broker)
-    await suspect(publish, "near")
-    trial = publish.start(b"trial", exchange="near")
-    await publish.until(arrived(broker, b"trial"))
+async def test_the_broker_is_away_during_the_quarantine(broker, publish):
+    on_trial, _ = await trial(publish)
     short = publish.start(b"short", exchange="near", timeout=0.5)
     long = publish.start(b"long", exchange="near")
     await broker.stop()
-    assert (await trial)[0] is O.UNCONFIRMED
-    assert (await short)[0] is O.BROKER_UNAVAILABLE
-    Crashing(broker)
+    assert await outcomes(on_trial, short) == [O.UNCONFIRMED, O.BROKER_UNAVAILABLE]
+    broker.confirms()
     await broker.start_again()
     assert (await long)[0] is O.CONFIRMED
-    assert held.crashes == 0
     assert broker.published == [b"trial", b"long"]
 
 
-@scenario
 async def test_an_idle_second_connection_is_made_anew_for_the_next_message(broker, client):
     publish = client(idle_timeout=3.0)
     crashing = Crashing(broker)
     for outcome in (O.UNCONFIRMED, O.UNCONFIRMED, O.BAD_REQUEST):
-        assert await publish(b"poison", exchange="bad", header=POISON) is outcome
+        assert await publish(b"poison", **BAD) is outcome
     assert await publish(b"m", exchange="bad") is O.CONFIRMED
-    await publish.until(lambda: not alive(broker))
+    await publish.until(lambda: not broker.alive())
     assert await publish(b"m", exchange="bad") is O.CONFIRMED
-    assert await publish(b"poison", exchange="bad", header=POISON) is O.BAD_REQUEST
+    assert await publish(b"poison", **BAD) is O.BAD_REQUEST
     assert crashing.crashes == 2
 
 
-@scenario
-async def test_the_smallest_bound_leaves_room_for_a_message_on_probation(broker, client):
+async def test_the_smallest_bound_leaves_room_for_a_message_in_quarantine(broker, client):
     publish = client(in_flight_per_connection=2)
     Crashing(broker)
     await suspect(publish, "near")
     assert await publish(b"m", exchange="near") is O.CONFIRMED
 
 
-@scenario
 async def test_an_exchange_that_returned_during_a_swap_has_returned(broker, client):
     publish = client(reverify_after=1.0)
-    held = Held(broker)
-    await suspect(publish, "near")
-    trial = publish.start(b"trial", exchange="near")
-    await publish.until(arrived(broker, b"trial"))
-    old = next(peer for peer in alive(broker) if peer is not held.peer_of[b"trial"])
+    on_trial, holding = await trial(publish)
+    old = next(peer for peer in broker.alive() if peer is not holding.peer_of[b"trial"])
     await publish.until(
         lambda: len(broker.peers) == 4 and "Connection.Open" in broker.peers[3].methods
     )
-    held.confirm_all()
-    assert (await trial)[0] is O.CONFIRMED
+    holding.release()
+    assert (await on_trial)[0] is O.CONFIRMED
     await publish.until(lambda: old.gone)
     later = publish.start(b"later", exchange="near")
-    await publish.until(arrived(broker, b"later"))
-    assert held.peer_of[b"later"] is not held.peer_of[b"trial"]
-    held.confirm_all()
+    await publish.published(b"later")
+    assert holding.peer_of[b"later"] is not holding.peer_of[b"trial"]
+    holding.release()
     assert (await later)[0] is O.CONFIRMED
 
 
-@scenario
-async def test_a_stuck_message_on_probation_makes_nobody_look_for_another_node(broker, client):
-    async with FakeBroker() as other:
-        publish = client(hosts=tuple(f"127.0.0.1:{b.port}" for b in (broker, other)))
-        Held(broker)
-        Held(other)
-        first = publish.start(b"near", exchange="near")
-        await publish.until(lambda: broker.published or other.published)
-        node, idle = (broker, other) if broker.published else (other, broker)
-        assert await publish(b"poison", exchange="bad", header=POISON) is O.UNCONFIRMED
-        assert (await first)[0] is O.UNCONFIRMED
-        waiting = [publish.start(b"%d" % n, exchange="near", timeout=4) for n in range(5)]
-        outcomes = [(await each)[0] for each in waiting]
-        assert outcomes[0] is O.UNCONFIRMED
-        assert set(outcomes[1:]) <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
-        assert len(node.peers) + len(idle.peers) == 3
+async def test_a_stuck_message_in_quarantine_leads_to_no_other_node(broker, other, client):
+    publish = client(hosts=hosts(broker, other))
+    for each in (broker, other):
+        Holding(each)
+    first = publish.start(b"near", exchange="near")
+    await publish.until(lambda: broker.published or other.published)
+    assert await publish(b"poison", **BAD) is O.UNCONFIRMED
+    assert (await first)[0] is O.UNCONFIRMED
+    waiting = [publish.start(b"%d" % n, exchange="near", timeout=4) for n in range(5)]
+    told = await outcomes(*waiting)
+    assert told[0] is O.UNCONFIRMED
+    assert set(told[1:]) <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
+    assert len(broker.peers) + len(other.peers) == 3
 
 
-@scenario
-async def test_an_alarm_during_the_probation(broker, client):
-    publish = client()
-    held = Held(broker)
-    await suspect(publish, "near")
-    trial = publish.start(b"trial", exchange="near")
-    await publish.until(arrived(broker, b"trial"))
+async def test_an_alarm_during_the_quarantine(broker, publish):
+    on_trial, holding = await trial(publish)
     waiting = publish.start(b"waiting", exchange="near")
-    peer = held.peer_of[b"trial"]
+    peer = holding.peer_of[b"trial"]
     peer.reading.clear()
     peer.send(brokerside.blocked())
     assert (await waiting)[0] is O.BROKER_BLOCKED
-    Crashing(broker)
+    broker.confirms()
     peer.reading.set()
     peer.send(brokerside.unblocked())
-    held.confirm_all()
-    assert (await trial)[0] is O.CONFIRMED
+    holding.release()
+    assert (await on_trial)[0] is O.CONFIRMED
     assert await publish(b"after", exchange="near") is O.CONFIRMED
 
 
-@scenario
-async def test_a_close_during_the_probation_answers_all(broker, client):
-    publish = client()
-    Held(broker)
-    await suspect(publish, "near")
-    trial = publish.start(b"trial", exchange="near")
-    await publish.until(arrived(broker, b"trial"))
+async def test_a_close_during_the_quarantine_answers_all(broker, publish):
+    on_trial, _ = await trial(publish)
     waiting = [publish.start(b"m", exchange="near") for _ in range(10)]
     await publish.publisher.close()
-    assert (await trial)[0] is O.UNCONFIRMED
-    assert {(await each)[0] for each in waiting} == {O.SHUTTING_DOWN}
+    assert (await on_trial)[0] is O.UNCONFIRMED
+    assert set(await outcomes(*waiting)) == {O.SHUTTING_DOWN}
     assert b"m" not in broker.published
-    await publish.until(lambda: not alive(broker))
+    await publish.until(lambda: not broker.alive())
 
 
 def test_thousands_of_large_poisonous_messages_take_little_memory():
@@ -395,7 +372,6 @@ SENT = {O.CONFIRMED, O.NACKED, O.UNCONFIRMED, O.EXCHANGE_NOT_FOUND}
 
 
 @pytest.mark.parametrize("seed", range(3))
-@scenario
 async def test_whatever_happens_every_answer_is_true(broker, client, seed):
     chance = random.Random(seed)
     Anything(broker, chance)
@@ -417,7 +393,7 @@ async def test_whatever_happens_every_answer_is_true(broker, client, seed):
             if not started[given_up].done():
                 publish.publisher.cancel(started.pop(given_up).publish)
         if chance.random() < 0.006:
-            for peer in alive(broker):
+            for peer in broker.alive():
                 peer.cut()
         if chance.random() < 0.7:
             await asyncio.sleep(chance.choice([0, 0.003, 0.02]))
@@ -437,4 +413,4 @@ async def test_whatever_happens_every_answer_is_true(broker, client, seed):
         ]
         assert sent == sorted(sent)
     # What still counts for a session keeps it from being idle.
-    await publish.until(lambda: not alive(broker))
+    await publish.until(lambda: not broker.alive())

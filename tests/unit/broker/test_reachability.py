@@ -6,7 +6,7 @@ import logging
 
 import brokerside
 import pytest
-from scenario import O, scenario
+from scenario import O, outcomes
 
 from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
 from statelessd.message import Credentials
@@ -110,18 +110,16 @@ def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
     assert lines()[-1] == "another"
 
 
-@scenario
-async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, client, lines):
-    publish = client()
+async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, publish, lines):
     several = logins(30)
     for each in several:
         assert await publish(credentials=each) is O.CONFIRMED
     await broker.stop()
-    await publish.until(lambda: publish.publisher.broker_state().state.value == "unused")
+    await publish.until(lambda: publish.state == "unused")
     for _ in range(3):
         pending = [publish.start(timeout=0.1, credentials=each) for each in several]
-        assert {(await p)[0] for p in pending} == {O.BROKER_UNAVAILABLE}
-    assert publish.publisher.broker_state().state.value == "unreachable"
+        assert set(await outcomes(*pending)) == {O.BROKER_UNAVAILABLE}
+    assert publish.state == "unreachable"
     await broker.start_again()
     for each in several:
         assert await publish(credentials=each) is O.CONFIRMED
@@ -131,7 +129,6 @@ async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, client
     assert len(lines()) <= LINES + 2
 
 
-@scenario
 async def test_what_is_no_broker_is_one_warning(broker, client, lines):
     answered = []
 
@@ -145,7 +142,7 @@ async def test_what_is_no_broker_is_one_warning(broker, client, lines):
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         publish = client(port=server.sockets[0].getsockname()[1])
         pending = [publish.start(timeout=0.5, credentials=each) for each in logins(5)]
-        assert {(await p)[0] for p in pending} == {O.BROKER_UNAVAILABLE}
+        assert set(await outcomes(*pending)) == {O.BROKER_UNAVAILABLE}
     assert len(answered) > 5  # each tried more than once
     [line] = lines()
     assert line.startswith("the broker cannot be reached: the broker broke the protocol")
@@ -160,18 +157,16 @@ NOTHING = b""
 
 
 @pytest.mark.parametrize("answer", [REFUSED, LIMIT, NOTHING])
-@scenario
 async def test_one_logins_trouble_is_not_the_brokers(broker, client, lines, answer):
     publish = client(login_timeout=0.1)
     broker.on_login = lambda peer: peer.send(answer)
     assert await publish.start(timeout=0.3)
-    await publish.until(lambda: publish.publisher.broker_state().state.value == "reachable")
+    await publish.until(lambda: publish.state == "reachable")
     assert lines(logging.WARNING) == []
     [line] = lines()
     assert line.startswith("'guest', virtual host 'test': ")
 
 
-@scenario
 async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
     publish = client(refused_for=60)
     broker.on_login = lambda peer: peer.send(REFUSED)
@@ -181,9 +176,7 @@ async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
     assert lines() == ["'guest', virtual host 'test': login refused: unauthorized"]
 
 
-@scenario
-async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, client, lines):
-    publish = client()
+async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, publish, lines):
     broker.on_login = lambda peer: peer.send(REFUSED)
     for number in range(LINES + 10):
         assert await publish(credentials=Credentials("x", f"pw-{number}")) is O.UNAUTHORIZED
@@ -191,13 +184,8 @@ async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, client,
     assert "pw-" not in "".join(lines(logging.DEBUG))
 
 
-@scenario
 async def test_users_who_push_each_other_out_have_no_line_for_each(broker, client, lines):
     publish = client(max_connections=1)
     for each in logins(LINES + 10):
-        await publish.until(lambda: not publish.publisher._pool._draining)
-        outcome = O.OVERLOADED
-        while outcome is O.OVERLOADED:  # until the one before has gone
-            outcome = await publish(credentials=each)
-        assert outcome is O.CONFIRMED
+        await publish.becomes(O.CONFIRMED, credentials=each)  # once the one before has gone
     assert len(lines()) == LINES

@@ -49,12 +49,14 @@ async def test_pages_and_batches_and_what_cannot_be_read(edge, records):
     await edge.ask(b"GET /stats?x=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     body = json.dumps([item(1)]).encode()
     await edge.ask(post(body, path=b"/v/e", headers=AUTH + JSON))
+    await edge.ask(post(b"{", path=b"/v/e", headers=AUTH + JSON))
     await edge.ask(b"nonsense\r\n\r\n")
     await edge.ask(b"OPTIONS /v/e/k HTTP/1.1\r\nHost: x\r\n\r\n")
-    page, batch, garbage, options = records()
+    page, batch, refused, garbage, options = records()
     assert (page.path, page.status) == ("/stats", 200)
     assert (batch.virtual_host, batch.exchange, batch.user) == ("v", "e", "guest")
     assert (batch.status, batch.outcome, batch.published) == (200, "confirmed", 1)
+    assert (refused.status, refused.outcome, refused.user) == (400, "bad-request", "guest")
     assert (garbage.status, garbage.outcome) == (400, "bad-request")
     assert (options.method, options.status) == ("OPTIONS", 204)
 
@@ -89,13 +91,6 @@ async def test_a_batch_tells_how_its_messages_went(edge, records, media_type):
     assert (record.published, record.failed, record.unknown) == (0, 0, 3)
     assert record.seconds >= 0
     assert " outcome=incomplete published=0 failed=0 unknown=3 seconds=" in record.getMessage()
-
-
-@edge_test(access_log=1)
-async def test_a_batch_that_is_refused_says_why(edge, records):
-    await edge.ask(post(b"{", path=b"/v/e", headers=AUTH + JSON))
-    [record] = records()
-    assert (record.status, record.outcome, record.user) == (400, "bad-request", "guest")
 
 
 @edge_test(access_log=1)

@@ -30,6 +30,9 @@ def nested(levels):
     return b'{"routing_key":"k","json":%b}' % (b"[" * levels + b"]" * levels)
 
 
+LEVELS = pytest.mark.parametrize("levels", [512, 5_000, 2_000_000])
+
+
 def statuses(document):
     return [result["status"] for result in document["results"]]
 
@@ -70,16 +73,13 @@ class TestWhole:
 
     @edge_test()
     async def test_an_invalid_item_fails_alone_and_says_where(self, edge):
-        wrong = item(1, priority=300)
-        answer, document = await ask(edge, [item(0), wrong, item(2)])
-        assert answer.status == 207
-        assert statuses(document) == [204, 400, 204]
+        answer, document = await ask(edge, [item(0), item(1, priority=300), item(2)])
+        assert (answer.status, statuses(document)) == (207, [204, 400, 204])
         assert (document["published"], document["failed"], document["unknown"]) == (2, 1, 0)
         result = document["results"][1]
         assert (result["id"], result["type"]) == (1, "/docs#bad-request")
         assert (result["outcome"], result["retryable"]) == ("not-published", False)
         assert "priority" in result["detail"]
-        assert [p[3] for p in edge.publisher.published] == [b"m0", b"m2"]
 
     @edge_test()
     async def test_each_outcome_is_told_and_counted(self, edge):
@@ -105,31 +105,25 @@ class TestWhole:
         assert (answer.status, answer.problem) == (400, "bad-request")
         assert not edge.publisher.published
 
-    @pytest.mark.parametrize("levels", [512, 5_000, 100_000, 2_000_000])
+    @LEVELS
     @edge_test()
     async def test_an_array_with_an_item_that_nests_too_deep_is_refused_whole(self, edge, levels):
         body = b"[%b]" % b",".join(lines([item(0), nested(levels)]).splitlines())
         answer = await edge.ask(post(body, path=b"/v/e", headers=AUTH + JSON))
-        assert (answer.status, answer.problem) == (400, "bad-request")
+        assert (answer.status, edge.publisher.published) == (400, [])
         assert b"more than 512 levels" in answer.body
-        assert not edge.publisher.published
 
-    @edge_test(publish=Publish(max_batch=2))
-    async def test_too_many_items_are_a_413(self, edge):
-        answer, _ = await ask(edge, [item(n) for n in range(3)])
-        assert (answer.status, answer.problem) == (413, "too-large")
-        assert not edge.publisher.published
-
-    @edge_test(max_body_bytes=100)
-    async def test_too_large_a_body_is_a_413_announced_or_not(self, edge):
+    @edge_test(max_body_bytes=200, publish=Publish(max_batch=2))
+    async def test_too_many_items_or_too_large_a_body_are_a_413(self, edge):
         data = json.dumps([item(1, body="x" * 200)]).encode()
         for request in (
+            batch([item(n) for n in range(3)]),
             post(data, path=b"/v/e", headers=AUTH + JSON),
             HEAD + AUTH + JSON + b"\r\n" + chunked(data[:90], data[90:]),
         ):
             answer = await edge.ask(request)
             assert (answer.status, answer.problem) == (413, "too-large")
-        assert edge.publisher.reserved == 0
+        assert (edge.publisher.published, edge.publisher.reserved) == ([], 0)
 
     @edge_test()
     async def test_bodies_that_arrive_are_counted_and_given_back(self, edge):
@@ -154,11 +148,11 @@ class TestWhole:
         answer = await edge.ask(b"OPTIONS /v/e HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (answer.status, answer.headers["allow"]) == (204, "options, post")
 
-    @pytest.mark.parametrize("path", [b"/%ff/e", b"/v/" + b"e" * 256, b"/v/%zz"])
     @edge_test()
-    async def test_names_are_checked(self, edge, path):
-        answer = await edge.ask(post(b"[]", path=path, headers=AUTH + JSON))
-        assert (answer.status, answer.problem) == (400, "bad-request")
+    async def test_names_are_checked(self, edge):
+        for path in (b"/%ff/e", b"/v/" + b"e" * 256, b"/v/%zz"):
+            answer = await edge.ask(post(b"[]", path=path, headers=AUTH + JSON))
+            assert (answer.status, answer.problem) == (400, "bad-request")
 
     @edge_test()
     async def test_the_deadline_is_each_items(self, edge):
@@ -170,12 +164,9 @@ class TestLines:
     @edge_test()
     async def test_the_answer_is_one_summary(self, edge):
         answer, document = await ask(edge, [item(0), b"{nonsense", item(2), b" ", b""], NDJSON)
-        assert answer.status == 200
-        assert (document["published"], document["failed"], document["unknown"]) == (2, 1, 0)
-        [failure] = document["failures"]
-        assert (failure["index"], failure["status"]) == (1, 400)
-        assert document["failures_left_out"] == 0
-        assert "error" not in document
+        [failure] = document.pop("failures")
+        assert (answer.status, failure["index"], failure["status"]) == (200, 1, 400)
+        assert document == {"published": 2, "failed": 1, "unknown": 0, "failures_left_out": 0}
 
     @pytest.mark.parametrize("headers", [JSON, NDJSON])
     @edge_test()
@@ -185,7 +176,7 @@ class TestLines:
         assert json.loads(answer.body)["published"] == 1
         assert edge.publisher.published == [("v", "e", "k", b"[" * 511 + b"]" * 511)]
 
-    @pytest.mark.parametrize("levels", [512, 5_000, 100_000, 2_000_000])
+    @LEVELS
     @edge_test()
     async def test_a_line_that_nests_too_deep_fails_alone(self, edge, levels):
         _, document = await ask(edge, [item(0), nested(levels), item(2)], NDJSON)
@@ -331,7 +322,7 @@ class TestStream:
         client = await edge.connect()
         client.writer.transport.pause_reading()
         start = HEAD + AUTH + NDJSON + STREAM + b"\r\n"
-        everything = chunked(lines([item(n, id="x" * 250) for n in range(100_000)]))
+        everything = chunked(lines([item(n, id="x" * 250) for n in range(50_000)]))
         client.send(start + everything)
         connection = next(iter(edge.connections))
         await edge.until(lambda: connection.flow.write_paused)
@@ -339,12 +330,12 @@ class TestStream:
         while len(edge.publisher.published) != seen:  # until it stands still
             seen = len(edge.publisher.published)
             await asyncio.sleep(0.05)
-        assert seen < 100_000
+        assert seen < 50_000
         client.writer.transport.resume_reading()
         await client.answer()
-        found = await read_lines(client, 100_001)
-        assert [result["index"] for result in found[:-1]] == list(range(100_000))
-        assert found[-1]["published"] == 100_000
+        found = await read_lines(client, 50_001)
+        assert [result["index"] for result in found[:-1]] == list(range(50_000))
+        assert found[-1]["published"] == 50_000
 
     @pytest.mark.parametrize("preference", [b"", STREAM])
     @edge_test()

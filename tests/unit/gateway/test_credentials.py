@@ -109,7 +109,7 @@ def test_any_bytes_are_a_token_or_a_401(data):
     for text in (data, b"a." + encoded(data) + b".c"):
         outcome = Outcome.UNAUTHORIZED
         try:
-            assert credentials(text).password == text.decode()
+            assert credentials(text).password == text.strip().decode()
         except RequestError as error:
             outcome = error.outcome
         assert outcome is Outcome.UNAUTHORIZED
