@@ -103,7 +103,7 @@ def hosting(application=None, **settings):
 
         signature = inspect.signature(test)
         wanted = [each for each in signature.parameters.values() if each.name != "host"]
-        run.__signature__ = signature.replace(parameters=wanted)
+        run.__signature__ = signature.replace(parameters=wanted)  # type: ignore[attr-defined]
         return run
 
     return decorate
