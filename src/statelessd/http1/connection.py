@@ -160,9 +160,8 @@ class Connection(asyncio.Protocol):
                 state = self.state
                 if state is READING_BODY:
                     if not reader.complete:
-                        at = reader.read_body(data, at)
+                        at, piece = reader.read_body(data, at)
                         self.progress += 1
-                        piece = reader.take()
                         if piece:
                             self._give(piece)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
