@@ -68,6 +68,8 @@ class Reader:
         self.on_body = self._pieces.append
         self._parser: Any = httptools.HttpRequestParser(self)
         self._tail = b""  # the last bytes, which may be the beginning of END
+        self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._keep_alive = False
         self._begin()
 
     def _begin(self) -> None:
@@ -76,8 +78,7 @@ class Reader:
         self._urls.clear()
         self._fields: Fields = []
         self._size = 0  # bytes of the head; then of what came since the last piece of the body
-        self._left = 0  # bytes of the body that are still to come, or CHUNKED
-        self._keep_alive = self._has_head = False
+        self._has_head = False
 
     @property
     def url(self) -> bytes:
