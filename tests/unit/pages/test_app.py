@@ -86,15 +86,6 @@ class TestErrors:
         assert (answer.status, answer.problem) == (405, "method-not-allowed")
         assert answer.headers["allow"] == "get, head, options"
 
-    @pytest.mark.parametrize("path", [b"/", b"/stats"])
-    @edge_test()
-    async def test_head_is_answered_without_the_document(self, edge, path):
-        client = await edge.connect()
-        client.send(get(path, b"HEAD") + get(b"/nothing"))
-        answer = await client.answer(head_only=True)
-        assert (answer.status, int(answer.headers["content-length"]) > 100) == (200, True)
-        assert (await client.answer()).status == 404
-
     @edge_test(routes=OWN)
     async def test_a_page_that_fails_is_a_500_that_tells_nothing(self, edge, caplog):
         answer = await edge.ask(get(b"/broken"))
@@ -125,14 +116,6 @@ class TestOwnPages:
         answer = await client.answer()
         assert (answer.status, answer.problem) == (408, "request-timeout")
         assert await client.at_end()
-        await edge.until(lambda: not edge.tasks)
-
-    @edge_test(routes=OWN)
-    async def test_it_learns_that_the_client_went_away(self, edge):
-        client = await edge.connect()
-        client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
-        await edge.until(lambda: edge.tasks)
-        client.writer.close()
         await edge.until(lambda: not edge.tasks)
 
     @edge_test(routes=OWN)
@@ -175,19 +158,6 @@ class TestFiles:
         headers = b"Range: " + wanted + b"\r\n"
         answer = await edge.ask(get(b"/static/statelessd.css", headers=headers))
         assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-
-    def test_directories_of_ones_own_come_first_file_by_file(self, tmp_path):
-        (tmp_path / "dashboard.html").write_text("mine on port {{ stats.port }}")
-        (tmp_path / "own.css").write_text("own")
-        paths = Paths(static=str(tmp_path), templates=str(tmp_path))
-
-        @edge_test(paths=paths)
-        async def check(edge):
-            assert (await edge.ask(get(b"/"))).body == b"mine on port 1"
-            assert (await edge.ask(get(b"/static/own.css"))).body == b"own"
-            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
-
-        check()
 
     def test_a_missing_directory_is_a_warning_and_the_packaged_one_serves(self, tmp_path, caplog):
         paths = Paths(static=str(tmp_path / "none"), templates=str(tmp_path / "neither"))
