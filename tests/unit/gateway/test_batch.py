@@ -239,8 +239,9 @@ class TestLines:
     async def test_a_body_that_stalls_or_is_malformed_is_cut(self, edge, more, kind):
         client = await edge.connect()
         body = lines([item(0), item(1)])
-        client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(body[:-5], end=False) + more)
+        client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(body[:-5], end=False))
         await edge.until(lambda: edge.publisher.published)
+        client.send(more)
         edge.sweep(11)
         document = json.loads((await client.answer()).body)
         assert (document["published"], document["failed"]) == (1, 0)  # half a line is no item
