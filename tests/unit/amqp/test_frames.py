@@ -15,20 +15,6 @@ def raw(kind, channel, payload):
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
-def test_frames_before_a_fault_come_out():
-    frames = FrameSplitter(4096).feed(raw(1, 1, b"abc") + b"\x07")
-    assert next(frames) == (1, 1, b"abc")
-    with pytest.raises(FrameError):
-        next(frames)
-
-
-def test_what_comes_behind_a_frame_is_kept():
-    splitter = FrameSplitter(4096)
-    data = raw(1, 1, b"abc")
-    assert list(splitter.feed(data + data[:5])) == [(1, 1, b"abc")]
-    assert list(splitter.feed(data[5:])) == [(1, 1, b"abc")]
-
-
 @pytest.mark.parametrize(
     ("data", "words"),
     [

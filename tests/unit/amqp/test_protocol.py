@@ -233,12 +233,6 @@ class TestPublishing:
         )
         assert stripped == encode.properties({"headers": {}, "message_id": "b"})
 
-    def test_a_nack_settles_it(self):
-        protocol = with_channel()
-        publish(protocol, "a")
-        [event] = protocol.receive_data(broker.nack(1, 1))
-        assert event.settled == [("a", Settlement.NACKED)]
-
     @pytest.mark.parametrize("body", [b"", b"hi", b"x" * 20000])
     def test_a_return_before_its_ack_settles_it_as_returned(self, body):
         protocol = with_channel()
@@ -364,6 +358,3 @@ class TestStates:
         assert failure(protocol, data)
         assert protocol.state is ConnectionState.CLOSED
         assert protocol.lost() == ["a"]
-
-    def test_a_heartbeat_says_nothing(self):
-        assert opened().receive_data(b"\x08\0\0\0\0\0\0\xce") == []

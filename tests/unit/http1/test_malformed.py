@@ -166,11 +166,3 @@ class TestOtherProtocols:
         wish = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
         answer = await edge.ask(b"GET /stats HTTP/1.1\r\nHost: x\r\n" + wish)
         assert answer.status == 200
-
-    @edge_test()
-    async def test_an_absolute_request_target(self, edge):
-        client = await edge.connect()
-        client.send(post(path=b"http://example.org/v/e/k?type=t"))
-        assert (await client.answer()).status == 204
-        client.send(b"GET http://example.org/stats HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await client.answer()).status == 200

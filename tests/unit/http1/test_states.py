@@ -1,6 +1,8 @@
 """The one table of a connection's states."""
 
-from statelessd.http1.states import TRANSITIONS, State
+import pytest
+
+from statelessd.http1.states import TRANSITIONS, IllegalTransitionError, State
 
 
 def test_every_state_can_be_reached_and_can_end():
@@ -10,3 +12,5 @@ def test_every_state_can_be_reached_and_can_end():
         reached |= more
     assert reached == set(State)
     assert all(State.CLOSED in after for after in TRANSITIONS.values())
+    with pytest.raises(IllegalTransitionError, match="closed -> idle"):
+        State.CLOSED.to(State.IDLE)

@@ -138,11 +138,6 @@ class TestOwnPages:
 
 
 class TestFiles:
-    @edge_test()
-    async def test_packaged_files_are_served(self, edge):
-        answer = await edge.ask(get(b"/static/statelessd.css"))
-        assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-
     @pytest.mark.parametrize("path", [b"/static/../backend.py", b"/static/%2e%2e/backend.py",
                                       b"/static/..%2fbackend.py", b"/static//etc/passwd",
                                       b"/static/none", b"/static/%00"])  # fmt: skip
@@ -158,17 +153,6 @@ class TestFiles:
         headers = b"Range: " + wanted + b"\r\n"
         answer = await edge.ask(get(b"/static/statelessd.css", headers=headers))
         assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-
-    def test_a_missing_directory_is_a_warning_and_the_packaged_one_serves(self, tmp_path, caplog):
-        paths = Paths(static=str(tmp_path / "none"), templates=str(tmp_path / "neither"))
-
-        @edge_test(paths=paths)
-        async def check(edge):
-            assert b"<h1>statelessd</h1>" in (await edge.ask(get(b"/"))).body
-            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
-
-        check()
-        assert caplog.text.count("is no directory; using the packaged") == 2
 
 
 def test_a_class_that_does_not_exist_is_a_clear_error():

@@ -6,8 +6,6 @@ from edge import FORM, edge_test, post
 
 STATS = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
 
-# The document that the original's README shows.
-
 
 @edge_test()
 async def test_requests_are_counted_as_the_original_did(edge):

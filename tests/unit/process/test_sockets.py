@@ -68,13 +68,6 @@ def test_an_address_of_another_machine_is_told():
         bind(settings("192.0.2.1", 8000))
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-def test_ipv6_alone(bound):
-    [port] = free_ports(1)
-    [listener] = bound(settings("::1", port))[port]
-    assert (listener.family, listener.getsockname()[:2]) == (socket.AF_INET6, ("::1", port))
-
-
 class TestUnixSockets:
     @pytest.fixture
     def path(self, tmp_path):
