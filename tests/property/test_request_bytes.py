@@ -150,17 +150,16 @@ class TestConversations:
     @given(repeated())
     def test_a_head_that_repeats_means_the_same_as_one_that_is_read(self, pieces):
         whole = check(converse(pieces, **SETTINGS))
+        assert check(converse(pieces, before=pieces, **SETTINGS)) == whole
         assume(not whole.pages)
         assert check(converse(octets(b"".join(pieces)), **SETTINGS)) == whole
-
-    @given(repeated())
-    def test_a_head_that_another_client_sent_means_the_same_as_one_that_is_read(self, pieces):
-        alone = check(converse(pieces, **SETTINGS))
-        assert check(converse(pieces, before=pieces, **SETTINGS)) == alone
 
     @given(known_heads(), st.data())
     @example([post(b"\r\nabc", headers=USER) + b"\r\n"] * 2, None)
     @example([post(b"hi", headers=USER + b"X-REQUEST-ID: a1\r\n")] * 2, None)
+    @example([post(b"hi", headers=USER + b"X-Request-ID: a b\r\n")] * 2, None)
+    @example([post(b"hi", headers=user) for user in (USER, AUTH, USER, b"")], None)
+    @example([post(b"x" * size, headers=USER) for size in (1, 400, 1)], None)  # above the limit
     def test_with_known_heads_the_edge_is_the_same_as_without(self, pieces, draw):
         """A read that is never a whole request is always parsed."""
         data = b"".join(pieces)

@@ -1,10 +1,7 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from statelessd.amqp import decode, encode
 from statelessd.amqp.confirms import Confirms
-from statelessd.amqp.errors import ProtocolError
 from statelessd.amqp.events import Settlement
 
 ACKED, NACKED, RETURNED = Settlement.ACKED, Settlement.NACKED, Settlement.RETURNED
@@ -17,52 +14,6 @@ def header(headers=None, **values):
 
 
 H, H1, H2, H3 = (header(message_id=name) for name in ("h", "h1", "h2", "h3"))
-
-
-def ledger(names):
-    confirms = Confirms()
-    for name in names:
-        confirms.publish(name)
-    return confirms
-
-
-def test_tags_count_from_one():
-    confirms = Confirms()
-    assert [confirms.publish("a"), confirms.publish("b")] == [1, 2]
-
-
-def test_acks_out_of_order_settle_what_they_name():
-    confirms = ledger("abc")
-    assert confirms.settle(2, False, True) == [("b", ACKED)]
-    assert confirms.settle(3, False, False) == [("c", NACKED)]
-    assert confirms.settle(1, False, True) == [("a", ACKED)]
-    assert len(confirms) == 0
-
-
-def test_multiple_settles_all_up_to_the_tag_that_are_left():
-    confirms = ledger("abcd")
-    confirms.settle(2, False, True)
-    assert confirms.settle(3, True, True) == [("a", ACKED), ("c", ACKED)]
-    assert confirms.settle(4, True, False) == [("d", NACKED)]
-
-
-def test_multiple_with_tag_zero_settles_all():
-    assert ledger("ab").settle(0, True, True) == [("a", ACKED), ("b", ACKED)]
-
-
-@pytest.mark.parametrize(("tag", "multiple"), [(3, False), (3, True), (0, False)])
-def test_a_tag_that_was_never_sent_is_refused_and_changes_nothing(tag, multiple):
-    confirms = ledger("ab")
-    with pytest.raises(ProtocolError):
-        confirms.settle(tag, multiple, True)
-    assert confirms.settle(2, True, True) == [("a", ACKED), ("b", ACKED)]
-
-
-def test_a_second_ack_of_one_tag_is_refused():
-    confirms = ledger("ab")
-    confirms.settle(1, False, True)
-    with pytest.raises(ProtocolError):
-        confirms.settle(1, False, True)
 
 
 def settled_after(returned, *sent):
@@ -110,15 +61,6 @@ def test_a_return(sent, returned, acks, settled):
     for each in returned:
         confirms.returned(b"key", each)
     assert [found for ack in acks for found in confirms.settle(*ack)] == settled
-
-
-def test_a_settled_message_is_no_longer_a_candidate():
-    confirms = Confirms()
-    confirms.publish("a", b"key", H)
-    confirms.publish("b", b"key", H)
-    assert confirms.settle(1, False, True) == [("a", ACKED)]
-    confirms.returned(b"key", H)
-    assert confirms.settle(2, False, True) == [("b", RETURNED)]
 
 
 def test_a_message_sent_after_a_return_is_in_no_doubt():
@@ -211,48 +153,3 @@ def test_many_returns_with_turned_headers_cost_one_decoding_each(monkeypatch):
         confirms.returned(b"key", header({"a": i, "kind": "k"}))
     assert {settlement for _, settlement in confirms.settle(0, True, True)} == {RETURNED}
     assert len(decoded) <= 2 * count
-
-
-def test_a_return_of_nothing_we_sent_is_refused():
-    confirms = Confirms()
-    confirms.publish("a")
-    with pytest.raises(ProtocolError):
-        confirms.returned(b"key", H)
-
-
-def test_lost_names_what_is_left_in_order():
-    confirms = ledger("abc")
-    confirms.settle(2, False, True)
-    assert confirms.lost() == ["a", "c"]
-    assert len(confirms) == 0
-
-
-@given(st.data())
-def test_each_message_is_settled_exactly_once_whatever_the_order(data):
-    count = data.draw(st.integers(1, 30))
-    confirms = Confirms()
-    keys = {}
-    for tag in range(1, count + 1):
-        key = data.draw(st.sampled_from([None, b"k1", b"k2"]))
-        keys[tag] = key
-        assert confirms.publish(tag, key, H) == tag
-    outstanding = dict.fromkeys(range(1, count + 1))
-    returned = []
-    while outstanding:
-        candidates = [t for t in outstanding if keys[t] and t not in returned]
-        if candidates and data.draw(st.booleans()):
-            tag = candidates[0]
-            confirms.returned(keys[tag], H)
-            returned.append(next(t for t in candidates if keys[t] == keys[tag]))
-            continue
-        tag = data.draw(st.sampled_from(sorted(outstanding)))
-        multiple = data.draw(st.booleans())
-        positive = data.draw(st.booleans())
-        expected = [t for t in outstanding if t <= tag] if multiple else [tag]
-        settled = confirms.settle(tag, multiple, positive)
-        assert [t for t, _ in settled] == expected
-        for t, settlement in settled:
-            del outstanding[t]
-            right = NACKED if not positive else RETURNED if t in returned else ACKED
-            assert settlement is right
-    assert len(confirms) == 0

@@ -15,33 +15,6 @@ def raw(kind, channel, payload):
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
-FRAMES = [(1, 1, b"method"), (8, 0, b""), (2, 65535, b"x" * 100), (3, 2, b"\xce\xce")]
-
-
-@pytest.mark.parametrize("step", [1, 2, 7, 8, 9, 1000])
-def test_frames_come_out_whole_however_they_arrive(step):
-    data = b"".join(raw(*f) for f in FRAMES)
-    splitter = FrameSplitter(4096)
-    got = []
-    for i in range(0, len(data), step):
-        got += splitter.feed(data[i : i + step])
-    assert got == FRAMES
-
-
-def test_frames_before_a_fault_come_out():
-    frames = FrameSplitter(4096).feed(raw(1, 1, b"abc") + b"\x07")
-    assert next(frames) == (1, 1, b"abc")
-    with pytest.raises(FrameError):
-        next(frames)
-
-
-def test_what_comes_behind_a_frame_is_kept():
-    splitter = FrameSplitter(4096)
-    data = raw(1, 1, b"abc")
-    assert list(splitter.feed(data + data[:5])) == [(1, 1, b"abc")]
-    assert list(splitter.feed(data[5:])) == [(1, 1, b"abc")]
-
-
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -102,14 +75,6 @@ def test_garbage_raises_nothing_but_a_protocol_error(data, cls, method):
     for candidate in (data, struct.pack(">HH", cls, method) + data):
         with contextlib.suppress(ProtocolError):
             decode_method(candidate)
-
-
-@given(st.lists(st.binary(max_size=60), max_size=5))
-def test_garbage_between_frames_raises_nothing_but_a_frame_error(pieces):
-    splitter = FrameSplitter(4096)
-    with contextlib.suppress(FrameError):
-        for piece in pieces:
-            list(splitter.feed(piece))
 
 
 def test_a_content_header_gives_body_size_and_properties():

@@ -1,7 +1,5 @@
 import brokerside as broker
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pamqp import commands, frame
 
 from statelessd.amqp import encode, events
@@ -234,12 +232,6 @@ class TestPublishing:
         )
         assert stripped == encode.properties({"headers": {}, "message_id": "b"})
 
-    def test_a_nack_settles_it(self):
-        protocol = with_channel()
-        publish(protocol, "a")
-        [event] = protocol.receive_data(broker.nack(1, 1))
-        assert event.settled == [("a", Settlement.NACKED)]
-
     @pytest.mark.parametrize("body", [b"", b"hi", b"x" * 20000])
     def test_a_return_before_its_ack_settles_it_as_returned(self, body):
         protocol = with_channel()
@@ -338,24 +330,6 @@ class TestStates:
         assert received == [events.Closed(320, "CONNECTION_FORCED - shutdown", True)]
         assert protocol.lost() == ["a"]
 
-    @pytest.mark.parametrize(
-        "call",
-        [
-            lambda p: p.open_channel(),
-            lambda p: p.close(),
-            lambda p: p.send_heartbeat(),
-            lambda p: publish(p, "a"),
-            lambda p: p.close_channel(1),
-        ],
-    )
-    def test_what_the_state_does_not_allow_raises_and_changes_nothing(self, call):
-        protocol = Protocol(login())
-        protocol.data_to_send()
-        with pytest.raises(StateError):
-            call(protocol)
-        assert protocol.state is ConnectionState.STARTING
-        assert protocol.data_to_send() == []
-
     def test_channels_run_out(self):
         protocol = opened(channel_max=2)
         protocol.open_channel()
@@ -383,40 +357,3 @@ class TestStates:
         assert failure(protocol, data)
         assert protocol.state is ConnectionState.CLOSED
         assert protocol.lost() == ["a"]
-
-    def test_a_heartbeat_says_nothing(self):
-        assert opened().receive_data(b"\x08\0\0\0\0\0\0\xce") == []
-
-
-WHOLE_LIFE = (
-    broker.start()
-    + broker.tune()
-    + broker.open_ok()
-    + b"\x08\0\0\0\0\0\0\xce"
-    + broker.blocked()
-    + broker.unblocked()
-    + broker.close(320, "bye")
-)
-
-
-@pytest.mark.parametrize("step", [1, 3, 7, 64, 10_000])
-def test_a_whole_life_in_pieces_of_any_size(step):
-    protocol = Protocol(login())
-    received = []
-    for i in range(0, len(WHOLE_LIFE), step):
-        received += protocol.receive_data(WHOLE_LIFE[i : i + step])
-    kinds = [type(event).__name__ for event in received]
-    assert kinds == ["Opened", "Blocked", "Unblocked", "Closed"]
-
-
-@given(st.integers(0, len(WHOLE_LIFE) - 1), st.integers(0, 255), st.integers(1, 50))
-def test_a_mutated_broker_raises_nothing_but_protocol_errors(at, value, step):
-    data = WHOLE_LIFE[:at] + bytes([value]) + WHOLE_LIFE[at + 1 :]
-    protocol = Protocol(login())
-    received = []
-    for i in range(0, len(data), step):
-        received += protocol.receive_data(data[i : i + step])
-        if received and isinstance(received[-1], events.Failed):
-            assert protocol.state is ConnectionState.CLOSED
-            return
-    assert all(not isinstance(event, events.Failed) for event in received)

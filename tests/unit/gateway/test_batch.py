@@ -232,26 +232,20 @@ class TestLines:
         assert document["failures"][1]["id"] == 2
         assert document["published"] == 2
 
+    @pytest.mark.parametrize(
+        ("more", "kind"), [(b"", "request-timeout"), (b"zz\r\n", "bad-request")]
+    )
     @edge_test()
-    async def test_a_body_that_stands_still_is_cut_and_the_summary_says_so(self, edge):
+    async def test_a_body_that_stalls_or_is_malformed_is_cut(self, edge, more, kind):
         client = await edge.connect()
         body = lines([item(0), item(1)])
         client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(body[:-5], end=False))
         await edge.until(lambda: edge.publisher.published)
+        client.send(more)
         edge.sweep(11)
         document = json.loads((await client.answer()).body)
         assert (document["published"], document["failed"]) == (1, 0)  # half a line is no item
-        assert document["error"]["type"] == "/docs#request-timeout"
-        assert await client.at_end()
-
-    @edge_test()
-    async def test_a_body_that_is_malformed_is_cut_and_the_summary_says_so(self, edge):
-        client = await edge.connect()
-        client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(lines([item(0)]), end=False))
-        await edge.until(lambda: edge.publisher.published)
-        client.send(b"zz\r\n")
-        document = json.loads((await client.answer()).body)
-        assert (document["published"], document["error"]["status"]) == (1, 400)
+        assert document["error"]["type"] == f"/docs#{kind}"
         assert await client.at_end()
 
     @edge_test()
@@ -281,18 +275,6 @@ class TestLines:
         _, document = await ask(edge, [item(n) for n in range(100)], NDJSON)
         assert {f["status"] for f in document["failures"]} == {503}
         assert document["failed"] == 100
-
-    @edge_test()
-    async def test_when_the_backend_ends_it_takes_no_more(self, edge):
-        client = await edge.connect()
-        client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(lines([item(0)]), end=False))
-        await edge.until(lambda: edge.publisher.published)
-        for connection in list(edge.connections):
-            connection.drain()
-        document = json.loads((await client.answer()).body)
-        assert document["published"] == 1
-        assert document["error"]["type"] == "/docs#shutting-down"
-        assert await client.at_end()
 
 
 class TestStream:

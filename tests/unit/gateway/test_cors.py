@@ -162,13 +162,6 @@ class TestRefusal:
         assert answer.problem == "cross-site"  # and nobody is asked for a password
 
     @WAYS
-    @edge_test()
-    async def test_ones_own_and_what_no_browser_sends_pass(self, edge, publish):
-        for headers in (b"", b"Origin: http://x\r\n", b"Sec-Fetch-Site: same-origin\r\n"):
-            assert (await edge.ask(publish(headers))).status in (200, 204)
-        assert len(edge.publisher.published) == 3
-
-    @WAYS
     @edge_test(strict=True)
     async def test_strict_wants_to_be_told(self, edge, publish):
         answer = await edge.ask(publish(b""))

@@ -165,15 +165,6 @@ class TestForm:
         message = form(b"body=x&headers[a]=form", query=b"headers[a]=query&headers[b]=query")
         assert properties_of(message)["headers"] == {"a": "form", "b": "query"}
 
-    def test_multipart(self):
-        body = (
-            b'--XX\r\nContent-Disposition: form-data; name="body"\r\n\r\n\r\n\x00\xff\r\n'
-            b'--XX\r\nContent-Disposition: form-data; name="content-type"\r\n\r\na/b\r\n--XX--\r\n'
-        )
-        message = read(body, content_type=b"multipart/form-data; boundary=XX")
-        assert message.body == b"\r\n\x00\xff"
-        assert properties_of(message)["content_type"] == "a/b"
-
     def test_a_compressed_form_is_refused(self):
         with pytest.raises(RequestError, match="Content-Encoding"):
             form(b"body=x", content_encoding=b"gzip")

@@ -5,7 +5,7 @@ import pytest
 from statelessd.config.settings import Paths, Route
 from statelessd.gateway.request import Target
 from statelessd.gateway.router import CACHED_PATHS, Router
-from statelessd.pages import Dashboard, Stats
+from statelessd.pages import Stats
 from statelessd.pages.app import build_router
 from statelessd.pages.batch_page import BatchPage
 from statelessd.pages.restricted import Restricted
@@ -34,11 +34,6 @@ def test_the_built_in_route_publishes(built_in, path, target):
 def test_what_matches_nothing(built_in, path):
     match = built_in.match(path)
     assert (match.target, match.page, match.publishes) == (None, None, False)
-
-
-def test_pages(built_in):
-    assert built_in.match(b"/").page == Restricted(Dashboard)
-    assert built_in.match(b"/stats").page == Restricted(Stats)
 
 
 def test_two_segments_are_a_batch_or_the_users_own_page(built_in):

@@ -78,21 +78,6 @@ class TestTyped:
             cross = await edge.ask(bare(AUTH + RAW + b"Sec-Fetch-Site: cross-site\r\n", path))
             assert (cross.status, cross.problem) == (403, "cross-site")
 
-    @edge_test()
-    async def test_the_answer_names_the_request(self, edge):
-        for path in (b"/v/e/k", b"/v/e"):
-            answer = await edge.ask(bare(AUTH + RAW + b"X-Request-ID: a1\r\n", path))
-            assert answer.headers["x-request-id"] == "a1"
-            assert json.loads(answer.body)["request_id"] == "a1"
-
-    @edge_test()
-    async def test_it_is_counted_and_shown(self, edge):
-        await edge.ask(bare(AUTH + RAW))
-        assert edge.gateway.statistics.document()["response.411"] == 1
-        [error] = edge.gateway.recent_errors
-        assert (error.type, error.status) == ("length-required", 411)
-        assert error.detail.startswith("The request announces a body")
-
     @pytest.mark.parametrize("connection", [b"", CLOSE])
     @edge_test()
     async def test_a_length_of_zero_is_one(self, edge, connection):
@@ -165,18 +150,6 @@ class TestUntyped:
             is_refused(edge, await client.answer())
             assert await client.at_end()
 
-    @pytest.mark.parametrize(("version", "connection"), LAST)
-    @edge_test()
-    async def test_also_behind_other_requests(self, edge, version, connection):
-        edge.publisher.hold = True
-        client = await edge.connect()
-        client.send(post(b"body=one") + bare(AUTH + connection, version=version) + BODY)
-        await edge.until(lambda: edge.publisher.held)
-        edge.publisher.settle()
-        assert (await client.answer()).status == 204
-        assert (await client.answer()).problem == "length-required"
-        assert await client.at_end()
-
     @edge_test()
     async def test_bytes_that_wait_in_the_socket_are_known(self, edge):
         edge.publisher.hold = True
@@ -230,11 +203,3 @@ class TestUntyped:
     async def test_a_setting_of_ours_makes_no_last_request(self, edge):
         answer = await edge.ask(bare() + bare())
         assert (answer.status, answer.headers["connection"]) == (204, "close")
-
-    @edge_test()
-    async def test_bytes_behind_a_body_with_a_length_are_not_its(self, edge):
-        client = await edge.connect()
-        client.send(post(b"body=hi", headers=AUTH + FORM + CLOSE) + BODY)
-        assert (await client.answer()).status == 204
-        assert await client.at_end()
-        assert edge.publisher.published == [("v", "e", "k", b"hi")]

@@ -92,15 +92,6 @@ class TestLimits:
 
 class TestTime:
     @edge_test()
-    async def test_a_slow_head_is_a_408(self, edge):
-        client = await edge.connect()
-        client.send(b"POST /v/e/k HT")
-        await edge.until(lambda: edge.is_doing("reading head"))
-        edge.sweep(10.1)
-        answer = await client.answer()
-        assert (answer.status, answer.problem) == (408, "request-timeout")
-
-    @edge_test()
     async def test_progress_within_a_head_does_not_buy_time(self, edge):
         client = await edge.connect()
         client.send(b"POST /v/e/k HTTP/1.1\r\n")
@@ -160,32 +151,10 @@ class TestTime:
 
 class TestDrain:
     @edge_test()
-    async def test_answers_say_close_while_draining(self, edge):
-        client = await edge.connect()
-        edge.gateway.draining = edge.shared.draining = True
-        client.send(post())
-        answer = await client.answer()
-        assert (answer.status, answer.headers["connection"]) == (204, "close")
-        assert await client.at_end()
-
-    @edge_test()
     async def test_a_backend_that_shuts_down_closes_the_connection(self, edge):
         edge.publisher.outcome = (Outcome.SHUTTING_DOWN, "")
         answer = await edge.ask(post())
         assert (answer.status, answer.headers["connection"]) == (503, "close")
-
-    @edge_test()
-    async def test_shutdown_closes_the_idle_and_answers_the_busy(self, edge):
-        edge.publisher.hold = True
-        idle, busy = await edge.connect(), await edge.connect()
-        busy.send(post())
-        await edge.until(lambda: edge.publisher.held and len(edge.connections) == 2)
-        for connection in list(edge.connections):
-            connection.shutdown()
-        assert await idle.at_end()
-        edge.publisher.settle()
-        answer = await busy.answer()
-        assert (answer.status, answer.headers["connection"]) == (204, "close")
 
     @edge_test()
     async def test_a_body_read_to_its_end_after_its_answer_ends_the_connection(self, edge):

@@ -19,6 +19,8 @@ REQUESTS = {
         "POST", b"/a", b"", "1.1", CHUNKED, False, b"\r\n\r\nb"),
     b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": (
         "POST", b"/a", b"", "1.1", UNTOLD, True, b""),
+    b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n": (
+        "POST", b"/a", b"", "1.1", UNTOLD, True, b""),
     b"POST /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n": (
         "POST", b"/a", b"", "1.0", UNTOLD, True, b""),
     b"GET /a HTTP/1.0\r\n\r\n": ("GET", b"/a", b"", "1.0", 0, True, b""),

@@ -49,16 +49,6 @@ class TestListening:
         for client in waiting:
             client.close()
 
-    def test_a_unix_socket(self, tmp_path):
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(tmp_path / "s"))
-
-        @hosting(hello, listener=listener)
-        async def check(host):
-            assert (await host.ask()).status == 200
-
-        check()
-
     def test_tls(self, authority):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.certificate, authority.key)

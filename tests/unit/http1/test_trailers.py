@@ -127,20 +127,6 @@ class TestPublishes:
             assert (await edge.ask(request)).headers["x-request-id"] != "from-a-trailer"
 
     @edge_test()
-    async def test_none_after_100_continue(self, edge):
-        headers = USER + b"Expect: 100-continue\r\n"
-        request = chunked(b"/v/e/k", headers, b"hi", b"AMQP-Type: t")
-        head, blank, rest = request.partition(b"\r\n\r\n")
-        client = await edge.connect()
-        client.send(head + blank)
-        assert (await client.answer()).status == 100
-        client.send(rest)
-        assert (await client.answer()).status == 204
-        client.send(post(b"hi", headers=USER))
-        assert (await client.answer()).status == 204
-        assert edge.publisher.headers[0] == edge.publisher.headers[1]
-
-    @edge_test()
     async def test_none_is_a_header_of_the_next_request(self, edge):
         client = await edge.connect()
         trailers = b"\r\n".join([b"AMQP-Type: t", OTHER, b"X-Request-ID: from-a-trailer"])
@@ -177,15 +163,6 @@ class TestPages:
         alone = await told(edge, chunked(b"/own", USER, b"hi"), slowly)
         for trailers in ALL if slowly else (*TRAILERS, *ALL):
             assert await told(edge, chunked(b"/own", USER, b"hi", trailers), slowly) == alone
-
-    @edge_test()
-    async def test_none_is_told_to_a_page_that_answers_a_method(self, edge):
-        for method in (b"OPTIONS", b"DELETE", b"GET"):
-            for path in (b"/v/e/k", b"/v/e", b"/healthz"):
-                alone = await told(edge, chunked(path, b"", b"x", b"", method))
-                for trailers in TRAILERS:
-                    request = chunked(path, b"", b"x", trailers, method)
-                    assert await told(edge, request) == alone
 
 
 class TestBounds:

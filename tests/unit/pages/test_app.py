@@ -86,15 +86,6 @@ class TestErrors:
         assert (answer.status, answer.problem) == (405, "method-not-allowed")
         assert answer.headers["allow"] == "get, head, options"
 
-    @pytest.mark.parametrize("path", [b"/", b"/stats"])
-    @edge_test()
-    async def test_head_is_answered_without_the_document(self, edge, path):
-        client = await edge.connect()
-        client.send(get(path, b"HEAD") + get(b"/nothing"))
-        answer = await client.answer(head_only=True)
-        assert (answer.status, int(answer.headers["content-length"]) > 100) == (200, True)
-        assert (await client.answer()).status == 404
-
     @edge_test(routes=OWN)
     async def test_a_page_that_fails_is_a_500_that_tells_nothing(self, edge, caplog):
         answer = await edge.ask(get(b"/broken"))
@@ -128,14 +119,6 @@ class TestOwnPages:
         await edge.until(lambda: not edge.tasks)
 
     @edge_test(routes=OWN)
-    async def test_it_learns_that_the_client_went_away(self, edge):
-        client = await edge.connect()
-        client.send(get(b"/echo", b"POST")[:-2] + b"Content-Length: 3\r\n\r\na")
-        await edge.until(lambda: edge.tasks)
-        client.writer.close()
-        await edge.until(lambda: not edge.tasks)
-
-    @edge_test(routes=OWN)
     async def test_its_answer_is_left_alone_when_the_client_closes_its_half(self, edge):
         client = await edge.connect()
         client.send(get(b"/slow"))
@@ -155,11 +138,6 @@ class TestOwnPages:
 
 
 class TestFiles:
-    @edge_test()
-    async def test_packaged_files_are_served(self, edge):
-        answer = await edge.ask(get(b"/static/statelessd.css"))
-        assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-
     @pytest.mark.parametrize("path", [b"/static/../backend.py", b"/static/%2e%2e/backend.py",
                                       b"/static/..%2fbackend.py", b"/static//etc/passwd",
                                       b"/static/none", b"/static/%00"])  # fmt: skip
@@ -175,30 +153,6 @@ class TestFiles:
         headers = b"Range: " + wanted + b"\r\n"
         answer = await edge.ask(get(b"/static/statelessd.css", headers=headers))
         assert (answer.status, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-
-    def test_directories_of_ones_own_come_first_file_by_file(self, tmp_path):
-        (tmp_path / "dashboard.html").write_text("mine on port {{ stats.port }}")
-        (tmp_path / "own.css").write_text("own")
-        paths = Paths(static=str(tmp_path), templates=str(tmp_path))
-
-        @edge_test(paths=paths)
-        async def check(edge):
-            assert (await edge.ask(get(b"/"))).body == b"mine on port 1"
-            assert (await edge.ask(get(b"/static/own.css"))).body == b"own"
-            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
-
-        check()
-
-    def test_a_missing_directory_is_a_warning_and_the_packaged_one_serves(self, tmp_path, caplog):
-        paths = Paths(static=str(tmp_path / "none"), templates=str(tmp_path / "neither"))
-
-        @edge_test(paths=paths)
-        async def check(edge):
-            assert b"<h1>statelessd</h1>" in (await edge.ask(get(b"/"))).body
-            assert (await edge.ask(get(b"/static/statelessd.css"))).status == 200
-
-        check()
-        assert caplog.text.count("is no directory; using the packaged") == 2
 
 
 def test_a_class_that_does_not_exist_is_a_clear_error():

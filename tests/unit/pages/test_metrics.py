@@ -7,7 +7,6 @@ import sys
 from edge import edge_test, post
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from statelessd.pages.figures import FIGURES
 from statelessd.telemetry.scoreboard import Scoreboard, Snapshot
 
 ALL = b"GET /metrics?scope=all HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -46,11 +45,3 @@ async def test_of_those_that_are_gone_counters_stay_and_no_gauges(edge):
     assert sent == {"1": 7, "2": 10**9, "3": 10**9}
     assert (await told(edge, "statelessd_broker_connections")) == {"1": 0}
     assert await told(edge, "statelessd_backend_up") == {"1": 1, "2": 0}
-
-
-def test_each_figure_has_a_name_of_its_own():
-    for names in ([f.name for f in FIGURES if f.name], [f.dashboard for f in FIGURES]):
-        shown = [name for name in names if name]
-        assert len(shown) == len(set(shown))
-    assert all(figure.name or figure.dashboard for figure in FIGURES)
-    assert all(figure.dashboard for figure in FIGURES if figure.in_history)

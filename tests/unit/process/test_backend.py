@@ -5,8 +5,6 @@ import contextlib
 import functools
 import json
 import logging
-import os
-import signal
 import socket
 
 import msgspec
@@ -94,17 +92,6 @@ def backend_test(**settings):
 
 
 @backend_test()
-async def test_it_publishes_and_says_when(it, caplog):
-    client = await it.connect()
-    client.send(post() + STATS)
-    answers = [await client.answer() for _ in range(2)]
-    assert [a.status for a in answers] == [204, 200]
-    assert all(a.headers["date"].endswith("gmt") for a in answers)
-    assert all(a.headers["server"] == "statelessd" for a in answers)
-    assert it.broker.published == [b"hi"]
-
-
-@backend_test()
 async def test_too_many_logins_for_the_scoreboard_do_not_freeze_its_counters(it, caplog):
     gateway, monitoring = it.backend.gateway, it.backend.monitoring
     monitoring.scoreboard = Scoreboard.make()
@@ -124,41 +111,6 @@ async def test_too_many_logins_for_the_scoreboard_do_not_freeze_its_counters(it,
     await client.answer()
     await it.until(lambda: counted() == [2])
     assert caplog.text.count("too many logins") == 1
-
-
-@backend_test()
-async def test_sigterm_answers_what_is_under_way(it, caplog):
-    held = []
-    it.broker.on_publish = lambda *publish: held.append(publish)
-    busy, idle = await it.connect(), await it.connect()
-    busy.send(post())
-    await it.until(lambda: held)
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert await idle.at_end()
-    assert not it.serving.done()
-    assert await it.refuses()
-    [(peer, channel, tag, _)] = held
-    FakeBroker().on_publish(peer, channel, tag, b"")  # its default: an ack
-    answer = await busy.answer()
-    assert (answer.status, answer.headers["connection"]) == (204, "close")
-    assert await busy.at_end()
-    await it.ended()
-    assert "stopped: every request was answered" in caplog.text
-
-
-@backend_test()
-async def test_an_open_connections_next_request_and_a_new_one_are_still_answered(it, caplog):
-    client = await it.connect()
-    client.send(post())
-    await client.answer()
-    it.backend.stop()
-    late = await it.connect()
-    for each in (client, late):
-        each.send(post())
-        answer = await each.answer()
-        assert (answer.status, answer.headers["connection"]) == (204, "close")
-        assert await each.at_end()
-    await it.ended()
 
 
 @backend_test(drain_timeout=1.0)

@@ -1,6 +1,5 @@
 import contextlib
 import os
-import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from statelessd.process.daemon import DaemonError, PidFile, check_user
+from statelessd.process.daemon import DaemonError, PidFile
 
 
 @pytest.fixture
@@ -30,27 +29,10 @@ def test_a_pidfile_holds_the_process_id_and_goes_at_the_end(path, before, caplog
     assert ("is stale" in caplog.text) is before.isdigit()
 
 
-def test_a_second_one_is_refused_while_the_first_lives(path):
-    first = PidFile(path)
-    first.acquire()
-    with first:
-        with pytest.raises(DaemonError, match=f"runs already, as process {os.getpid()}"):
-            PidFile(path).acquire()
-        assert path.read_text() == f"{os.getpid()}\n"
-    PidFile(path).acquire()
-
-
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DaemonError):
         PidFile(tmp_path / "file" / "s.pid").acquire()
-
-
-def test_users():
-    check_user(None)
-    check_user(pwd.getpwuid(os.getuid()).pw_name)
-    with pytest.raises(DaemonError, match="no user 'no-such-user'"):
-        check_user("no-such-user")
 
 
 @pytest.mark.parametrize(
