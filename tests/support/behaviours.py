@@ -68,14 +68,6 @@ class Holding:
             ack(*each)
 
 
-class HangingChannel(Holding):
-    """Confirms nothing more on a channel that got a message ``hangs…``."""
-
-    def holds(self, peer, channel, body):
-        hanging = {each[:2] for each in self.unconfirmed}
-        return body.startswith(b"hangs") or (peer, channel) in hanging
-
-
 class Refusing:
     """Closes the channel over each message ``bad…`` and then ignores what comes on it."""
 

@@ -1,11 +1,7 @@
 """Several nodes: the next one is tried at once, and one that is back is used again."""
 
-import asyncio
-import socket
-
 import brokerside
 import pytest
-from gateway import free_ports
 from scenario import O, hosts, outcomes
 from silent import silent_address
 
@@ -14,22 +10,6 @@ async def test_logins_spread_over_the_nodes(broker, other, client):
     publish = client(hosts=hosts(broker, other))
     assert await publish.logins(10) == [O.CONFIRMED] * 10
     assert publish.nodes("connections") == dict.fromkeys(hosts(broker, other), 5)
-
-
-async def test_a_node_that_is_lost_is_replaced_and_used_again_when_it_returns(
-    broker, other, client
-):
-    publish = client(hosts=hosts(broker, other), reverify_after=0.5)
-    [lost] = hosts(other)
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    await other.stop()
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    assert publish.nodes("connections")[lost] == 0
-    await other.start_again()
-    # Without another publish: the logins that replace the old ones find it.
-    await publish.until(lambda: publish.nodes("connections")[lost] >= 2)
-    assert all(publish.nodes("up").values())
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
 
 
 @pytest.mark.parametrize(
@@ -81,23 +61,6 @@ async def test_a_host_that_does_not_answer_is_given_up_at_the_time_out(client):
         assert outcome is O.BROKER_UNAVAILABLE
         assert "does not answer" in detail
         assert str(silent) not in detail
-
-
-async def test_every_address_of_a_name_is_tried(broker, client, monkeypatch):
-    [dead] = free_ports(1)
-    loop = asyncio.get_running_loop()
-
-    async def getaddrinfo(host, port, **_):
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each))
-            for each in (dead, broker.port)
-        ]
-
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
-    publish = client(hosts=("rabbit.test:5672",))
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    assert publish.nodes("connections") == {"rabbit.test:5672": 6}
-    assert publish.nodes("up") == {"rabbit.test:5672": True}  # one of its addresses is
 
 
 async def test_a_name_that_leads_nowhere_is_one_node_that_failed(broker, client):

@@ -241,16 +241,6 @@ async def test_an_alarm_during_the_quarantine(broker, publish):
     assert await publish(b"after", exchange="near") is O.CONFIRMED
 
 
-async def test_a_close_during_the_quarantine_answers_all(broker, publish):
-    on_trial, _ = await trial(publish)
-    waiting = [publish.start(b"m", exchange="near") for _ in range(10)]
-    await publish.publisher.close()
-    assert (await on_trial)[0] is O.UNCONFIRMED
-    assert set(await outcomes(*waiting)) == {O.SHUTTING_DOWN}
-    assert b"m" not in broker.published
-    await publish.until(lambda: not broker.alive())
-
-
 def test_thousands_of_large_poisonous_messages_take_little_memory():
     async def main():
         loop = asyncio.get_running_loop()

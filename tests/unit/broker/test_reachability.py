@@ -4,7 +4,7 @@ import logging
 
 import brokerside
 import pytest
-from scenario import O, outcomes
+from scenario import O
 
 from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
 from statelessd.message import Credentials
@@ -108,25 +108,6 @@ def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
     assert lines()[-1] == "another"
 
 
-async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, publish, lines):
-    several = logins(30)
-    for each in several:
-        assert await publish(credentials=each) is O.CONFIRMED
-    await broker.stop()
-    await publish.until(lambda: publish.state == "unused")
-    for _ in range(3):
-        pending = [publish.start(timeout=0.1, credentials=each) for each in several]
-        assert set(await outcomes(*pending)) == {O.BROKER_UNAVAILABLE}
-    assert publish.state == "unreachable"
-    await broker.start_again()
-    for each in several:
-        assert await publish(credentials=each) is O.CONFIRMED
-    down, again = lines(logging.WARNING)
-    assert down == "the broker cannot be reached: Connection refused"
-    assert again.startswith("the broker is reached again, after ")
-    assert len(lines()) <= LINES + 2
-
-
 REFUSED = brokerside.close(403, "ACCESS_REFUSED - Login was refused")
 LIMIT = brokerside.close(530, "NOT_ALLOWED - Connection refused for user 'x': user connection "
                               "limit (1) is reached")  # fmt: skip
@@ -158,10 +139,3 @@ async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, publish
         assert await publish(credentials=Credentials("x", f"pw-{number}")) is O.UNAUTHORIZED
     assert len(lines()) == LINES
     assert "pw-" not in "".join(lines(logging.DEBUG))
-
-
-async def test_users_who_push_each_other_out_have_no_line_for_each(broker, client, lines):
-    publish = client(max_connections=1)
-    for each in logins(LINES + 10):
-        await publish.becomes(O.CONFIRMED, credentials=each)  # once the one before has gone
-    assert len(lines()) == LINES

@@ -1,7 +1,7 @@
 """A queue, a channel or a connection that does not answer harms as few others as can be."""
 
 import brokerside
-from behaviours import HangingChannel, Holding, ack
+from behaviours import Holding, ack
 from scenario import O, hosts, outcomes
 
 BAD = {"exchange": "", "routing_key": "bad"}
@@ -20,19 +20,6 @@ async def test_no_more_than_200_messages_follow_an_unconfirmed_one_on_its_channe
     queue.release()
     assert set(await outcomes(stuck, *others)) == {O.CONFIRMED}
     assert broker.published.count(b"499") == 1
-
-
-async def test_other_routing_keys_go_on_beside_a_channel_that_hangs(broker, publish):
-    HangingChannel(broker)
-    await publish.opens("")
-    hangs = publish.start(b"hangs", **BAD)
-    # These were sent behind it and are unconfirmed too, though their queue is well.
-    behind = [publish.start(b"good", **GOOD) for n in range(5)]
-    await publish.until(lambda: publish.shows(STUCK))
-    assert await publish(b"latest", **GOOD) is O.CONFIRMED
-    assert set(await outcomes(*behind)) == {O.UNCONFIRMED}
-    assert not hangs.done()
-    assert len(broker.peers) == 1
 
 
 async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, client):
