@@ -9,13 +9,6 @@ from statelessd.message import Credentials
 OTHER = Credentials("other", "x")
 
 
-async def test_a_broker_that_is_away_is_unavailable_at_the_deadline(broker, publish):
-    await broker.stop()
-    outcome, detail = await publish.start(timeout=1.5)
-    assert outcome is O.BROKER_UNAVAILABLE
-    assert "refused" in detail.lower()
-
-
 async def test_what_waits_is_sent_when_the_broker_returns(broker, publish):
     await publish.opens()
     await broker.stop()
@@ -25,16 +18,6 @@ async def test_what_waits_is_sent_when_the_broker_returns(broker, publish):
     await broker.start_again()
     assert (await pending)[0] is O.CONFIRMED
     assert broker.published == [b"opens", b"meanwhile"]
-
-
-async def test_a_lost_connection_leaves_the_handed_over_unknown_and_sends_the_rest(broker, publish):
-    broker.is_silent()
-    first, second = publish.start(b"first"), publish.start(b"second")
-    await publish.published(b"first")
-    broker.confirms()
-    broker.peers[0].cut()
-    assert await outcomes(first, second) == [O.UNCONFIRMED, O.CONFIRMED]
-    assert broker.published == [b"first", b"second"]
 
 
 def once(broker, name, say):
@@ -99,18 +82,6 @@ async def test_a_broker_that_answers_nothing_any_more_is_dropped(broker, client,
     broker.open_channels = True
     broker.confirms()
     assert await publish() is O.CONFIRMED
-
-
-async def test_a_broker_that_stops_reading_is_dropped_after_its_time(broker, client):
-    publish = client(stalled_timeout=1.0)
-    await publish.opens()
-    broker.peers[0].reading.clear()
-    body = b"x" * 1_000_000
-    told = await outcomes(*[publish.start(body) for _ in range(30)])
-    # What was handed over nobody knows of; the rest went out on the next connection.
-    assert set(told) == {O.UNCONFIRMED, O.CONFIRMED}
-    assert broker.published.count(body) == told.count(O.CONFIRMED)
-    assert len(broker.peers) == 2
 
 
 async def test_acks_before_a_fault_in_the_same_read_are_told(broker, publish):

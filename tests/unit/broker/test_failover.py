@@ -2,7 +2,7 @@
 
 import brokerside
 import pytest
-from scenario import O, hosts, outcomes
+from scenario import O, hosts
 from silent import silent_address
 
 
@@ -72,18 +72,6 @@ async def test_a_name_that_leads_nowhere_is_one_node_that_failed(broker, client)
     assert publish.nodes("up")[f"a..b:{broker.port}"] is False
 
 
-async def test_after_a_stall_the_next_connection_goes_to_another_node(broker, other, client):
-    publish = client(hosts=hosts(broker, other), stalled_timeout=0.5)
-    await publish.opens()
-    used, spare = (broker, other) if broker.peers else (other, broker)
-    used.is_silent()
-    assert await publish(b"stalled") is O.UNCONFIRMED
-    assert await publish(b"next") is O.CONFIRMED
-    assert spare.published == [b"next"]
-    assert await publish.logins(3) == [O.CONFIRMED] * 3  # nor do those of others
-    assert len(used.peers) == 1
-
-
 async def test_a_channel_that_goes_on_nacking_is_replaced(broker, publish):
     """As one of RabbitMQ 3.10 does that began while a quorum queue had no leader."""
     broker.on_publish = lambda peer, channel, tag, _: peer.send(
@@ -109,13 +97,3 @@ async def test_what_is_in_flight_on_a_replaced_channel_is_settled_there(broker, 
     assert (await held)[0] is O.CONFIRMED
     await publish.until(lambda: "Channel.Close" in peer.methods)
     await publish.is_idle()
-
-
-async def test_stopping_while_a_connection_is_made_leaves_nothing_behind(client):
-    with silent_address() as silent:
-        publish = client(hosts=hosts(silent))
-        pending = publish.start()
-        await publish.until(lambda: publish.shows(f"{silent}: up, 1 connections"))
-        await publish.publisher.close()
-        assert await outcomes(pending) == [O.SHUTTING_DOWN]
-        await publish.until(lambda: publish.shows(f"{silent}: up, 0 connections"))

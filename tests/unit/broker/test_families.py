@@ -7,11 +7,6 @@ from scenario import GUEST, O
 from statelessd.message import Credentials
 
 LONG = Credentials("guest", "s" * 9000)
-BACK_END_FAILED = (
-    "NOT_ALLOWED - access to vhost 'test' refused for user 'guest', backend "
-    "rabbit_auth_backend_http returned an error: "
-    '{failed_connect,[{to_address,{"10.0.0.7",8000}},{inet,[inet],econnrefused}]}'
-)
 
 
 def refuse(broker, product, code, text):
@@ -82,19 +77,6 @@ async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
     broker.closes_connections(503, text)
     _, detail = await publish.start(credentials=LONG)
     assert "10.0.0.7" not in detail
-
-
-async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(
-    broker, publish
-):
-    opens = broker.on_open
-    refuse(broker, "RabbitMQ", 530, BACK_END_FAILED)
-    outcome, detail = await publish.start(timeout=1.5)
-    assert outcome is O.BROKER_UNAVAILABLE
-    assert "authorisation back end failed" in detail
-    assert "10.0.0.7" not in detail
-    broker.on_open = opens
-    assert await publish() is O.CONFIRMED
 
 
 @pytest.mark.parametrize("hang_up", ["reset", "end of stream", "a proxy's word"])

@@ -54,13 +54,6 @@ async def test_the_same_poison_is_not_sent_again(broker, publish):
     assert await publish(b"fine", exchange="bad", header=other) is O.CONFIRMED
 
 
-async def test_copies_that_wait_already_are_refused_with_it(broker, publish):
-    crashing = Crashing(broker)
-    copies = [publish.start(b"poison", **BAD) for _ in range(10)]
-    assert await outcomes(*copies) == [O.UNCONFIRMED] * 2 + [O.BAD_REQUEST] * 8
-    assert crashing.crashes == 2
-
-
 @pytest.mark.parametrize(
     ("names", "told"),
     [
