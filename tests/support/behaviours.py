@@ -54,13 +54,10 @@ class Holding:
         self.peer_of[body] = peer
         if body.startswith(b"poison"):
             self._crashing(peer, channel, tag, body)
-        elif self.holds(peer, channel, body):
+        elif body.startswith(self._what):
             self.unconfirmed.append((peer, channel, tag))
         else:
             ack(peer, channel, tag)
-
-    def holds(self, peer, channel, body):
-        return body.startswith(self._what)
 
     def release(self):
         unconfirmed, self.unconfirmed = self.unconfirmed, []

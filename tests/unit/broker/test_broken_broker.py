@@ -63,13 +63,6 @@ async def test_a_login_that_gets_no_answer_is_tried_again(broker, client, says):
     assert broker.published == [b"m"]
 
 
-async def test_a_broker_that_accepts_and_says_nothing_is_given_up(broker, client):
-    broker.accept = False
-    publish = client(login_timeout=0.2)
-    assert await publish(timeout=1.5) is O.BROKER_UNAVAILABLE
-    assert len(broker.peers) >= 2  # tried again on another connection
-
-
 @pytest.mark.parametrize("size", [0, 9], ids=["nothing", "half a frame"])
 async def test_a_broker_that_answers_nothing_any_more_is_dropped(broker, client, size):
     publish = client(stalled_timeout=0.5)

@@ -3,7 +3,6 @@
 import brokerside
 import pytest
 from scenario import O, hosts
-from silent import silent_address
 
 
 async def test_logins_spread_over_the_nodes(broker, other, client):
@@ -52,15 +51,6 @@ async def test_a_refused_login_is_asked_of_one_node_and_no_word_on_it(broker, ot
     broker.on_login = other.on_login = None
     assert await publish.logins(4) == [O.CONFIRMED] * 4
     assert publish.nodes("connections") == dict.fromkeys(hosts(broker, other), 2)
-
-
-async def test_a_host_that_does_not_answer_is_given_up_at_the_time_out(client):
-    with silent_address() as silent:
-        publish = client(hosts=hosts(silent), connect_timeout=0.3)
-        outcome, detail = await publish.start(timeout=1)
-        assert outcome is O.BROKER_UNAVAILABLE
-        assert "does not answer" in detail
-        assert str(silent) not in detail
 
 
 async def test_a_name_that_leads_nowhere_is_one_node_that_failed(broker, client):

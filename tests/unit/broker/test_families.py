@@ -99,14 +99,6 @@ async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, c
         assert await publish(credentials=GUEST) is O.CONFIRMED
 
 
-async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, publish):
-    broker.on_login = lambda peer: peer.cut()
-    waiting = publish.start()
-    await publish.until(lambda: len(broker.peers) == 2)
-    broker.on_login = None
-    assert (await waiting)[0] is O.CONFIRMED
-
-
 @pytest.mark.parametrize(
     ("text", "over", "outcome"),
     [

@@ -35,12 +35,6 @@ async def test_those_behind_a_culprit_are_sent_again_and_only_those(broker, publ
     assert broker.published == [b"opens", b"before", b"bad", *tail, *tail]
 
 
-async def test_a_lone_message_on_a_warm_channel_gets_its_own_refusal(broker, publish):
-    await publish.opens()
-    broker.closes_channels()
-    assert await publish(b"deleted meanwhile") is O.EXCHANGE_NOT_FOUND
-
-
 async def test_a_large_header_on_a_single_use_channel_harms_nobody(broker, publish, caplog):
     broker.frame_max = 4096
     await publish.opens()
