@@ -15,7 +15,7 @@ from .admission import GUEST
 from .client_address import Client as Peer
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head, Repeat
-from .publishing import MISSES, Body, PublishRequest
+from .publishing import MISSES, PublishRequest
 from .request import message_reader
 from .router import Match
 
@@ -106,7 +106,6 @@ class ClientHandler:
         publish = PublishRequest(self, head)
         publish.response = response
         publish.request = request
-        publish.body = Body(request.length)
         if request.method != "POST":
             self._refuse_method(publish, request)
             return publish

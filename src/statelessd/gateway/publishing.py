@@ -25,16 +25,14 @@ MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length
 
 
 class Body:
-    """The body of a request while it arrives.
+    """The body of a request that comes in several pieces.
 
-    ``length`` is as announced, or CHUNKED or UNTOLD. ``reserved`` is how many bytes the
-    publisher has counted so far. A body that comes at once is counted when it is published.
+    ``reserved`` is how many of its bytes the publisher has counted so far.
     """
 
-    __slots__ = ("length", "pieces", "reserved", "size")
+    __slots__ = ("pieces", "reserved", "size")
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    def __init__(self) -> None:
         self.size = 0
         self.reserved = 0
         self.pieces: list[bytes | bytearray] = []
@@ -59,10 +57,10 @@ class Asker(Protocol):
 
 
 class PublishRequest:
-    """The ``RequestHandler`` of a publish. ``body`` is None if the head is a known one."""
+    """The ``RequestHandler`` of a publish. ``request`` is None if the head is a known one."""
 
     __slots__ = (
-        "_client", "_publish", "_started_at", "body", "extra", "head", "request",
+        "_body", "_client", "_publish", "_started_at", "_whole", "extra", "head", "request",
         "request_id", "response",
     )  # fmt: skip
 
@@ -76,16 +74,22 @@ class PublishRequest:
         self.extra: Sequence[tuple[bytes, bytes]] = head.extra
         self.request_id = request_id
         self.request: Request | None = None
-        self.body: Body | None = None
+        self._body: Body | None = None
+        self._whole = b""
 
     # What the connection calls
 
     def on_body(self, piece: bytes) -> None:
         """Take the next piece. Refuse a body that is too large, or comes where none may."""
-        body = self.body
-        if body is None or body.length == UNTOLD:
+        request, body = self.request, self._body
+        if request is None or request.length == UNTOLD:
             self._refuse_late_bytes()
             return
+        if body is None:
+            if len(piece) == request.length:
+                self._whole = piece  # which is counted when it is published
+                return
+            body = self._body = Body()
         body.size += len(piece)
         body.pieces.append(piece)
         if len(body.pieces) > MOST_PIECES:
@@ -94,7 +98,7 @@ class PublishRequest:
         limit = gateway.http_server.max_body_bytes
         if body.size > limit:  # in chunks: it was not announced
             self.on_refused(too_large(limit))
-        elif body.size != body.length:
+        elif body.size != request.length:
             if gateway.publisher.reserve(body.size - body.reserved):
                 body.reserved = body.size
             else:
@@ -110,18 +114,16 @@ class PublishRequest:
 
     def on_end(self) -> None:
         """Publish the message."""
-        body = self.body
-        if body is None:
-            self.submit(b"")
-            return
-        if body.reserved:
-            self._release(body)
-        elif self.request is not None:
+        request, body, whole = self.request, self._body, self._whole
+        if body is not None:
+            whole = b"".join(body.pieces)
+            self._drop_body()
+        elif request is not None:
             self._client.misses += 1
             if self._client.misses < MISSES:
-                self._client.remember(self, self.request, body.size)
-        pieces, body.pieces = body.pieces, []
-        self.submit(b"".join(pieces))  # of one piece of bytes it is that piece
+                self._client.remember(self, request, len(whole))
+        self._whole = b""
+        self.submit(whole)
 
     def on_refused(self, error: RequestError) -> bool:
         self.answer(error.outcome, error.detail)
@@ -132,8 +134,7 @@ class PublishRequest:
 
     def on_lost(self) -> None:
         """Withdraw the message if it was not handed over."""
-        if self.body is not None:
-            self._release(self.body)
+        self._drop_body()
         if self._publish is not None:
             self._client.gateway.publisher.cancel(self._publish)
 
@@ -166,11 +167,11 @@ class PublishRequest:
         if response.complete:
             return
         gateway = self._client.gateway
-        body = self.body
-        if body is not None and not (
-            response.connection.state is RESPONDING and not body.pieces and not body.reserved
-        ):
-            self._drop(body)
+        if self._body is not None:
+            self._drop_body()
+        connection = response.connection
+        if connection.state is not RESPONDING and not connection.is_in_step():
+            response.keep_alive = False
         keep_alive = response.keep_alive
         if gateway.draining or outcome is SHUTTING_DOWN:
             keep_alive = response.keeps_alive() and outcome is not SHUTTING_DOWN
@@ -253,16 +254,8 @@ class PublishRequest:
             user=self.head.credentials.name,
         )
 
-    def _drop(self, body: Body) -> None:
+    def _drop_body(self) -> None:
         """Drop the body, and give back the bytes that were reserved for it."""
-        body.pieces = []
-        if body.reserved:
-            self._release(body)
-        response = self.response
-        if not response.connection.is_in_step():
-            response.keep_alive = False
-
-    def _release(self, body: Body) -> None:
-        if body.reserved:
+        body, self._body = self._body, None
+        if body is not None and body.reserved:
             self._client.gateway.publisher.release(body.reserved)
-            body.reserved = 0

@@ -160,11 +160,14 @@ class Connection(asyncio.Protocol):
                 state = self.state
                 if state is READING_BODY:
                     if not reader.complete:
-                        at = reader.read_body(data, at)
+                        at, piece = reader.read_body(data, at)
                         self.progress += 1
-                        piece = reader.take()
                         if piece:
-                            self._give(piece)
+                            response, handler = self._response, self._request_handler
+                            if response is None or handler is None or response.complete:
+                                self._discard(len(piece))
+                            else:
+                                handler.on_body(piece)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
@@ -198,13 +201,6 @@ class Connection(asyncio.Protocol):
             self.lingers = True
         self._request_handler = self._handler.on_head(request, response)
 
-    def _give(self, piece: bytes) -> None:
-        """Hand a piece of the body over, or discard it if the response has ended."""
-        if self._response is not None and self._response.complete:
-            self._discard(len(piece))
-        elif self._request_handler is not None:
-            self._request_handler.on_body(piece)
-
     def _end_request(self, data: bytes, at: int) -> int:
         """Note that the request was read, and return how far.
 
@@ -213,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self.lingers:
             rest, at = data[at:].lstrip(LINE_ENDS), len(data)
             if rest:
-                self._give(rest)
+                self._give_late(rest)
             elif self._may_have_more():
                 return at  # which comes with the next read
             if self.state is not READING_BODY:

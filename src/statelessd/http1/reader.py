@@ -4,7 +4,7 @@ httptools does not report its position in the input. So it only gets the bytes t
 handle: up to the end of a head, then up to where the body may end. The order of calls::
 
     read_head  until ``request`` is there; also where the next request begins
-    read_body  until ``complete``, then ``take``
+    read_body  until ``complete``
 """
 
 from typing import Any
@@ -68,6 +68,8 @@ class Reader:
         self.on_body = self._pieces.append
         self._parser: Any = httptools.HttpRequestParser(self)
         self._tail = b""  # the last bytes, which may be the beginning of END
+        self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._keep_alive = False
         self._begin()
 
     def _begin(self) -> None:
@@ -76,8 +78,7 @@ class Reader:
         self._urls.clear()
         self._fields: Fields = []
         self._size = 0  # bytes of the head; then of what came since the last piece of the body
-        self._left = 0  # bytes of the body that are still to come, or CHUNKED
-        self._keep_alive = self._has_head = False
+        self._has_head = False
 
     @property
     def url(self) -> bytes:
@@ -194,8 +195,11 @@ class Reader:
 
     # Body
 
-    def read_body(self, data: bytes, at: int) -> int:
-        """Read on from ``at`` to where the body may end, or to the end of ``data``."""
+    def read_body(self, data: bytes, at: int) -> tuple[int, bytes]:
+        """Read on from ``at`` to where the body may end, or to the end of ``data``.
+
+        Return where that is, and what was read of the body.
+        """
         left, end = self._left, len(data)
         if left == CHUNKED:
             end = self._end_of_lines(data, at)
@@ -209,7 +213,10 @@ class Reader:
             raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
         if left == CHUNKED:
             self._bound_lines(end - at)
-        return end
+        pieces = self._pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return end, piece
 
     def _bound_lines(self, size: int) -> None:
         """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
@@ -217,13 +224,6 @@ class Reader:
         trailers = sum(len(name) + len(value) + 4 for name, value in self._fields)
         if max(self._size, trailers) > self._limits.max_head_bytes:
             raise self._too_large()
-
-    def take(self) -> bytes:
-        """Take the bytes of the body that were read since the last call."""
-        pieces = self._pieces
-        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        return piece
 
     # What httptools calls
 

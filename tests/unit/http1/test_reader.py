@@ -34,8 +34,8 @@ def read(reader, data, at=0):
     while at < len(data) and reader.request is None:
         at = reader.read_head(data, at)
     while at < len(data) and not reader.complete:
-        at = reader.read_body(data, at)
-        body += reader.take()
+        at, piece = reader.read_body(data, at)
+        body += piece
     return body, at
 
 
