@@ -16,7 +16,7 @@ from . import refusals, replies
 from .alarm import ResourceAlarm
 from .connection import BrokerConnection
 from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
-from .state import ChannelPhase
+from .state import ChannelPhase, SessionState
 from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
@@ -52,8 +52,10 @@ class Watcher(Protocol):
 
 
 class ChannelOwner(PublishOwner, Protocol):
-    """The session, as its channels see it."""
+    """The session, as its channels and their table see it."""
 
+    state: SessionState
+    used_at: float
     connection: BrokerConnection | None
     statistics: SessionStatistics
     alarm: ResourceAlarm
@@ -61,9 +63,12 @@ class ChannelOwner(PublishOwner, Protocol):
 
     @property
     def writable(self) -> bool: ...
+    @property
+    def is_excused(self) -> bool: ...
     def submit_again(self, publishes: list[Publish]) -> None: ...
     def hold(self, held: bool) -> None: ...
     def channel_ended(self) -> None: ...
+    def stalled(self, words: str) -> None: ...
 
 
 class Table(Protocol):
@@ -243,7 +248,7 @@ class ExchangeChannel:
         session = self._session
         count = len(settled)
         self._settles += count
-        session.load.give_back(count)
+        session.load -= count
         session.progressed = True
         self.phase = self._proved
         for publish, settlement in settled:
@@ -305,7 +310,7 @@ class ExchangeChannel:
         session.channel_ended()
 
     def _refused(self, publish: Publish, outcome: Outcome, detail: str) -> None:
-        self._session.load.give_back(1)
+        self._session.load -= 1
         if outcome is Outcome.TOO_LARGE:
             self._table.too_large = min(self._table.too_large, publish.body_size)
         publish.finish(outcome, detail)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
 from ..config.settings import RabbitMQ
@@ -18,28 +17,14 @@ MOST_SILENT = 16  # channels of a session that do not answer, with a successor e
 NACKS = 1.0  # seconds after which a channel is replaced that the broker nacks on
 
 
-class TableOwner(ChannelOwner, Protocol):
-    """The session, as its table sees it."""
-
-    state: SessionState
-    used_at: float
-
-    @property
-    def is_excused(self) -> bool: ...
-    def stalled(self, words: str) -> None: ...
-
-
 class Quarantine(Protocol):
     """Takes the messages of some exchanges to another connection, in place of a channel."""
 
     used_at: float
 
     @property
-    def channels(self) -> Sequence[ExchangeChannel]: ...
-    @property
     def exchanges(self) -> list[str]: ...
     def submit(self, publish: Publish) -> None: ...
-    def lost(self) -> list[Publish]: ...
 
 
 class ChannelTable:
@@ -50,7 +35,7 @@ class ChannelTable:
 
     def __init__(
         self,
-        session: TableOwner,
+        session: ChannelOwner,
         settings: RabbitMQ,
         credentials: Credentials,
         watcher: Watcher | None,
@@ -192,7 +177,7 @@ class ChannelTable:
     def lose(self) -> list[Publish]:
         """Return what waited, in order for each exchange: the connection is gone."""
         self.starved = False
-        lost = [*self._routes.values(), *self._single_use]
+        lost = [*self.routes(), *self._single_use]
         self._routes, self._single_use = {}, {}
         return [publish for each in lost for publish in each.lost()]
 
@@ -215,9 +200,7 @@ class ChannelTable:
         if isinstance(route, SplitExchange):
             return route
         assert route is None or isinstance(route, ExchangeChannel)  # noqa: S101 - else no channel of it is here
-        self._routes[exchange] = made = SplitExchange(self, exchange, self._exchange_limit)
-        if route is not None:
-            made.adopt(route)
+        self._routes[exchange] = made = SplitExchange(self, exchange, self._exchange_limit, route)
         return made
 
     def join(self, split: SplitExchange, channel: ExchangeChannel | None) -> None:
@@ -307,11 +290,8 @@ class ChannelTable:
     def channels(self) -> list[ExchangeChannel]:
         """Return every channel that may still settle something."""
         found = list(self._single_use)
-        for route in self._routes.values():
-            if isinstance(route, ExchangeChannel):
-                found.append(route)
-            else:
-                found += route.channels
+        for route in self.routes():
+            found += [route] if isinstance(route, ExchangeChannel) else route.channels
         return found
 
 

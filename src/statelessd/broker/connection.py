@@ -11,10 +11,7 @@ from typing import Protocol as Interface
 
 from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
-from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
-from ..config.settings import RabbitMQ
-from ..message import Credentials
 from .close_reason import CloseReason
 from .pending import Publish
 from .refusals import closing
@@ -30,21 +27,6 @@ BACKLOG = 64 * 1024  # bytes; less is acknowledged at once, also by a peer that 
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
 FULL = 8 * 1024
-
-
-def login_of(
-    virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
-) -> Login:
-    """Return a login; ``told`` is what the broker's lists of connections show of the gateway."""
-    return Login(
-        credentials.username,
-        credentials.password,
-        virtual_host,
-        dict(told),
-        frame_max=settings.frame_max,
-        channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
-        heartbeat=settings.heartbeat,
-    )
 
 
 class Owner(Interface):
@@ -180,11 +162,6 @@ class BrokerConnection(asyncio.Protocol):
             self._owner.connection_writable()
 
     # For the session
-
-    @property
-    def tells_when_blocked(self) -> bool:
-        """Return whether this is RabbitMQ, which reads nothing while an alarm blocks it."""
-        return self.amqp.peer.product == RABBITMQ
 
     def drains(self) -> bool:
         """Return whether a backlog of bytes has moved since the last call.

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 
 from ..tls.client import Trust
-from . import refusals
+from . import replies
 from .nodes import Address, Node, Nodes
 from .race import ConnectionRace, NotConnectedError
 from .unreachable import SILENT, in_full, why
@@ -95,7 +95,8 @@ class Dialer:
         """Report the broker's Close, which says nothing about the node unless it shuts down."""
         if self._address is None:
             return
-        if refusals.is_node_shutdown(code, text):
+        # An operator who closes one connection uses the same code as a node that stops.
+        if replies.closing_reason(code, text) is replies.Reason.NODE_SHUTDOWN:
             self._address.is_down(self._loop.time(), "it shuts down")
         else:
             self._address.is_up()

@@ -7,8 +7,8 @@ about the node, and is not reported here.
 
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..config.hosts import Host
 
@@ -78,14 +78,6 @@ class Standing:
         self.backs_off_until = self.stalled_until
 
 
-Place = TypeVar("Place", bound=Standing)
-
-
-def in_order(places: Iterable[Place], now: float) -> list[Place]:
-    """Return all places in the order in which to try them."""
-    return sorted(places, key=lambda place: place.rank(now))
-
-
 class Address(Standing):
     """One address of a node. Each ``begin`` needs an ``end``."""
 
@@ -141,7 +133,7 @@ class Node(Standing):
         found = {each: known.get(each) or Address(self, each) for each in resolved}
         used = {each: a for each, a in known.items() if each not in found and a.connections}
         self._addresses = {**used, **found}
-        return in_order(found.values(), now)
+        return sorted(found.values(), key=lambda address: address.rank(now))
 
     def is_down(self, now: float, reason: str) -> None:
         """Note that no address could be reached, or that there is none."""
@@ -182,4 +174,5 @@ class Nodes:
 
     def in_order(self, now: float, avoid: Node | None = None) -> list[Node]:
         """Return all but ``avoid``, in the order in which to try them."""
-        return in_order((node for node in self._nodes if node is not avoid), now)
+        nodes = [node for node in self._nodes if node is not avoid]
+        return sorted(nodes, key=lambda node: node.rank(now))

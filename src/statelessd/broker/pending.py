@@ -8,7 +8,6 @@ from typing import Protocol
 
 from ..message import Message, Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
-from .load import Load
 from .state import PublishState
 from .statistics import ExchangeCounts
 
@@ -29,7 +28,7 @@ class PublishOwner(Protocol):
 
     virtual_host: str
     username: str
-    load: Load
+    load: int  # messages that wait in it, or that the broker still has to settle
 
     def why_waiting(self) -> str: ...
 
@@ -62,12 +61,7 @@ class Publish:
     )  # fmt: skip
 
     def __init__(
-        self,
-        virtual_host: str,
-        message: Message,
-        deadline: float,
-        callback: Callback,
-        tally: Tally,
+        self, virtual_host: str, message: Message, deadline: float, callback: Callback, tally: Tally
     ) -> None:
         self.virtual_host = virtual_host
         self.message = message
@@ -103,9 +97,9 @@ class Publish:
     def belong_to(self, session: PublishOwner) -> None:
         """Count for another session from now on."""
         if self.session is not None:
-            self.session.load.give_back(1)
+            self.session.load -= 1
         self.session = session
-        session.load.take()
+        session.load += 1
 
     def leave_queue(self) -> None:
         """Stand in no queue any more."""
@@ -117,7 +111,7 @@ class Publish:
         """Settle a message that was not handed over: it will not be sent."""
         self.leave_queue()
         if self.state is WAITING and self.session is not None:
-            self.session.load.give_back(1)
+            self.session.load -= 1
             self.session = None
         self.finish(outcome, detail)
 

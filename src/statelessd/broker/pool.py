@@ -139,10 +139,6 @@ class Pool:
         session.channels.quarantine = self._quarantines[key]
         self._quarantines[key].suspect({publish.message.exchange for publish in lost})
 
-    def new_dialer(self) -> Dialer:
-        """Return a way to the nodes, for one connection at a time."""
-        return Dialer(self.nodes, self._trust, self._loop)
-
     def sessions(self) -> list[Session]:
         """Return all sessions that may still have a connection."""
         probing = [p.session for p in self._quarantines.values() if p.session is not None]
@@ -151,7 +147,7 @@ class Pool:
     def check(self, now: float) -> None:
         """Let each session find out what does not answer. Several times a second."""
         for session in self.sessions():
-            if session.load.messages:
+            if session.load:
                 try:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
@@ -160,21 +156,21 @@ class Pool:
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
             if quarantine.is_over:
-                self._end_quarantine(key)
+                self._end_quarantine(key, now)
         for key, successor in list(self._successors.items()):
             if successor.is_refuge:
                 self._replace(key, successor, now)
         if len(self.nodes) > 1:
             for key, session in self._sessions.items():
-                if session.load.messages and session.stall.is_stuck(now):
+                if session.load and session.stall.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
-    def _end_quarantine(self, key: Key) -> None:
+    def _end_quarantine(self, key: Key, now: float) -> None:
         session = self._quarantines.pop(key).session
         if session is not None:
-            if not session.load.messages:
+            if not session.load:
                 session.close(CloseReason.UNNEEDED)
-            self._drain(session, self._loop.time())
+            self._drain(session, now)
         if key in self._sessions:
             self._sessions[key].channels.quarantine = None
 
@@ -208,7 +204,7 @@ class Pool:
         for key, session in list(self._sessions.items()):
             if (
                 session.state is SessionState.ENDED
-                or (session.state is SessionState.IDLE and not session.load.messages)
+                or (session.state is SessionState.IDLE and not session.load)
                 or session.is_forgiven
             ):
                 del self._sessions[key]
@@ -227,7 +223,7 @@ class Pool:
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
         for session in list(self._draining):
-            if session.state is SessionState.OPEN and not session.load.messages:
+            if session.state is SessionState.OPEN and not session.load:
                 expired = _has_expired(session)
                 session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
             elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
@@ -235,7 +231,7 @@ class Pool:
                     f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
                     CloseReason.REPLACED,
                 )
-            if not session.holds_connection and not session.load.messages:
+            if not session.holds_connection and not session.load:
                 self._draining.discard(session)
 
     def _replace(self, key: Key, successor: Session, now: float) -> None:
@@ -287,7 +283,7 @@ class Pool:
         holders = [s for s in self.sessions() if s.holds_connection]
         if len(holders) < self._settings.max_connections:
             return True
-        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load.messages]
+        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load]
         if not idle:
             return False
         min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)

@@ -56,8 +56,6 @@ class Quarantine:
     one for this. ``limit`` bounds the messages that wait here.
     """
 
-    channels: tuple[ExchangeChannel, ...] = ()  # of the session that messages are diverted from
-
     def __init__(
         self,
         main: Callable[[], Session | None],
@@ -116,10 +114,6 @@ class Quarantine:
         else:
             publish.wait_in(self._line)
             self._send_next()
-
-    def lost(self) -> list[Publish]:
-        """Return nothing, because what waits here waits for another connection."""
-        return []
 
     def check(self, now: float) -> None:
         """Go on when a message gets no answer, and forget what is old. Several times a second."""

@@ -85,16 +85,6 @@ def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = Fals
     return Refusal(Outcome.BROKER_UNAVAILABLE, detail, False)
 
 
-def is_node_shutdown(code: int, text: str) -> bool:
-    """Return whether the node stops; an operator who closes one connection uses its code, too."""
-    return replies.closing_reason(code, text) is Reason.NODE_SHUTDOWN
-
-
-def is_channel_limit(code: int, text: str) -> bool:
-    """Return whether the user may have no more channels, so the connection was closed."""
-    return replies.closing_reason(code, text) is Reason.CHANNEL_LIMIT
-
-
 def is_silence_behind_proxy(code: int, text: str) -> bool:
     """Return whether the broker behind amqproxy just hung up, as it does on a login too large."""
     reason = text.removeprefix("UPSTREAM_ERROR - ")

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..amqp.peer import RABBITMQ
+from ..amqp.protocol import Login
 from ..config.settings import RabbitMQ
 from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
@@ -18,9 +20,8 @@ from .alarm import EndOfAlarm, ResourceAlarm
 from .channel import Watcher
 from .channel_table import ChannelTable
 from .close_reason import CloseReason
-from .connection import BrokerConnection, login_of
+from .connection import SPARE_CHANNELS, BrokerConnection
 from .dialer import Dialer
-from .load import Load
 from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
@@ -85,7 +86,7 @@ class Session:
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
         self.statistics = SessionStatistics() if counted is None else counted
-        self.load = Load()
+        self.load = 0
         self.dialer = dialer
         self.channels = ChannelTable(self, settings, credentials, watcher, loop)
         self.used_at = self.verified_at = loop.time()
@@ -115,7 +116,7 @@ class Session:
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
-            f"{self.load.messages - in_flight} waiting{held}{split}>"
+            f"{self.load - in_flight} waiting{held}{split}>"
         )
 
     def _become(self, state: SessionState) -> None:
@@ -211,8 +212,16 @@ class Session:
             self._not_connected("the connection could not be attempted")
 
     def _new_connection(self) -> BrokerConnection:
-        settings = self._settings
-        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
+        settings, credentials = self._settings, self.credentials
+        login = Login(
+            credentials.username,
+            credentials.password,
+            self.virtual_host,
+            self._client_properties,
+            frame_max=settings.frame_max,
+            channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
+            heartbeat=settings.heartbeat,
+        )
         patience = self.dialer.patience(settings.login_timeout)
         self.connection = BrokerConnection(
             login, self, self._loop, settings.login_timeout, patience
@@ -288,7 +297,8 @@ class Session:
         """Learn from the broker's Close on an open connection."""
         self.dialer.said(code, text)
         connection = self.connection
-        if connection is not None and refusals.is_channel_limit(code, text):
+        reason = replies.closing_reason(code, text)
+        if connection is not None and reason is replies.Reason.CHANNEL_LIMIT:
             # The user's limit counts all of the user's connections; the channel
             # that was one too many is in the number.
             self.channels.limit = max(1, len(connection.channels) - 1)
@@ -333,7 +343,7 @@ class Session:
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
-        self.load.give_back(len(lost))
+        self.load -= len(lost)
         self._counters.received += connection.received
         self._counters.sent += connection.sent
         self.dialer.left(silent=not connection.received)
@@ -360,9 +370,11 @@ class Session:
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
-        self.alarm.blocked(self.connection, reason)
         connection = self.connection
-        if connection is not None and connection.tells_when_blocked and self.channels.has_room():
+        self.alarm.blocked(connection, reason)
+        if connection is None or connection.amqp.peer.product != RABBITMQ:
+            return  # another broker reads on while it is blocked
+        if self.channels.has_room():
             EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
@@ -393,7 +405,7 @@ class Session:
         """Send heartbeats and end what has taken too long. Once a second."""
         settings = self._settings
         connection = self.connection
-        if self.load.messages or self.progressed:
+        if self.load or self.progressed:
             self.used_at = now
         if connection is None:
             return
@@ -417,7 +429,7 @@ class Session:
     def check(self, now: float) -> None:
         """Find out what does not answer. Several times a second while messages are unsettled."""
         if self.state is OPEN:
-            if self.load.messages or self.progressed:
+            if self.load or self.progressed:
                 self.used_at = now
             self._useful = self._useful or self.progressed
             self.stall.check(now)

@@ -117,15 +117,20 @@ class Hold:
 class SplitExchange:
     """Takes the messages of one exchange in place of its channel, and watches its channels.
 
-    ``limit`` bounds the messages that it holds while a channel does not answer.
+    ``limit`` bounds the messages that it holds while a channel does not answer. ``channel`` is
+    the one that the exchange has had.
     """
 
-    def __init__(self, table: Table, exchange: str, limit: int) -> None:
+    def __init__(
+        self, table: Table, exchange: str, limit: int, channel: ExchangeChannel | None
+    ) -> None:
         self.exchange = exchange
         self.used_at = 0.0  # loop time, to the second
         self._limit = limit
         self._table = table
-        self._channel: ExchangeChannel | None = None  # for routing keys that wait for nothing
+        self._channel = channel  # for routing keys that wait for nothing
+        if channel is not None:
+            channel.watcher = self
         self._old: dict[ExchangeChannel, Hold] = {}
         self._held: dict[Publish, None] = {}
         self._lone: dict[int, ExchangeChannel] = {}
@@ -200,11 +205,6 @@ class SplitExchange:
     def guard(self, now: float) -> None:
         """Let routing keys prove themselves alone for a while."""
         self._guarded_until = now + GUARDED
-
-    def adopt(self, channel: ExchangeChannel) -> None:
-        """Take the place of the one channel that the exchange has had."""
-        self._channel = channel
-        channel.watcher = self
 
     def follow(self, table: Table, now: float) -> None:
         """Let another session's connection take over."""

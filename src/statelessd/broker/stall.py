@@ -33,8 +33,7 @@ class StallDetector:
 
     def is_stuck(self, now: float) -> bool:
         """Return whether the broker answers, and confirms nothing of all that is unsettled."""
-        load = self._table.session.load
-        stuck = load.messages > 0 and now - self._progress_at >= STUCK
+        stuck = self._table.session.load > 0 and now - self._progress_at >= STUCK
         return stuck and self._table.is_open and not self.doubtful
 
     def check(self, now: float) -> None:
