@@ -34,8 +34,6 @@ WINDOW = 200
 # Seconds after which an oldest message without a confirm is not just slow.
 STALL = 0.7
 LOOKS = 2  # and so many looks, after the first that saw it
-
-
 PIPELINED = ChannelPhase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
 
 
@@ -208,10 +206,7 @@ class ExchangeChannel:
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
-        """Return whether the oldest message has been unconfirmed for ``patience`` seconds.
-
-        A slow broker confirms late, but it goes on: each look sees another oldest message.
-        """
+        """Return whether the oldest message has stayed the same for ``patience`` seconds."""
         if self._settles != self._seen or not self.in_flight:
             self._seen, self.settled_at = self._settles, now
         if self.oldest != self._head or not self.in_flight:
@@ -273,13 +268,8 @@ class ExchangeChannel:
         else:
             publish.finish(Outcome.UNCONFIRMED, ONE_OF_SEVERAL)
 
-    def closed(
-        self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)
-    ) -> None:
-        """Tell each message what is certain about it, and send the others again.
-
-        The broker has closed the channel.
-        """
+    def closed(self, code: int, text: str, lost: list[Publish], method: tuple[int, int]) -> None:
+        """Tell each message what is certain after the broker's Close; send the others again."""
         session = self._session
         session.statistics.channels_closed += 1
         session.statistics.channels_refused += 1

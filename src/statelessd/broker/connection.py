@@ -114,7 +114,10 @@ class BrokerConnection(asyncio.Protocol):
         self.received += len(data)
         received = self.amqp.receive_data(data)
         if self.amqp.state is CLOSED:
-            received = self._without_offers(received)
+            # What the broker offered in the read in which it ended the connection is void.
+            self.writable = False
+            self._owner.connection_ending()
+            received = [event for event in received if not isinstance(event, OFFERS)]
         for event in received:
             try:
                 # In the order of how often they come: a Settled for each ack.
@@ -128,12 +131,6 @@ class BrokerConnection(asyncio.Protocol):
                 self.abort("a fault of this program")
         if self.amqp.has_data_to_send:
             self.flush_soon()
-
-    def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
-        """Drop what the broker offered in the same read in which it ended the connection."""
-        self.writable = False
-        self._owner.connection_ending()
-        return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
         self._words = self._words or HUNG_UP
@@ -164,10 +161,7 @@ class BrokerConnection(asyncio.Protocol):
     # For the session
 
     def drains(self) -> bool:
-        """Return whether a backlog of bytes has moved since the last call.
-
-        Then the network is slow, and what is sent now stands behind these bytes.
-        """
+        """Return whether a backlog of bytes has moved since the last call: the network is slow."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False

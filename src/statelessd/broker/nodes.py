@@ -23,11 +23,9 @@ Resolved = tuple[int, Any]
 
 
 def back_off(failures: int, first: float, longest: float) -> float:
-    """Return the seconds to wait after so many failures in a row, doubled with each.
-
-    They vary, so that sessions that failed together do not all come back at once.
-    """
+    """Return the seconds to wait after so many failures in a row, doubled with each."""
     full = min(longest, first * 2.0 ** min(failures - 1, 10))
+    # Sessions that failed together must not all come back at once.
     return full * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
 
 
@@ -42,10 +40,7 @@ class Standing:
         self.stalled_until = NEVER
 
     def rank(self, now: float) -> tuple[bool, float, float]:
-        """Return a key for sorting: the least used place first, and those that back off last.
-
-        Equal ones come in random order, and those that back off by the time of their failure.
-        """
+        """Return a key for sorting: the least used place first, and those that back off last."""
         chance = random.random()  # noqa: S311 - not for secrecy
         if self.backs_off_until > now:
             return True, self.failed_at, chance

@@ -95,8 +95,8 @@ class Pool:
             return None
         if session is not None:
             self._drain(session, self._loop.time())
-        session = self._sessions[key] = self._new_session(virtual_host, credentials)
-        return session
+        self._sessions[key] = self._new_session(virtual_host, credentials)
+        return self._sessions[key]
 
     def _new_session(
         self,
@@ -175,11 +175,8 @@ class Pool:
             self._sessions[key].channels.quarantine = None
 
     def _look_for_refuge(self, key: Key, session: Session, now: float) -> None:
-        """Try another node for a login of which nothing is confirmed, though its node answers.
-
-        A node that is cut off from its cluster keeps its clients. If it is the queue that is
-        stuck, another node does no better, so the pauses grow.
-        """
+        """Try another node for a login of which nothing is confirmed, though its node answers."""
+        # If it is the queue that is stuck, another node does no better, so the pauses grow.
         try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
         if now < try_at or key in self._successors or self._drains(key):
             return
@@ -237,9 +234,8 @@ class Pool:
     def _replace(self, key: Key, successor: Session, now: float) -> None:
         """Let a session's successor with the same login take over, once it is open.
 
-        RabbitMQ applies changed passwords and permissions to new connections only, so a
-        session of some age gets a successor. The old one settles what it has and ends. It
-        also ends if the broker refuses the successor, and the next publish gets that answer.
+        RabbitMQ applies changed passwords and permissions to new connections only. If it refuses
+        the successor, the session ends too, and the next publish gets that answer.
         """
         session = self._sessions.get(key)
         if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):

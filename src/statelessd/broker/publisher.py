@@ -125,10 +125,7 @@ class Publisher:
         return publish
 
     def cancel(self, publish: Publish) -> None:
-        """Tell nobody the outcome, and do not send a message that was not handed over.
-
-        The client is gone.
-        """
+        """Tell nobody the outcome, because the client is gone; send the message no more."""
         publish.callback = None
         if publish.state is WAITING:
             publish.refuse(Outcome.INTERNAL_ERROR)

@@ -121,7 +121,12 @@ class Quarantine:
         trial = self._on_trial
         if trial is not None and trial.handed_over:
             if perf_counter_ns() - trial.handed_over_at > OVERDUE * 1e9:
-                self._set_aside(trial)
+                # Go on without its confirm, but with no message of its routing key.
+                self._on_trial = None
+                if trial.state is not SETTLED:
+                    self._overdue.append(trial)
+                if self.session is not None:
+                    self.session.channels.set_aside(trial.message.exchange)
         elif trial is not None and trial.state is SETTLED:
             self._on_trial = None
         self._hear_witness(now)
@@ -130,14 +135,6 @@ class Quarantine:
             if not suspect.active and now - suspect.since > WHILE:
                 del self._suspects[name]
         self._send_next()
-
-    def _set_aside(self, trial: Publish) -> None:
-        """Go on without its confirm, but with no message of its routing key."""
-        self._on_trial = None
-        if trial.state is not SETTLED:
-            self._overdue.append(trial)
-        if self.session is not None:
-            self.session.channels.set_aside(trial.message.exchange)
 
     def _send_next(self) -> None:
         now = self._loop.time()
@@ -238,17 +235,13 @@ class Quarantine:
         self._loop.call_soon(self._send_next)
 
     def _return_if_proved(self, exchange: str, suspect: Suspect, now: float) -> None:
-        """Let the exchange go on over the login's first connection, in order.
-
-        It stays while a message of it is unsettled here.
-        """
+        """Let the exchange go on over the first connection, once none of it is unsettled here."""
         proved = suspect.left <= 0 and now - suspect.crashed_at > WHILE
-        unsettled = [*self._overdue, *([self._on_trial] if self._on_trial else [])]
-        if (
-            not suspect.active
-            or not (proved or now - suspect.since > WHILE)
-            or any(p.message.exchange == exchange for p in unsettled)
-        ):
+        unsettled = any(
+            publish is not None and publish.message.exchange == exchange
+            for publish in (*self._overdue, self._on_trial)
+        )
+        if unsettled or not suspect.active or not (proved or now - suspect.since > WHILE):
             return
         main = self._main()
         if main is None:

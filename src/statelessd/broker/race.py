@@ -100,19 +100,16 @@ class ConnectionRace:
             node = self._nodes.pop(0)
             try:
                 async with asyncio.timeout(share):
-                    resolved = await self._resolve(node)
+                    found = await self._loop.getaddrinfo(
+                        node.host.name, node.host.port, type=socket.SOCK_STREAM
+                    )
             except (OSError, UnicodeError) as error:
                 reason = why(error)
                 node.is_down(self._loop.time(), reason)
             else:
+                resolved = [(family, address) for family, _, _, _, address in found]
                 self._addresses = node.addresses(resolved, self._loop.time())
         return (self._addresses.pop(0) if self._addresses else None), reason
-
-    async def _resolve(self, node: Node) -> list[tuple[int, tuple[object, ...]]]:
-        found = await self._loop.getaddrinfo(
-            node.host.name, node.host.port, type=socket.SOCK_STREAM
-        )
-        return [(family, address) for family, _, _, _, address in found]
 
     async def _attempt(self, address: Address) -> socket.socket:
         attempt = socket.socket(address.family, socket.SOCK_STREAM)

@@ -90,10 +90,7 @@ class Reachability:
         self._find(BrokerState(BrokerStatus.REACHABLE))
 
     def failed(self, reason: str, logged: str = "") -> bool:
-        """Note a failed attempt; return False if others are connected, so the broker is there.
-
-        ``logged`` is the reason with details for the log alone.
-        """
+        """Note a failed attempt; return False if others are connected, so the broker is there."""
         if self._open:
             return False
         if not self.is_away:

@@ -373,7 +373,7 @@ class Session:
         connection = self.connection
         self.alarm.blocked(connection, reason)
         if connection is None or connection.amqp.peer.product != RABBITMQ:
-            return  # another broker reads on while it is blocked
+            return  # only RabbitMQ is known to read nothing while an alarm blocks it
         if self.channels.has_room():
             EndOfAlarm(connection, self.connection_unblocked)
 
@@ -405,8 +405,6 @@ class Session:
         """Send heartbeats and end what has taken too long. Once a second."""
         settings = self._settings
         connection = self.connection
-        if self.load or self.progressed:
-            self.used_at = now
         if connection is None:
             return
         connection.tick(now)
@@ -422,7 +420,6 @@ class Session:
             self.stalled("the broker did not open a channel in time")
         self.channels.renew_nacked()
         self.check(now)
-        self.channels.forget_slowness()
         if now - self.used_at > settings.idle_timeout:
             self.close(CloseReason.IDLE)
 

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Message, Outcome, Public
-from .channel import STALL, ExchangeChannel, Watcher
-from .pending import SETTLED, Publish, PublishOwner
+from .channel import STALL, ChannelOwner, ExchangeChannel, Table
+from .pending import SETTLED, Publish
 from .state import ChannelPhase
 
 MOST_OLD = 5  # channels of one exchange that do not answer
@@ -30,15 +30,17 @@ GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
 GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
 AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
+OVERTAKEN = Public("The broker did not confirm the message, and later ones overtook it.")
+TOO_MANY = Public("Too many messages wait for this exchange: the broker does not confirm them.")
 
 
-class Table(Protocol):
+class SplitTable(Table, Protocol):
     """The session's channels, as a split exchange sees them."""
 
-    slowness: float
-
     @property
-    def session(self) -> PublishOwner: ...
+    def slowness(self) -> float: ...
+    @property
+    def session(self) -> ChannelOwner: ...
     @property
     def now(self) -> float: ...
     @property
@@ -46,9 +48,6 @@ class Table(Protocol):
     @property
     def may_split(self) -> bool: ...
     def was_slow(self, took: float) -> None: ...
-    def new_channel(
-        self, exchange: str, *, watcher: Watcher | None, **how: bool
-    ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
     def unretire(self, channel: ExchangeChannel) -> bool: ...
@@ -108,21 +107,17 @@ class Hold:
         """Wait no longer for this routing key: answer ``unknown`` to what is unconfirmed."""
         if self.keys.pop(key, 0):
             for publish in self._of(key):
-                publish.finish(
-                    Outcome.UNCONFIRMED,
-                    Public("The broker did not confirm the message, and later ones overtook it."),
-                )
+                publish.finish(Outcome.UNCONFIRMED, OVERTAKEN)
 
 
 class SplitExchange:
     """Takes the messages of one exchange in place of its channel, and watches its channels.
 
-    ``limit`` bounds the messages that it holds while a channel does not answer. ``channel`` is
-    the one that the exchange has had.
+    ``limit`` bounds the messages held for it; ``channel`` is the one that it has had until now.
     """
 
     def __init__(
-        self, table: Table, exchange: str, limit: int, channel: ExchangeChannel | None
+        self, table: SplitTable, exchange: str, limit: int, channel: ExchangeChannel | None
     ) -> None:
         self.exchange = exchange
         self.used_at = 0.0  # loop time, to the second
@@ -157,12 +152,7 @@ class SplitExchange:
         must_wait = self._must_wait(publish)
         waits = must_wait or (self._channel is not None and bool(self._channel.waiting))
         if waits and self._is_full():
-            publish.refuse(
-                Outcome.OVERLOADED,
-                Public(
-                    "Too many messages wait for this exchange: the broker does not confirm them."
-                ),
-            )
+            publish.refuse(Outcome.OVERLOADED, TOO_MANY)
         elif must_wait:
             publish.wait_in(self._held)
         else:
@@ -206,7 +196,7 @@ class SplitExchange:
         """Let routing keys prove themselves alone for a while."""
         self._guarded_until = now + GUARDED
 
-    def follow(self, table: Table, now: float) -> None:
+    def follow(self, table: SplitTable, now: float) -> None:
         """Let another session's connection take over."""
         for channel in self.channels:
             self._abandon(channel, now, everything=True)
@@ -245,9 +235,7 @@ class SplitExchange:
     def _try_again(self, now: float) -> None:
         """Send one message whose key is in doubt, on a channel of its own.
 
-        A channel that hangs inside RabbitMQ also holds messages whose queues do answer. When
-        a routing key is confirmed on another channel, what the old one holds of it is
-        answered ``unknown``, because it may come later.
+        A channel that hangs inside RabbitMQ also holds messages whose queues do answer.
         """
         if not self._held or self._trial is not None or now < self._try_at or not self._may_abandon:
             return
@@ -395,7 +383,8 @@ class SplitExchange:
             self._table.open_channels()
 
     def _new_channel(self, **how: bool) -> ExchangeChannel:
-        return self._table.new_channel(self.exchange, watcher=self, **how)
+        table = self._table
+        return ExchangeChannel(table.session, table, self.exchange, watcher=self, **how)
 
     def _forget(self, channel: ExchangeChannel) -> None:
         if channel is self._channel:
