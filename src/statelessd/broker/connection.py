@@ -187,10 +187,7 @@ class BrokerConnection(asyncio.Protocol):
         self.flush_soon()
 
     def publish(self, channel: int, publish: Publish) -> None:
-        """Hand one message over, after which only the broker knows what becomes of it.
-
-        Raise amqp's StateError or EncodeError if it was not handed over.
-        """
+        """Hand one message over. Raise amqp's StateError or EncodeError if it was not."""
         message = publish.message
         self.amqp.publish(
             channel,

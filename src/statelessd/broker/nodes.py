@@ -90,10 +90,7 @@ class Address(Standing):
         self.node.end()
 
     def is_down(self, now: float, reason: str, *, stalled: bool = False) -> None:
-        """Note that the address could not be reached.
-
-        ``stalled``: it took messages and confirmed none, so that a login there proves nothing.
-        """
+        """Note that it was not reached, or, ``stalled``, took messages and confirmed none."""
         if stalled:
             self.stalled_until = now + STALLED_BACK_OFF
         self.failed(now)

@@ -51,8 +51,7 @@ class Tally:
 class Publish:
     """A message, its deadline in loop time, and whom to tell.
 
-    ``queue`` is the ordered set that holds it while it waits; ``session`` the
-    one whose load it counts for.
+    ``queue`` is the ordered set that holds it while it waits.
     """
 
     __slots__ = (

@@ -87,9 +87,7 @@ class Pool:
         """Return the session to publish on; None if the limit of connections leaves no room."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
-        if session is not None and session.state is OPEN:
-            return session  # the usual case
-        if session is not None and not session.is_leaving:
+        if session is not None and (session.state is OPEN or not session.is_leaving):
             return session
         if not self._make_room():
             return None

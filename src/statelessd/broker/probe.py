@@ -1,13 +1,9 @@
 """Asks the broker whether it is there, while no login has a connection.
 
 With an account it logs in, opens the virtual host and closes in order. Without one it sends
-the protocol header and reads Connection.Start, which proves that an AMQP broker answers.
-RabbitMQ then logs a warning, "client unexpectedly closed TCP connection". It takes
-Connection.Close before a login for an error. A bare TCP connection would prove nothing,
-because a proxy accepts it without a broker behind.
-
-The probe cannot find out whether the broker blocks publishers, because RabbitMQ tells only
-connections that publish.
+the protocol header and reads Connection.Start. RabbitMQ then logs a warning, "client
+unexpectedly closed TCP connection", but it takes Connection.Close before a login for an error.
+A bare TCP connection would prove nothing, because a proxy accepts it without a broker behind.
 """
 
 import asyncio

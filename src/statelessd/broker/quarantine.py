@@ -1,10 +1,9 @@
 """The second connection of a login, for exchanges whose messages may have crashed the first.
 
-Some well-formed messages crash RabbitMQ's channel, and the broker then closes the whole
-connection with 541 INTERNAL_ERROR, which names no message. So the exchanges that were in
-flight go on over a connection of their own, with one message at a time. A second 541
-then names its message: the exchange stays here for a while, and the same message is
-refused without being sent. An exchange whose message is confirmed returns.
+Some well-formed messages crash RabbitMQ's channel, and it closes the whole connection with 541
+INTERNAL_ERROR, which names no message. The exchanges that were in flight go on over a connection
+of their own, one message at a time, so that a second 541 names its message. The same message is
+then refused for a while (docs/decisions/0002).
 """
 
 import asyncio
@@ -52,8 +51,7 @@ class Suspect:
 class Quarantine:
     """Sends the messages of suspected exchanges one by one, and watches the channels they take.
 
-    ``main`` returns the login's session for everything else, ``new_session`` makes the
-    one for this. ``limit`` bounds the messages that wait here.
+    ``main`` returns the login's other session. ``limit`` bounds the messages that wait here.
     """
 
     def __init__(

@@ -47,14 +47,13 @@ class ConnectionRace:
         until = self._loop.time() + timeout
         try:
             async with asyncio.timeout_at(until):
-                winner = await self._race(attempts, until)
+                return await self._race(attempts, until)
         except TimeoutError:
             for address in attempts.values():
                 address.is_down(self._loop.time(), SILENT)
             raise NotConnectedError(SILENT) from None
         finally:
             _abandon(attempts)
-        return winner
 
     async def _race(self, attempts: Attempts, until: float) -> tuple[Address, socket.socket]:
         reason = "no node is left"

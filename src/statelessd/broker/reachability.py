@@ -62,11 +62,7 @@ class Reachability:
         self.answered()
 
     def ended(self, connection: object, *, lost: bool) -> None:
-        """Note the end of a login's connection; ``lost``: the gateway did not close it.
-
-        This alone deserves no warning: if a user may open no channel, the broker closes each
-        new connection.
-        """
+        """Note the end of a login's connection; ``lost``: the gateway did not close it."""
         if connection in self._open:
             self._open.discard(connection)
             now = self._clock()

@@ -29,23 +29,17 @@ class Refusal(NamedTuple):
     shared: bool
 
 
-class _Meaning(NamedTuple):
-    """``public``: the text names no more than an exchange, a virtual host, a user or a size."""
-
-    outcome: Outcome
-    shared: bool
-    public: bool
-
-
-_OF_MESSAGES: dict[Reason | None, _Meaning] = {
-    Reason.NO_EXCHANGE: _Meaning(Outcome.EXCHANGE_NOT_FOUND, True, True),
-    Reason.EXCHANGE_REFUSED: _Meaning(Outcome.FORBIDDEN, True, True),
-    Reason.REFUSED: _Meaning(Outcome.FORBIDDEN, True, False),
-    Reason.TOPIC_REFUSED: _Meaning(Outcome.FORBIDDEN, False, False),
-    Reason.FOREIGN_USER_ID: _Meaning(Outcome.FORBIDDEN, False, False),
-    Reason.TOO_LARGE: _Meaning(Outcome.TOO_LARGE, False, True),
-    Reason.LOW_ON_DISK: _Meaning(Outcome.BROKER_BLOCKED, True, True),
-    Reason.PRECONDITION: _Meaning(Outcome.BAD_REQUEST, False, False),
+# The outcome, whether the refusal is shared, and whether its text is public: then it names no
+# more than an exchange, a virtual host, a user or a size.
+_OF_MESSAGES: dict[Reason | None, tuple[Outcome, bool, bool]] = {
+    Reason.NO_EXCHANGE: (Outcome.EXCHANGE_NOT_FOUND, True, True),
+    Reason.EXCHANGE_REFUSED: (Outcome.FORBIDDEN, True, True),
+    Reason.REFUSED: (Outcome.FORBIDDEN, True, False),
+    Reason.TOPIC_REFUSED: (Outcome.FORBIDDEN, False, False),
+    Reason.FOREIGN_USER_ID: (Outcome.FORBIDDEN, False, False),
+    Reason.TOO_LARGE: (Outcome.TOO_LARGE, False, True),
+    Reason.LOW_ON_DISK: (Outcome.BROKER_BLOCKED, True, True),
+    Reason.PRECONDITION: (Outcome.BAD_REQUEST, False, False),
 }
 
 
@@ -107,11 +101,11 @@ def channel_refusal(
         reason = replies.message_reason(code, text, _names(publish))
     if reason is Reason.BACK_END_FAILED:
         return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
-    meaning = _OF_MESSAGES.get(reason)
-    if meaning is None:  # not a judgement on the message, so nothing is known of it
+    if reason not in _OF_MESSAGES:  # not a judgement on the message, so nothing is known of it
         return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
-    detail = (Public if meaning.public else str)(f"The broker says: {said}")
-    return Refusal(meaning.outcome, detail, meaning.shared and shared)
+    outcome, may_be_shared, public = _OF_MESSAGES[reason]
+    detail = f"The broker says: {said}"
+    return Refusal(outcome, Public(detail) if public else detail, may_be_shared and shared)
 
 
 def attribute(

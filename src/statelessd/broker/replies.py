@@ -2,8 +2,8 @@
 
 Read in the sources of RabbitMQ 3.10 to 4.3 (rabbit_reader, rabbit_channel,
 rabbit_access_control), LavinMQ 2.0 to 2.9 (connection_factory, client, channel) and
-amqproxy 3.1 (client, upstream). All tables are searched whatever broker says that it
-answers, because amqproxy hides which one is behind it, and no two texts collide.
+amqproxy 3.1 (client, upstream). All tables are searched, because amqproxy hides which
+broker is behind it, and no two texts collide.
 
 The texts carry the users' own names, which may contain anything, and are cut at 252
 bytes (of newer RabbitMQs: characters) with "..." behind. So a text is compared from

@@ -1,8 +1,7 @@
 """One login, kept: its connection, the channels on it, and the messages that wait for both.
 
-A session connects when a message waits for it, again and again with growing pauses,
-until the messages' deadlines have passed or the broker refuses the login. Its trouble
-delays no other login. Sessions share only which nodes can be reached.
+A session connects while a message waits for it, with growing pauses, until the broker refuses
+the login. Its trouble delays no other login.
 """
 
 import asyncio
@@ -41,25 +40,19 @@ OPEN = SessionState.OPEN
 
 
 class Shared(NamedTuple):
-    """What all sessions of a backend share.
-
-    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
-    """
+    """What all sessions of a backend share."""
 
     settings: RabbitMQ
     client_properties: dict[str, Any]
     alarm: ResourceAlarm
     reachability: Reachability
     counters: ConnectionCounters
-    statistics: Callable[[str, str], SessionStatistics]
+    statistics: Callable[[str, str], SessionStatistics]  # of a virtual host and user
     loop: asyncio.AbstractEventLoop
 
 
 class Session:
-    """The connection of one virtual host, user and password.
-
-    ``counted`` are the figures of a login that has succeeded before.
-    """
+    """The connection of one virtual host, user and password."""
 
     def __init__(
         self,
@@ -85,6 +78,7 @@ class Session:
         # These last as long as the session.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
+        # The figures of earlier sessions, if a login has succeeded before.
         self.statistics = SessionStatistics() if counted is None else counted
         self.load = 0
         self.dialer = dialer

@@ -2,15 +2,13 @@
 
 Three things split an exchange:
 
-- A queue, or a channel inside RabbitMQ, does not answer. What is unconfirmed stays on the
-  old channel. Later messages with the same routing keys wait, unsent. The others go on over
-  a new channel of the same connection.
+- A queue, or a channel inside RabbitMQ, does not answer. Later messages with the same routing
+  keys wait for what is unconfirmed; the others go on over a new channel of the connection.
 - A topic was refused, which closes the channel under its neighbours. For a while each
   routing key travels alone until its first confirm.
 - Another connection takes over. It begins when the old one has confirmed what it sent.
 
-Messages with the same routing key never overtake one another, except those whose fate the
-broker did not tell.
+Messages with the same routing key do not overtake one another, but for those in doubt.
 """
 
 from collections import Counter
@@ -144,8 +142,7 @@ class SplitExchange:
     @property
     def channels(self) -> list[ExchangeChannel]:
         """Return those that still send; the old ones are the session's to know."""
-        found = [self._channel, self._trial, *self._lone.values()]
-        return [channel for channel in found if channel is not None]
+        return [c for c in (self._channel, self._trial, *self._lone.values()) if c is not None]
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes; refuse it if too many wait already."""
@@ -239,14 +236,13 @@ class SplitExchange:
         """
         if not self._held or self._trial is not None or now < self._try_at or not self._may_abandon:
             return
-        silent = [h for c, h in self._old.items() if now - c.settled_at >= STALL]
         doubtful: dict[str, Publish] = {}
         for publish in self._held:
             doubtful.setdefault(publish.message.routing_key, publish)
         candidates = [
             (tries, publish)
             for key, publish in doubtful.items()
-            if (tries := self._tries(key, silent, now))
+            if (tries := self._tries(key, now))
         ]
         if candidates:
             _, publish = min(candidates, key=lambda candidate: candidate[0])
@@ -255,11 +251,12 @@ class SplitExchange:
             self._trial = self._new_channel(alone=True)
             self._hand(publish, self._trial)
 
-    def _tries(self, key: str, silent: list[Hold], now: float) -> int:
+    def _tries(self, key: str, now: float) -> int:
         """Return on how many channels the key was tried in vain; 0 if it has to wait longer."""
-        holds = [hold for hold in self._old.values() if hold.everything or key in hold.keys]
-        if not all(hold in silent for hold in holds):
+        in_vain = {c: h for c, h in self._old.items() if h.everything or key in h.keys}
+        if any(now - channel.settled_at < STALL for channel in in_vain):
             return 0
+        holds = in_vain.values()
         if all(hold.doubts(key) for hold in holds):
             pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
         elif all(hold.is_answered(key) for hold in holds):
