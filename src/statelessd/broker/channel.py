@@ -1,9 +1,8 @@
 """One confirm-mode channel for one exchange, and the messages that wait for it.
 
-A fresh channel sends one message alone: whatever the broker closes it over is
-then exactly that message's refusal. After its first confirm the rest follows
-in one stream, within a window: RabbitMQ stops reading the whole connection when
-some 200 messages have followed one that it cannot confirm.
+A fresh channel sends one message alone: what the broker closes it over is that message. After
+its first confirm the rest follows in one stream, within a window: RabbitMQ stops reading the
+connection when some 200 messages have followed one that it cannot confirm.
 """
 
 from collections.abc import Sequence

@@ -300,4 +300,3 @@ class BrokerConnection(asyncio.Protocol):
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:
             self._login_timer.cancel()
-            self._login_timer = None

@@ -53,7 +53,11 @@ class ConnectionRace:
                 address.is_down(self._loop.time(), SILENT)
             raise NotConnectedError(SILENT) from None
         finally:
-            _abandon(attempts)
+            # Not waited for: a caller cancelled meanwhile would lose the winner's socket.
+            for task, address in attempts.items():
+                address.end()
+                task.add_done_callback(_discard)
+                task.cancel()
 
     async def _race(self, attempts: Attempts, until: float) -> tuple[Address, socket.socket]:
         reason = "no node is left"
@@ -120,14 +124,6 @@ class ConnectionRace:
             attempt.close()
             raise
         return attempt
-
-
-def _abandon(attempts: Attempts) -> None:
-    """Cancel without waiting: a caller cancelled meanwhile would lose the winner's socket."""
-    for task, address in attempts.items():
-        address.end()
-        task.add_done_callback(_discard)
-        task.cancel()
 
 
 def _discard(attempt: asyncio.Task[socket.socket]) -> None:

@@ -109,8 +109,7 @@ class Reachability:
 class LoginLog:
     """Logs single logins at INFO: at most ``LINES`` in ``WINDOW`` seconds, then their number.
 
-    A restart of the broker ends a thousand logins at once, and in a loop with random
-    passwords each request is a login.
+    A restart of the broker ends a thousand logins at once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -29,8 +29,8 @@ class Refusal(NamedTuple):
     shared: bool
 
 
-# The outcome, whether the refusal is shared, and whether its text is public: then it names no
-# more than an exchange, a virtual host, a user or a size.
+# The outcome, whether the refusal is shared, and whether its text is public: it names no more
+# than an exchange, a virtual host, a user or a size.
 _OF_MESSAGES: dict[Reason | None, tuple[Outcome, bool, bool]] = {
     Reason.NO_EXCHANGE: (Outcome.EXCHANGE_NOT_FOUND, True, True),
     Reason.EXCHANGE_REFUSED: (Outcome.FORBIDDEN, True, True),

@@ -70,9 +70,7 @@ class Session:
         self.username = credentials.name
         self.credentials = credentials
         self._on_crash = on_crash
-        self._client_properties = shared.client_properties
-        self._statistics_of = shared.statistics
-        self._settings, self._loop = settings, loop
+        self._shared, self._settings, self._loop = shared, settings, loop
         self.alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
         # These last as long as the session.
@@ -211,7 +209,7 @@ class Session:
             credentials.username,
             credentials.password,
             self.virtual_host,
-            self._client_properties,
+            self._shared.client_properties,
             frame_max=settings.frame_max,
             channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
             heartbeat=settings.heartbeat,
@@ -266,7 +264,7 @@ class Session:
         self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(*self.login)
+        self.statistics = self._shared.statistics(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)

@@ -56,9 +56,8 @@ class SplitTable(Table, Protocol):
 class Hold:
     """The unconfirmed messages of an old channel, which later messages have to wait for.
 
-    ``everything``: messages with other routing keys wait as well. A message is in doubt
-    while nothing behind it was settled. Then either its queue does not answer, or the
-    channel, which works through its messages in order.
+    ``everything``: messages with other routing keys wait as well. A message is in doubt while
+    nothing behind it was settled: it may be the channel that does not answer, or its queue.
     """
 
     def __init__(
