@@ -197,11 +197,8 @@ class Pool:
         for session in self.sessions():
             session.tick(now)
         for key, session in list(self._sessions.items()):
-            if (
-                session.state is SessionState.ENDED
-                or (session.state is SessionState.IDLE and not session.load)
-                or session.is_forgiven
-            ):
+            is_unused = session.state is SessionState.IDLE and not session.load
+            if is_unused or session.state is SessionState.ENDED or session.is_forgiven:
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor, and the next publish gets that answer.
@@ -222,10 +219,8 @@ class Pool:
                 expired = _has_expired(session)
                 session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
             elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
-                session.stalled(
-                    f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
-                    CloseReason.REPLACED,
-                )
+                words = f"{CloseReason.REPLACED.words}, and the rest was not confirmed"
+                session.stalled(words, CloseReason.REPLACED)
             if not session.holds_connection and not session.load:
                 self._draining.discard(session)
 
@@ -256,10 +251,8 @@ class Pool:
                 if session is not None:
                     successor.take_over(session)
                     if successor.is_refuge:
-                        session.stalled(
-                            "its node confirmed nothing, and another was reached",
-                            CloseReason.MOVED,
-                        )
+                        words = "its node confirmed nothing, and another was reached"
+                        session.stalled(words, CloseReason.MOVED)
                         successor.is_refuge = False
 
     def _drain(self, session: Session, now: float) -> None:

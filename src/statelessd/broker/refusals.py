@@ -16,6 +16,13 @@ OVER_A_MESSAGE = ((60, 40), (0, 0))
 BACK_END_FAILED = Public(
     "The broker could not check permissions: its authorisation back end failed."
 )
+MAYBE_KEPT = Public(
+    "The broker returned the message, but may have delivered or kept it all the same: "
+    "it counts neither direct reply-to nor a delayed-message exchange as a queue."
+)
+NO_QUEUE = Public(
+    "The message was mandatory and no queue took it: none is bound for it, or its node is down."
+)
 PROXY_LOST_BROKER = "The proxy before the broker has no connection to it."
 # The queue of an RPC caller, at RabbitMQ and LavinMQ: the message is delivered, and returned too.
 DIRECT_REPLY_TO = ("amq.rabbitmq.reply-to.", "amq.direct.reply-to.")
@@ -139,20 +146,8 @@ def returned(message: Message) -> tuple[Outcome, str]:
     """Return what a return says of its message: that no queue took it, but for two kinds."""
     delayed = b"x-delay" in message.header and b"x-delay" in _headers(message)
     if delayed or any(key.startswith(DIRECT_REPLY_TO) for key in _keys(message)):
-        return (
-            Outcome.UNCONFIRMED,
-            Public(
-                "The broker returned the message, but may have delivered or kept it all the same: "
-                "it counts neither direct reply-to nor a delayed-message exchange as a queue."
-            ),
-        )
-    return (
-        Outcome.NO_ROUTE,
-        Public(
-            "The message was mandatory and no queue took it: none is bound for it, or its node "
-            "is down."
-        ),
-    )
+        return Outcome.UNCONFIRMED, MAYBE_KEPT
+    return Outcome.NO_ROUTE, NO_QUEUE
 
 
 def _names(publish: Publish) -> Names:

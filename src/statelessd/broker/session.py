@@ -404,11 +404,8 @@ class Session:
             connection.abort("the broker did not say goodbye in time")
         if self.state is not SessionState.OPEN:
             return
-        if any(
-            channel.phase is ChannelPhase.OPENING
-            and now - channel.opened_at > settings.channel_timeout
-            for channel in self.channels.channels()
-        ):
+        opening = [c for c in self.channels.channels() if c.phase is ChannelPhase.OPENING]
+        if any(now - channel.opened_at > settings.channel_timeout for channel in opening):
             self.stalled("the broker did not open a channel in time")
         self.channels.renew_nacked()
         self.check(now)
