@@ -37,17 +37,16 @@ class Handler:
 class Hosted:
     """A running server, and the clients that the test has connected to it."""
 
-    def __init__(self, server, shared, listener):
-        self.server, self.shared, self.listener = server, shared, listener
+    def __init__(self, server, shared, address):
+        self.server, self.shared, self.address = server, shared, address
         self.clients = []
         self.application = None  # instead of the one that it was started with
 
     async def connect(self, **options):
-        address = self.listener.getsockname()
-        if isinstance(address, str):
-            streams = await asyncio.open_unix_connection(address)
+        if isinstance(self.address, str):
+            streams = await asyncio.open_unix_connection(self.address)
         else:
-            streams = await asyncio.open_connection(*address, **options)
+            streams = await asyncio.open_connection(*self.address, **options)
         self.clients.append(Client(*streams))
         return self.clients[-1]
 
@@ -75,17 +74,19 @@ async def hosted(application, listener=None, context=None, **limits):
     shared = Shared(Limits(**limits), counters, lambda _: Handler(bridge), loop)
     server = Server(shared, bridge.tasks)
     listener = listener or socket.create_server(("127.0.0.1", 0))
-    host = Hosted(server, shared, listener.dup())
+    host = Hosted(server, shared, listener.getsockname())
     await server.start([listener], context)
     try:
-        with host.listener:
-            yield host
+        yield host
     finally:
         for client in host.clients:
             client.writer.transport.abort()
         server.hurry()
         await server.finish(0)
-        await host.until(lambda: not shared.connections and not bridge.tasks)
+        # A client that hung up while its response was due is noticed by a look at its socket.
+        await host.until(
+            lambda: shared.check_timeouts() or not (shared.connections or bridge.tasks)
+        )
 
 
 def hosting(application=None, **settings):
@@ -102,7 +103,7 @@ def hosting(application=None, **settings):
 
         signature = inspect.signature(test)
         wanted = [each for each in signature.parameters.values() if each.name != "host"]
-        run.__signature__ = signature.replace(parameters=wanted)
+        run.__signature__ = signature.replace(parameters=wanted)  # type: ignore[attr-defined]
         return run
 
     return decorate

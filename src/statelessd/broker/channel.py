@@ -227,11 +227,13 @@ class ExchangeChannel:
 
     def opened(self) -> None:
         """Begin to send: the broker has opened the channel."""
-        self.phase = ChannelPhase.FRESH
-        self._session.statistics.channels_opened += 1
         if self.is_question:
             self.is_question = False
             self._session.hold(False)
+        if self.phase is ChannelPhase.GONE:
+            return  # what came before Select-Ok in one read has released it
+        self.phase = ChannelPhase.FRESH
+        self._session.statistics.channels_opened += 1
         self.pump()
         self._release_if_idle()
 
@@ -270,10 +272,8 @@ class ExchangeChannel:
     def closed(self, code: int, text: str, lost: list[Publish], method: tuple[int, int]) -> None:
         """Tell each message what is certain after the broker's Close; send the others again."""
         session = self._session
-        session.statistics.channels_closed += 1
-        session.statistics.channels_refused += 1
+        session.statistics.channels_refused += self.end()
         session.progressed = True
-        self.phase = ChannelPhase.GONE
         self._settles = self.sent
         self._table.drop(self)
         if replies.is_topic(code, text) and not self.single_use:
@@ -306,16 +306,19 @@ class ExchangeChannel:
 
     def ended(self) -> None:
         """Note that the broker agrees to our Channel.Close."""
-        self.phase = ChannelPhase.GONE
-        self._session.statistics.channels_closed += 1
+        self.end()
         self._session.channel_ended()
+
+    def end(self) -> bool:
+        """Take nothing more. Return whether that ends a channel that was counted as open."""
+        was_open = self.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED)
+        self._session.statistics.channels_closed += was_open
+        self.phase = ChannelPhase.GONE
+        return was_open
 
     def lost(self) -> list[Publish]:
         """Return what still waits: the connection is gone."""
-        if self.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED):
-            self._session.statistics.channels_closed += 1
-            self._session.statistics.channels_lost += 1
-        self.phase = ChannelPhase.GONE
+        self._session.statistics.channels_lost += self.end()
         self._settles = self.sent
         if self.watcher is not None:
             self.watcher.gone(self, ())

@@ -125,7 +125,7 @@ class ChannelTable:
         if self.is_open:
             if channel.phase is not ChannelPhase.QUEUED:
                 self._connection.close_channel(channel.number)
-            channel.phase = ChannelPhase.GONE
+            channel.end()
         if channel.watcher is not None:
             channel.watcher.gone(channel, ())
 

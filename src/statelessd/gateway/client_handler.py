@@ -84,7 +84,10 @@ class ClientHandler:
         """Begin a publish, or leave the request to the pages."""
         match = self.gateway.router.match(request.path)
         is_post = request.method == "POST"
-        publishes = match.publishes and (match.page is None or is_post)
+        if match.page is None:
+            publishes = match.target is not None or match.publishes
+        else:
+            publishes = is_post and match.publishes
         if is_post and not request.has_length and announces_body(request.headers):
             # In HTTP it has no body, so bytes that follow would be taken for the next request.
             publishes = publishes or match.is_batch
@@ -118,7 +121,7 @@ class ClientHandler:
                 request.fields,
             )
             head.read = message_reader(head.target, headers, request.query, gateway.defaults)
-            head.wait = gateway.wait(headers)
+            head.wait = gateway.wait(headers) if b"prefer" in headers else gateway.publish.timeout
         except RequestError as error:
             publish.answer(error.outcome, error.detail)
         else:

@@ -30,7 +30,7 @@ HIGH_WATER = 64 * 1024  # bytes of a body that the application has not asked for
 SHUTTING_DOWN = RequestError(Outcome.SHUTTING_DOWN, STOPPING)
 WITHOUT_BODY = (204, 304)  # RFC 9110 sections 15.3.5, 15.4.5
 
-_NOT_A_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")  # RFC 9110 section 5.6.2
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _NOT_A_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -164,7 +164,7 @@ class ApplicationRequest:
         lines.append(b"date: " + response.connection.shared.date)
         names = set()
         for name, value in headers:
-            if _NOT_A_NAME.search(name) or _NOT_A_VALUE.search(value):
+            if not _NAME.fullmatch(name) or _NOT_A_VALUE.search(value):
                 raise RuntimeError(f"{name!r}: {value!r} is not a header field")
             lines.append(name.lower() + b": " + value)
             names.add(name.lower())

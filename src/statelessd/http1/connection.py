@@ -152,50 +152,41 @@ class Connection(asyncio.Protocol):
 
     def _work(self, data: bytes, at: int) -> None:
         """Read one request after the other, until one has to be answered before the next."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = Reader(self.shared.limits)
         try:
-            at = self._read(data, at)
+            while at < len(data):
+                state = self.state
+                if state is READING_BODY:
+                    if not reader.complete:
+                        at = reader.read_body(data, at)
+                        self.progress += 1
+                        piece = reader.take()
+                        if piece:
+                            self._give(piece)
+                elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
+                    if state is IDLE:
+                        if data[at] in LINE_ENDS:
+                            at += 1
+                            continue
+                        self.progress += 1
+                        self.has_asked = True
+                    at = reader.read_head(data, at)
+                    if reader.request is not None:
+                        self._begin(reader.request)
+                    elif state is IDLE:
+                        self.state = state.to(READING_HEAD)
+                else:
+                    self._put_aside(data, at)
+                    return
+                if reader.complete and self.state is READING_BODY:
+                    at = self._end_request(data, at)
         except RequestError as error:
             self._refuse(error)
         except Exception:
             logger.exception("reading a request failed")
             self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
-        else:
-            if at < len(data):
-                self._put_aside(data, at)
-
-    def _read(self, data: bytes, at: int) -> int:
-        """Return how far the requests were read that could be answered at once."""
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = Reader(self.shared.limits)
-        while at < len(data):
-            state = self.state
-            if state is READING_BODY:
-                if not reader.complete:
-                    at = reader.read_body(data, at)
-                    self.progress += 1
-                    piece = reader.take()
-                    if piece:
-                        self._give(piece)
-            elif state is READING_HEAD or state is IDLE:
-                if state is IDLE:
-                    if self.flow.write_paused:
-                        break
-                    if data[at] in LINE_ENDS:
-                        at += 1
-                        continue
-                    self.progress += 1
-                    self.has_asked = True
-                at = reader.read_head(data, at)
-                if reader.request is not None:
-                    self._begin(reader.request)
-                elif state is IDLE:
-                    self.state = state.to(READING_HEAD)
-            else:
-                break
-            if reader.complete and self.state is READING_BODY:
-                at = self._end_request(data, at)
-        return at
 
     def _begin(self, request: Request) -> None:
         self.state = self.state.to(READING_BODY)

@@ -1,6 +1,7 @@
 """Serves client connections on sockets that are bound already, and stops in order."""
 
 import asyncio
+import math
 import socket
 import ssl
 import time
@@ -76,11 +77,17 @@ class Server:
         for each in self._sockets:
             each.close()
 
-    async def wait_for(self, condition: Callable[[], bool], until: float) -> None:
-        """Wait for a condition that has no event, at most to ``until`` or to ``hurry``."""
-        while (  # noqa: ASYNC110
-            not condition() and self._loop.time() < until and not self.in_a_hurry
-        ):
+    async def wait_for(
+        self, condition: Callable[[], bool], until: float, patience: float = math.inf
+    ) -> None:
+        """Wait for a condition that has no event, at most to ``until`` or to ``hurry``.
+
+        ``patience``: seconds on a machine that has time. They are counted in looks, which
+        take longer on a busy machine, because clients are slower there as well.
+        """
+        looks = patience / LOOK
+        while looks > 0 and not condition() and self._loop.time() < until and not self.in_a_hurry:
+            looks -= 1
             await asyncio.sleep(LOOK)
 
     def hurry(self) -> None:

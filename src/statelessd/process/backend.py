@@ -167,13 +167,14 @@ class Backend:
         # its next request on a connection that is about to be closed.
         if self._has_successor:
             await self._server.close_listeners()
-            await self._until(lambda: not self.connections, self._drain_timeout / 2)
+            half = self._loop.time() + self._drain_timeout / 2
+            await self._server.wait_for(lambda: not self.connections, half)
         else:
-            await self._until(lambda: not self.connections)
+            await self._let_ask(lambda: not self.connections)
             listeners.hold_off(self._listeners)
             await asyncio.sleep(HANDSHAKES)
             await self._server.close_listeners()
-            await self._until(lambda: not self._awaits_first_requests())
+            await self._let_ask(lambda: not self._awaits_first_requests())
         self._server.drain()
         # A batch needs some time to report its items.
         self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
@@ -189,8 +190,9 @@ class Backend:
             self._certificate is not None and self._certificate.is_shaking_hands
         )
 
-    async def _until(self, condition: Callable[[], bool], seconds: float = LAST_REQUESTS) -> None:
-        await self._server.wait_for(condition, min(self._loop.time() + seconds, self._drained_by))
+    async def _let_ask(self, condition: Callable[[], bool]) -> None:
+        """Give clients the time to ask once more, unless the condition holds before."""
+        await self._server.wait_for(condition, self._drained_by, LAST_REQUESTS)
 
     async def _sweep(self) -> None:
         while True:

@@ -216,3 +216,25 @@ async def test_a_routing_key_is_not_dead_because_a_channel_never_settles_it(brok
     assert await publish(b"waits", timeout=1, **BAD) is O.BROKER_UNAVAILABLE
     await publish.becomes(O.CONFIRMED, b"next", timeout=1, **BAD)  # after 10 s
     assert len(broker.peers) == 1
+
+
+async def test_a_channel_that_opens_too_late_is_not_used_and_not_closed_twice(
+    broker, publish, caplog
+):
+    await publish.opens()
+    asked = []
+    broker.on_open_channel = lambda peer, channel: None
+    broker.on_select = lambda peer, channel: asked.append(channel)
+    broker.is_silent()
+    slow = publish.start(b"slow")
+    await publish.until(lambda: asked)  # a second channel, because the first one is silent
+    broker.confirms()
+    # In one read: the confirm, after which the second channel is not needed, and its Select-Ok.
+    opened = brokerside.channel_open_ok(asked[0]) + brokerside.select_ok(asked[0])
+    broker.peers[0].send(brokerside.ack(1, 2) + opened)
+    assert (await slow)[0] is O.CONFIRMED
+    assert await publish(b"next") is O.CONFIRMED
+    await publish.until(lambda: "Channel.Close" in broker.peers[0].methods)
+    assert publish.statistics["channels"] == {"opened": 1, "closed": 0}
+    assert len(broker.peers) == 1
+    assert "failed" not in caplog.text

@@ -256,7 +256,7 @@ class TestBackPressure:
 
         async def flood(scope, receive, send):
             await send(start())
-            for number in range(1000):
+            for number in range(300):
                 await send(body(b"x" * 100_000, more=True))
                 sent.append(number)
             await send(body())
@@ -268,11 +268,13 @@ class TestBackPressure:
         await host.until(lambda: any(each.flow.write_paused for each in host.shared.connections))
         before = len(sent)
         await asyncio.sleep(0)
-        assert before < 1000
+        assert before < 300
         client.writer.transport.resume_reading()
+        data = b""
         async with asyncio.timeout(60):
-            await client.reader.readuntil(b"\r\n0\r\n\r\n")
-        assert len(sent) == 1000
+            while not data.endswith(b"\r\n0\r\n\r\n"):
+                data = data[-7:] + await client.reader.read(1_000_000)
+        assert len(sent) == 300
 
 
 def test_a_fault_is_logged_once(caplog):

@@ -43,7 +43,7 @@ class TestListening:
         for _ in range(1000):
             client = socket.socket()
             client.setblocking(False)
-            client.connect_ex(host.listener.getsockname())
+            client.connect_ex(host.address)
             waiting.append(client)
         await host.until(lambda: host.shared.counters.accepted == 1000)
         for client in waiting:
@@ -146,8 +146,7 @@ class TestStopping:
         client.send(GET)
         await host.until(lambda: application.asked)
         await stop(host, 0.05)
-        await host.until(lambda: client.writer.transport.abort() or not host.shared.connections)
-        assert not application.go.is_set()
+        assert host.shared.connections  # it was waited for in vain
 
     @hosting()
     async def test_a_hurry_ends_a_stop_that_waits(self, host):
