@@ -244,7 +244,7 @@ class ExchangeChannel:
         session = self._session
         count = len(settled)
         self._settles += count
-        session.load -= count
+        session.give_back(count)
         session.progressed = True
         self.phase = self._proved
         for publish, settlement in settled:
@@ -299,7 +299,7 @@ class ExchangeChannel:
         session.channel_ended()
 
     def _refused(self, publish: Publish, outcome: Outcome, detail: str) -> None:
-        self._session.load -= 1
+        self._session.give_back(1)
         if outcome is Outcome.TOO_LARGE:
             self._table.too_large = min(self._table.too_large, publish.body_size)
         publish.finish(outcome, detail)

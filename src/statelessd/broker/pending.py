@@ -28,9 +28,10 @@ class PublishOwner(Protocol):
 
     virtual_host: str
     username: str
-    load: int  # messages that wait in it, or that the broker still has to settle
 
     def why_waiting(self) -> str: ...
+    def take(self) -> None: ...
+    def give_back(self, count: int) -> None: ...
 
 
 class Tally:
@@ -96,9 +97,9 @@ class Publish:
     def belong_to(self, session: PublishOwner) -> None:
         """Count for another session from now on."""
         if self.session is not None:
-            self.session.load -= 1
+            self.session.give_back(1)
         self.session = session
-        session.load += 1
+        session.take()
 
     def leave_queue(self) -> None:
         """Stand in no queue any more."""
@@ -110,7 +111,7 @@ class Publish:
         """Settle a message that was not handed over: it will not be sent."""
         self.leave_queue()
         if self.state is WAITING and self.session is not None:
-            self.session.load -= 1
+            self.session.give_back(1)
             self.session = None
         self.finish(outcome, detail)
 

@@ -120,7 +120,7 @@ class Publisher:
                 publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
                 publish.session = session
-                session.load += 1
+                session.take()
                 session.submit(publish)
         return publish
 

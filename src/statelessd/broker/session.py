@@ -78,7 +78,7 @@ class Session:
         self.since = time.time()  # in this state
         # The figures of earlier sessions, if a login has succeeded before.
         self.statistics = SessionStatistics() if counted is None else counted
-        self.load = 0
+        self.load = 0  # messages that wait here, or that the broker still has to settle
         self.dialer = dialer
         self.channels = ChannelTable(self, settings, credentials, watcher, loop)
         self.used_at = self.verified_at = loop.time()
@@ -110,6 +110,14 @@ class Session:
             f"{len(channels)} channels, {in_flight} in flight, "
             f"{self.load - in_flight} waiting{held}{split}>"
         )
+
+    def take(self) -> None:
+        """Count one more message. Only this and ``give_back`` change ``load``."""
+        self.load += 1
+
+    def give_back(self, count: int) -> None:
+        """Count ``count`` messages less: they are settled, lost, withdrawn or another's."""
+        self.load -= count
 
     def _become(self, state: SessionState) -> None:
         self.state, self.since = state, time.time()
@@ -335,7 +343,7 @@ class Session:
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
-        self.load -= len(lost)
+        self.give_back(len(lost))
         self._counters.received += connection.received
         self._counters.sent += connection.sent
         self.dialer.left(silent=not connection.received)
