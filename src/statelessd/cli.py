@@ -63,10 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
-    """Print that the configuration is valid.
-
-    ``former`` is what the program holds that would become this one by a reload.
-    """
+    """Print that the configuration is valid, also for a program that would reload into it."""
     if former is not None:
         _check_beside(former, loaded.config, daemon=daemon)
     for warning in [*loaded.warnings, *logs.check(loaded.config, foreground=not daemon)]:
@@ -114,11 +111,7 @@ def _reload(loaded: Loaded) -> int:
 
 
 def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
-    """Serve until stopped, and return the exit status.
-
-    The command that starts a daemon returns when the daemon serves. ``former`` is what the
-    program before a reload left.
-    """
+    """Serve until stopped, or start a daemon and wait until it serves. Return the exit status."""
     config = loaded.config
     logs.configure(config, foreground=not daemon)
     for warning in loaded.warnings:
@@ -168,10 +161,7 @@ def _pidfile(config: Config, former: Former | None) -> PidFile | None:
 
 
 def _listeners(config: Config, former: Former | None) -> dict[Listener, list[socket.socket]]:
-    """Return the sockets of the settings' listeners, by listener.
-
-    They are left by the former program, passed by systemd, or bound now.
-    """
+    """Return the sockets by listener: the former program's, systemd's, or bound now."""
     there = activated() if former is None else former.sockets()
     bound = bind(config.http_server, there)
     close({listener: each for listener, each in there.items() if listener not in bound})

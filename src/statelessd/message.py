@@ -1,15 +1,12 @@
-"""What travels from a client to the broker, and what comes back.
-
-All rooms share these types: ``gateway`` makes messages and logins, ``broker`` settles
-messages, and ``pages`` describes the outcomes.
-"""
+"""What travels from a client to the broker, and what comes back."""
 
 import enum
 import hashlib
 import os
-from typing import NamedTuple, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 import msgspec
+from msgspec import Meta
 
 FieldValue = None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
 """A value of a message header: any JSON value, or bytes (AMQP 0-9-1 section 4.2.5.5)."""
@@ -88,10 +85,7 @@ class Credentials:
 
     @classmethod
     def of_token(cls, token: str, name: str, expires_at: float | None) -> "Credentials":
-        """Make credentials of a bearer token.
-
-        RabbitMQ's OAuth 2 back end takes it as the password.
-        """
+        """Make credentials of a bearer token. RabbitMQ's OAuth 2 back end takes it as password."""
         credentials = cls("", token)
         credentials.name = name
         credentials.is_token = True
@@ -109,10 +103,7 @@ class Credentials:
 
 
 class Outcome(enum.Enum):
-    """How a request ended: the rows of ``TABLE``.
-
-    The value is the last part of the problem document's ``type``.
-    """
+    """How a request ended. The value ends the problem document's ``type``; see ``TABLE``."""
 
     CONFIRMED = "confirmed"
     BAD_REQUEST = "bad-request"
@@ -139,18 +130,19 @@ class Outcome(enum.Enum):
 
 
 class Row(NamedTuple):
-    """How a client is told an outcome. ``title`` is the same for each case.
-
-    ``meaning`` and ``remedy`` are for people who read /docs.
-    """
+    """How a client is told an outcome; people read ``meaning`` and ``remedy`` in /docs."""
 
     status: int
     title: str
     meaning: str
     remedy: str
-    retryable: bool = False
     unknown: bool = False  # none or one copy exists; otherwise none
     retry_after: int | None = None  # seconds, where no setting says otherwise
+
+    @property
+    def retryable(self) -> bool:
+        """Return whether the same request may succeed later."""
+        return self.status in (408, 429, 503, 504)
 
 
 TABLE: dict[Outcome, Row] = {
@@ -229,7 +221,6 @@ TABLE: dict[Outcome, Row] = {
         "The request did not arrive in time",
         "The headers took too long, or the body stood still for too long.",
         "Send it again, and faster.",
-        retryable=True,
     ),
     Outcome.LENGTH_REQUIRED: Row(
         411,
@@ -250,7 +241,6 @@ TABLE: dict[Outcome, Row] = {
         "These credentials were just refused, too often",
         "The broker refused exactly these credentials a moment ago and was not asked again.",
         "Check the credentials; after Retry-After the broker is asked again.",
-        retryable=True,
         retry_after=2,
     ),
     Outcome.HEADERS_TOO_LARGE: Row(
@@ -273,7 +263,6 @@ TABLE: dict[Outcome, Row] = {
         "virtual host is down, or a limit of connections has been reached. Or the broker's "
         "authorisation back end failed, and so the broker could not check permissions.",
         "Try again after Retry-After. /readyz and /stats tell how the broker is reached.",
-        retryable=True,
         retry_after=1,
     ),
     Outcome.BROKER_BLOCKED: Row(
@@ -282,7 +271,6 @@ TABLE: dict[Outcome, Row] = {
         "The broker is short of memory or disk and blocks all publishers. This message was not "
         "handed to it.",
         "Try again after Retry-After; let the broker's queues be consumed, or give it room.",
-        retryable=True,
         retry_after=5,
     ),
     Outcome.OVERLOADED: Row(
@@ -290,7 +278,6 @@ TABLE: dict[Outcome, Row] = {
         "Too much is in flight here",
         "A limit of this gateway has been reached: messages or bytes that wait, or connections.",
         "Try again after Retry-After, with fewer requests at once; or add backends.",
-        retryable=True,
         retry_after=1,
     ),
     Outcome.SHUTTING_DOWN: Row(
@@ -298,7 +285,6 @@ TABLE: dict[Outcome, Row] = {
         "This backend is shutting down",
         "The backend ends, and did not hand the message over.",
         "Try again; another backend, or its successor, will take it.",
-        retryable=True,
         retry_after=1,
     ),
     Outcome.NACKED: Row(
@@ -307,7 +293,6 @@ TABLE: dict[Outcome, Row] = {
         "At least one queue rejected the message, mostly because it is full; others may have it.",
         "Let the queue be consumed. Sending it again can make a second copy in other queues: "
         "give messages a message_id if consumers should be able to tell.",
-        retryable=True,
         unknown=True,
         retry_after=1,
     ),
@@ -320,7 +305,6 @@ TABLE: dict[Outcome, Row] = {
         "There is one copy of it or none.",
         "Sending it again can make a second copy: give messages a message_id if consumers should "
         "be able to tell.",
-        retryable=True,
         unknown=True,
     ),
 }
@@ -329,24 +313,20 @@ TABLE: dict[Outcome, Row] = {
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document (RFC 9457) with the members ``outcome``, ``retryable``, ``request_id``."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    outcome: str
-    retryable: bool
-    request_id: str = ""
-
-
-MEMBERS = {
-    "type": "Resolves to what it means and what to do.",
-    "title": "The same for every problem of this type.",
-    "status": "The HTTP status.",
-    "detail": "What happened this time.",
-    "outcome": "not-published: there is no copy of the message. unknown: there is none or one.",
-    "retryable": "Whether the same request may succeed later.",
-    "request_id": "As in X-Request-ID.",
-}
+    type: Annotated[str, Meta(description="Resolves to what it means and what to do.")]
+    title: Annotated[str, Meta(description="The same for every problem of this type.")]
+    status: Annotated[int, Meta(description="The HTTP status.")]
+    detail: Annotated[str, Meta(description="What happened this time.")]
+    outcome: Annotated[
+        str,
+        Meta(
+            description="not-published: there is no copy of the message. unknown: there is none "
+            "or one.",
+            extra_json_schema={"enum": ["not-published", "unknown"]},
+        ),
+    ]
+    retryable: Annotated[bool, Meta(description="Whether the same request may succeed later.")]
+    request_id: Annotated[str, Meta(description="As in X-Request-ID.")] = ""
 
 
 def type_of(outcome: Outcome) -> str:
@@ -366,10 +346,7 @@ def is_unknown(outcome: Outcome, *, handed_over: bool = False) -> bool:
 def problem(
     outcome: Outcome, detail: str, *, handed_over: bool = False, request_id: bytes = b""
 ) -> Problem:
-    """Return the problem document of an outcome.
-
-    ``handed_over`` is as for ``is_unknown``.
-    """
+    """Return the problem document of an outcome. ``handed_over`` is as for ``is_unknown``."""
     row = TABLE[outcome]
     return Problem(
         type_of(outcome),

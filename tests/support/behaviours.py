@@ -54,26 +54,15 @@ class Holding:
         self.peer_of[body] = peer
         if body.startswith(b"poison"):
             self._crashing(peer, channel, tag, body)
-        elif self.holds(peer, channel, body):
+        elif body.startswith(self._what):
             self.unconfirmed.append((peer, channel, tag))
         else:
             ack(peer, channel, tag)
-
-    def holds(self, peer, channel, body):
-        return body.startswith(self._what)
 
     def release(self):
         unconfirmed, self.unconfirmed = self.unconfirmed, []
         for each in unconfirmed:
             ack(*each)
-
-
-class HangingChannel(Holding):
-    """Confirms nothing more on a channel that got a message ``hangs…``."""
-
-    def holds(self, peer, channel, body):
-        hanging = {each[:2] for each in self.unconfirmed}
-        return body.startswith(b"hangs") or (peer, channel) in hanging
 
 
 class Refusing:

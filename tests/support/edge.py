@@ -226,24 +226,25 @@ class Client:
                 return False
 
 
-def edge_test(**settings):
+def provided(name, make):
+    """Run the test within ``make()``; what that yields is the test's argument ``name``."""
+
     def decorate(test):
         @functools.wraps(test)
         def run(*args, **kwargs):
             async def main():
-                async with Edge(**settings) as edge:
-                    await test(*args, edge=edge, **kwargs)
+                async with make() as made:
+                    await test(*args, **{name: made}, **kwargs)
 
             asyncio.run(main())
 
-        run.__signature__ = _without_edge(test)  # type: ignore[attr-defined]
+        signature = inspect.signature(test)
+        wanted = [each for each in signature.parameters.values() if each.name != name]
+        run.__signature__ = signature.replace(parameters=wanted)  # type: ignore[attr-defined]
         return run
 
     return decorate
 
 
-def _without_edge(function):
-    """What pytest has to provide; the edge is the decorator's."""
-    signature = inspect.signature(function)
-    wanted = [p for p in signature.parameters.values() if p.name != "edge"]
-    return signature.replace(parameters=wanted)
+def edge_test(**settings):
+    return provided("edge", lambda: Edge(**settings))

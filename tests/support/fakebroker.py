@@ -22,7 +22,6 @@ class FakeBroker:
         self.product, self.version = "scripted", "1.0"  # as Connection.Start tells them
         self.published = []  # bodies, in the order in which they came
         self.frame_max = 131072
-        self.channel_max = 2047
         self.heartbeat = 0
         self.pace = 0.0  # seconds for each frame that is read
         self.accept = True  # False: the socket is open and nothing is ever said
@@ -167,8 +166,7 @@ class Peer:
             case commands.Connection.StartOk():
                 self.start_ok = value
                 if broker.on_login is None:
-                    tune = (broker.channel_max, broker.frame_max, broker.heartbeat)
-                    self.send(brokerside.tune(*tune))
+                    self.send(brokerside.tune(2047, broker.frame_max, broker.heartbeat))
                 else:
                     broker.on_login(self)
             case commands.Connection.Open():

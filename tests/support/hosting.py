@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import functools
-import inspect
 import socket
 from types import SimpleNamespace
 
-from edge import Client
+from edge import Client, Edge, provided
 
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.limits import Limits
@@ -55,10 +53,7 @@ class Hosted:
         client.send(data)
         return await client.answer()
 
-    async def until(self, condition):
-        async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110 - what it waits for has no event
-                await asyncio.sleep(0.002)
+    until = Edge.until
 
 
 @contextlib.asynccontextmanager
@@ -91,19 +86,4 @@ async def hosted(application, listener=None, context=None, **limits):
 
 def hosting(application=None, **settings):
     """Run the test with a server of ``application``."""
-
-    def decorate(test):
-        @functools.wraps(test)
-        def run(*args, **kwargs):
-            async def main():
-                async with hosted(application, **settings) as host:
-                    await test(*args, host=host, **kwargs)
-
-            asyncio.run(main())
-
-        signature = inspect.signature(test)
-        wanted = [each for each in signature.parameters.values() if each.name != "host"]
-        run.__signature__ = signature.replace(parameters=wanted)  # type: ignore[attr-defined]
-        return run
-
-    return decorate
+    return provided("host", lambda: hosted(application, **settings))

@@ -16,10 +16,7 @@ ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # Python 3.11 is slow to fi
 
 
 class Confirms(Generic[T]):
-    """The unsettled messages of one channel, by delivery tag.
-
-    ``publish`` assigns the tags; ``settle`` and ``returned`` apply the broker's answers.
-    """
+    """The unsettled messages of one channel, by delivery tag."""
 
     def __init__(self) -> None:
         self._unsettled: dict[int, T] = {}
@@ -107,10 +104,7 @@ class Confirms(Generic[T]):
         return found
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
-        """Apply an ack or a nack, and return what it settles in the order of publishing.
-
-        Raise ProtocolError for a tag that is not outstanding, and change nothing then.
-        """
+        """Return in order what an ack or nack settles, or raise ProtocolError for unknown tags."""
         if multiple:
             # Tag 0 stands for all so far (section 1.8.3.13).
             last = tag or self._next - 1

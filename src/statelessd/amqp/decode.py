@@ -31,10 +31,7 @@ Parts = dict[int | bytes, bytes]
 
 
 def parts(header: bytes) -> Parts:
-    """Return the properties and headers of an encoded property list.
-
-    Raise FrameError if it is malformed.
-    """
+    """Return the properties and headers of an encoded list. Raise FrameError if it is malformed."""
     found: Parts = {}
     try:
         (flags,) = _FLAGS.unpack_from(header)
@@ -58,10 +55,7 @@ def parts(header: bytes) -> Parts:
 
 
 def headers(header: bytes) -> dict[bytes, bytes]:
-    """Return the message headers as names and comparable values.
-
-    Raise FrameError if the property list is malformed.
-    """
+    """Return message headers by name, as comparable values. Raise FrameError if malformed."""
     return {name: value for name, value in parts(header).items() if isinstance(name, bytes)}
 
 

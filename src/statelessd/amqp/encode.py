@@ -41,10 +41,7 @@ def _utf8(value: str) -> bytes:
 
 
 def short_string(value: str) -> bytes:
-    """Encode a string of at most 255 bytes (section 4.2.5.3).
-
-    Raise EncodeError if it is longer or cannot be encoded in UTF-8.
-    """
+    """Encode a string (section 4.2.5.3). Raise EncodeError beyond 255 bytes or for no UTF-8."""
     data = _utf8(value)
     if len(data) > 255:
         raise EncodeError(f"is {len(data)} bytes long; AMQP allows 255")
@@ -84,10 +81,7 @@ def field_value(value: object) -> bytes:
 
 
 def field_table(table: Mapping[str, object]) -> bytes:
-    """Encode a field table with its length (section 4.2.5.5).
-
-    Raise EncodeError, which names the entry, if a name or value cannot be encoded.
-    """
+    """Encode a field table (section 4.2.5.5). Raise EncodeError, which names the entry."""
     parts: list[bytes] = []
     for name, value in table.items():
         try:
@@ -142,10 +136,7 @@ _FIXED_SIZES = {b"t": 1, b"l": 8, b"d": 8, b"V": 0}
 
 
 def without_bcc(header: bytes) -> bytes:
-    """Return the property list without the message header ``BCC``, as RabbitMQ returns it.
-
-    ``header`` comes from ``properties``. RabbitMQ does not change the rest.
-    """
+    """Return the property list without the message header ``BCC``, as RabbitMQ returns it."""
     name = b"\x03BCC"
     if name not in header:
         return header
@@ -191,10 +182,7 @@ def _headers_at(header: bytes) -> int:
 
 
 def connection_open(virtual_host: str) -> bytes:
-    """Encode a whole Connection.Open frame (section 1.4.2.7).
-
-    Raise EncodeError if the virtual host's name is too long.
-    """
+    """Encode a Connection.Open frame (1.4.2.7). Raise EncodeError if the name is too long."""
     method = b"".join((_CONNECTION_OPEN, short_string(virtual_host), b"\x00\x00"))
     return b"".join((_FRAME.pack(1, 0, len(method)), method, _END))
 
@@ -202,10 +190,7 @@ def connection_open(virtual_host: str) -> bytes:
 # Exchange and routing key repeat from message to message; 512 of them are at most 256 KiB.
 @functools.lru_cache(maxsize=512)
 def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
-    """Encode a Basic.Publish frame (section 1.8.3.7) and the constant start of the next frame.
-
-    Raise EncodeError if a name is too long.
-    """
+    """Encode a Basic.Publish frame (1.8.3.7) and the next one's start. Raise EncodeError."""
     method = b"".join(
         (
             _BASIC_PUBLISH,

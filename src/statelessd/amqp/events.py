@@ -39,11 +39,7 @@ class BasicReturn(msgspec.Struct, frozen=True):
 
 
 class CloseMethod(msgspec.Struct, frozen=True):
-    """Connection.Close or Channel.Close from the broker.
-
-    ``method`` is the class and method that the broker blames, such as (60, 40) for
-    Basic.Publish. It is (0, 0) if the broker blames none.
-    """
+    """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0)."""
 
     connection: bool
     code: int
@@ -51,19 +47,8 @@ class CloseMethod(msgspec.Struct, frozen=True):
     method: tuple[int, int] = (0, 0)
 
 
-class ConnectionBlocked(msgspec.Struct, frozen=True):
-    """connection.blocked, RabbitMQ's extension."""
-
-    reason: str
-
-
 class Opened(msgspec.Struct, frozen=True):
     """The login is complete: channels can be opened."""
-
-    channel_max: int
-    frame_max: int
-    heartbeat: int  # seconds; 0 for none
-    server_properties: dict[str, Any]
 
 
 class ChannelOpened(msgspec.Struct, frozen=True):
@@ -73,11 +58,7 @@ class ChannelOpened(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The messages that one ack or nack settles, in the order of publishing.
-
-    ``oldest`` is the delivery tag of the oldest message that is still unsettled. If all
-    are settled, it is the next tag.
-    """
+    """The messages that an ack settles, in order; ``oldest``: the first unsettled or next tag."""
 
     channel: int
     settled: list[tuple[Any, Settlement]]
@@ -85,11 +66,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class ChannelClosed(msgspec.Struct, frozen=True):
-    """The broker closed the channel.
-
-    ``lost`` holds what it had not settled, in the order of publishing. ``method`` is as
-    in CloseMethod.
-    """
+    """The broker closed the channel; ``lost`` holds, in order, what it had not settled."""
 
     channel: int
     code: int
@@ -105,7 +82,7 @@ class ChannelEnded(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """The broker takes no publishes for now."""
+    """The broker takes no publishes for now: connection.blocked, RabbitMQ's extension."""
 
     reason: str
 
@@ -121,15 +98,11 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The broker closed the connection, or acknowledged that we did (``code`` 0).
-
-    ``opened`` says whether the login was complete. ``method`` is as in CloseMethod.
-    """
+    """The broker closed the connection, or acknowledged that we did (``code`` 0)."""
 
     code: int
     text: str
-    opened: bool
-    method: tuple[int, int] = (0, 0)
+    opened: bool  # whether the login was complete
 
 
 Event = (

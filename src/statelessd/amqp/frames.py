@@ -14,7 +14,7 @@ from pamqp import base
 
 from .encode import FRAME_END, FRAME_OVERHEAD
 from .errors import FrameError, ProtocolError
-from .events import BasicAck, BasicReturn, CloseMethod, ConnectionBlocked
+from .events import BasicAck, BasicReturn, Blocked, CloseMethod
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 _KINDS = (METHOD, HEADER, BODY, HEARTBEAT)
@@ -34,26 +34,18 @@ _CHANNEL_CLOSE = 20 << 16 | 40
 Frame = tuple[int, int, bytes]
 """Type, channel and payload."""
 
-Method = BasicAck | BasicReturn | CloseMethod | ConnectionBlocked | base.Frame
+Method = BasicAck | BasicReturn | Blocked | CloseMethod | base.Frame
 
 
 class FrameSplitter:
-    """Splits bytes into whole frames, and keeps the start of an incomplete one.
-
-    ``max_size`` bounds a frame in bytes, overhead included. It changes when the
-    connection is tuned.
-    """
+    """Splits bytes into frames of at most ``max_size`` bytes, and keeps what is incomplete."""
 
     def __init__(self, max_size: int) -> None:
         self.max_size = max_size
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that are whole now.
-
-        Raise FrameError at the first byte that cannot belong to a frame, after the
-        frames before it. The stream is lost then.
-        """
+        """Yield the whole frames. Raise FrameError at the first byte that cannot be of one."""
         if self._rest:
             data = self._rest + data
         start, length = 0, len(data)
@@ -111,7 +103,7 @@ def decode_method(payload: bytes) -> Method:
             exchange, at = _short_string(payload, at)
             return BasicReturn(code, text, exchange, _short_string(payload, at)[0])
         if index == _CONNECTION_BLOCKED:
-            return ConnectionBlocked(_short_string(payload, 4)[0])
+            return Blocked(_short_string(payload, 4)[0])
         return _pamqp(payload)
     except (struct.error, IndexError) as error:
         raise FrameError("a method frame is shorter than its method") from error
@@ -130,11 +122,7 @@ def _pamqp(payload: bytes) -> base.Frame:
 
 
 def decode_content_header(payload: bytes) -> tuple[int, bytes]:
-    """Decode a content header's payload (section 4.2.6.1).
-
-    Return the body's size in bytes and the encoded properties. Raise FrameError if the
-    payload is too short.
-    """
+    """Return the body's size in bytes and the properties (4.2.6.1), or raise FrameError."""
     if len(payload) < 14:
         raise FrameError("a content header is too short")
     _, _, size = _CONTENT_HEADER.unpack_from(payload)

@@ -1,28 +1,30 @@
 """Which broker answers, according to its Connection.Start, and what follows from that."""
 
+import re
+from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 FRAME_MIN_SIZE = 4096  # bytes a peer must accept before tuning (section 4.2.3)
 RABBITMQ, LAVINMQ, AMQPROXY = "RabbitMQ", "LavinMQ", "AMQProxy"
 LARGER_FRAMES_SINCE = (4, 1)  # of RabbitMQ: its FRAME_MIN_SIZE is 8192
 
+_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})(?:\.|$)")
+
 
 class Peer(NamedTuple):
-    """A broker, or a proxy that speaks AMQP. ``version`` is its major and minor number.
-
-    ``product`` is "" and ``version`` is None if the broker does not name them.
-    """
+    """A broker or proxy. It may not name its ``product``, nor its major and minor ``version``."""
 
     product: str = ""
     version: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, server_properties: dict[str, object]) -> Self:
+    def of(cls, server_properties: Mapping[str, object]) -> Self:
         """Read the properties ``product`` and ``version``, such as "RabbitMQ" and "3.10.8"."""
         product, version = server_properties.get("product"), server_properties.get("version")
+        found = _VERSION.match(version) if isinstance(version, str) else None
         return cls(
             product if isinstance(product, str) else "",
-            _major_and_minor(version) if isinstance(version, str) else None,
+            None if found is None else (int(found[1]), int(found[2])),
         )
 
     @property
@@ -46,16 +48,5 @@ class Peer(NamedTuple):
 
     @property
     def logs_in_later(self) -> bool:
-        """Return whether it says Open-Ok before the broker behind it has seen the login.
-
-        amqproxy connects to the broker when the first channel is opened.
-        """
+        """Return whether it opens before the broker sees the login, as amqproxy does."""
         return self.product == AMQPROXY
-
-
-def _major_and_minor(version: str) -> tuple[int, int] | None:
-    major, _, rest = version.partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
-        return None
-    return (int(major), int(minor)) if len(version) <= 100 else None

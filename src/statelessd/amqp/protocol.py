@@ -33,7 +33,6 @@ from .events import (
     ChannelOpened,
     Closed,
     CloseMethod,
-    ConnectionBlocked,
     Event,
     Failed,
     Opened,
@@ -135,9 +134,8 @@ class Protocol:
         self.frame_max = login.frame_max
         self.max_header = login.frame_max - encode.CONTENT_HEADER_OVERHEAD
         self.channel_max = login.channel_max
-        self.heartbeat = login.heartbeat
+        self.heartbeat = login.heartbeat  # seconds; 0 for none
         self._login: Login | None = login
-        self.server_properties: dict[str, Any] = {}
         self._frames = FrameSplitter(BEFORE_TUNING)
         self._channels: dict[int, _Channel] = {}
         self._abandoned: list[Any] = []  # unsettled on channels that we have closed
@@ -209,11 +207,7 @@ class Protocol:
         return channel.confirms.unsettled if channel else {}
 
     def close_channel(self, number: int) -> None:
-        """Begin to close a channel.
-
-        What the broker has not settled until its Close-Ok is among the ``lost``. Raise
-        StateError if the channel is not open.
-        """
+        """Begin to close a channel; ``lost`` has what stays unsettled. Raise StateError."""
         self._require(ConnectionState.OPEN)
         channel = self._channels.get(number)
         if channel is None or channel.state is ChannelState.CLOSING:
@@ -222,19 +216,12 @@ class Protocol:
         self._send(number, commands.Channel.Close(REPLY_SUCCESS, "", 0, 0))
 
     def send_heartbeat(self) -> None:
-        """Send a heartbeat (section 4.2.7).
-
-        It is due when nothing else was sent for half the interval. Raise StateError if
-        the connection is not open.
-        """
+        """Send a heartbeat (section 4.2.7), due after half the interval. Raise StateError."""
         self._require(ConnectionState.OPEN)
         self._out.append(HEARTBEAT_FRAME)
 
     def close(self, text: str = "") -> None:
-        """Begin an orderly close; ``Closed`` follows.
-
-        Raise StateError if the connection is not open.
-        """
+        """Begin an orderly close; ``Closed`` follows. Raise StateError if it is not open."""
         self._require(ConnectionState.OPEN)
         self.state = ConnectionState.CLOSING
         self._send(0, commands.Connection.Close(REPLY_SUCCESS, text, 0, 0))
@@ -299,8 +286,7 @@ class Protocol:
         if login is None or "PLAIN" not in (method.mechanisms or "").split():
             raise ProtocolError("the broker does not offer the PLAIN mechanism")
         properties = method.server_properties
-        self.server_properties = dict(properties) if isinstance(properties, dict) else {}
-        self.peer = Peer.of(self.server_properties)
+        self.peer = Peer.of(properties if isinstance(properties, dict) else {})
         limit = self.peer.first_frame
         data = _start_ok(login, login.client_properties)
         if len(data) > (limit or FRAME_MIN_SIZE):
@@ -340,12 +326,10 @@ class Protocol:
     def _logged_in(self) -> None:
         self.oversized_login = 0
         self.state = ConnectionState.OPEN
-        self._events.append(
-            Opened(self.channel_max, self.frame_max, self.heartbeat, self.server_properties)
-        )
+        self._events.append(Opened())
 
-    def _on_blocked(self, method: ConnectionBlocked) -> None:
-        self._events.append(Blocked(method.reason))
+    def _on_blocked(self, method: Blocked) -> None:
+        self._events.append(method)
 
     def _on_unblocked(self, _: commands.Connection.Unblocked) -> None:
         self._events.append(Unblocked())
@@ -354,7 +338,7 @@ class Protocol:
         opened = self.state in (ConnectionState.OPEN, ConnectionState.CLOSING)
         self._send(0, commands.Connection.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, opened, method.method))
+        self._events.append(Closed(method.code, method.text, opened))
 
     def _on_close_ok(self, _: commands.Connection.CloseOk) -> None:
         self.state = ConnectionState.CLOSED
@@ -373,7 +357,7 @@ class Protocol:
         del self._channels[number]
         self._send(number, commands.Channel.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, False, method.method))
+        self._events.append(Closed(method.code, method.text, False))
 
     def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
         self._channel(number).state = ChannelState.SELECTING
@@ -459,6 +443,7 @@ def _name(method: Method) -> str:
     return getattr(method, "name", type(method).__name__)
 
 
+_AFTER_OPEN_OK = (ConnectionState.PROVING, ConnectionState.OPEN, ConnectionState.CLOSING)
 _BEFORE_CLOSED = tuple(s for s in ConnectionState if s is not ConnectionState.CLOSED)
 
 # Every transition of a connection: (state, method) -> handler. Nothing else is allowed.
@@ -466,12 +451,8 @@ _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol,
     (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
     (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
-    (ConnectionState.PROVING, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.PROVING, commands.Connection.Unblocked): Protocol._on_unblocked,
-    (ConnectionState.OPEN, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.OPEN, commands.Connection.Unblocked): Protocol._on_unblocked,
-    (ConnectionState.CLOSING, ConnectionBlocked): Protocol._on_blocked,
-    (ConnectionState.CLOSING, commands.Connection.Unblocked): Protocol._on_unblocked,
+    **{(state, Blocked): Protocol._on_blocked for state in _AFTER_OPEN_OK},
+    **{(state, commands.Connection.Unblocked): Protocol._on_unblocked for state in _AFTER_OPEN_OK},
     (ConnectionState.CLOSING, commands.Connection.CloseOk): Protocol._on_close_ok,
     **{(state, CloseMethod): Protocol._on_close for state in _BEFORE_CLOSED},
 }

@@ -1,9 +1,8 @@
 """One confirm-mode channel for one exchange, and the messages that wait for it.
 
-A fresh channel sends one message alone: whatever the broker closes it over is
-then exactly that message's refusal. After its first confirm the rest follows
-in one stream, within a window: RabbitMQ stops reading the whole connection when
-some 200 messages have followed one that it cannot confirm.
+A fresh channel sends one message alone: what the broker closes it over is that message. After
+its first confirm the rest follows in one stream, within a window: RabbitMQ stops reading the
+connection when some 200 messages have followed one that it cannot confirm.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from . import refusals, replies
 from .alarm import ResourceAlarm
 from .connection import BrokerConnection
 from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
-from .state import ChannelPhase
+from .state import ChannelPhase, SessionState
 from .statistics import SessionStatistics
 
 ACKED = Settlement.ACKED
@@ -34,8 +33,6 @@ WINDOW = 200
 # Seconds after which an oldest message without a confirm is not just slow.
 STALL = 0.7
 LOOKS = 2  # and so many looks, after the first that saw it
-
-
 PIPELINED = ChannelPhase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
 
 
@@ -52,8 +49,10 @@ class Watcher(Protocol):
 
 
 class ChannelOwner(PublishOwner, Protocol):
-    """The session, as its channels see it."""
+    """The session, as its channels and their table see it."""
 
+    state: SessionState
+    used_at: float
     connection: BrokerConnection | None
     statistics: SessionStatistics
     alarm: ResourceAlarm
@@ -61,9 +60,12 @@ class ChannelOwner(PublishOwner, Protocol):
 
     @property
     def writable(self) -> bool: ...
+    @property
+    def is_excused(self) -> bool: ...
     def submit_again(self, publishes: list[Publish]) -> None: ...
     def hold(self, held: bool) -> None: ...
     def channel_ended(self) -> None: ...
+    def stalled(self, words: str) -> None: ...
 
 
 class Table(Protocol):
@@ -203,10 +205,7 @@ class ExchangeChannel:
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
-        """Return whether the oldest message has been unconfirmed for ``patience`` seconds.
-
-        A slow broker confirms late, but it goes on: each look sees another oldest message.
-        """
+        """Return whether the oldest message has stayed the same for ``patience`` seconds."""
         if self._settles != self._seen or not self.in_flight:
             self._seen, self.settled_at = self._settles, now
         if self.oldest != self._head or not self.in_flight:
@@ -245,7 +244,7 @@ class ExchangeChannel:
         session = self._session
         count = len(settled)
         self._settles += count
-        session.load.give_back(count)
+        session.load -= count
         session.progressed = True
         self.phase = self._proved
         for publish, settlement in settled:
@@ -270,13 +269,8 @@ class ExchangeChannel:
         else:
             publish.finish(Outcome.UNCONFIRMED, ONE_OF_SEVERAL)
 
-    def closed(
-        self, code: int, text: str, lost: list[Publish], method: tuple[int, int] = (60, 40)
-    ) -> None:
-        """Tell each message what is certain about it, and send the others again.
-
-        The broker has closed the channel.
-        """
+    def closed(self, code: int, text: str, lost: list[Publish], method: tuple[int, int]) -> None:
+        """Tell each message what is certain after the broker's Close; send the others again."""
         session = self._session
         session.statistics.channels_refused += self.end()
         session.progressed = True
@@ -305,7 +299,7 @@ class ExchangeChannel:
         session.channel_ended()
 
     def _refused(self, publish: Publish, outcome: Outcome, detail: str) -> None:
-        self._session.load.give_back(1)
+        self._session.load -= 1
         if outcome is Outcome.TOO_LARGE:
             self._table.too_large = min(self._table.too_large, publish.body_size)
         publish.finish(outcome, detail)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from typing import Protocol, TypeGuard
 
 from ..config.settings import RabbitMQ
@@ -18,28 +17,14 @@ MOST_SILENT = 16  # channels of a session that do not answer, with a successor e
 NACKS = 1.0  # seconds after which a channel is replaced that the broker nacks on
 
 
-class TableOwner(ChannelOwner, Protocol):
-    """The session, as its table sees it."""
-
-    state: SessionState
-    used_at: float
-
-    @property
-    def is_excused(self) -> bool: ...
-    def stalled(self, words: str) -> None: ...
-
-
 class Quarantine(Protocol):
     """Takes the messages of some exchanges to another connection, in place of a channel."""
 
     used_at: float
 
     @property
-    def channels(self) -> Sequence[ExchangeChannel]: ...
-    @property
     def exchanges(self) -> list[str]: ...
     def submit(self, publish: Publish) -> None: ...
-    def lost(self) -> list[Publish]: ...
 
 
 class ChannelTable:
@@ -50,7 +35,7 @@ class ChannelTable:
 
     def __init__(
         self,
-        session: TableOwner,
+        session: ChannelOwner,
         settings: RabbitMQ,
         credentials: Credentials,
         watcher: Watcher | None,
@@ -60,9 +45,8 @@ class ChannelTable:
         self.starved = False
         self.limit = settings.channels_per_connection
         self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
-        self.slowness = 0.0  # seconds that a channel is given because the broker was slow
         self.quarantine: Quarantine | None = None
-        self._slow_until = 0.0
+        self._slowness = self._slow_until = 0.0
         # The one user_id that the broker surely accepts; it alone knows the user of a token.
         self._user_id = None if credentials.is_token else credentials.username
         self._exchange_limit = settings.in_flight_per_connection // 4  # once it is stuck
@@ -90,19 +74,15 @@ class ChannelTable:
 
     def _open_for(self, publish: Publish, *, single_use: bool) -> None:
         exchange = publish.message.exchange
-        channel = self.new_channel(exchange, watcher=self._watcher, single_use=single_use)
+        channel = ExchangeChannel(
+            self.session, self, exchange, watcher=self._watcher, single_use=single_use
+        )
         if single_use:
             self._single_use[channel] = None
         else:
             self._routes[exchange] = channel
         channel.submit(publish)
         self.open_channels()
-
-    def new_channel(
-        self, exchange: str, *, watcher: Watcher | None, **how: bool
-    ) -> ExchangeChannel:
-        """Return one more channel; ``open_channels`` opens it."""
-        return ExchangeChannel(self.session, self, exchange, watcher=watcher, **how)
 
     # Opening and closing
 
@@ -192,7 +172,7 @@ class ChannelTable:
     def lose(self) -> list[Publish]:
         """Return what waited, in order for each exchange: the connection is gone."""
         self.starved = False
-        lost = [*self._routes.values(), *self._single_use]
+        lost = [*self.routes(), *self._single_use]
         self._routes, self._single_use = {}, {}
         return [publish for each in lost for publish in each.lost()]
 
@@ -215,9 +195,7 @@ class ChannelTable:
         if isinstance(route, SplitExchange):
             return route
         assert route is None or isinstance(route, ExchangeChannel)  # noqa: S101 - else no channel of it is here
-        self._routes[exchange] = made = SplitExchange(self, exchange, self._exchange_limit)
-        if route is not None:
-            made.adopt(route)
+        self._routes[exchange] = made = SplitExchange(self, exchange, self._exchange_limit, route)
         return made
 
     def join(self, split: SplitExchange, channel: ExchangeChannel | None) -> None:
@@ -233,19 +211,15 @@ class ChannelTable:
         if self._watcher is None and (route is None or _is_here(route)):
             self.split(exchange).guard(self.now)
 
+    @property
+    def slowness(self) -> float:
+        """Return the seconds that a channel is given because the broker was slow lately."""
+        return self._slowness if self.now <= self._slow_until else 0.0
+
     def was_slow(self, took: float) -> None:
-        """Give channels twice ``took`` seconds for a while.
-
-        A message that did not seem to be confirmed was confirmed after that time. A slow
-        broker must not get one new channel after the other.
-        """
-        self.slowness = max(self.slowness, min(2 * took, MOST_PATIENCE))
+        """Give channels twice ``took`` seconds for a while: a confirm took that long."""
+        self._slowness = max(self.slowness, min(2 * took, MOST_PATIENCE))
         self._slow_until = self.now + SLOW_FOR
-
-    def forget_slowness(self) -> None:
-        """Give channels the usual time again, once the broker has not been slow for a while."""
-        if self.now > self._slow_until:
-            self.slowness = 0.0
 
     # Other connections
 
@@ -307,11 +281,8 @@ class ChannelTable:
     def channels(self) -> list[ExchangeChannel]:
         """Return every channel that may still settle something."""
         found = list(self._single_use)
-        for route in self._routes.values():
-            if isinstance(route, ExchangeChannel):
-                found.append(route)
-            else:
-                found += route.channels
+        for route in self.routes():
+            found += [route] if isinstance(route, ExchangeChannel) else route.channels
         return found
 
 

@@ -6,8 +6,7 @@ import enum
 class CloseReason(enum.Enum):
     """``label`` is the metric's, ``meaning`` the text of docs/metrics.md about it.
 
-    ``words`` are for the log, if the gateway decides to close the connection. A connection
-    that is lost or given up has its own words.
+    ``words`` are for the log, if it is the gateway that closes the connection.
     """
 
     IDLE = "idle", "nobody used it for `Application.rabbitmq.idle_timeout`", "idle"

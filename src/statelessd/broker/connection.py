@@ -11,10 +11,7 @@ from typing import Protocol as Interface
 
 from ..amqp import events
 from ..amqp.errors import LoginTooLargeError
-from ..amqp.peer import RABBITMQ
 from ..amqp.protocol import ConnectionState, Login, Protocol
-from ..config.settings import RabbitMQ
-from ..message import Credentials
 from .close_reason import CloseReason
 from .pending import Publish
 from .refusals import closing
@@ -30,21 +27,6 @@ BACKLOG = 64 * 1024  # bytes; less is acknowledged at once, also by a peer that 
 LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
 FULL = 8 * 1024
-
-
-def login_of(
-    virtual_host: str, credentials: Credentials, settings: RabbitMQ, told: dict[str, Any]
-) -> Login:
-    """Return a login; ``told`` is what the broker's lists of connections show of the gateway."""
-    return Login(
-        credentials.username,
-        credentials.password,
-        virtual_host,
-        dict(told),
-        frame_max=settings.frame_max,
-        channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
-        heartbeat=settings.heartbeat,
-    )
 
 
 class Owner(Interface):
@@ -132,7 +114,10 @@ class BrokerConnection(asyncio.Protocol):
         self.received += len(data)
         received = self.amqp.receive_data(data)
         if self.amqp.state is CLOSED:
-            received = self._without_offers(received)
+            # What the broker offered in the read in which it ended the connection is void.
+            self.writable = False
+            self._owner.connection_ending()
+            received = [event for event in received if not isinstance(event, OFFERS)]
         for event in received:
             try:
                 # In the order of how often they come: a Settled for each ack.
@@ -146,12 +131,6 @@ class BrokerConnection(asyncio.Protocol):
                 self.abort("a fault of this program")
         if self.amqp.has_data_to_send:
             self.flush_soon()
-
-    def _without_offers(self, received: list[events.Event]) -> list[events.Event]:
-        """Drop what the broker offered in the same read in which it ended the connection."""
-        self.writable = False
-        self._owner.connection_ending()
-        return [event for event in received if not isinstance(event, OFFERS)]
 
     def eof_received(self) -> None:
         self._words = self._words or HUNG_UP
@@ -181,16 +160,8 @@ class BrokerConnection(asyncio.Protocol):
 
     # For the session
 
-    @property
-    def tells_when_blocked(self) -> bool:
-        """Return whether this is RabbitMQ, which reads nothing while an alarm blocks it."""
-        return self.amqp.peer.product == RABBITMQ
-
     def drains(self) -> bool:
-        """Return whether a backlog of bytes has moved since the last call.
-
-        Then the network is slow, and what is sent now stands behind these bytes.
-        """
+        """Return whether a backlog of bytes has moved since the last call: the network is slow."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
@@ -216,10 +187,7 @@ class BrokerConnection(asyncio.Protocol):
         self.flush_soon()
 
     def publish(self, channel: int, publish: Publish) -> None:
-        """Hand one message over, after which only the broker knows what becomes of it.
-
-        Raise amqp's StateError or EncodeError if it was not handed over.
-        """
+        """Hand one message over. Raise amqp's StateError or EncodeError if it was not."""
         message = publish.message
         self.amqp.publish(
             channel,
@@ -332,4 +300,3 @@ class BrokerConnection(asyncio.Protocol):
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:
             self._login_timer.cancel()
-            self._login_timer = None

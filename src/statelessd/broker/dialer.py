@@ -1,11 +1,11 @@
 """One session's way to a node: finds one, and reports how it served."""
 
 import asyncio
-import socket
 from collections.abc import Callable
+from typing import Any
 
 from ..tls.client import Trust
-from . import refusals
+from . import replies
 from .nodes import Address, Node, Nodes
 from .race import ConnectionRace, NotConnectedError
 from .unreachable import SILENT, in_full, why
@@ -47,39 +47,29 @@ class Dialer:
     async def connect(
         self,
         make: Callable[[], asyncio.BaseProtocol],
-        timeout: float,  # noqa: ASYNC109 - shared out among the nodes
+        timeout: float,  # noqa: ASYNC109 - in seconds, shared out among the nodes
     ) -> asyncio.Transport:
-        """Connect what ``make`` returns to the next node that answers, in ``timeout`` seconds.
-
-        Raise NotConnectedError.
-        """
+        """Connect ``make()`` to the next node that answers, or raise NotConnectedError."""
         if not self.has_another:
             self._race = ConnectionRace(self._nodes, self._loop, self._avoid)
         assert self._race is not None  # noqa: S101 - made above
         until = self._loop.time() + timeout
         self._address, connected = await self._race.connect(timeout)
+        tls: dict[str, Any] = {}
+        if self._trust is not None:
+            tls["ssl"] = self._trust.context
+            tls["server_hostname"] = self._trust.name_of(self._address.node.host.name)
+            tls["ssl_shutdown_timeout"] = GOODBYE
         try:
             async with asyncio.timeout(self.patience(until - self._loop.time())):
-                return await self._shake_hands(make, self._address, connected)
+                transport, _ = await self._loop.create_connection(make, sock=connected, **tls)
+                return transport
         except TimeoutError:
             reason = logged = f"{SILENT}, or not in TLS"
         except OSError as error:
             reason, logged = why(error), in_full(error)
         self._address.is_down(self._loop.time(), logged)
         raise NotConnectedError(reason, logged)
-
-    async def _shake_hands(
-        self, make: Callable[[], asyncio.BaseProtocol], address: Address, connected: socket.socket
-    ) -> asyncio.Transport:
-        trust = self._trust
-        transport, _ = await self._loop.create_connection(
-            make,
-            sock=connected,
-            ssl=None if trust is None else trust.context,
-            server_hostname=None if trust is None else trust.name_of(address.node.host.name),
-            ssl_shutdown_timeout=None if trust is None else GOODBYE,
-        )
-        return transport
 
     def patience(self, timeout: float) -> float:
         """Return the seconds for the node's first word: fewer while there is another node."""
@@ -95,7 +85,8 @@ class Dialer:
         """Report the broker's Close, which says nothing about the node unless it shuts down."""
         if self._address is None:
             return
-        if refusals.is_node_shutdown(code, text):
+        # An operator who closes one connection uses the same code as a node that stops.
+        if replies.closing_reason(code, text) is replies.Reason.NODE_SHUTDOWN:
             self._address.is_down(self._loop.time(), "it shuts down")
         else:
             self._address.is_up()

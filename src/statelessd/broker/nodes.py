@@ -7,8 +7,8 @@ about the node, and is not reported here.
 
 import logging
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..config.hosts import Host
 
@@ -23,11 +23,9 @@ Resolved = tuple[int, Any]
 
 
 def back_off(failures: int, first: float, longest: float) -> float:
-    """Return the seconds to wait after so many failures in a row, doubled with each.
-
-    They vary, so that sessions that failed together do not all come back at once.
-    """
+    """Return the seconds to wait after so many failures in a row, doubled with each."""
     full = min(longest, first * 2.0 ** min(failures - 1, 10))
+    # Sessions that failed together must not all come back at once.
     return full * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
 
 
@@ -42,10 +40,7 @@ class Standing:
         self.stalled_until = NEVER
 
     def rank(self, now: float) -> tuple[bool, float, float]:
-        """Return a key for sorting: the least used place first, and those that back off last.
-
-        Equal ones come in random order, and those that back off by the time of their failure.
-        """
+        """Return a key for sorting: the least used place first, and those that back off last."""
         chance = random.random()  # noqa: S311 - not for secrecy
         if self.backs_off_until > now:
             return True, self.failed_at, chance
@@ -78,14 +73,6 @@ class Standing:
         self.backs_off_until = self.stalled_until
 
 
-Place = TypeVar("Place", bound=Standing)
-
-
-def in_order(places: Iterable[Place], now: float) -> list[Place]:
-    """Return all places in the order in which to try them."""
-    return sorted(places, key=lambda place: place.rank(now))
-
-
 class Address(Standing):
     """One address of a node. Each ``begin`` needs an ``end``."""
 
@@ -103,10 +90,7 @@ class Address(Standing):
         self.node.end()
 
     def is_down(self, now: float, reason: str, *, stalled: bool = False) -> None:
-        """Note that the address could not be reached.
-
-        ``stalled``: it took messages and confirmed none, so that a login there proves nothing.
-        """
+        """Note that it was not reached, or, ``stalled``, took messages and confirmed none."""
         if stalled:
             self.stalled_until = now + STALLED_BACK_OFF
         self.failed(now)
@@ -141,7 +125,7 @@ class Node(Standing):
         found = {each: known.get(each) or Address(self, each) for each in resolved}
         used = {each: a for each, a in known.items() if each not in found and a.connections}
         self._addresses = {**used, **found}
-        return in_order(found.values(), now)
+        return sorted(found.values(), key=lambda address: address.rank(now))
 
     def is_down(self, now: float, reason: str) -> None:
         """Note that no address could be reached, or that there is none."""
@@ -182,4 +166,5 @@ class Nodes:
 
     def in_order(self, now: float, avoid: Node | None = None) -> list[Node]:
         """Return all but ``avoid``, in the order in which to try them."""
-        return in_order((node for node in self._nodes if node is not avoid), now)
+        nodes = [node for node in self._nodes if node is not avoid]
+        return sorted(nodes, key=lambda node: node.rank(now))

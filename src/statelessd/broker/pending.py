@@ -8,7 +8,6 @@ from typing import Protocol
 
 from ..message import Message, Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
-from .load import Load
 from .state import PublishState
 from .statistics import ExchangeCounts
 
@@ -29,7 +28,7 @@ class PublishOwner(Protocol):
 
     virtual_host: str
     username: str
-    load: Load
+    load: int  # messages that wait in it, or that the broker still has to settle
 
     def why_waiting(self) -> str: ...
 
@@ -52,8 +51,7 @@ class Tally:
 class Publish:
     """A message, its deadline in loop time, and whom to tell.
 
-    ``queue`` is the ordered set that holds it while it waits; ``session`` the
-    one whose load it counts for.
+    ``queue`` is the ordered set that holds it while it waits.
     """
 
     __slots__ = (
@@ -62,12 +60,7 @@ class Publish:
     )  # fmt: skip
 
     def __init__(
-        self,
-        virtual_host: str,
-        message: Message,
-        deadline: float,
-        callback: Callback,
-        tally: Tally,
+        self, virtual_host: str, message: Message, deadline: float, callback: Callback, tally: Tally
     ) -> None:
         self.virtual_host = virtual_host
         self.message = message
@@ -103,9 +96,9 @@ class Publish:
     def belong_to(self, session: PublishOwner) -> None:
         """Count for another session from now on."""
         if self.session is not None:
-            self.session.load.give_back(1)
+            self.session.load -= 1
         self.session = session
-        session.load.take()
+        session.load += 1
 
     def leave_queue(self) -> None:
         """Stand in no queue any more."""
@@ -117,7 +110,7 @@ class Publish:
         """Settle a message that was not handed over: it will not be sent."""
         self.leave_queue()
         if self.state is WAITING and self.session is not None:
-            self.session.load.give_back(1)
+            self.session.load -= 1
             self.session = None
         self.finish(outcome, detail)
 

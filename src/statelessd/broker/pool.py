@@ -87,16 +87,14 @@ class Pool:
         """Return the session to publish on; None if the limit of connections leaves no room."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
-        if session is not None and session.state is OPEN:
-            return session  # the usual case
-        if session is not None and not session.is_leaving:
+        if session is not None and (session.state is OPEN or not session.is_leaving):
             return session
         if not self._make_room():
             return None
         if session is not None:
             self._drain(session, self._loop.time())
-        session = self._sessions[key] = self._new_session(virtual_host, credentials)
-        return session
+        self._sessions[key] = self._new_session(virtual_host, credentials)
+        return self._sessions[key]
 
     def _new_session(
         self,
@@ -139,10 +137,6 @@ class Pool:
         session.channels.quarantine = self._quarantines[key]
         self._quarantines[key].suspect({publish.message.exchange for publish in lost})
 
-    def new_dialer(self) -> Dialer:
-        """Return a way to the nodes, for one connection at a time."""
-        return Dialer(self.nodes, self._trust, self._loop)
-
     def sessions(self) -> list[Session]:
         """Return all sessions that may still have a connection."""
         probing = [p.session for p in self._quarantines.values() if p.session is not None]
@@ -151,7 +145,7 @@ class Pool:
     def check(self, now: float) -> None:
         """Let each session find out what does not answer. Several times a second."""
         for session in self.sessions():
-            if session.load.messages:
+            if session.load:
                 try:
                     session.check(now)
                 except Exception:  # the heartbeats of all others must not stop over it
@@ -160,30 +154,27 @@ class Pool:
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
             if quarantine.is_over:
-                self._end_quarantine(key)
+                self._end_quarantine(key, now)
         for key, successor in list(self._successors.items()):
             if successor.is_refuge:
                 self._replace(key, successor, now)
         if len(self.nodes) > 1:
             for key, session in self._sessions.items():
-                if session.load.messages and session.stall.is_stuck(now):
+                if session.load and session.stall.is_stuck(now):
                     self._look_for_refuge(key, session, now)
 
-    def _end_quarantine(self, key: Key) -> None:
+    def _end_quarantine(self, key: Key, now: float) -> None:
         session = self._quarantines.pop(key).session
         if session is not None:
-            if not session.load.messages:
+            if not session.load:
                 session.close(CloseReason.UNNEEDED)
-            self._drain(session, self._loop.time())
+            self._drain(session, now)
         if key in self._sessions:
             self._sessions[key].channels.quarantine = None
 
     def _look_for_refuge(self, key: Key, session: Session, now: float) -> None:
-        """Try another node for a login of which nothing is confirmed, though its node answers.
-
-        A node that is cut off from its cluster keeps its clients. If it is the queue that is
-        stuck, another node does no better, so the pauses grow.
-        """
+        """Try another node for a login of which nothing is confirmed, though its node answers."""
+        # If it is the queue that is stuck, another node does no better, so the pauses grow.
         try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
         if now < try_at or key in self._successors or self._drains(key):
             return
@@ -206,11 +197,8 @@ class Pool:
         for session in self.sessions():
             session.tick(now)
         for key, session in list(self._sessions.items()):
-            if (
-                session.state is SessionState.ENDED
-                or (session.state is SessionState.IDLE and not session.load.messages)
-                or session.is_forgiven
-            ):
+            is_unused = session.state is SessionState.IDLE and not session.load
+            if is_unused or session.state is SessionState.ENDED or session.is_forgiven:
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor, and the next publish gets that answer.
@@ -227,23 +215,20 @@ class Pool:
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
         for session in list(self._draining):
-            if session.state is SessionState.OPEN and not session.load.messages:
+            if session.state is SessionState.OPEN and not session.load:
                 expired = _has_expired(session)
                 session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
             elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
-                session.stalled(
-                    f"{CloseReason.REPLACED.words}, and the rest was not confirmed",
-                    CloseReason.REPLACED,
-                )
-            if not session.holds_connection and not session.load.messages:
+                words = f"{CloseReason.REPLACED.words}, and the rest was not confirmed"
+                session.stalled(words, CloseReason.REPLACED)
+            if not session.holds_connection and not session.load:
                 self._draining.discard(session)
 
     def _replace(self, key: Key, successor: Session, now: float) -> None:
         """Let a session's successor with the same login take over, once it is open.
 
-        RabbitMQ applies changed passwords and permissions to new connections only, so a
-        session of some age gets a successor. The old one settles what it has and ends. It
-        also ends if the broker refuses the successor, and the next publish gets that answer.
+        RabbitMQ applies changed passwords and permissions to new connections only. If it refuses
+        the successor, the session ends too, and the next publish gets that answer.
         """
         session = self._sessions.get(key)
         if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
@@ -266,10 +251,8 @@ class Pool:
                 if session is not None:
                     successor.take_over(session)
                     if successor.is_refuge:
-                        session.stalled(
-                            "its node confirmed nothing, and another was reached",
-                            CloseReason.MOVED,
-                        )
+                        words = "its node confirmed nothing, and another was reached"
+                        session.stalled(words, CloseReason.MOVED)
                         successor.is_refuge = False
 
     def _drain(self, session: Session, now: float) -> None:
@@ -287,7 +270,7 @@ class Pool:
         holders = [s for s in self.sessions() if s.holds_connection]
         if len(holders) < self._settings.max_connections:
             return True
-        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load.messages]
+        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load]
         if not idle:
             return False
         min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)

@@ -1,13 +1,9 @@
 """Asks the broker whether it is there, while no login has a connection.
 
 With an account it logs in, opens the virtual host and closes in order. Without one it sends
-the protocol header and reads Connection.Start, which proves that an AMQP broker answers.
-RabbitMQ then logs a warning, "client unexpectedly closed TCP connection". It takes
-Connection.Close before a login for an error. A bare TCP connection would prove nothing,
-because a proxy accepts it without a broker behind.
-
-The probe cannot find out whether the broker blocks publishers, because RabbitMQ tells only
-connections that publish.
+the protocol header and reads Connection.Start. RabbitMQ then logs a warning, "client
+unexpectedly closed TCP connection", but it takes Connection.Close before a login for an error.
+A bare TCP connection would prove nothing, because a proxy accepts it without a broker behind.
 """
 
 import asyncio
@@ -65,7 +61,10 @@ class Probe:
 
     def start(self) -> None:
         """Begin to ask the broker, if what is known is too old."""
-        if not self.is_under_way and self._is_due():
+        interval, reachability = self._settings.probe.interval, self._reachability
+        if not interval or self.is_under_way or reachability.is_connected:
+            return
+        if reachability.age >= (min(AGAIN, interval) if reachability.is_away else interval):
             self._asked_at = self._loop.time()
             self._task = self._loop.create_task(self._ask())
 
@@ -80,13 +79,6 @@ class Probe:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-
-    def _is_due(self) -> bool:
-        interval, reachability = self._settings.probe.interval, self._reachability
-        if not interval or reachability.is_connected:
-            return False
-        patience = min(AGAIN, interval) if reachability.is_away else interval
-        return reachability.age >= patience
 
     async def _ask(self) -> None:
         """Ask one node after the other, until one answers."""

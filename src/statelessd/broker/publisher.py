@@ -14,19 +14,14 @@ from ..message import STOPPING, Credentials, Message, Outcome, Public
 from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
-from .logins import Login, logins
+from .dialer import Dialer
+from .logins import CONNECTED, Login, logins
 from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
 from .state import SessionState
-from .statistics import (
-    BrokerFigures,
-    BrokerState,
-    BrokerStatus,
-    ExchangeCounts,
-    SessionStatistics,
-)
+from .statistics import BrokerFigures, BrokerState, BrokerStatus, ExchangeCounts, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +74,7 @@ class Publisher:
             rabbitmq,
             self._reachability,
             client_properties=_client_properties(f"statelessd {backend} probe"),
-            dialer=self._pool.new_dialer(),
+            dialer=Dialer(self._pool.nodes, trust, loop),
             loop=loop,
         )
         self.refusals: Counter[str] = Counter()  # by limit
@@ -120,20 +115,17 @@ class Publisher:
             if session is None:
                 self.refusals["broker_connections"] += 1
                 publish.finish(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
-            elif session.load.messages >= self.in_flight_per_login:
+            elif session.load >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
                 publish.session = session
-                session.load.take()
+                session.load += 1
                 session.submit(publish)
         return publish
 
     def cancel(self, publish: Publish) -> None:
-        """Tell nobody the outcome, and do not send a message that was not handed over.
-
-        The client is gone.
-        """
+        """Tell nobody the outcome, because the client is gone; send the message no more."""
         publish.callback = None
         if publish.state is WAITING:
             publish.refuse(Outcome.INTERNAL_ERROR)
@@ -152,13 +144,7 @@ class Publisher:
 
     def connection_statistics(self) -> dict[str, dict[str, Any]]:
         """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013."""
-        sessions = self._pool.sessions()
-        connected = {each.login for each in sessions if each.state is SessionState.OPEN}
-        waiting = Counter(
-            (publish.session.virtual_host, publish.session.username)
-            for publish in self._tally.active
-            if publish.state is WAITING and publish.session is not None
-        )
+        logins = {(login.virtual_host, login.user): login for login in self.logins("")}
         return {
             f"{key[0]}:{key[1]}": {
                 "connections": {
@@ -166,9 +152,9 @@ class Publisher:
                     "closed": counted.connections_closed,
                 },
                 "channels": {"opened": counted.channels_opened, "closed": counted.channels_closed},
-                "connected": key in connected,
+                "connected": logins[key].state == CONNECTED,
                 "publishes": counted.publishes,
-                "queue_size": waiting[key],
+                "queue_size": logins[key].queue_size,
             }
             for key, counted in self._pool.statistics.items()
         }

@@ -1,10 +1,9 @@
 """The second connection of a login, for exchanges whose messages may have crashed the first.
 
-Some well-formed messages crash RabbitMQ's channel, and the broker then closes the whole
-connection with 541 INTERNAL_ERROR, which names no message. So the exchanges that were in
-flight go on over a connection of their own, with one message at a time. A second 541
-then names its message: the exchange stays here for a while, and the same message is
-refused without being sent. An exchange whose message is confirmed returns.
+Some well-formed messages crash RabbitMQ's channel, and it closes the whole connection with 541
+INTERNAL_ERROR, which names no message. The exchanges that were in flight go on over a connection
+of their own, one message at a time, so that a second 541 names its message. The same message is
+then refused for a while (docs/decisions/0002).
 """
 
 import asyncio
@@ -52,11 +51,8 @@ class Suspect:
 class Quarantine:
     """Sends the messages of suspected exchanges one by one, and watches the channels they take.
 
-    ``main`` returns the login's session for everything else, ``new_session`` makes the
-    one for this. ``limit`` bounds the messages that wait here.
+    ``main`` returns the login's other session. ``limit`` bounds the messages that wait here.
     """
-
-    channels: tuple[ExchangeChannel, ...] = ()  # of the session that messages are diverted from
 
     def __init__(
         self,
@@ -117,17 +113,18 @@ class Quarantine:
             publish.wait_in(self._line)
             self._send_next()
 
-    def lost(self) -> list[Publish]:
-        """Return nothing, because what waits here waits for another connection."""
-        return []
-
     def check(self, now: float) -> None:
         """Go on when a message gets no answer, and forget what is old. Several times a second."""
         self._overdue = [publish for publish in self._overdue if publish.state is not SETTLED]
         trial = self._on_trial
         if trial is not None and trial.handed_over:
             if perf_counter_ns() - trial.handed_over_at > OVERDUE * 1e9:
-                self._set_aside(trial)
+                # Go on without its confirm, but with no message of its routing key.
+                self._on_trial = None
+                if trial.state is not SETTLED:
+                    self._overdue.append(trial)
+                if self.session is not None:
+                    self.session.channels.set_aside(trial.message.exchange)
         elif trial is not None and trial.state is SETTLED:
             self._on_trial = None
         self._hear_witness(now)
@@ -136,14 +133,6 @@ class Quarantine:
             if not suspect.active and now - suspect.since > WHILE:
                 del self._suspects[name]
         self._send_next()
-
-    def _set_aside(self, trial: Publish) -> None:
-        """Go on without its confirm, but with no message of its routing key."""
-        self._on_trial = None
-        if trial.state is not SETTLED:
-            self._overdue.append(trial)
-        if self.session is not None:
-            self.session.channels.set_aside(trial.message.exchange)
 
     def _send_next(self) -> None:
         now = self._loop.time()
@@ -244,17 +233,13 @@ class Quarantine:
         self._loop.call_soon(self._send_next)
 
     def _return_if_proved(self, exchange: str, suspect: Suspect, now: float) -> None:
-        """Let the exchange go on over the login's first connection, in order.
-
-        It stays while a message of it is unsettled here.
-        """
+        """Let the exchange go on over the first connection, once none of it is unsettled here."""
         proved = suspect.left <= 0 and now - suspect.crashed_at > WHILE
-        unsettled = [*self._overdue, *([self._on_trial] if self._on_trial else [])]
-        if (
-            not suspect.active
-            or not (proved or now - suspect.since > WHILE)
-            or any(p.message.exchange == exchange for p in unsettled)
-        ):
+        unsettled = any(
+            publish is not None and publish.message.exchange == exchange
+            for publish in (*self._overdue, self._on_trial)
+        )
+        if unsettled or not suspect.active or not (proved or now - suspect.since > WHILE):
             return
         main = self._main()
         if main is None:

@@ -47,14 +47,17 @@ class ConnectionRace:
         until = self._loop.time() + timeout
         try:
             async with asyncio.timeout_at(until):
-                winner = await self._race(attempts, until)
+                return await self._race(attempts, until)
         except TimeoutError:
             for address in attempts.values():
                 address.is_down(self._loop.time(), SILENT)
             raise NotConnectedError(SILENT) from None
         finally:
-            _abandon(attempts)
-        return winner
+            # Not waited for: a caller cancelled meanwhile would lose the winner's socket.
+            for task, address in attempts.items():
+                address.end()
+                task.add_done_callback(_discard)
+                task.cancel()
 
     async def _race(self, attempts: Attempts, until: float) -> tuple[Address, socket.socket]:
         reason = "no node is left"
@@ -100,19 +103,16 @@ class ConnectionRace:
             node = self._nodes.pop(0)
             try:
                 async with asyncio.timeout(share):
-                    resolved = await self._resolve(node)
+                    found = await self._loop.getaddrinfo(
+                        node.host.name, node.host.port, type=socket.SOCK_STREAM
+                    )
             except (OSError, UnicodeError) as error:
                 reason = why(error)
                 node.is_down(self._loop.time(), reason)
             else:
+                resolved = [(family, address) for family, _, _, _, address in found]
                 self._addresses = node.addresses(resolved, self._loop.time())
         return (self._addresses.pop(0) if self._addresses else None), reason
-
-    async def _resolve(self, node: Node) -> list[tuple[int, tuple[object, ...]]]:
-        found = await self._loop.getaddrinfo(
-            node.host.name, node.host.port, type=socket.SOCK_STREAM
-        )
-        return [(family, address) for family, _, _, _, address in found]
 
     async def _attempt(self, address: Address) -> socket.socket:
         attempt = socket.socket(address.family, socket.SOCK_STREAM)
@@ -124,14 +124,6 @@ class ConnectionRace:
             attempt.close()
             raise
         return attempt
-
-
-def _abandon(attempts: Attempts) -> None:
-    """Cancel without waiting: a caller cancelled meanwhile would lose the winner's socket."""
-    for task, address in attempts.items():
-        address.end()
-        task.add_done_callback(_discard)
-        task.cancel()
 
 
 def _discard(attempt: asyncio.Task[socket.socket]) -> None:

@@ -62,11 +62,7 @@ class Reachability:
         self.answered()
 
     def ended(self, connection: object, *, lost: bool) -> None:
-        """Note the end of a login's connection; ``lost``: the gateway did not close it.
-
-        This alone deserves no warning: if a user may open no channel, the broker closes each
-        new connection.
-        """
+        """Note the end of a login's connection; ``lost``: the gateway did not close it."""
         if connection in self._open:
             self._open.discard(connection)
             now = self._clock()
@@ -90,10 +86,7 @@ class Reachability:
         self._find(BrokerState(BrokerStatus.REACHABLE))
 
     def failed(self, reason: str, logged: str = "") -> bool:
-        """Note a failed attempt; return False if others are connected, so the broker is there.
-
-        ``logged`` is the reason with details for the log alone.
-        """
+        """Note a failed attempt; return False if others are connected, so the broker is there."""
         if self._open:
             return False
         if not self.is_away:
@@ -116,8 +109,7 @@ class Reachability:
 class LoginLog:
     """Logs single logins at INFO: at most ``LINES`` in ``WINDOW`` seconds, then their number.
 
-    A restart of the broker ends a thousand logins at once, and in a loop with random
-    passwords each request is a login.
+    A restart of the broker ends a thousand logins at once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,7 +1,4 @@
-"""What the broker's closing words mean for a login or a message: reply -> Outcome.
-
-Which words those are for each family of brokers stands in ``broker.replies``.
-"""
+"""What the broker's closing words, of ``broker.replies``, mean for a login or a message."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,6 +16,13 @@ OVER_A_MESSAGE = ((60, 40), (0, 0))
 BACK_END_FAILED = Public(
     "The broker could not check permissions: its authorisation back end failed."
 )
+MAYBE_KEPT = Public(
+    "The broker returned the message, but may have delivered or kept it all the same: "
+    "it counts neither direct reply-to nor a delayed-message exchange as a queue."
+)
+NO_QUEUE = Public(
+    "The message was mandatory and no queue took it: none is bound for it, or its node is down."
+)
 PROXY_LOST_BROKER = "The proxy before the broker has no connection to it."
 # The queue of an RPC caller, at RabbitMQ and LavinMQ: the message is delivered, and returned too.
 DIRECT_REPLY_TO = ("amq.rabbitmq.reply-to.", "amq.direct.reply-to.")
@@ -32,23 +36,17 @@ class Refusal(NamedTuple):
     shared: bool
 
 
-class _Meaning(NamedTuple):
-    """``public``: the text names no more than an exchange, a virtual host, a user or a size."""
-
-    outcome: Outcome
-    shared: bool
-    public: bool
-
-
-_OF_MESSAGES = {
-    Reason.NO_EXCHANGE: _Meaning(Outcome.EXCHANGE_NOT_FOUND, True, True),
-    Reason.EXCHANGE_REFUSED: _Meaning(Outcome.FORBIDDEN, True, True),
-    Reason.REFUSED: _Meaning(Outcome.FORBIDDEN, True, False),
-    Reason.TOPIC_REFUSED: _Meaning(Outcome.FORBIDDEN, False, False),
-    Reason.FOREIGN_USER_ID: _Meaning(Outcome.FORBIDDEN, False, False),
-    Reason.TOO_LARGE: _Meaning(Outcome.TOO_LARGE, False, True),
-    Reason.LOW_ON_DISK: _Meaning(Outcome.BROKER_BLOCKED, True, True),
-    Reason.PRECONDITION: _Meaning(Outcome.BAD_REQUEST, False, False),
+# The outcome, whether the refusal is shared, and whether its text is public: it names no more
+# than an exchange, a virtual host, a user or a size.
+_OF_MESSAGES: dict[Reason | None, tuple[Outcome, bool, bool]] = {
+    Reason.NO_EXCHANGE: (Outcome.EXCHANGE_NOT_FOUND, True, True),
+    Reason.EXCHANGE_REFUSED: (Outcome.FORBIDDEN, True, True),
+    Reason.REFUSED: (Outcome.FORBIDDEN, True, False),
+    Reason.TOPIC_REFUSED: (Outcome.FORBIDDEN, False, False),
+    Reason.FOREIGN_USER_ID: (Outcome.FORBIDDEN, False, False),
+    Reason.TOO_LARGE: (Outcome.TOO_LARGE, False, True),
+    Reason.LOW_ON_DISK: (Outcome.BROKER_BLOCKED, True, True),
+    Reason.PRECONDITION: (Outcome.BAD_REQUEST, False, False),
 }
 
 
@@ -61,20 +59,17 @@ class Verdict(NamedTuple):
 
 
 def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = False) -> Refusal:
-    """Return what it means that the broker closed the connection before it was open.
-
-    Its words are public, because before a message they can only name the login.
-    """
-    said = replies.shown(text)
+    """Return what it means that the broker closed the connection before it was open."""
+    said = replies.shown(text)  # public, because before a message it can only name the login
+    words = Public(f"The broker says: {said}")
     match replies.login_reason(code, text, Names(virtual_host)):
         case Reason.LOGIN_REFUSED:
             what = "token" if token else "user name or password"
             return Refusal(Outcome.UNAUTHORIZED, Public(f"The broker refused the {what}."), True)
         case Reason.NO_VIRTUAL_HOST:
-            detail = Public(f"The broker says: {said}")
-            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, detail, True)
+            return Refusal(Outcome.VIRTUAL_HOST_NOT_FOUND, words, True)
         case Reason.VIRTUAL_HOST_REFUSED:
-            return Refusal(Outcome.FORBIDDEN, Public(f"The broker says: {said}"), True)
+            return Refusal(Outcome.FORBIDDEN, words, True)
         case Reason.BACK_END_FAILED:
             return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, False)
         case Reason.PROXY_LOST_BROKER:
@@ -83,16 +78,6 @@ def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = Fals
     # node that shuts down (320), and whatever else it may be: another try may succeed.
     detail = Public(f"The broker refused a connection: {code} {said}")
     return Refusal(Outcome.BROKER_UNAVAILABLE, detail, False)
-
-
-def is_node_shutdown(code: int, text: str) -> bool:
-    """Return whether the node stops; an operator who closes one connection uses its code, too."""
-    return replies.closing_reason(code, text) is Reason.NODE_SHUTDOWN
-
-
-def is_channel_limit(code: int, text: str) -> bool:
-    """Return whether the user may have no more channels, so the connection was closed."""
-    return replies.closing_reason(code, text) is Reason.CHANNEL_LIMIT
 
 
 def is_silence_behind_proxy(code: int, text: str) -> bool:
@@ -115,26 +100,19 @@ def closing(code: int, text: str) -> tuple[str, CloseReason]:
 def channel_refusal(
     code: int, text: str, publish: Publish, method: tuple[int, int] = (60, 40)
 ) -> Refusal:
-    """Return what it means that the broker closed a channel over exactly this message.
-
-    ``method`` is the class and method that it names.
-    """
+    """Return what it means that the broker closed a channel over exactly this message."""
     said = replies.shown(text)
+    shared = not replies.is_topic(code, text)
     reason = None
     if method in OVER_A_MESSAGE:
         reason = replies.message_reason(code, text, _names(publish))
     if reason is Reason.BACK_END_FAILED:
-        shared = not replies.is_topic(code, text)
         return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
-    meaning = _OF_MESSAGES.get(reason) if reason is not None else None
-    if meaning is None:  # not a judgement on the message, so nothing is known of it
+    if reason not in _OF_MESSAGES:  # not a judgement on the message, so nothing is known of it
         return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
+    outcome, may_be_shared, public = _OF_MESSAGES[reason]
     detail = f"The broker says: {said}"
-    return Refusal(
-        meaning.outcome,
-        Public(detail) if meaning.public else detail,
-        meaning.shared and not replies.is_topic(code, text),
-    )
+    return Refusal(outcome, Public(detail) if public else detail, may_be_shared and shared)
 
 
 def attribute(
@@ -142,25 +120,21 @@ def attribute(
 ) -> list[Verdict]:
     """Return what became of each message that was in flight when the broker closed a channel.
 
-    The broker works through them in order, so those behind the culprit were
-    discarded and may be sent again; those before it may have been published.
-    Where the text fits several messages, the culprit is one of them: nothing
-    is certain but that those behind the last of them were discarded.
+    The broker works through them in order, so those behind the culprit were discarded. Where
+    the text fits several messages, the culprit may be the last of them.
     """
     suspects = []
     if method in OVER_A_MESSAGE:
         suspects = [i for i, p in enumerate(lost) if replies.names_message(code, text, _names(p))]
-    first, last = (suspects[0], suspects[-1]) if suspects else (len(lost), len(lost))
-    certain = first == last < len(lost)
     unknown = (
         f"The broker closed the channel ({replies.shown(text)}), "
         "perhaps after it had taken this message."
     )
     verdicts = []
     for i, publish in enumerate(lost):
-        if i > last:
+        if suspects and i > suspects[-1]:
             verdicts.append(Verdict(publish, None, ""))
-        elif certain and i == first:
+        elif suspects == [i]:
             refusal = channel_refusal(code, text, publish, method)
             verdicts.append(Verdict(publish, refusal.outcome, refusal.detail))
         else:
@@ -170,26 +144,10 @@ def attribute(
 
 def returned(message: Message) -> tuple[Outcome, str]:
     """Return what a return says of its message: that no queue took it, but for two kinds."""
-    if _may_be_kept(message):
-        return (
-            Outcome.UNCONFIRMED,
-            Public(
-                "The broker returned the message, but may have delivered or kept it all the same: "
-                "it counts neither direct reply-to nor a delayed-message exchange as a queue."
-            ),
-        )
-    return (
-        Outcome.NO_ROUTE,
-        Public(
-            "The message was mandatory and no queue took it: none is bound for it, or its node "
-            "is down."
-        ),
-    )
-
-
-def _may_be_kept(message: Message) -> bool:
     delayed = b"x-delay" in message.header and b"x-delay" in _headers(message)
-    return delayed or any(key.startswith(DIRECT_REPLY_TO) for key in _keys(message))
+    if delayed or any(key.startswith(DIRECT_REPLY_TO) for key in _keys(message)):
+        return Outcome.UNCONFIRMED, MAYBE_KEPT
+    return Outcome.NO_ROUTE, NO_QUEUE
 
 
 def _names(publish: Publish) -> Names:

@@ -2,8 +2,8 @@
 
 Read in the sources of RabbitMQ 3.10 to 4.3 (rabbit_reader, rabbit_channel,
 rabbit_access_control), LavinMQ 2.0 to 2.9 (connection_factory, client, channel) and
-amqproxy 3.1 (client, upstream). All tables are searched whatever broker says that it
-answers, because amqproxy hides which one is behind it, and no two texts collide.
+amqproxy 3.1 (client, upstream). All tables are searched, because amqproxy hides which
+broker is behind it, and no two texts collide.
 
 The texts carry the users' own names, which may contain anything, and are cut at 252
 bytes (of newer RabbitMQs: characters) with "..." behind. So a text is compared from
@@ -138,10 +138,7 @@ def closing_reason(code: int, text: str) -> Reason | None:
 
 
 def message_reason(code: int, text: str, names: Names) -> Reason | None:
-    """Return why the broker closed a channel over this message; None: it does not tell.
-
-    A text that speaks of another message gives what its code means.
-    """
+    """Return why the broker closed a channel over this message; None: it does not tell."""
     return _find(code, text, names) or _BY_CODE.get(code)
 
 
@@ -179,12 +176,10 @@ def _filled_in(start: str, names: Names) -> list[str]:
 
 
 def _behind(start: str, said: str) -> str | None:
-    """Return what follows ``start``; "" if the text was cut before its end; None: another text.
-
-    A text may be cut within a character.
-    """
+    """Return what follows ``start``; "" if the text was cut before its end; None: another text."""
     if said.startswith(start):
         return said[len(start) :]
+    # It may be cut within a character.
     cut = said.endswith("...") and start.startswith(said[:-3].rstrip("\ufffd"))
     return "" if cut else None
 

@@ -1,8 +1,7 @@
 """One login, kept: its connection, the channels on it, and the messages that wait for both.
 
-A session connects when a message waits for it, again and again with growing pauses,
-until the messages' deadlines have passed or the broker refuses the login. Its trouble
-delays no other login. Sessions share only which nodes can be reached.
+A session connects while a message waits for it, with growing pauses, until the broker refuses
+the login. Its trouble delays no other login.
 """
 
 import asyncio
@@ -11,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..amqp.peer import RABBITMQ
+from ..amqp.protocol import Login
 from ..config.settings import RabbitMQ
 from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
@@ -18,9 +19,8 @@ from .alarm import EndOfAlarm, ResourceAlarm
 from .channel import Watcher
 from .channel_table import ChannelTable
 from .close_reason import CloseReason
-from .connection import BrokerConnection, login_of
+from .connection import SPARE_CHANNELS, BrokerConnection
 from .dialer import Dialer
-from .load import Load
 from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
@@ -40,25 +40,19 @@ OPEN = SessionState.OPEN
 
 
 class Shared(NamedTuple):
-    """What all sessions of a backend share.
-
-    ``statistics`` returns the figures of a virtual host and user whose login has succeeded.
-    """
+    """What all sessions of a backend share."""
 
     settings: RabbitMQ
     client_properties: dict[str, Any]
     alarm: ResourceAlarm
     reachability: Reachability
     counters: ConnectionCounters
-    statistics: Callable[[str, str], SessionStatistics]
+    statistics: Callable[[str, str], SessionStatistics]  # of a virtual host and user
     loop: asyncio.AbstractEventLoop
 
 
 class Session:
-    """The connection of one virtual host, user and password.
-
-    ``counted`` are the figures of a login that has succeeded before.
-    """
+    """The connection of one virtual host, user and password."""
 
     def __init__(
         self,
@@ -76,16 +70,15 @@ class Session:
         self.username = credentials.name
         self.credentials = credentials
         self._on_crash = on_crash
-        self._client_properties = shared.client_properties
-        self._statistics_of = shared.statistics
-        self._settings, self._loop = settings, loop
+        self._shared, self._settings, self._loop = shared, settings, loop
         self.alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
         # These last as long as the session.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
+        # The figures of earlier sessions, if a login has succeeded before.
         self.statistics = SessionStatistics() if counted is None else counted
-        self.load = Load()
+        self.load = 0
         self.dialer = dialer
         self.channels = ChannelTable(self, settings, credentials, watcher, loop)
         self.used_at = self.verified_at = loop.time()
@@ -115,7 +108,7 @@ class Session:
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
-            f"{self.load.messages - in_flight} waiting{held}{split}>"
+            f"{self.load - in_flight} waiting{held}{split}>"
         )
 
     def _become(self, state: SessionState) -> None:
@@ -211,8 +204,16 @@ class Session:
             self._not_connected("the connection could not be attempted")
 
     def _new_connection(self) -> BrokerConnection:
-        settings = self._settings
-        login = login_of(self.virtual_host, self.credentials, settings, self._client_properties)
+        settings, credentials = self._settings, self.credentials
+        login = Login(
+            credentials.username,
+            credentials.password,
+            self.virtual_host,
+            self._shared.client_properties,
+            frame_max=settings.frame_max,
+            channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
+            heartbeat=settings.heartbeat,
+        )
         patience = self.dialer.patience(settings.login_timeout)
         self.connection = BrokerConnection(
             login, self, self._loop, settings.login_timeout, patience
@@ -263,7 +264,7 @@ class Session:
         self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(*self.login)
+        self.statistics = self._shared.statistics(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
@@ -288,7 +289,8 @@ class Session:
         """Learn from the broker's Close on an open connection."""
         self.dialer.said(code, text)
         connection = self.connection
-        if connection is not None and refusals.is_channel_limit(code, text):
+        reason = replies.closing_reason(code, text)
+        if connection is not None and reason is replies.Reason.CHANNEL_LIMIT:
             # The user's limit counts all of the user's connections; the channel
             # that was one too many is in the number.
             self.channels.limit = max(1, len(connection.channels) - 1)
@@ -333,7 +335,7 @@ class Session:
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
             publish.wait_in(self._waiting)
-        self.load.give_back(len(lost))
+        self.load -= len(lost)
         self._counters.received += connection.received
         self._counters.sent += connection.sent
         self.dialer.left(silent=not connection.received)
@@ -360,9 +362,11 @@ class Session:
 
     def connection_blocked(self, reason: str) -> None:
         """Note a resource alarm, and ask RabbitMQ for its end."""
-        self.alarm.blocked(self.connection, reason)
         connection = self.connection
-        if connection is not None and connection.tells_when_blocked and self.channels.has_room():
+        self.alarm.blocked(connection, reason)
+        if connection is None or connection.amqp.peer.product != RABBITMQ:
+            return  # only RabbitMQ is known to read nothing while an alarm blocks it
+        if self.channels.has_room():
             EndOfAlarm(connection, self.connection_unblocked)
 
     def connection_unblocked(self) -> None:
@@ -393,8 +397,6 @@ class Session:
         """Send heartbeats and end what has taken too long. Once a second."""
         settings = self._settings
         connection = self.connection
-        if self.load.messages or self.progressed:
-            self.used_at = now
         if connection is None:
             return
         connection.tick(now)
@@ -402,22 +404,18 @@ class Session:
             connection.abort("the broker did not say goodbye in time")
         if self.state is not SessionState.OPEN:
             return
-        if any(
-            channel.phase is ChannelPhase.OPENING
-            and now - channel.opened_at > settings.channel_timeout
-            for channel in self.channels.channels()
-        ):
+        opening = [c for c in self.channels.channels() if c.phase is ChannelPhase.OPENING]
+        if any(now - channel.opened_at > settings.channel_timeout for channel in opening):
             self.stalled("the broker did not open a channel in time")
         self.channels.renew_nacked()
         self.check(now)
-        self.channels.forget_slowness()
         if now - self.used_at > settings.idle_timeout:
             self.close(CloseReason.IDLE)
 
     def check(self, now: float) -> None:
         """Find out what does not answer. Several times a second while messages are unsettled."""
         if self.state is OPEN:
-            if self.load.messages or self.progressed:
+            if self.load or self.progressed:
                 self.used_at = now
             self._useful = self._useful or self.progressed
             self.stall.check(now)

@@ -2,15 +2,13 @@
 
 Three things split an exchange:
 
-- A queue, or a channel inside RabbitMQ, does not answer. What is unconfirmed stays on the
-  old channel. Later messages with the same routing keys wait, unsent. The others go on over
-  a new channel of the same connection.
+- A queue, or a channel inside RabbitMQ, does not answer. Later messages with the same routing
+  keys wait for what is unconfirmed; the others go on over a new channel of the connection.
 - A topic was refused, which closes the channel under its neighbours. For a while each
   routing key travels alone until its first confirm.
 - Another connection takes over. It begins when the old one has confirmed what it sent.
 
-Messages with the same routing key never overtake one another, except those whose fate the
-broker did not tell.
+Messages with the same routing key do not overtake one another, but for those in doubt.
 """
 
 from collections import Counter
@@ -19,8 +17,8 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Message, Outcome, Public
-from .channel import STALL, ExchangeChannel, Watcher
-from .pending import SETTLED, Publish, PublishOwner
+from .channel import STALL, ChannelOwner, ExchangeChannel, Table
+from .pending import SETTLED, Publish
 from .state import ChannelPhase
 
 MOST_OLD = 5  # channels of one exchange that do not answer
@@ -30,15 +28,17 @@ GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
 GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
 AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
+OVERTAKEN = Public("The broker did not confirm the message, and later ones overtook it.")
+TOO_MANY = Public("Too many messages wait for this exchange: the broker does not confirm them.")
 
 
-class Table(Protocol):
+class SplitTable(Table, Protocol):
     """The session's channels, as a split exchange sees them."""
 
-    slowness: float
-
     @property
-    def session(self) -> PublishOwner: ...
+    def slowness(self) -> float: ...
+    @property
+    def session(self) -> ChannelOwner: ...
     @property
     def now(self) -> float: ...
     @property
@@ -46,9 +46,6 @@ class Table(Protocol):
     @property
     def may_split(self) -> bool: ...
     def was_slow(self, took: float) -> None: ...
-    def new_channel(
-        self, exchange: str, *, watcher: Watcher | None, **how: bool
-    ) -> ExchangeChannel: ...
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
     def unretire(self, channel: ExchangeChannel) -> bool: ...
@@ -59,9 +56,8 @@ class Table(Protocol):
 class Hold:
     """The unconfirmed messages of an old channel, which later messages have to wait for.
 
-    ``everything``: messages with other routing keys wait as well. A message is in doubt
-    while nothing behind it was settled. Then either its queue does not answer, or the
-    channel, which works through its messages in order.
+    ``everything``: messages with other routing keys wait as well. A message is in doubt while
+    nothing behind it was settled: it may be the channel that does not answer, or its queue.
     """
 
     def __init__(
@@ -108,24 +104,25 @@ class Hold:
         """Wait no longer for this routing key: answer ``unknown`` to what is unconfirmed."""
         if self.keys.pop(key, 0):
             for publish in self._of(key):
-                publish.finish(
-                    Outcome.UNCONFIRMED,
-                    Public("The broker did not confirm the message, and later ones overtook it."),
-                )
+                publish.finish(Outcome.UNCONFIRMED, OVERTAKEN)
 
 
 class SplitExchange:
     """Takes the messages of one exchange in place of its channel, and watches its channels.
 
-    ``limit`` bounds the messages that it holds while a channel does not answer.
+    ``limit`` bounds the messages held for it; ``channel`` is the one that it has had until now.
     """
 
-    def __init__(self, table: Table, exchange: str, limit: int) -> None:
+    def __init__(
+        self, table: SplitTable, exchange: str, limit: int, channel: ExchangeChannel | None
+    ) -> None:
         self.exchange = exchange
         self.used_at = 0.0  # loop time, to the second
         self._limit = limit
         self._table = table
-        self._channel: ExchangeChannel | None = None  # for routing keys that wait for nothing
+        self._channel = channel  # for routing keys that wait for nothing
+        if channel is not None:
+            channel.watcher = self
         self._old: dict[ExchangeChannel, Hold] = {}
         self._held: dict[Publish, None] = {}
         self._lone: dict[int, ExchangeChannel] = {}
@@ -144,20 +141,14 @@ class SplitExchange:
     @property
     def channels(self) -> list[ExchangeChannel]:
         """Return those that still send; the old ones are the session's to know."""
-        found = [self._channel, self._trial, *self._lone.values()]
-        return [channel for channel in found if channel is not None]
+        return [c for c in (self._channel, self._trial, *self._lone.values()) if c is not None]
 
     def submit(self, publish: Publish) -> None:
         """Send the message now, or when its turn comes; refuse it if too many wait already."""
         must_wait = self._must_wait(publish)
         waits = must_wait or (self._channel is not None and bool(self._channel.waiting))
         if waits and self._is_full():
-            publish.refuse(
-                Outcome.OVERLOADED,
-                Public(
-                    "Too many messages wait for this exchange: the broker does not confirm them."
-                ),
-            )
+            publish.refuse(Outcome.OVERLOADED, TOO_MANY)
         elif must_wait:
             publish.wait_in(self._held)
         else:
@@ -201,12 +192,7 @@ class SplitExchange:
         """Let routing keys prove themselves alone for a while."""
         self._guarded_until = now + GUARDED
 
-    def adopt(self, channel: ExchangeChannel) -> None:
-        """Take the place of the one channel that the exchange has had."""
-        self._channel = channel
-        channel.watcher = self
-
-    def follow(self, table: Table, now: float) -> None:
+    def follow(self, table: SplitTable, now: float) -> None:
         """Let another session's connection take over."""
         for channel in self.channels:
             self._abandon(channel, now, everything=True)
@@ -245,20 +231,17 @@ class SplitExchange:
     def _try_again(self, now: float) -> None:
         """Send one message whose key is in doubt, on a channel of its own.
 
-        A channel that hangs inside RabbitMQ also holds messages whose queues do answer. When
-        a routing key is confirmed on another channel, what the old one holds of it is
-        answered ``unknown``, because it may come later.
+        A channel that hangs inside RabbitMQ also holds messages whose queues do answer.
         """
         if not self._held or self._trial is not None or now < self._try_at or not self._may_abandon:
             return
-        silent = [h for c, h in self._old.items() if now - c.settled_at >= STALL]
         doubtful: dict[str, Publish] = {}
         for publish in self._held:
             doubtful.setdefault(publish.message.routing_key, publish)
         candidates = [
             (tries, publish)
             for key, publish in doubtful.items()
-            if (tries := self._tries(key, silent, now))
+            if (tries := self._tries(key, now))
         ]
         if candidates:
             _, publish = min(candidates, key=lambda candidate: candidate[0])
@@ -267,11 +250,12 @@ class SplitExchange:
             self._trial = self._new_channel(alone=True)
             self._hand(publish, self._trial)
 
-    def _tries(self, key: str, silent: list[Hold], now: float) -> int:
+    def _tries(self, key: str, now: float) -> int:
         """Return on how many channels the key was tried in vain; 0 if it has to wait longer."""
-        holds = [hold for hold in self._old.values() if hold.everything or key in hold.keys]
-        if not all(hold in silent for hold in holds):
+        in_vain = {c: h for c, h in self._old.items() if h.everything or key in h.keys}
+        if any(now - channel.settled_at < STALL for channel in in_vain):
             return 0
+        holds = in_vain.values()
         if all(hold.doubts(key) for hold in holds):
             pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
         elif all(hold.is_answered(key) for hold in holds):
@@ -395,7 +379,8 @@ class SplitExchange:
             self._table.open_channels()
 
     def _new_channel(self, **how: bool) -> ExchangeChannel:
-        return self._table.new_channel(self.exchange, watcher=self, **how)
+        table = self._table
+        return ExchangeChannel(table.session, table, self.exchange, watcher=self, **how)
 
     def _forget(self, channel: ExchangeChannel) -> None:
         if channel is self._channel:

@@ -1,9 +1,7 @@
 """Slow, stuck or gone: whether a session's connection still does its work.
 
-A channel whose oldest message stays unconfirmed may have met a slow broker, a queue that
-is stuck, or a connection that is gone. The broker is asked: its reader answers
-Channel.Open, whatever queues do. If it answers, the connection is kept. If it does not
-answer in time, the connection is replaced.
+When a channel's oldest message stays unconfirmed, the broker is asked: its reader answers
+Channel.Open, whatever queues do. If it does not answer in time, the connection is replaced.
 """
 
 from .channel import STALL
@@ -33,8 +31,7 @@ class StallDetector:
 
     def is_stuck(self, now: float) -> bool:
         """Return whether the broker answers, and confirms nothing of all that is unsettled."""
-        load = self._table.session.load
-        stuck = load.messages > 0 and now - self._progress_at >= STUCK
+        stuck = self._table.session.load > 0 and now - self._progress_at >= STUCK
         return stuck and self._table.is_open and not self.doubtful
 
     def check(self, now: float) -> None:

@@ -83,9 +83,8 @@ class ConnectionCounters:
 class ExchangeCounts:
     """Outcomes by (virtual host, exchange), of ``most`` exchanges.
 
-    An exchange has a place from its first confirmed message on: clients can make
-    up names without end, and must not fill the places with them. Whatever has
-    none is counted with ``OTHERS``.
+    An exchange has a place from its first confirmed message on, because clients can make up
+    names without end. Whatever has none is counted with ``OTHERS``.
     """
 
     OTHERS = ("", "")  # no virtual host has this name, because no path can name it

@@ -122,10 +122,7 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
 
 
 def _wrong_with_origin(origin: str) -> str | None:
-    """Return what is wrong with an origin, or None.
-
-    Origins are compared as browsers send them, so another spelling would never match.
-    """
+    """Return what is wrong with an origin, or None. One that no browser sends never matches."""
     found = ORIGIN.fullmatch(origin)
     if found is None:
         return "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"

@@ -35,10 +35,7 @@ def parse(text: str, port: int) -> Host:
 
 
 def hosts_of(settings: RabbitMQ) -> list[Host]:
-    """Return the nodes of ``hosts``, or else the one of ``host``.
-
-    Raise ValueError if one of them is malformed.
-    """
+    """Return the nodes of ``hosts``, or else that of ``host``. Raise ValueError if malformed."""
     if settings.hosts:
         return [parse(text, settings.port) for text in settings.hosts]
     return [Host(settings.host, settings.port)]

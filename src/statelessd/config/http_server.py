@@ -1,6 +1,6 @@
 """The settings of HTTPServer, declared once as the others in ``settings``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,32 +10,34 @@ KIB, MIB = 1024, 1024 * 1024
 TlsVersion = Literal["1.2", "1.3"]
 
 
+def setting(description: str, **bounds: Any) -> Meta:
+    """Return a setting's line of help and its bounds."""
+    return Meta(description=description, **bounds)
+
+
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
     """Which web pages of other origins may call this one (Fetch standard, section 3.2)."""
 
     origins: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Origins such as https://app.example.com whose pages may publish and read "
-            "the answers; * for all, without credentials that the browser keeps, and so not with "
-            "a form. Empty: none."
+        setting(
+            "Origins such as https://app.example.com whose pages may publish and read the answers; "
+            "* for all, without credentials that the browser keeps, and so not with a form. Empty: "
+            "none."
         ),
     ] = ()
     methods: Annotated[
-        tuple[str, ...], Meta(min_length=1, description="Methods that a preflight is granted.")
+        tuple[str, ...], setting("Methods that a preflight is granted.", min_length=1)
     ] = ("GET", "HEAD", "POST")
     headers: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Request headers that a preflight is granted; * for whatever it asks for."
-        ),
+        setting("Request headers that a preflight is granted; * for whatever it asks for."),
     ] = ("*",)
     credentials: Annotated[
-        bool,
-        Meta(description="Let pages of these origins use the credentials that the browser keeps."),
+        bool, setting("Let pages of these origins use the credentials that the browser keeps.")
     ] = False
     max_age: Annotated[
-        int, Meta(ge=0, le=86_400, description="Seconds for which a preflight's answer is kept.")
+        int, setting("Seconds for which a preflight's answer is kept.", ge=0, le=86_400)
     ] = 600
 
 
@@ -49,18 +51,18 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
     certificate: Annotated[
         str | None,
-        Meta(
-            description="PEM file with the certificate, then those up to its authority. "
-            "With it all TCP ports speak TLS; a changed file is taken up."
+        setting(
+            "PEM file with the certificate, then those up to its authority. With it all TCP ports "
+            "speak TLS; a changed file is taken up."
         ),
     ] = None
     key: Annotated[
         str | None,
-        Meta(description="PEM file with its private key; else that is in the certificate's file."),
+        setting("PEM file with its private key; else that is in the certificate's file."),
     ] = None
-    minimum_version: Annotated[
-        TlsVersion, Meta(description="The oldest version of TLS that is spoken.")
-    ] = "1.2"
+    minimum_version: Annotated[TlsVersion, setting("The oldest version of TLS that is spoken.")] = (
+        "1.2"
+    )
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,23 +70,22 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
     networks: Annotated[
         tuple[str, ...],
-        Meta(
-            description="Networks whose clients may read the dashboard, /stats, /metrics, /docs "
-            "and what belongs to them; empty: everybody. The client is the peer, or whom xheaders "
-            "tells of; that of a Unix socket is on loopback."
+        setting(
+            "Networks whose clients may read the dashboard, /stats, /metrics, /docs and what "
+            "belongs to them; empty: everybody. The client is the peer, or whom xheaders tells of; "
+            "that of a Unix socket is on loopback."
         ),
     ] = ()
     listener: Annotated[
         Listener | None,
-        Meta(
-            description="TCP port, or Unix socket as `unix:/path`, beside ports, where alone those "
-            "pages are; else they are everywhere. It has a backend process of its own, which "
-            "publishes as well."
+        setting(
+            "TCP port, or Unix socket as `unix:/path`, beside ports, where alone those pages are; "
+            "else they are everywhere. It has a backend process of its own, which publishes as "
+            "well."
         ),
     ] = None
     address: Annotated[
-        str | None,
-        Meta(description="Address of that port; else that of HTTPServer; empty: all interfaces."),
+        str | None, setting("Address of that port; else that of HTTPServer; empty: all interfaces.")
     ] = None
 
     @property
@@ -98,69 +99,64 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
 
     ports: Annotated[
         tuple[Listener, ...],
-        Meta(
-            min_length=1,
-            description="TCP ports, and Unix sockets as `unix:/path`; a backend process for each.",
+        setting(
+            "TCP ports, and Unix sockets as `unix:/path`; a backend process for each.", min_length=1
         ),
     ] = (8000,)
     address: Annotated[
         str,
-        Meta(
-            description="Address to listen on; empty: all interfaces, which is the default "
-            "with a configuration file."
+        setting(
+            "Address to listen on; empty: all interfaces, which is the default with a "
+            "configuration file."
         ),
     ] = "127.0.0.1"
     unix_mode: Annotated[
         str,
-        Meta(
+        setting(
+            "Who may connect to the Unix sockets: their mode, in octal and in quotes.",
             pattern="^0?[0-7]{3}$",
-            description="Who may connect to the Unix sockets: their mode, in octal and in quotes.",
         ),
     ] = "0660"
     unix_group: Annotated[
-        str | None, Meta(description="Group of the Unix sockets; else the process's own.")
+        str | None, setting("Group of the Unix sockets; else the process's own.")
     ] = None
     tls: Tls = Tls()
-    no_keep_alive: Annotated[
-        bool, Meta(description="Close each client connection after one request.")
-    ] = False
+    no_keep_alive: Annotated[bool, setting("Close each client connection after one request.")] = (
+        False
+    )
     xheaders: Annotated[
-        bool, Meta(description="Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
+        bool, setting("Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
     ] = False
     trusted_proxies: Annotated[
-        tuple[str, ...], Meta(description="Networks whose word on the client's address counts.")
+        tuple[str, ...], setting("Networks whose word on the client's address counts.")
     ] = ("127.0.0.0/8", "::1/128")
-    max_connections: Annotated[
-        int, Meta(ge=1, description="Client connections of each backend.")
-    ] = 10_000
+    max_connections: Annotated[int, setting("Client connections of each backend.", ge=1)] = 10_000
     max_body_bytes: Annotated[
-        int, Meta(ge=1, le=512 * MIB, description="Bytes of a request's body, at most.")
+        int, setting("Bytes of a request's body, at most.", ge=1, le=512 * MIB)
     ] = 10 * MIB
     max_header_bytes: Annotated[
-        int,
-        Meta(ge=1 * KIB, le=1 * MIB, description="Bytes of a request's line and headers, at most."),
+        int, setting("Bytes of a request's line and headers, at most.", ge=1 * KIB, le=1 * MIB)
     ] = 16 * KIB
     max_header_fields: Annotated[
-        int, Meta(ge=1, le=10_000, description="Header fields of a request, at most.")
+        int, setting("Header fields of a request, at most.", ge=1, le=10_000)
     ] = 100
     header_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds for a request's headers to arrive.")
+        float, setting("Seconds for a request's headers to arrive.", gt=0)
     ] = 10.0
     body_timeout: Annotated[
-        float,
-        Meta(gt=0, description="Seconds without a byte of the body, or of room for the answer."),
+        float, setting("Seconds without a byte of the body, or of room for the answer.", gt=0)
     ] = 10.0
     idle_timeout: Annotated[
-        float, Meta(gt=0, description="Seconds for which an idle client connection is kept.")
+        float, setting("Seconds for which an idle client connection is kept.", gt=0)
     ] = 75.0
     drain_timeout: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds for requests under way when stopping.")
+        float, setting("Seconds for requests under way when stopping.", gt=0, le=3600)
     ] = 10.0
     ready_needs_broker: Annotated[
         bool,
-        Meta(
-            description="Let /readyz be 503 also while the broker cannot be reached, does not "
-            "take the probe's login, or blocks publishers."
+        setting(
+            "Let /readyz be 503 also while the broker cannot be reached, does not take the probe's "
+            "login, or blocks publishers."
         ),
     ] = False
     cors: Cors = Cors()

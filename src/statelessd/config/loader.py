@@ -84,10 +84,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
-    """Read ``path`` (None: defaults only) and what ``environment`` overrides.
-
-    Raise ConfigError with all that is wrong.
-    """
+    """Read ``path`` and what ``environment`` overrides. Raise ConfigError with all errors."""
     reader = _Reader("" if path is None else str(path))
     reader.environment(environment)
     if path is not None:
@@ -142,10 +139,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 
 
 class _Reader:
-    """Collects the values of settings by key path, and what is wrong with them.
-
-    ``sources`` says whether the file or the environment has set a key path.
-    """
+    """Collects the values of settings by key path, their sources, and what is wrong with them."""
 
     def __init__(self, file: str) -> None:
         self.errors: list[str] = []
@@ -233,23 +227,24 @@ class _Reader:
                 self._section(hints[name], value, here)
             elif here in self.sources:  # of the environment, which wins
                 continue
-            elif value is None and not _optional(hints[name]):
+            elif value is None and type(None) not in typing.get_args(
+                typing.get_args(hints[name])[0]
+            ):
                 self.error(here, "has no value")
             else:
                 self.sources[here] = "file"
                 self._convert(here, value, strict=True)
-        self._unknown(set(given) - set(hints), list(hints), path)
-
-    def _unknown(self, names: set[Any], known: list[str], path: str) -> None:
-        meaningless = sorted(str(n) for n in names if n in MEANINGLESS.get(path, ()))
+        names = sorted(map(str, set(given) - set(hints)))
+        meaningless = [name for name in names if name in MEANINGLESS.get(path, ())]
         if meaningless:
             self.warnings.append(
                 f"{self._file}: without a meaning here and ignored: "
                 + ", ".join(f"{path}.{name}" for name in meaningless)
                 + (" (TLS is HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
             )
-        for name in sorted(str(n) for n in names if str(n) not in meaningless):
-            self.error(f"{path}.{name}", f"unknown key{nearest(name, known)}")
+        for name in names:
+            if name not in meaningless:
+                self.error(f"{path}.{name}", f"unknown key{nearest(name, hints)}")
 
     def _convert(self, path: str, value: Any, *, strict: bool) -> None:
         """Keep a value of the setting's type; the elements of a list have an error each."""
@@ -338,30 +333,25 @@ def _read_yaml(path: Path) -> Any:
         raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, with one check more
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError([f"{path}: not valid YAML{where}: {error.problem}"]) from error
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not valid YAML: {error}"]) from error
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = getattr(error, "problem", error)
+        raise ConfigError([f"{path}: not valid YAML{where}: {what}"]) from error
 
 
 class _Loader(yaml.SafeLoader):
     """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        seen = []
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            try:
-                twice = key in seen
-                seen.add(key)
-            except TypeError:
-                twice = False  # not a valid key; the base class raises the error
-            if twice:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -384,10 +374,6 @@ def _number_or_text(text: str, hint: Any) -> int | str:
     """Convert digits to a number if the setting may be either, which msgspec does not do."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
     return int(text) if either and text.isdecimal() else text
-
-
-def _optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(typing.get_args(hint)[0])
 
 
 def _kind(value: Any) -> str:

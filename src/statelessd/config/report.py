@@ -6,7 +6,7 @@ import msgspec
 import yaml
 
 from .loader import Loaded
-from .settings import SECTIONS, Config, without_secrets
+from .settings import SECTIONS, without_secrets
 
 
 def print_config(loaded: Loaded) -> str:
@@ -16,7 +16,13 @@ def print_config(loaded: Loaded) -> str:
     for section, (attribute, _) in SECTIONS.items():
         lines.append(f"{section}:")
         lines += _mapping(getattr(config, attribute), section, loaded.sources, "  ")
-    lines += _tail(config)
+    if config.routes:
+        lines.append("Routes:  # file")
+        lines += [f"  - {inline([route.pattern, route.endpoint])}" for route in config.routes]
+    if config.logging is not None:
+        lines.append("Logging:  # file")
+        dumped = yaml.safe_dump(config.logging, sort_keys=False)
+        lines += [f"  {line}" for line in dumped.splitlines()]
     return "\n".join(lines) + "\n"
 
 
@@ -29,18 +35,6 @@ def _mapping(struct: msgspec.Struct, path: str, sources: dict[str, str], indent:
             lines += _mapping(value, here, sources, indent + "  ")
         else:
             lines.append(f"{indent}{name}: {inline(value)}  # {sources.get(here, 'default')}")
-    return lines
-
-
-def _tail(config: Config) -> list[str]:
-    lines = []
-    if config.routes:
-        lines.append("Routes:  # file")
-        lines += [f"  - {inline([route.pattern, route.endpoint])}" for route in config.routes]
-    if config.logging is not None:
-        lines.append("Logging:  # file")
-        dumped = yaml.safe_dump(config.logging, sort_keys=False)
-        lines += [f"  {line}" for line in dumped.splitlines()]
     return lines
 
 

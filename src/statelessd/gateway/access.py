@@ -37,11 +37,7 @@ class AccessLog:
         user: str = "",
         counts: Mapping[str, int] = _NONE,
     ) -> None:
-        """Log one request.
-
-        ``path`` is empty if ``virtual_host`` and ``exchange`` name the target. ``counts``
-        holds the outcomes of a batch.
-        """
+        """Log one request, without its empty fields; ``counts`` has the outcomes of a batch."""
         fields: dict[str, object] = {
             "request_id": request_id.decode(),
             "method": method,

@@ -274,10 +274,6 @@ class Lines:
             yield from self._line(piece)
         self._keep(rest)
 
-    def end(self) -> Iterator[bytes | None]:
-        """Yield the last line, if no line end follows it."""
-        yield from self._line(b"")
-
     def _keep(self, piece: bytes) -> None:
         if len(self._rest) <= self._limit:  # else the line is too long, whatever follows
             self._rest += piece

@@ -122,8 +122,6 @@ class BatchRequest:
 
     # The three forms of an answer
 
-    # The three forms of an answer
-
     async def _answer_array(self) -> None:
         reserved = 0
         try:
@@ -274,7 +272,7 @@ class BatchRequest:
             if batch.gone:
                 return
         if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
-            await self._publish(batch, lines.end())
+            await self._publish(batch, lines.feed(b"\n"))
 
     async def _publish(self, batch: Batch, texts: Iterable[Text]) -> None:
         for number, text in enumerate(texts, 1):

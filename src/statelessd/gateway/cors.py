@@ -47,10 +47,7 @@ class CorsPolicy:
         return self._any or origin.lower() in self._allowed
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Raise RequestError for a publish that a page of another site caused.
-
-        Browsers say so in Sec-Fetch-Site, and older ones only in Origin.
-        """
+        """Raise RequestError if another site's page publishes; old browsers send only Origin."""
         origin = headers.get(b"origin")
         if origin is not None and self._may_publish(origin, headers):
             return
@@ -81,10 +78,7 @@ class CorsPolicy:
         )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
-        """Return the header fields that let a page of an allowed origin read a response.
-
-        Without ``to_any`` the settings have to name the origin; ``*`` is not enough.
-        """
+        """Return what lets a page of an allowed origin read; ``*`` allows only with ``to_any``."""
         origin = headers.get(b"origin")
         if origin is None or not self.allows(origin) or (self._any and not to_any):
             # A cache must not give this response to another origin.
@@ -100,10 +94,7 @@ class CorsPolicy:
         )
 
     def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """Return the header fields of the response to a preflight.
-
-        If they do not allow the origin, the browser does not send the page's request.
-        """
+        """Return the header fields that answer a preflight, and so let the page call or not."""
         origin = headers[b"origin"]
         if not self.allows(origin):
             return [(b"vary", b"Origin")]
@@ -126,10 +117,7 @@ class CorsPolicy:
 
 
 def _is_of_host(origin: bytes, host: bytes) -> bool:
-    """Return whether an origin is the request's own host.
-
-    Schemes and default ports are not compared, because a proxy may speak TLS for us.
-    """
+    """Return whether an origin is our host, whatever its scheme: a proxy may speak TLS for us."""
     try:
         netloc = urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
     except ValueError:

@@ -22,10 +22,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 
 
 def parse_authorization(value: bytes | None) -> Credentials:
-    """Return Basic credentials (RFC 7617), or those of a bearer token (RFC 6750).
-
-    Raise RequestError, which quotes nothing of them.
-    """
+    """Return credentials (RFC 7617, RFC 6750), or raise RequestError, which quotes nothing."""
     if value is None:
         raise _unauthorized("The request has no Authorization header.")
     scheme, _, encoded = value.partition(b" ")
@@ -66,10 +63,7 @@ def _of_token(token: bytes) -> Credentials:
 
 
 def _claims(token: bytes) -> dict[str, Any]:
-    """Return the claims of a JSON Web Token, unverified; {} for any other token.
-
-    They are its second part (RFC 7519 section 3).
-    """
+    """Return the unverified claims of a JSON Web Token (RFC 7519 section 3); else {}."""
     parts = token.split(b".")
     if len(parts) != 3:
         return {}

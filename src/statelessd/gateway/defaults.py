@@ -52,11 +52,7 @@ class Stamps(msgspec.Struct, frozen=True):
     key: str | None = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
-        """Add to the properties of one message, which are text as clients write it.
-
-        ``index`` is its number if the request brings several. Return the message_id if it
-        was stamped, or None.
-        """
+        """Add to a message's fields; ``index`` is its number in a batch. Return a new id."""
         if self.trace:
             fields["headers"] = {**self.trace, **fields.get("headers", {})}
         defaults = self.defaults
@@ -85,10 +81,7 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
 
 
 def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | None:
-    """Return what the request adds to its messages, or None.
-
-    Raise RequestError if one of its headers is not UTF-8.
-    """
+    """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8."""
     if not inherits(headers, defaults):
         return None
     trace = {

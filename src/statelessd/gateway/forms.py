@@ -1,17 +1,9 @@
-"""Decodes form bodies, urlencoded and multipart, to pairs of names and values.
-
-Values stay bytes, because one of them is the message's body and must not change.
-"""
+"""Decodes forms to names and values: bytes, because one is a message's body and must not change."""
 
 import re
 from binascii import a2b_qp
 
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    PushMultipartParser,
-    parse_options_header,
-)
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from ..message import bad_request
 
@@ -49,10 +41,7 @@ def decode_urlencoded(data: bytes) -> Pairs:
 
 
 def find_body(data: bytes) -> tuple[int, int]:
-    """Return where the value of a form's first field ``body`` begins and ends.
-
-    Return (0, 0) if there is no such field in plain spelling. A large value is not copied.
-    """
+    """Return where the value of a form's first plain field ``body`` begins and ends, or (0, 0)."""
     start = 5 if data.startswith(b"body=") else data.find(b"&body=") + 6
     if data[start - 5 : start] != b"body=":
         return 0, 0

@@ -94,7 +94,3 @@ class Gateway:
         self.date = date
         self.confirmed = response.confirmed(date, keep_alive=True)
         self.confirmed_last = response.confirmed(date, keep_alive=False)
-
-    def connections(self) -> int:
-        """Return how many client connections are open."""
-        return len(self.client_connections)

@@ -1,8 +1,4 @@
-"""Converts one item of a batch from JSON text to a Message.
-
-The members of an item are declared once, here. They are checked against this declaration,
-and /openapi.json describes it.
-"""
+"""Converts an item of a batch from JSON to a Message. /openapi.json describes ``Item``."""
 
 import base64
 import binascii
@@ -93,10 +89,7 @@ _decode_identity = msgspec.json.Decoder(_Identity).decode
 def read_item(
     text: bytes | Raw, exchange: str, index: int, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[str | int | None, Message]:
-    """Return the item's id and its message. ``index`` is its number in the batch.
-
-    Raise RequestError, which says where the item is wrong, if it is not valid.
-    """
+    """Return the item's id and its message. Raise RequestError, which says what is wrong."""
     try:
         item = _decode(text)
     except msgspec.ValidationError as error:

@@ -16,10 +16,7 @@ _STEPS = {ord("["): 1, ord("]"): -1}
 
 
 def deeper(text: bytes, limit: int) -> Iterator[bool]:
-    """Yield for each piece of ``text`` in turn whether it nests deeper than ``limit`` levels.
-
-    For text that is not JSON the answer has no meaning; the parser refuses it.
-    """
+    """Yield for each piece of JSON text in turn whether it nests deeper than ``limit`` levels."""
     if text.count(b"[") + text.count(b"{") <= limit:
         return
     depth = 0

@@ -32,10 +32,7 @@ def name_of(raw: str) -> str:
 
 
 def check(fields: dict[str, Any]) -> Properties:
-    """Return typed values for text, by the names of ``NAMES``.
-
-    Raise RequestError, which names the field, for a value out of its range.
-    """
+    """Return typed values for text, or raise RequestError, which names the field out of range."""
     return {  # type: ignore[return-value]  # NAMES are the keys of Properties
         name: _CHECKS[name](value) if name in _CHECKS else value for name, value in fields.items()
     }

@@ -10,12 +10,7 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import (
-    FieldValue,
-    Message,
-    Public,
-    bad_request,
-)
+from ..message import FieldValue, Message, Public, bad_request
 from . import properties
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
@@ -80,10 +75,7 @@ def _segment(what: str, raw: bytes) -> str:
 
 
 def wait_seconds(prefer: bytes) -> float | None:
-    """Return the seconds of ``Prefer: wait`` (RFC 7240 section 4.3), or None.
-
-    Of several the first one counts (section 2), even if it is not valid.
-    """
+    """Return the seconds of the first ``Prefer: wait`` (RFC 7240 section 4.3), or None."""
     for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition(b";")[0].partition(b"=")
         if name.strip().lower() == b"wait":
@@ -102,10 +94,7 @@ def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
 ) -> Callable[[bytes], Message]:
-    """Return what makes a request's message of its body; header names are in lower case.
-
-    It raises RequestError for whatever the broker would refuse because of its form.
-    """
+    """Return what makes a message of a body, or raises RequestError as the broker would refuse."""
     exchange, key = target.exchange, target.routing_key
     media_type = media_type_of(headers)
     is_form = media_type in (URLENCODED, MULTIPART)
@@ -154,15 +143,9 @@ class Options(NamedTuple):
 
 
 def options(
-    fields: dict[str, Any],
-    defaults: Defaults,
-    stamps: Stamps | None,
-    index: int | None = None,
+    fields: dict[str, Any], defaults: Defaults, stamps: Stamps | None, index: int | None = None
 ) -> Options:
-    """Convert fields: properties by name, and ``mandatory``, as text.
-
-    ``index`` is the message's number in a batch. Raise RequestError if a field is not valid.
-    """
+    """Convert fields, which are text; ``index`` is the number in a batch. Raise RequestError."""
     mandatory = fields.pop("mandatory", None)
     stamped = None if stamps is None else stamps.add_to(fields, index)
     fields.setdefault("delivery_mode", str(defaults.delivery_mode))
@@ -261,10 +244,7 @@ def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the fields of a raw publish from its request headers.
-
-    ``AMQP-*`` wins over the request's own Content-Type and Content-Encoding.
-    """
+    """Return the fields of a raw publish; ``AMQP-*`` wins over the request's own Content-Type."""
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
     for raw_name, raw_value in headers.items():

@@ -49,10 +49,7 @@ def render(
     retry_after: int | None = None,
     extra: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """Return a whole HTTP/1.1 response. ``date`` has the form of RFC 9110 section 5.6.7.
-
-    ``head`` omits the document, for a HEAD request. ``extra`` holds further header fields.
-    """
+    """Return a whole response; ``head`` omits the document, and ``extra`` are further fields."""
     document = b""
     fields = [(b"x-request-id", request_id), *extra]
     if outcome is not Outcome.CONFIRMED:  # RFC 9110 8.6: a 204 has no Content-Length

@@ -41,10 +41,7 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """Tries the rules in order; ``match`` remembers the short paths.
-
-    A rule is a pattern and the page it leads to; without a page it publishes.
-    """
+    """Tries rules in order: a pattern and its page, or None to publish. Short paths are kept."""
 
     def __init__(self, rules: Sequence[tuple[str, ASGIApp | None]]) -> None:
         self._rules = [(re.compile(pattern.encode()), page) for pattern, page in rules]

@@ -55,10 +55,7 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
     rules: list[tuple[str, ASGIApp | None]] = [
         (pattern, None if cls is Publisher else _placed(cls)) for pattern, cls in (*classes, *PAGES)
     ]
-    rules += [
-        ("/static/.+", _static_files(paths)),
-        (BATCH, BatchPage),
-    ]
+    rules += [("/static/.+", _static_files(paths)), (BATCH, BatchPage)]
     return Router(rules)
 
 

@@ -14,7 +14,7 @@ from ..version import __version__
 from .details import details
 from .monitoring import Monitoring
 from .overview import Document, later, listeners, overview, recent_overview
-from .page import Page, gateway_of, monitoring_of, problem_response, root_of
+from .page import Page, monitoring_of, problem_response, root_of
 from .single_flight import SingleFlight
 from .stats import document
 
@@ -90,11 +90,7 @@ class Dashboard(Page):
             details=msgspec.to_builtins(await details(monitoring)),
             problems=PROBLEMS,
         )
-        headers = {
-            **FRESH,
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-        }
+        headers = {**FRESH, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
         # A user's own page may need another policy, and can name it itself.
         if template.filename is not None and PACKAGED in Path(template.filename).parents:
             headers["content-security-policy"] = POLICY
@@ -105,10 +101,10 @@ class DashboardData(Page):
     """The figures of now, and those of the last ten minutes, as JSON."""
 
     async def get(self, request: Request) -> Response:
-        gateway = gateway_of(request)
+        monitoring = monitoring_of(request)
         backend = request.query_params.get("backend") or None
         since = request.query_params.get("since")
-        if backend is not None and backend not in listeners(gateway):
+        if backend is not None and backend not in listeners(monitoring.gateway):
             return problem_response(
                 request.scope, Outcome.BAD_REQUEST, "There is no backend of that name."
             )
@@ -116,7 +112,7 @@ class DashboardData(Page):
             return problem_response(
                 request.scope, Outcome.BAD_REQUEST, "since is a second of Unix time, an integer."
             )
-        monitoring_of(request).watch()
+        monitoring.watch()
         documents: Documents = request.state.documents
         found = await documents.overview(backend, None if since is None else int(since))
         return Response(found, media_type=JSON, headers=FRESH)

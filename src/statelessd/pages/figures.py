@@ -133,7 +133,7 @@ FIGURES = (
     Figure("http_sent_bytes", COUNTER, "Bytes of answers, without the headers of pages.",
            lambda r: r.gateway.statistics.sent),
     Figure("http_connections", GAUGE, "Open client connections.",
-           lambda r: r.gateway.connections(), dashboard="client_connections"),
+           lambda r: len(r.gateway.client_connections), dashboard="client_connections"),
     Figure("http_connections_limit", GAUGE, "Client connections that may be open at once.",
            lambda r: r.gateway.http_server.max_connections),
     Figure("http_connections_accepted", COUNTER, "Client connections so far.",

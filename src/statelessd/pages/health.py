@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .page import Page, gateway_of
+from .page import Page, monitoring_of
 
 
 def _answer(status: int, document: dict[str, Any]) -> Response:
@@ -31,7 +31,7 @@ class Readiness(Page):
     """
 
     async def get(self, request: Request) -> Response:
-        gateway = gateway_of(request)
+        gateway = monitoring_of(request).gateway
         if gateway.draining:
             status, broker = "draining", gateway.publisher.broker_state()
         else:

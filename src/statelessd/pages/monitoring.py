@@ -13,11 +13,7 @@ from .figures import COUNTER, GAUGE, HISTOGRAM, HISTORY, METRICS, NOW, Figure, R
 
 
 class Monitoring:
-    """The owner of what a backend measures of itself, beside what it counts.
-
-    ``scoreboard`` is None for a backend that shares nothing. ``wall`` is Unix time,
-    ``steady`` a clock that is never set.
-    """
+    """What a backend measures of itself. Without a ``scoreboard`` it shares nothing."""
 
     def __init__(
         self,
@@ -44,11 +40,7 @@ class Monitoring:
         """Return the sources of all figures, as they are now."""
         publisher = self.gateway.publisher
         return Reading(
-            self.gateway,
-            publisher.figures(),
-            publisher.broker_state(),
-            self.process,
-            *self._config,
+            self.gateway, publisher.figures(), publisher.broker_state(), self.process, *self._config
         )
 
     def backend(self, reading: Reading | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..gateway.properties import MAX_EXPIRATION
 from ..gateway.response import PROBLEM_JSON
-from ..message import MEMBERS, TABLE, Outcome, Problem, problem, type_of
+from ..message import TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
 from .figures import HISTOGRAM, HISTORY, NOW
@@ -71,10 +71,7 @@ def document() -> Json:
 
 
 def _add_problems(operation: Json, headers: Json) -> None:
-    """Add the answers with a problem document, by status; ``headers``: all that are described.
-
-    They have the headers that the operation's success has, and those of their outcomes.
-    """
+    """Add the answers with a problem document, by status, with those of ``headers`` they have."""
     possible = ANY | {Outcome(name) for name in operation.pop("problems")}
     by_status: dict[str, list[Outcome]] = {}
     for outcome in PROBLEMS:
@@ -143,9 +140,5 @@ def _declared_schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
         [Item, Result, Problem, Details], ref_template="#/components/schemas/{name}"
     )
-    members = schemas["Problem"]["properties"]
-    members["type"]["enum"] = [type_of(outcome) for outcome in PROBLEMS]
-    members["outcome"]["enum"] = ["not-published", "unknown"]
-    for name, description in MEMBERS.items():
-        members[name]["description"] = description
+    schemas["Problem"]["properties"]["type"]["enum"] = [type_of(each) for each in PROBLEMS]
     return schemas

@@ -62,9 +62,3 @@ def monitoring_of(request: Request) -> Monitoring:
     """Return the figures of the backend that serves this page."""
     monitoring: Monitoring = request.state.monitoring
     return monitoring
-
-
-def gateway_of(request: Request) -> Gateway:
-    """Return the backend that serves this page."""
-    gateway: Gateway = request.state.gateway
-    return gateway

@@ -13,10 +13,7 @@ FROM_HEAP = 16 * 1024 * 1024  # bytes of one block; larger ones are returned whe
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees (mallopt(3)).
-
-    Without glibc nothing changes.
-    """
+    """Let this process keep the memory that it frees (mallopt(3)), if it has glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -74,11 +74,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(config: Config, *, foreground: bool) -> None:
-    """Set logging up for the whole process. Raise LoggingError.
-
-    Without a section it has the ready-made form of ``Application.log``: ``auto`` is
-    plain lines on standard error, or syslog for a daemon.
-    """
+    """Set logging up, by the section or ``Application.log``. Raise LoggingError."""
     warnings: list[str] = []
     settings = _settings(config, warnings, foreground=foreground)
     _apply(settings, warnings)
@@ -122,11 +118,7 @@ def _left_out(handler: str, reason: str) -> str:
 
 
 def _contain(handler: logging.Handler) -> None:
-    """Let the handler report its errors and not raise them.
-
-    A WatchedFileHandler raises if it may not reopen its file, for example. That must not
-    end a request.
-    """
+    """Let the handler report its errors, which must not end a request, and not raise them."""
     emit = handler.emit
 
     def contained(record: logging.LogRecord) -> None:
@@ -193,10 +185,7 @@ def _prepared(settings: dict[str, Any], warnings: list[str], *, debug: bool) -> 
 
 
 def _missing_socket(handler: dict[str, Any]) -> str:
-    """Return why a syslog socket cannot be used, or "".
-
-    SysLogHandler does not report a missing socket when it is made. It fails for each record.
-    """
+    """Return why a syslog socket cannot be used, or "": SysLogHandler fails only at each record."""
     address = handler.get("address")
     if not str(handler.get("class", "")).endswith("SysLogHandler") or not isinstance(address, str):
         return ""

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -69,10 +69,9 @@ class Former(msgspec.Struct, frozen=True):
         text, old_check = os.environ.pop(VARIABLE, None), os.environ.pop(OLD_CHECK_VARIABLE, None)
         if text is not None:
             return msgspec.json.decode(text, type=cls)
-        return None if old_check is None else cls._of_old_check(msgspec.json.decode(old_check))
-
-    @classmethod
-    def _of_old_check(cls, told: dict[str, Any]) -> Self:
+        if old_check is None:
+            return None
+        told = msgspec.json.decode(old_check)
         addresses = told["addresses"]
         served = [
             Served(each, address=addresses.get(str(each), told["address"]))
@@ -99,11 +98,7 @@ def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
 
 
 class Program:
-    """This program with its arguments, as it was started.
-
-    Make it before anything changes the directory. ``scoreboard`` and ``pidfile`` are descriptors
-    as in Former.
-    """
+    """This program and its arguments; make it before anything changes the directory."""
 
     def __init__(self, config: Config, scoreboard: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
@@ -116,10 +111,7 @@ class Program:
     def start_anew(
         self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
     ) -> None:
-        """Become the program that is installed now; never return.
-
-        Raise ReexecError, with that program's errors, if it would not start.
-        """
+        """Become the program that is installed now. Raise ReexecError if it would not start."""
         served = [
             Served(
                 listener,

@@ -43,10 +43,7 @@ class UnixListener(socket.socket):
         self._file: tuple[int, int] | None = None
 
     def listen_at(self, mode: int, group: int) -> None:
-        """Bind and listen. Nobody can connect before ``mode`` and ``group`` are set.
-
-        Raise OSError if that is not possible.
-        """
+        """Bind and listen, or raise OSError. ``mode`` and ``group`` hold before it listens."""
         self.bind(self._path)
         self._file = _identity(self._path)
         self.open_to(mode, group)
@@ -206,10 +203,7 @@ def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) ->
 
 
 def _group_id(name: str | None, path: str) -> int:
-    """Return the group's id; -1, which changes nothing, without a name.
-
-    Raise ListenError if there is no such group.
-    """
+    """Return the group's id; -1, which changes nothing, without a name. Raise ListenError."""
     if name is None:
         return -1
     try:

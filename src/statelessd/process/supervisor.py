@@ -89,11 +89,7 @@ class _Process:
 
 
 class _Served:
-    """A listener and its backends.
-
-    ``former`` is the backend of the program before a reload. It serves until its successor
-    does.
-    """
+    """A listener and its backends. ``former``, of before a reload, serves until the other does."""
 
     def __init__(self, listener: Listener, former: int = 0) -> None:
         self.listener = listener

@@ -1,7 +1,4 @@
-"""Notifications to a service manager (sd_notify(3)): ready, reloading, stopping, alive.
-
-Without systemd there is no NOTIFY_SOCKET, and nothing is sent.
-"""
+"""Notifications to a service manager (sd_notify(3)), if there is one: NOTIFY_SOCKET is set."""
 
 import logging
 import os

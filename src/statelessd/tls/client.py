@@ -9,11 +9,7 @@ SECTION = "Application.rabbitmq.tls"
 
 
 class Trust:
-    """The TLS settings for the broker. ``context`` is for the next connection.
-
-    ``refresh`` replaces ``context`` when files change. Making it raises TlsError if the
-    files cannot be used.
-    """
+    """The TLS for the next connection to the broker. Making it raises TlsError."""
 
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
@@ -34,10 +30,7 @@ class Trust:
 
 
 def make_context(settings: BrokerTls) -> ssl.SSLContext:
-    """Return a context that verifies the broker's certificate and name.
-
-    Raise TlsError if the files of the settings cannot be used.
-    """
+    """Return a context that verifies the broker. Raise TlsError if the files cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.minimum_version]
     # So ``ca`` may be an intermediate authority, or the broker's own certificate.
@@ -51,12 +44,9 @@ def make_context(settings: BrokerTls) -> ssl.SSLContext:
         pair.check()
         pair.load(context)
     if settings.server_name is not None:
-        _check_name(context, settings.server_name)
+        name = settings.server_name
+        try:
+            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+        except (ValueError, TypeError):  # UnicodeError is a ValueError
+            raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None
     return context
-
-
-def _check_name(context: ssl.SSLContext, name: str) -> None:
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
-    except (ValueError, TypeError):  # UnicodeError is a ValueError
-        raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None

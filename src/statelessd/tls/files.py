@@ -37,10 +37,7 @@ class KeyPair(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, section: str, settings: Tls | BrokerTls) -> Self | None:
-        """Return the files that the settings name, or None.
-
-        Raise TlsError for a key without a certificate.
-        """
+        """Return the files that the settings name, or None. Raise TlsError for a key alone."""
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
@@ -85,10 +82,7 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Reloads files when they change.
-
-    ``section`` is the path of their settings, and ``what`` names what they are for.
-    """
+    """Reloads files when they change. ``section`` has their settings; ``what`` is for the log."""
 
     def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
         self._section = section

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pamqp import commands, frame
 
 from statelessd.amqp.errors import FrameError, ProtocolError
-from statelessd.amqp.events import BasicAck, BasicReturn, CloseMethod, ConnectionBlocked
+from statelessd.amqp.events import BasicAck, BasicReturn, Blocked, CloseMethod
 from statelessd.amqp.frames import FrameSplitter, decode_content_header, decode_method
 
 
@@ -54,7 +54,7 @@ def test_the_texts_of_the_broker_are_decoded():
     returned = commands.Basic.Return(312, "NO_ROUTE", "e", "k")
     assert decode_method(payload(returned)) == BasicReturn(312, "NO_ROUTE", "e", "k")
     blocked = commands.Connection.Blocked("low on memory")
-    assert decode_method(payload(blocked)) == ConnectionBlocked("low on memory")
+    assert decode_method(payload(blocked)) == Blocked("low on memory")
 
 
 def test_a_reply_text_cut_within_a_character_is_decoded_with_a_replacement():

@@ -75,10 +75,9 @@ class TestLogin:
         (_, tune_ok), (_, open_) = sent(protocol)
         assert (tune_ok.channel_max, tune_ok.frame_max, tune_ok.heartbeat) == (64, 4096, 30)
         assert open_.virtual_host == "test"
-        [event] = protocol.receive_data(broker.open_ok())
-        assert isinstance(event, events.Opened)
-        assert (event.channel_max, event.frame_max, event.heartbeat) == (64, 4096, 30)
-        assert event.server_properties["product"] == "scripted"
+        assert protocol.receive_data(broker.open_ok()) == [events.Opened()]
+        assert (protocol.channel_max, protocol.frame_max, protocol.heartbeat) == (64, 4096, 30)
+        assert protocol.peer.product == "scripted"
 
     @pytest.mark.parametrize(("ours", "theirs", "agreed"), [(30, 0, 30), (0, 60, 60), (0, 0, 0)])
     def test_zero_means_no_limit(self, ours, theirs, agreed):

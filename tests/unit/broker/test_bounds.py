@@ -81,14 +81,3 @@ async def test_with_all_channels_busy_the_next_exchange_waits_for_one(broker, cl
     broker.peers[0].send(brokerside.ack(1, 1))
     assert await outcomes(busy, queued) == [O.CONFIRMED] * 2
     assert broker.peers[0].methods.count("Channel.Open") == 2
-
-
-async def test_a_broker_that_stops_reading_is_not_fed_without_bound(broker, publish):
-    await publish.opens()
-    broker.peers[0].reading.clear()
-    pending = [publish.start(b"x" * 100_000, timeout=1.0) for _ in range(500)]
-    await publish.until(lambda: publish.shows("not writable"))
-    told = await outcomes(*pending)
-    assert set(told) == {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
-    assert told.count(O.UNCONFIRMED) < 300  # what the sockets' buffers took, and little more
-    broker.peers[0].cut()

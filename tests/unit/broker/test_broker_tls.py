@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import datetime as dt
-import itertools
-import logging
 import ssl
 
 import pytest
@@ -14,7 +12,6 @@ from scenario import O, outcomes
 from statelessd.broker.unreachable import why
 from statelessd.config.settings import BrokerTls
 from statelessd.tls.client import Trust
-from statelessd.tls.files import LOOK
 
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -64,11 +61,6 @@ class TestWhoIsTrusted:
         named = trust(authority, server_name="localhost")
         assert shake(named, authority.server_context(), host) is None
 
-    def test_not_one_of_another_authority(self, authority, stranger):
-        error = shake(trust(stranger), authority.server_context())
-        assert why(error) == "the broker's certificate is from an authority that is not trusted"
-        assert shake(trust(stranger, ca=None), authority.server_context()) is not None
-
     def test_the_brokers_own_certificate_may_be_named(self, authority):
         own = trust(authority, ca=str(authority.certificate))
         assert shake(own, authority.server_context()) is None
@@ -105,57 +97,6 @@ class TestWhoIsTrusted:
         shake(trust(authority), context, "127.0.0.1")
         shake(trust(authority, server_name="localhost"), context, "127.0.0.1")
         assert seen == ["localhost", None, "localhost"]
-
-    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-    def test_what_the_broker_says_of_our_certificate(self, authority, stranger, version):
-        context = authority.server_context()
-        context.load_verify_locations(authority.ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.minimum_version = context.maximum_version = version
-        assert shake(trust(authority, **authority.settings), context) is None
-        assert "client certificate" in why(shake(trust(authority), context))
-        refused = why(shake(trust(authority, **stranger.settings), context))
-        assert refused == "the broker does not accept the gateway's certificate: unknown ca"
-
-
-class TestChangedFiles:
-    seconds = itertools.count(1000)
-
-    def looks(self, trust, times=3):
-        for _ in range(times):
-            trust.refresh(next(self.seconds) * LOOK)
-
-    def test_another_authority_takes_the_place_of_the_old_one(self, authority, stranger, caplog):
-        caplog.set_level(logging.INFO)
-        trusting = trust(authority)
-        self.looks(trusting)
-        assert not caplog.records
-        old = authority.server_context()
-        stranger.ca.replace(authority.ca)
-        self.looks(trusting)
-        assert shake(trusting, stranger.server_context()) is None
-        assert shake(trusting, old) is not None
-        assert caplog.text.count("have changed: using them") == 1
-
-    @pytest.mark.parametrize("file", ["ca", "certificate", "key"])
-    def test_a_broken_file_is_told_once_and_changes_nothing(self, authority, caplog, file):
-        trusting = trust(authority, **authority.settings)
-        context = authority.server_context()
-        getattr(authority, file).write_text("garbage")
-        self.looks(trusting, 6)
-        [record] = caplog.records
-        assert record.levelno == logging.ERROR
-        assert f"Application.rabbitmq.tls.{file}: " in caplog.text
-        assert "TLS to the broker stays as it was" in caplog.text
-        assert shake(trusting, context) is None
-
-
-async def test_bodies_of_all_sizes_are_confirmed(broker, publish):
-    bodies = [b"", b"hi", b"x" * 131_072, b"y" * 7_000_001, b"last"]
-    assert [await publish(body) for body in bodies] == [O.CONFIRMED] * 5
-    together = await asyncio.gather(*(publish.start(body) for body in bodies))
-    assert [outcome for outcome, _ in together] == [O.CONFIRMED] * 5
-    assert broker.published == bodies * 2
 
 
 async def test_a_broker_that_stops_reading_is_felt_and_a_cut_loses_no_answer(broker, publish):
@@ -196,10 +137,3 @@ async def test_a_handshake_that_fails_is_given_up(client, size, said):
         assert outcome is O.BROKER_UNAVAILABLE
         assert said in detail
         await hung_up.wait()
-
-
-async def test_a_broker_that_refuses_connections_is_said_to_do_so(broker, publish):
-    await broker.stop()
-    outcome, detail = await publish.start(timeout=1.5)
-    assert outcome is O.BROKER_UNAVAILABLE
-    assert "Connection refused" in detail

@@ -37,6 +37,7 @@ async def test_a_connection_that_is_lost(broker, publish, answer, reason):
 async def test_a_broker_that_says_nothing_any_more(broker, publish):
     broker.heartbeat = 1
     await publish.opens()
+    await publish.until(lambda: "Heartbeat" in broker.peers[0].methods)  # ours
     await counts(publish, silent=1)
 
 
@@ -47,6 +48,8 @@ async def test_a_broker_that_answers_nothing(broker, client):
     await publish.until(lambda: closed(publish))
     assert set(closed(publish)) == {"stalled"}
     assert not pending.done()
+    broker.open_channels = True
+    assert (await pending)[0] is O.CONFIRMED
 
 
 @pytest.mark.parametrize(

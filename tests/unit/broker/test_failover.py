@@ -1,42 +1,14 @@
 """Several nodes: the next one is tried at once, and one that is back is used again."""
 
-import asyncio
-import socket
-
 import brokerside
 import pytest
-from gateway import free_ports
-from scenario import O, hosts, outcomes
-from silent import silent_address
-
-
-async def test_a_node_that_refuses_costs_no_pause(broker, client, no_second_attempt):
-    nodes = hosts(*free_ports(2), broker)
-    publish = client(hosts=nodes)
-    assert await publish.logins(10) == [O.CONFIRMED] * 10
-    assert publish.nodes("up") == dict(zip(nodes, [False, False, True], strict=True))
+from scenario import O, hosts
 
 
 async def test_logins_spread_over_the_nodes(broker, other, client):
     publish = client(hosts=hosts(broker, other))
     assert await publish.logins(10) == [O.CONFIRMED] * 10
     assert publish.nodes("connections") == dict.fromkeys(hosts(broker, other), 5)
-
-
-async def test_a_node_that_is_lost_is_replaced_and_used_again_when_it_returns(
-    broker, other, client
-):
-    publish = client(hosts=hosts(broker, other), reverify_after=0.5)
-    [lost] = hosts(other)
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    await other.stop()
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    assert publish.nodes("connections")[lost] == 0
-    await other.start_again()
-    # Without another publish: the logins that replace the old ones find it.
-    await publish.until(lambda: publish.nodes("connections")[lost] >= 2)
-    assert all(publish.nodes("up").values())
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
 
 
 @pytest.mark.parametrize(
@@ -81,72 +53,23 @@ async def test_a_refused_login_is_asked_of_one_node_and_no_word_on_it(broker, ot
     assert publish.nodes("connections") == dict.fromkeys(hosts(broker, other), 2)
 
 
-async def test_a_node_that_accepts_and_says_nothing_does_not_use_up_the_deadline(
-    broker, other, client, no_second_attempt
-):
-    other.accept = False
-    publish = client(hosts=hosts(broker, other))
-    assert await publish.logins(3) == [O.CONFIRMED] * 3
-    assert other.peers
-    assert publish.nodes("up")[hosts(other)[0]] is False
-
-
-async def test_a_host_that_does_not_answer_is_not_waited_for(broker, client, no_second_attempt):
-    with silent_address() as silent:
-        publish = client(hosts=hosts(silent, broker), connect_timeout=60.0)
-        assert await publish.logins(6) == [O.CONFIRMED] * 6
-        assert publish.nodes("up")[hosts(silent)[0]] is False
-
-
-async def test_a_host_that_does_not_answer_is_given_up_at_the_time_out(client):
-    with silent_address() as silent:
-        publish = client(hosts=hosts(silent), connect_timeout=0.3)
-        outcome, detail = await publish.start(timeout=1)
-        assert outcome is O.BROKER_UNAVAILABLE
-        assert "does not answer" in detail
-        assert str(silent) not in detail
-
-
-async def test_every_address_of_a_name_is_tried(broker, client, monkeypatch):
-    [dead] = free_ports(1)
-    loop = asyncio.get_running_loop()
-
-    async def getaddrinfo(host, port, **_):
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each))
-            for each in (dead, broker.port)
-        ]
-
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
-    publish = client(hosts=("rabbit.test:5672",))
-    assert await publish.logins(6) == [O.CONFIRMED] * 6
-    assert publish.nodes("connections") == {"rabbit.test:5672": 6}
-    assert publish.nodes("up") == {"rabbit.test:5672": True}  # one of its addresses is
-
-
 async def test_a_name_that_leads_nowhere_is_one_node_that_failed(broker, client):
+    outcome, detail = await client(host="a..b").start(timeout=1.5)
+    assert outcome is O.BROKER_UNAVAILABLE
+    assert "not valid" in detail
     publish = client(hosts=("a..b", *hosts(broker)))
     assert await publish.logins(4) == [O.CONFIRMED] * 4
     assert publish.nodes("up")[f"a..b:{broker.port}"] is False
 
 
-async def test_after_a_stall_the_next_connection_goes_to_another_node(broker, other, client):
-    publish = client(hosts=hosts(broker, other), stalled_timeout=0.5)
-    await publish.opens()
-    used, spare = (broker, other) if broker.peers else (other, broker)
-    used.is_silent()
-    assert await publish(b"stalled") is O.UNCONFIRMED
-    assert await publish(b"next") is O.CONFIRMED
-    assert spare.published == [b"next"]
-    assert await publish.logins(3) == [O.CONFIRMED] * 3  # nor do those of others
-    assert len(used.peers) == 1
-
-
 async def test_a_channel_that_goes_on_nacking_is_replaced(broker, publish):
     """As one of RabbitMQ 3.10 does that began while a quorum queue had no leader."""
-    broker.on_publish = lambda peer, channel, tag, _: peer.send(
-        (brokerside.nack if channel == 1 else brokerside.ack)(channel, tag)
-    )
+
+    def settle(peer, channel, tag, _):  # not by its number, which the second channel may get
+        is_first = peer.methods.count("Channel.Open") == 1
+        peer.send((brokerside.nack if is_first else brokerside.ack)(channel, tag))
+
+    broker.on_publish = settle
     assert await publish() is O.NACKED
     await publish.becomes(O.CONFIRMED)
     assert broker.peers[0].methods.count("Channel.Open") == 2
@@ -167,13 +90,3 @@ async def test_what_is_in_flight_on_a_replaced_channel_is_settled_there(broker, 
     assert (await held)[0] is O.CONFIRMED
     await publish.until(lambda: "Channel.Close" in peer.methods)
     await publish.is_idle()
-
-
-async def test_stopping_while_a_connection_is_made_leaves_nothing_behind(client):
-    with silent_address() as silent:
-        publish = client(hosts=hosts(silent))
-        pending = publish.start()
-        await publish.until(lambda: publish.shows(f"{silent}: up, 1 connections"))
-        await publish.publisher.close()
-        assert await outcomes(pending) == [O.SHUTTING_DOWN]
-        await publish.until(lambda: publish.shows(f"{silent}: up, 0 connections"))

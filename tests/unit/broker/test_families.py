@@ -7,11 +7,6 @@ from scenario import GUEST, O
 from statelessd.message import Credentials
 
 LONG = Credentials("guest", "s" * 9000)
-BACK_END_FAILED = (
-    "NOT_ALLOWED - access to vhost 'test' refused for user 'guest', backend "
-    "rabbit_auth_backend_http returned an error: "
-    '{failed_connect,[{to_address,{"10.0.0.7",8000}},{inet,[inet],econnrefused}]}'
-)
 
 
 def refuse(broker, product, code, text):
@@ -84,19 +79,6 @@ async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
     assert "10.0.0.7" not in detail
 
 
-async def test_a_failing_back_end_is_no_refusal_and_its_address_is_nobodys_business(
-    broker, publish
-):
-    opens = broker.on_open
-    refuse(broker, "RabbitMQ", 530, BACK_END_FAILED)
-    outcome, detail = await publish.start(timeout=1.5)
-    assert outcome is O.BROKER_UNAVAILABLE
-    assert "authorisation back end failed" in detail
-    assert "10.0.0.7" not in detail
-    broker.on_open = opens
-    assert await publish() is O.CONFIRMED
-
-
 @pytest.mark.parametrize("hang_up", ["reset", "end of stream", "a proxy's word"])
 async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, client, hang_up):
     if hang_up == "a proxy's word":
@@ -115,14 +97,6 @@ async def test_a_large_login_that_the_broker_hangs_up_on_is_tried_once(broker, c
     if hang_up != "a proxy's word":
         broker.on_login = None
         assert await publish(credentials=GUEST) is O.CONFIRMED
-
-
-async def test_a_short_login_that_the_broker_hangs_up_on_is_tried_again(broker, publish):
-    broker.on_login = lambda peer: peer.cut()
-    waiting = publish.start()
-    await publish.until(lambda: len(broker.peers) == 2)
-    broker.on_login = None
-    assert (await waiting)[0] is O.CONFIRMED
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,6 @@ async def test_those_behind_a_culprit_are_sent_again_and_only_those(broker, publ
     assert broker.published == [b"opens", b"before", b"bad", *tail, *tail]
 
 
-async def test_a_lone_message_on_a_warm_channel_gets_its_own_refusal(broker, publish):
-    await publish.opens()
-    broker.closes_channels()
-    assert await publish(b"deleted meanwhile") is O.EXCHANGE_NOT_FOUND
-
-
 async def test_a_large_header_on_a_single_use_channel_harms_nobody(broker, publish, caplog):
     broker.frame_max = 4096
     await publish.opens()
@@ -59,11 +53,6 @@ async def test_a_message_of_another_users_id_travels_alone(broker, publish):
     foreign, own = publish.start(b"bad", user_id="bob"), publish.start(b"o", user_id="guest")
     assert await outcomes(foreign, own) == [O.FORBIDDEN, O.CONFIRMED]
     assert publish.statistics["channels"] == {"opened": 2, "closed": 1}
-
-
-async def test_a_single_use_channel_is_closed_after_its_message(broker, publish):
-    assert await publish(user_id="impersonator-tagged") is O.CONFIRMED
-    await publish.until(lambda: "Channel.Close" in broker.peers[0].methods)
 
 
 async def test_a_channel_opened_before_the_end_of_another_is_looked_at_is_not_mistaken_for_it(
@@ -100,13 +89,3 @@ async def test_a_login_in_progress_delays_nobody_who_is_connected(broker, publis
     assert not slow.done()
     broker.peers[1].send(brokerside.tune())
     assert (await slow)[0] is O.CONFIRMED
-
-
-async def test_failing_logins_of_some_leave_the_others_alone(broker, publish):
-    await publish.opens()
-    broker.refuses_logins()
-    for i in range(50):
-        wrong = Credentials("guest", f"wrong {i}")
-        assert await publish(b"bad", credentials=wrong) is O.UNAUTHORIZED
-        assert await publish(b"good") is O.CONFIRMED
-    assert broker.published == [b"opens", *[b"good"] * 50]

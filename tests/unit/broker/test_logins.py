@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 from scenario import O
 
 from statelessd.message import Credentials
@@ -38,16 +37,6 @@ async def test_messages_under_way_are_told_of(broker, publish):
     assert row(publish).queue_size == publish.statistics["queue_size"]
 
 
-async def test_a_refused_login_is_there_for_a_while_and_says_why(broker, client):
-    broker.refuses_logins()
-    publish = client(refused_for=0.5)
-    assert await publish() is O.UNAUTHORIZED
-    assert row(publish).state == "refused"
-    assert row(publish).last_error == "The broker refused the user name or password."
-    assert publish.publisher.connection_statistics() == {}
-    await publish.until(lambda: row(publish) is None)
-
-
 async def test_the_same_user_with_a_wrong_password_leaves_an_error_on_the_right_ones_row(
     broker, publish
 ):
@@ -57,19 +46,6 @@ async def test_the_same_user_with_a_wrong_password_leaves_an_error_on_the_right_
     [found] = publish.publisher.logins("8000")
     assert (found.state, found.publishes) == ("connected", 1)
     assert found.last_error == "The broker refused the user name or password."
-
-
-async def test_a_lost_connection_waits_comes_back_and_is_counted(broker, publish):
-    assert await publish() is O.CONFIRMED
-    await broker.stop()
-    waiting = publish.start(timeout=8)
-    await publish.until(lambda: row(publish).state == "waiting")
-    assert row(publish).queue_size == 1
-    assert "refused" in row(publish).last_error.lower()
-    await broker.start_again()
-    assert (await waiting)[0] is O.CONFIRMED
-    assert (row(publish).state, row(publish).reconnects) == ("connected", 1)
-    assert row(publish).last_error  # the last one, though it is over
 
 
 async def test_a_connection_that_was_closed_by_our_will_is_no_error(broker, client):
@@ -88,23 +64,3 @@ async def test_connecting_is_a_state(broker, client):
     publish.start(timeout=1)
     await publish.until(lambda: row(publish) is not None)
     assert row(publish).state == "connecting"
-
-
-@pytest.mark.parametrize("away", [True, False], ids=["nobody", "a black hole"])
-async def test_a_broker_that_is_away_is_seen_without_waiting_for_it(broker, publish, away):
-    await publish.opens()
-    broker.accept = False
-    if away:
-        await broker.stop()
-    else:
-        broker.peers[0].cut()
-
-    def state():
-        publish.publisher.start_probe()
-        return publish.state
-
-    await publish.until(lambda: state() == "unreachable")
-    if away:
-        broker.accept = True
-        await broker.start_again()
-        await publish.until(lambda: state() == "reachable")

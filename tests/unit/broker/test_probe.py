@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 
 import pytest
 from scenario import O
@@ -22,23 +21,6 @@ async def asked_until(client, condition):
     async with asyncio.timeout(30):
         while not condition(await ask(client)):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
-
-
-async def test_without_an_account_the_broker_only_has_to_greet(broker, publish):
-    assert await ask(publish) == ("reachable", "")
-    [peer] = broker.peers
-    await publish.until(lambda: peer.gone)
-    assert peer.methods == []
-
-
-async def test_with_one_it_logs_in_opens_and_leaves_in_order(broker, client):
-    asked = client(probe=ACCOUNT)
-    assert await ask(asked) == ("reachable", "")
-    [peer] = broker.peers
-    assert peer.methods == [f"Connection.{name}" for name in ("StartOk", "TuneOk", "Open", "Close")]
-    assert peer.start_ok.response == "\0watch\0hush-hush"
-    assert peer.start_ok.client_properties["connection_name"] == "statelessd test:0 probe"
-    assert asked.publisher.connection_statistics() == {}
 
 
 async def test_it_is_asked_again_only_after_the_interval(broker, client):
@@ -80,20 +62,6 @@ async def test_interval_0_asks_nobody(broker, client):
     asked = client(probe=Probe(interval=0))
     assert await ask(asked) == ("unused", "")
     assert broker.peers == []
-
-
-async def test_a_broker_that_is_away_is_told_and_its_return_noticed_soon(broker, client, caplog):
-    asked = client(probe=ACCOUNT)
-    await broker.stop()
-    assert await ask(asked) == ("unreachable", "Connection refused")
-    await broker.start_again()
-    begun = asked.loop.time()
-    await asked_until(asked, lambda told: told[0] == "reachable")
-    assert asked.loop.time() - begun < Probe().interval
-    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert warnings[0] == "the broker cannot be reached: Connection refused"
-    assert warnings[1].startswith("the broker is reached again")
-    assert len(warnings) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,9 @@
 
 import brokerside
 import pytest
-from fakebroker import FakeBroker
-from scenario import Clients, O, outcomes, play
+from scenario import O, outcomes
 
-from statelessd.amqp import encode
 from statelessd.broker.channel import ExchangeChannel
-from statelessd.message import Credentials
-
-OTHER = Credentials("other", "x")
 
 
 async def test_a_confirmed_message(broker, publish):
@@ -71,46 +66,3 @@ async def test_a_fault_of_ours_with_one_message_harms_no_other(
     pending = [publish.start(b"%d" % n, exchange=str(n)) for n in range(3)]
     assert await outcomes(*pending) == [O.CONFIRMED, O.INTERNAL_ERROR, O.CONFIRMED]
     await publish.is_idle()
-
-
-async def test_returned_and_nacked(broker, publish):
-    broker.on_publish = lambda peer, channel, tag, body: peer.send(
-        brokerside.returned(channel, "e", "k", body) + brokerside.ack(channel, tag)
-    )
-    assert await publish(b"", mandatory=True) is O.NO_ROUTE
-    broker.nacks()
-    assert await publish() is O.NACKED
-
-
-async def test_one_blocked_connection_stands_for_the_broker(broker, publish):
-    await publish.opens()
-    assert await publish(credentials=OTHER) is O.CONFIRMED
-    broker.on_publish = lambda peer, *_: peer.send(brokerside.blocked("low on memory"))
-    handed_over = publish.start(b"held", timeout=0.5)
-    await publish.until(lambda: publish.state == "blocked")
-    outcome, detail = await publish.start(b"refused", credentials=OTHER)
-    assert outcome is O.BROKER_BLOCKED
-    assert "low on memory" in detail
-    assert (await handed_over)[0] is O.UNCONFIRMED
-    broker.confirms()
-    broker.peers[0].send(brokerside.ack(1, 2) + brokerside.unblocked())
-    await publish.until(lambda: publish.state == "connected")
-    assert await publish(b"again", credentials=OTHER) is O.CONFIRMED
-    assert b"refused" not in broker.published
-
-
-async def test_a_header_beyond_the_negotiated_frame_is_refused_before_it_is_sent(broker, publish):
-    broker.frame_max = 4096
-    header = encode.properties({"headers": {"h": "x" * 5000}})
-    assert await publish(header=header) is O.BAD_REQUEST
-    assert await publish(b"y" * 50_000) is O.CONFIRMED
-    assert broker.published == [b"y" * 50_000]
-
-
-def test_pytest_is_told_about_failures():
-    async def fails():
-        raise AssertionError("as every test would")
-
-    broker = FakeBroker()
-    with pytest.raises(AssertionError):
-        play(fails, {"broker": broker, "client": Clients(broker, {})}, None)

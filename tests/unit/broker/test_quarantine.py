@@ -42,23 +42,6 @@ async def trial(publish):
     return started, holding
 
 
-async def test_poison_harms_messages_of_other_exchanges_once(broker, publish):
-    crashing = Crashing(broker)
-    await publish.opens("other")
-    good, poison = [], []
-    for n in range(300):
-        good.append(publish.start(b"good%d" % n, exchange="other"))
-        if n % 10 == 5:
-            poison.append(publish.start(b"poison%d" % n, exchange="bad", header=distinct(n)))
-        await asyncio.sleep(0.01)
-    told = await outcomes(*good)
-    assert set(told) <= {O.CONFIRMED, O.UNCONFIRMED}
-    assert told.count(O.UNCONFIRMED) <= 3
-    assert set(await outcomes(*poison)) <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
-    assert crashing.crashes > 2
-    assert len(broker.alive()) <= 2
-
-
 async def test_the_same_poison_is_not_sent_again(broker, publish):
     crashing = Crashing(broker)
     told = [await publish.start(b"poison", **BAD) for _ in range(6)]
@@ -69,13 +52,6 @@ async def test_the_same_poison_is_not_sent_again(broker, publish):
     assert await publish(b"fine", exchange="bad") is O.CONFIRMED
     other = encode.properties({"headers": {"h": 1}})
     assert await publish(b"fine", exchange="bad", header=other) is O.CONFIRMED
-
-
-async def test_copies_that_wait_already_are_refused_with_it(broker, publish):
-    crashing = Crashing(broker)
-    copies = [publish.start(b"poison", **BAD) for _ in range(10)]
-    assert await outcomes(*copies) == [O.UNCONFIRMED] * 2 + [O.BAD_REQUEST] * 8
-    assert crashing.crashes == 2
 
 
 @pytest.mark.parametrize(
@@ -144,26 +120,6 @@ async def test_a_node_that_stops_makes_no_message_poisonous(broker, publish):
     Crashing(broker)
     assert await publish(b"poison", **BAD) is O.UNCONFIRMED
     assert await publish(b"poison", **BAD) is O.BAD_REQUEST
-
-
-async def test_returning_while_the_first_connection_is_made_anew_keeps_the_order(broker, publish):
-    first, holding = await trial(publish)
-    waiting = [publish.start(b"%d" % n, exchange="near") for n in range(2)]
-    opening, opens = [], broker.on_open
-    broker.on_open = opening.append
-    main = next(peer for peer in broker.alive() if peer is not holding.peer_of[b"trial"])
-    main.cut()
-    await publish.until(lambda: main.gone)
-    await publish(b"any", exchange="other", timeout=0.2)  # it is noticed
-    later = publish.start(b"2", exchange="near")
-    await publish.until(lambda: opening)
-    Crashing(broker)
-    holding.release()
-    assert (await first)[0] is O.CONFIRMED
-    broker.on_open = opens
-    opens(opening[0])
-    assert set(await outcomes(*waiting, later)) == {O.CONFIRMED}
-    assert broker.published == [b"trial", b"0", b"1", b"2"]
 
 
 async def test_messages_in_quarantine_keep_their_deadlines_and_their_order(broker, publish):
@@ -248,23 +204,6 @@ async def test_the_smallest_bound_leaves_room_for_a_message_in_quarantine(broker
     assert await publish(b"m", exchange="near") is O.CONFIRMED
 
 
-async def test_an_exchange_that_returned_during_a_swap_has_returned(broker, client):
-    publish = client(reverify_after=1.0)
-    on_trial, holding = await trial(publish)
-    old = next(peer for peer in broker.alive() if peer is not holding.peer_of[b"trial"])
-    await publish.until(
-        lambda: len(broker.peers) == 4 and "Connection.Open" in broker.peers[3].methods
-    )
-    holding.release()
-    assert (await on_trial)[0] is O.CONFIRMED
-    await publish.until(lambda: old.gone)
-    later = publish.start(b"later", exchange="near")
-    await publish.published(b"later")
-    assert holding.peer_of[b"later"] is not holding.peer_of[b"trial"]
-    holding.release()
-    assert (await later)[0] is O.CONFIRMED
-
-
 async def test_a_stuck_message_in_quarantine_leads_to_no_other_node(broker, other, client):
     publish = client(hosts=hosts(broker, other))
     for each in (broker, other):
@@ -293,16 +232,6 @@ async def test_an_alarm_during_the_quarantine(broker, publish):
     holding.release()
     assert (await on_trial)[0] is O.CONFIRMED
     assert await publish(b"after", exchange="near") is O.CONFIRMED
-
-
-async def test_a_close_during_the_quarantine_answers_all(broker, publish):
-    on_trial, _ = await trial(publish)
-    waiting = [publish.start(b"m", exchange="near") for _ in range(10)]
-    await publish.publisher.close()
-    assert (await on_trial)[0] is O.UNCONFIRMED
-    assert set(await outcomes(*waiting)) == {O.SHUTTING_DOWN}
-    assert b"m" not in broker.published
-    await publish.until(lambda: not broker.alive())
 
 
 def test_thousands_of_large_poisonous_messages_take_little_memory():

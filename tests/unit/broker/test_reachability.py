@@ -1,12 +1,10 @@
 """What is known and logged of the broker: a line for each change, not for each who notices."""
 
-import asyncio
-import contextlib
 import logging
 
 import brokerside
 import pytest
-from scenario import O, outcomes
+from scenario import O
 
 from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
 from statelessd.message import Credentials
@@ -110,53 +108,12 @@ def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
     assert lines()[-1] == "another"
 
 
-async def test_a_broker_that_goes_and_returns_is_one_warning_each(broker, publish, lines):
-    several = logins(30)
-    for each in several:
-        assert await publish(credentials=each) is O.CONFIRMED
-    await broker.stop()
-    await publish.until(lambda: publish.state == "unused")
-    for _ in range(3):
-        pending = [publish.start(timeout=0.1, credentials=each) for each in several]
-        assert set(await outcomes(*pending)) == {O.BROKER_UNAVAILABLE}
-    assert publish.state == "unreachable"
-    await broker.start_again()
-    for each in several:
-        assert await publish(credentials=each) is O.CONFIRMED
-    down, again = lines(logging.WARNING)
-    assert down == "the broker cannot be reached: Connection refused"
-    assert again.startswith("the broker is reached again, after ")
-    assert len(lines()) <= LINES + 2
-
-
-async def test_what_is_no_broker_is_one_warning(broker, client, lines):
-    answered = []
-
-    async def serve(_, writer):
-        answered.append(writer)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        publish = client(port=server.sockets[0].getsockname()[1])
-        pending = [publish.start(timeout=0.5, credentials=each) for each in logins(5)]
-        assert set(await outcomes(*pending)) == {O.BROKER_UNAVAILABLE}
-    assert len(answered) > 5  # each tried more than once
-    [line] = lines()
-    assert line.startswith("the broker cannot be reached: the broker broke the protocol")
-
-
 REFUSED = brokerside.close(403, "ACCESS_REFUSED - Login was refused")
 LIMIT = brokerside.close(530, "NOT_ALLOWED - Connection refused for user 'x': user connection "
                               "limit (1) is reached")  # fmt: skip
 
 
-NOTHING = b""
-
-
-@pytest.mark.parametrize("answer", [REFUSED, LIMIT, NOTHING])
+@pytest.mark.parametrize("answer", [REFUSED, LIMIT, b""])
 async def test_one_logins_trouble_is_not_the_brokers(broker, client, lines, answer):
     publish = client(login_timeout=0.1)
     broker.on_login = lambda peer: peer.send(answer)
@@ -182,10 +139,3 @@ async def test_a_loop_with_random_passwords_has_no_line_for_each(broker, publish
         assert await publish(credentials=Credentials("x", f"pw-{number}")) is O.UNAUTHORIZED
     assert len(lines()) == LINES
     assert "pw-" not in "".join(lines(logging.DEBUG))
-
-
-async def test_users_who_push_each_other_out_have_no_line_for_each(broker, client, lines):
-    publish = client(max_connections=1)
-    for each in logins(LINES + 10):
-        await publish.becomes(O.CONFIRMED, credentials=each)  # once the one before has gone
-    assert len(lines()) == LINES

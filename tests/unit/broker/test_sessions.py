@@ -1,27 +1,9 @@
 """A login's life: found by its password, idle, verified anew, closed in order."""
 
-import asyncio
-import logging
-import time
-
 import brokerside
-from scenario import GUEST, O, outcomes
+from scenario import O, outcomes
 
 from statelessd.message import Credentials
-
-
-async def test_the_password_is_part_of_the_key(broker, publish):
-    await publish.opens()
-    broker.refuses_logins()
-    assert await publish(b"bad", credentials=Credentials("guest", "wrong")) is O.UNAUTHORIZED
-    assert await publish(b"good") is O.CONFIRMED
-    assert broker.published == [b"opens", b"good"]
-    assert list(publish.publisher.connection_statistics()) == ["test:guest"]
-
-
-async def test_credentials_that_do_not_fit_a_login_are_unauthorized(broker, publish):
-    broker.product, broker.version = "RabbitMQ", "3.10.8"
-    assert await publish(credentials=Credentials("guest", "x" * 5000)) is O.UNAUTHORIZED
 
 
 async def test_of_too_many_logins_the_figures_are_kept_in_sum_only(broker, client, monkeypatch):
@@ -69,28 +51,6 @@ async def test_closing_answers_what_is_left_and_closes_in_order(broker, publish,
     assert "broke the protocol" not in caplog.text
 
 
-async def test_no_password_is_logged_or_shown(broker, publish, caplog):
-    caplog.set_level(logging.DEBUG)
-    await publish.opens()
-    broker.refuses_logins()
-    refused = await publish.start(credentials=Credentials("bob", "secret-word"))
-    shown = repr([GUEST, refused, publish.publisher, vars(publish.publisher)])
-    assert "connected" in caplog.text
-    assert "secret-word" not in caplog.text + shown
-
-
-async def test_a_login_is_verified_anew_without_a_hiccup(broker, client):
-    publish = client(reverify_after=0.5)
-    count = 0
-    async with asyncio.timeout(60):
-        while len(broker.peers) < 3 or not broker.peers[0].gone:
-            assert await publish(b"%d" % count) is O.CONFIRMED
-            count += 1
-    assert len(broker.published) == len(set(broker.published)) == count
-    assert broker.peers[0].methods[-2:] == ["Channel.Close", "Connection.Close"]
-    assert list(publish.publisher.connection_statistics()) == ["test:guest"]
-
-
 async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_connection(
     broker, client
 ):
@@ -107,14 +67,6 @@ async def test_what_is_in_flight_when_the_login_is_replaced_is_settled_on_its_co
     broker.peers[0].send(brokerside.ack(1, 2))
     assert await outcomes(held, behind) == [O.CONFIRMED] * 2
     assert broker.published == [b"opens", b"held", b"elsewhere", b"behind"]
-    await publish.until(lambda: broker.peers[0].gone)
-
-
-async def test_a_password_that_was_changed_stops_working_within_that_age(broker, client):
-    publish = client(reverify_after=0.5)
-    await publish.opens()
-    broker.refuses_logins()
-    await publish.becomes(O.UNAUTHORIZED)
     await publish.until(lambda: broker.peers[0].gone)
 
 
@@ -147,39 +99,3 @@ async def test_verifying_a_login_is_no_use_of_it(broker, client):
     await publish.opens()
     await publish.until(lambda: len(broker.peers) > 1 and not publish.shows("<Session"))
     assert not broker.alive()
-
-
-def _token(**kwargs):
-    return Credentials.of_token("secret-token", "alice", kwargs.pop("expires_at", None), **kwargs)
-
-
-async def test_a_token_is_the_password_and_the_name_is_for_people(broker, publish):
-    assert await publish(credentials=_token()) is O.CONFIRMED
-    assert broker.peers[0].start_ok.response == "\0\0secret-token"
-    assert list(publish.publisher.connection_statistics()) == ["test:alice"]
-
-
-async def test_a_user_id_beside_a_token_takes_a_channel_of_its_own(broker, publish):
-    assert await publish(credentials=_token()) is O.CONFIRMED
-    assert await publish(credentials=_token(), user_id="alice") is O.CONFIRMED
-    await publish.until(lambda: "Channel.Close" in broker.peers[0].methods)
-    assert await publish(user_id="guest") is O.CONFIRMED  # with a password it is known
-    assert "Channel.Close" not in broker.peers[1].methods
-
-
-async def test_a_connection_does_not_outlive_its_token(broker, publish):
-    token = _token(expires_at=time.time() + 1)
-    assert await publish(credentials=token) is O.CONFIRMED
-    await publish.until(lambda: broker.peers[0].gone)
-    assert broker.peers[0].methods[-1] == "Connection.Close"
-    # The broker is asked, and not the token: its clock counts.
-    assert await publish(credentials=token) is O.CONFIRMED
-    assert len(broker.peers) == 2
-
-
-async def test_a_long_token_gets_the_room_that_our_description_would_take(broker, publish):
-    broker.product, broker.version = "RabbitMQ", "3.10.8"
-    assert await publish(credentials=Credentials.of_token("x" * 3900, "a", None)) is O.CONFIRMED
-    assert set(broker.peers[0].start_ok.client_properties) == {"capabilities"}
-    longer = Credentials.of_token("x" * 4000, "a", None)
-    assert await publish(credentials=longer) is O.UNAUTHORIZED

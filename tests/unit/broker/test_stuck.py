@@ -1,22 +1,12 @@
 """A queue, a channel or a connection that does not answer harms as few others as can be."""
 
-import asyncio
-
 import brokerside
-from behaviours import HangingChannel, Holding, Refusing, ack
+from behaviours import Holding, ack
 from scenario import O, hosts, outcomes
-
-from statelessd.message import Credentials
 
 BAD = {"exchange": "", "routing_key": "bad"}
 GOOD = {"exchange": "", "routing_key": "good"}
 STUCK = "1 old channels"  # as the publisher shows it
-
-
-def in_order(bodies):
-    """Whether the numbers at their ends grow."""
-    numbers = [int(body.rpartition(b" ")[2]) for body in bodies]
-    return numbers == sorted(numbers)
 
 
 async def test_no_more_than_200_messages_follow_an_unconfirmed_one_on_its_channel(broker, publish):
@@ -30,37 +20,6 @@ async def test_no_more_than_200_messages_follow_an_unconfirmed_one_on_its_channe
     queue.release()
     assert set(await outcomes(stuck, *others)) == {O.CONFIRMED}
     assert broker.published.count(b"499") == 1
-
-
-async def test_other_routing_keys_go_on_beside_a_stuck_queue(broker, publish):
-    queue = Holding(broker, b"stuck")
-    await publish.opens("")
-    stuck = [publish.start(b"stuck", timeout=3, **BAD) for _ in range(40)]
-    good = []
-    for n in range(60):  # three seconds of traffic
-        good.append(publish.start(b"good %d" % n, **GOOD))
-        await asyncio.sleep(0.05)
-    late = publish.start(b"stuck late", timeout=0.3, **BAD)
-    assert set(await outcomes(*good)) == {O.CONFIRMED}
-    assert (await late)[0] is O.BROKER_UNAVAILABLE  # it was not sent
-    assert set(await outcomes(*stuck)) == {O.UNCONFIRMED}
-    assert len(broker.peers) == 1
-    queue.release()
-    assert await publish(b"again", **BAD) is O.CONFIRMED
-    assert in_order(body for body in broker.published if body.startswith(b"good"))
-
-
-async def test_other_routing_keys_go_on_beside_a_channel_that_hangs(broker, publish):
-    HangingChannel(broker)
-    await publish.opens("")
-    hangs = publish.start(b"hangs", **BAD)
-    # These were sent behind it and are unconfirmed too, though their queue is well.
-    behind = [publish.start(b"good", **GOOD) for n in range(5)]
-    await publish.until(lambda: publish.shows(STUCK))
-    assert await publish(b"latest", **GOOD) is O.CONFIRMED
-    assert set(await outcomes(*behind)) == {O.UNCONFIRMED}
-    assert not hangs.done()
-    assert len(broker.peers) == 1
 
 
 async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, client):
@@ -77,22 +36,6 @@ async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, cli
     await publish.until(lambda: queue.release() or all(p.done() for p in (first, *rest)))
 
 
-async def test_a_slow_broker_gets_no_more_channels_and_no_more_connections(broker, publish):
-    await publish.opens()
-    broker.on_publish = lambda peer, channel, tag, body: publish.loop.call_later(
-        1.5, ack, peer, channel, tag
-    )
-    pending = []
-    for n in range(60):
-        pending.append(publish.start(b"k%d %d" % (n % 7, n), routing_key=f"k{n % 7}"))
-        await asyncio.sleep(0.1)
-    assert set(await outcomes(*pending)) == {O.CONFIRMED}
-    assert len(broker.peers) == 1
-    assert broker.peers[0].methods.count("Channel.Open") <= 4
-    for key in range(7):
-        assert in_order(body for body in broker.published if body.startswith(b"k%d" % key))
-
-
 async def test_nothing_is_handed_over_while_the_broker_does_not_answer(broker, client):
     publish = client(stalled_timeout=2.0)
     await publish.opens("e", "other")
@@ -102,18 +45,6 @@ async def test_nothing_is_handed_over_while_the_broker_does_not_answer(broker, c
     kept = [publish.start(b"kept", exchange=exchange) for exchange in ("e", "other")]
     assert await outcomes(lost, *kept) == [O.UNCONFIRMED, O.CONFIRMED, O.CONFIRMED]
     assert len(broker.peers) == 2
-
-
-async def test_a_login_whose_only_queue_is_stuck_keeps_its_connection(broker, client):
-    publish = client(stalled_timeout=0.5)
-    Holding(broker, b"stuck")
-    await publish.opens()
-    for _ in range(8):
-        assert await publish(b"stuck", timeout=0.5) in (O.UNCONFIRMED, O.BROKER_UNAVAILABLE)
-    other = Credentials("other", "word")
-    assert await publish(b"fine", credentials=other) is O.CONFIRMED
-    assert await publish(b"neighbour", exchange="other") is O.CONFIRMED
-    assert len(broker.peers) == 2  # one for each login
 
 
 async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, publish):
@@ -139,24 +70,6 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, publis
     assert await publish(b"after it") is O.CONFIRMED
 
 
-async def test_refused_topics_harm_their_neighbours_once_and_no_more(broker, publish):
-    Refusing(broker)
-    await publish.opens()
-    good, bad = [], []
-    for n in range(200):
-        good.append(publish.start(b"k%d %d" % (n % 3, n), routing_key=f"k{n % 3}"))
-        if n % 20 == 10:
-            bad.append(publish.start(b"bad", routing_key="no"))
-        await asyncio.sleep(0.005)
-    assert set(await outcomes(*bad)) == {O.FORBIDDEN}
-    told = await outcomes(*good)
-    assert told.count(O.CONFIRMED) >= len(told) - 3  # those before the first culprit
-    assert set(told) <= {O.CONFIRMED, O.UNCONFIRMED}
-    for key in range(3):
-        sent = dict.fromkeys(b for b in broker.published if b.startswith(b"k%d" % key))
-        assert in_order(sent)
-
-
 async def test_a_login_leaves_a_node_that_is_cut_off_from_its_cluster(broker, other, client):
     """Such a node answers, and confirms nothing."""
     publish = client(hosts=hosts(broker, other))
@@ -180,18 +93,6 @@ async def test_a_queue_that_is_stuck_everywhere_costs_one_look_elsewhere(broker,
         await publish(b"stuck", timeout=0.5)
     assert len(broker.peers) + len(other.peers) == 2
     assert await publish(b"neighbour", exchange="other") is O.CONFIRMED
-
-
-async def test_messages_too_large_for_the_broker_travel_apart(broker, publish):
-    text = "PRECONDITION_FAILED - message size 5003 is larger than configured max size 4000"
-    Refusing(broker, 406, text, delay=0.02)
-    await publish.opens()
-    large = b"bad" + b"x" * 5000
-    assert await publish(large) is O.TOO_LARGE
-    await publish.opens()
-    good = [publish.start(b"good") for _ in range(3)]
-    told = await outcomes(*good, publish.start(large))
-    assert told == [O.CONFIRMED] * 3 + [O.TOO_LARGE]
 
 
 async def test_a_network_that_is_slow_for_a_large_body_is_not_taken_for_one_that_is_gone(

@@ -10,7 +10,6 @@ from gateway import free_ports
 from scenario import O, hosts
 from silent import silent_address, silent_listener
 
-from statelessd.broker import race
 from statelessd.broker.dialer import Dialer
 from statelessd.broker.nodes import Nodes
 from statelessd.broker.race import NotConnectedError
@@ -115,6 +114,8 @@ async def nothing_is_left(publish):
 @pytest.mark.parametrize(
     ("what", "said"),
     [
+        ("dead", "Connection refused"),
+        ("unreachable", "does not answer"),
         ("hanging", "does not answer"),
         ("mute", "does not answer"),
         ("stranger", "authority that is not trusted"),
@@ -196,37 +197,6 @@ async def cancelled_after(turns, task):
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, NotConnectedError):
         (await task).abort()
-
-
-async def test_cancelled_when_one_address_has_just_won_over_another(
-    broker, client, trust, monkeypatch
-):
-    """Whoever waited for the end of the slower attempt would lose the winner's socket."""
-    monkeypatch.setattr(race, "STAGGER", 0.01)
-    for turns in range(10):
-        nodes = Nodes([Host("127.0.0.1", broker.port)] * 2)
-        await cancelled_after_the_race(nodes, trust, turns)
-        assert [n.connections for n in nodes] == [0, 0]
-
-
-async def cancelled_after_the_race(nodes, trust, turns):
-    both, go, begun = asyncio.Event(), asyncio.Event(), []
-
-    async def sock_connect(sock, address):
-        begun.append(address)
-        if len(begun) == 1:
-            await asyncio.Event().wait()
-        both.set()
-        await go.wait()
-        await loop.real.sock_connect(sock, address)
-
-    loop = MyLoop(sock_connect=sock_connect)
-    dialer = Dialer(nodes, trust, loop)
-    task = asyncio.create_task(dialer.connect(asyncio.Protocol, 5))
-    await both.wait()
-    go.set()
-    await cancelled_after(turns, task)
-    dialer.left()
 
 
 async def test_a_connection_that_is_made_just_too_late_does_not_end_the_next(broker, other, client):

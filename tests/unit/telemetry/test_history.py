@@ -103,12 +103,6 @@ def test_two_in_trouble_fit_a_cell(scoreboard):
     assert len(scoreboard.history(8000, NOW, NOW)[NOW]) == 2
 
 
-def test_what_another_version_left_is_as_good_as_nothing(scoreboard, monkeypatch):
-    monkeypatch.setattr("statelessd.telemetry.history._encode", lambda samples: b"\x91\x01")
-    scoreboard.record(8000, NOW, sample())
-    assert scoreboard.history(8000, NOW, NOW) == {}
-
-
 def test_who_watches_is_seen_by_all(scoreboard):
     assert not scoreboard.is_watched
     Scoreboard(scoreboard.descriptor).watch()

@@ -65,19 +65,6 @@ def test_a_key_in_the_certificates_file(authority):
     Certificate(Tls(certificate=str(authority.certificate)))
 
 
-def test_a_changed_certificate_is_taken_up(authority, settings, caplog):
-    caplog.set_level(logging.INFO)
-    certificate = Certificate(settings)
-    before = serial(certificate)
-    looks(certificate)
-    assert serial(certificate) == before
-    assert not caplog.records
-    new = authority.issue()
-    looks(certificate)
-    assert serial(certificate) == new.split() != before
-    assert caplog.text.count("have changed: using them") == 1
-
-
 def test_files_are_looked_at_once_a_second_and_taken_when_they_no_longer_change(
     authority, settings, caplog
 ):
