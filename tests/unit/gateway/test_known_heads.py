@@ -83,6 +83,10 @@ class TestKnownHeads:
         assert (body, request_id) == (b"body=hi", b"two-2")
         assert b"x-request-id" not in repeat.head.headers
 
+    def test_of_several_none_is_known(self):
+        request = post(headers=b"X-Request-ID: 1\r\nX-Request-ID: 2\r\n" + AUTH)
+        assert known(request).find(request) is None
+
     def test_in_a_body_it_is_the_messages(self):
         body = b"body=\r\nX-Request-ID: 1\r\n"
         assert body_found(known(post()), post(body)) == body
