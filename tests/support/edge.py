@@ -12,7 +12,7 @@ from statelessd.gateway.gateway import Gateway
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.connection import Connection
 from statelessd.message import Outcome
-from statelessd.pages.app import build_app, build_router
+from statelessd.pages.app import Application, build_router
 from statelessd.pages.monitoring import Monitoring
 from statelessd.telemetry.histogram import FineHistogram
 from statelessd.telemetry.requests import RequestStatistics
@@ -124,7 +124,7 @@ class Edge:
         self.parsed = 0  # heads that were not known by their bytes
         match = self.gateway.router.match
         self.gateway.router.match = lambda path: self._count(match(path))
-        pages = Bridge(build_app(self.monitoring, paths))
+        pages = Bridge(Application(self.monitoring, paths))
         self.tasks = pages.tasks
         self.shared = share(self.gateway, pages)
 

@@ -65,45 +65,45 @@ def _placed(cls: type) -> ASGIApp:
     return Restricted(cls) if ours else cls
 
 
-def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
-    """Return the application of all pages; they find the gateway in the request's state."""
-    gateway, statistics = monitoring.gateway, monitoring.gateway.statistics
-    state = {
-        "gateway": gateway,
-        "monitoring": monitoring,
-        "templates": _templates(paths),
-        "documents": Documents(monitoring),
-    }
+class Application:
+    """The ASGI application of all pages. They find the gateway in the request's state."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        statistics.began(scope["method"])
+    def __init__(self, monitoring: Monitoring, paths: Paths) -> None:
+        self._gateway = monitoring.gateway
+        self._state = {
+            "gateway": monitoring.gateway,
+            "monitoring": monitoring,
+            "templates": _templates(paths),
+            "documents": Documents(monitoring),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gateway.statistics.began(scope["method"])
         started_at = perf_counter_ns()
         status = size = 0
-
         headers = dict(scope["headers"])
-        request_id = gateway.request_id(headers)
-        added = [(b"server", b"statelessd"), (b"x-request-id", request_id)]
+        request_id = self._gateway.request_id(headers)
         page = scope["state"]["match"].page or not_found
-        preflight = gateway.cors.is_preflight(scope["method"].encode(), headers)
-        if preflight:
-            added += gateway.cors.preflight_headers(headers)
+        if self._gateway.cors.is_preflight(scope["method"].encode(), headers):
+            page, added = _preflight, self._gateway.cors.preflight_headers(headers)
         else:
             # Otherwise a page of any site could read it through the browser of a permitted user.
-            kept = gateway.http_server.pages.kept and isinstance(page, Restricted)
-            added += gateway.cors.answer_headers(headers, to_any=not kept)
+            kept = self._gateway.http_server.pages.kept and isinstance(page, Restricted)
+            added = self._gateway.cors.answer_headers(headers, to_any=not kept)
 
         async def completing_send(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *added]
+                ours = ((b"server", b"statelessd"), (b"x-request-id", request_id))
+                message["headers"] = [*message["headers"], *ours, *added]
             else:
                 size += len(message.get("body", b""))
             await send(message)
 
-        scope["state"].update(state, request_id=request_id)
+        scope["state"].update(self._state, request_id=request_id)
         try:
-            await (_preflight if preflight else page)(scope, receive, completing_send)
+            await page(scope, receive, completing_send)
         except HTTPException as error:  # raised by StaticFiles
             outcome = Outcome.METHOD_NOT_ALLOWED if error.status_code == 405 else Outcome.NOT_FOUND
             answer = problem_response(scope, outcome, f"{error.detail}.", allow=READING)
@@ -114,18 +114,18 @@ def build_app(monitoring: Monitoring, paths: Paths) -> ASGIApp:
                 answer = problem_response(scope, Outcome.INTERNAL_ERROR, FAULT)
                 await answer(scope, receive, completing_send)
         if status:
-            elapsed = perf_counter_ns() - started_at
-            problem = scope["state"].get("problem", "")
-            statistics.answered(scope["method"], status, problem, elapsed, size)
-            if gateway.access is not None and gateway.access.due():
-                logged = scope["state"].get("logged", {})
-                outcome = problem or logged.pop("outcome", "")
-                gateway.access.log(
-                    request_id, scope["method"], scope["path"], status, outcome, elapsed / 1e9,
-                    **logged,
-                )  # fmt: skip
+            self._count(scope, status, size, perf_counter_ns() - started_at)
 
-    return app
+    def _count(self, scope: Scope, status: int, size: int, elapsed: int) -> None:
+        """Count an answer of ``size`` bytes, which took ``elapsed`` nanoseconds, and log it."""
+        method, state, access = scope["method"], scope["state"], self._gateway.access
+        problem = state.get("problem", "")
+        self._gateway.statistics.answered(method, status, problem, elapsed, size)
+        if access is not None and access.due():
+            logged = state.get("logged", {})
+            outcome = problem or logged.pop("outcome", "")
+            request_id, path = state["request_id"], scope["path"]
+            access.log(request_id, method, path, status, outcome, elapsed / 1e9, **logged)
 
 
 async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:

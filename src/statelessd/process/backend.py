@@ -21,7 +21,7 @@ from ..http1.asgi import Bridge
 from ..http1.server import Server
 from ..http1.shared import Open
 from ..message import Outcome
-from ..pages.app import build_app, build_router
+from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
 from ..telemetry.requests import RequestStatistics
@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 SWEEP = 0.25  # seconds between checks of the clients' time-outs
 JUST_AFTER = 0.002  # seconds; event loops round their timers by less
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
-HANDSHAKES = 0.05  # seconds for connections that are being made when the listeners close
+CONNECTING = 0.05  # seconds for connections that are being made when the listeners close
+HANDSHAKE = 2.0  # seconds for the TLS handshakes of those
 LAST_WORD = 0.5  # seconds before the end at which messages are given up, to leave time to answer
 HANG_UP = 0.1  # seconds before the end at which connections without a request are closed
 
@@ -68,7 +69,7 @@ class Backend:
         inheritance: Inheritance = Inheritance(),
         serves: Callable[[], None] = lambda: None,
     ) -> None:
-        application, http_server = config.application, config.http_server
+        application = config.application
         # A client that may open a Unix socket is on this machine.
         certificate = None if isinstance(listener, str) else inheritance.certificate
         self._listeners = sockets
@@ -83,29 +84,16 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = Gateway(
-            http_server,
-            application.publish,
-            port=listener,
-            publisher=self.publisher,
-            router=build_router(config.routes, application.paths),
-            statistics=RequestStatistics(),
-            loop=loop,
-            strict_origins=application.xsrf_cookies,
-            access_log=application.access_log,
-        )
-        self.gateway.retry_after[Outcome.TOO_MANY_FAILURES] = max(
-            1, math.ceil(application.rabbitmq.refused_for)
-        )
+        self.gateway = _gateway(config, listener, self.publisher, loop)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
             config_hash=_digest(config),
             config_loaded_at=inheritance.loaded_at,
         )
-        self._drain_timeout = http_server.drain_timeout
+        self._drain_timeout = config.http_server.drain_timeout
         self._drained_by = 0.0  # loop time
-        pages = Bridge(build_app(self.monitoring, application.paths))
+        pages = Bridge(Application(self.monitoring, application.paths))
         self._shared = share(self.gateway, pages)
         self._server = Server(self._shared, pages.tasks)
         self._serves = serves
@@ -165,16 +153,17 @@ class Backend:
     async def _drain(self) -> None:
         # Every response from here on has "Connection: close". Otherwise a client could send
         # its next request on a connection that is about to be closed.
+        half = self._loop.time() + self._drain_timeout / 2
         if self._has_successor:
             await self._server.close_listeners()
-            half = self._loop.time() + self._drain_timeout / 2
             await self._server.wait_for(lambda: not self.connections, half)
         else:
             await self._let_ask(lambda: not self.connections)
             listeners.hold_off(self._listeners)
-            await asyncio.sleep(HANDSHAKES)
+            await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            await self._let_ask(lambda: not self._awaits_first_requests())
+            await self._server.wait_for(lambda: not self._shakes_hands, half, HANDSHAKE)
+            await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
         self._loop.call_at(self._drained_by - LAST_WORD, self.publisher.stop)
@@ -185,10 +174,9 @@ class Backend:
             if not connection.has_pending:
                 connection.close()
 
-    def _awaits_first_requests(self) -> bool:
-        return any(not c.has_asked for c in self.connections) or (
-            self._certificate is not None and self._certificate.is_shaking_hands
-        )
+    @property
+    def _shakes_hands(self) -> bool:
+        return self._certificate is not None and self._certificate.is_shaking_hands
 
     async def _let_ask(self, condition: Callable[[], bool]) -> None:
         """Give clients the time to ask once more, unless the condition holds before."""
@@ -229,6 +217,26 @@ class Backend:
         except Exception:  # publishing must outlive it, and one log entry is enough
             logger.exception("leaving figures for the other backends failed")
             monitoring.scoreboard = None
+
+
+def _gateway(
+    config: Config, listener: Listener, publisher: Publisher, loop: asyncio.AbstractEventLoop
+) -> Gateway:
+    application = config.application
+    gateway = Gateway(
+        config.http_server,
+        application.publish,
+        port=listener,
+        publisher=publisher,
+        router=build_router(config.routes, application.paths),
+        statistics=RequestStatistics(),
+        loop=loop,
+        strict_origins=application.xsrf_cookies,
+        access_log=application.access_log,
+    )
+    refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
+    gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for
+    return gateway
 
 
 def _until_next_sweep(now: float) -> float:
