@@ -152,11 +152,12 @@ def _pidfile(config: Config, former: Former | None) -> PidFile | None:
     """Return the pidfile, locked; None if the settings name none."""
     if config.daemon.pidfile is None:
         return None
-    pidfile = PidFile(Path(config.daemon.pidfile))
+    path = Path(config.daemon.pidfile)
     if former is not None and former.pidfile >= 0:
-        pidfile.adopt(former.pidfile)
-    else:
-        pidfile.acquire()
+        os.set_inheritable(former.pidfile, False)
+        return PidFile(path, former.pidfile)
+    pidfile = PidFile(path)
+    pidfile.acquire()
     return pidfile
 
 

@@ -93,8 +93,7 @@ class Former(msgspec.Struct, frozen=True):
 
 def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
     os.set_inheritable(descriptor, False)
-    found = socket.socket(fileno=descriptor)
-    return UnixListener.adopted(found) if ours else found
+    return UnixListener(descriptor) if ours else socket.socket(fileno=descriptor)
 
 
 class Program:
