@@ -7,12 +7,16 @@ from msgspec import Meta
 
 KIB, MIB = 1024, 1024 * 1024
 
-TlsVersion = Literal["1.2", "1.3"]
-
 
 def setting(description: str, **bounds: Any) -> Meta:
     """Return a setting's line of help and its bounds."""
     return Meta(description=description, **bounds)
+
+
+KeyFile = Annotated[
+    str | None, setting("PEM file with its private key; else that is in the certificate's file.")
+]
+TlsVersion = Annotated[Literal["1.2", "1.3"], setting("The oldest version of TLS that is spoken.")]
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +60,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
             "speak TLS; a changed file is taken up."
         ),
     ] = None
-    key: Annotated[
-        str | None,
-        setting("PEM file with its private key; else that is in the certificate's file."),
-    ] = None
-    minimum_version: Annotated[TlsVersion, setting("The oldest version of TLS that is spoken.")] = (
-        "1.2"
-    )
+    key: KeyFile = None
+    minimum_version: TlsVersion = "1.2"
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ UNASKED = {  # media types that need no preflight; a request without one does no
 }  # fmt: skip
 EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
 
-_MEDIA_TYPE = re.compile(rb"[^;,\s]*")
+_TYPE_END = re.compile(rb"[;,\s]")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -48,34 +48,28 @@ class CorsPolicy:
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise RequestError if another site's page publishes; old browsers send only Origin."""
-        origin = headers.get(b"origin")
-        if origin is not None and self._may_publish(origin, headers):
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        is_allowed = origin is not None and self.allows(origin)
+        if is_allowed and not (self._any and _comes_unasked(headers)):
             return
-        site = headers.get(b"sec-fetch-site")
+        whose = "a page of another origin"
         if site is not None:
-            if site not in SAME_SITE:
-                raise self._cross_site("a page of another origin")
+            is_ours = site in SAME_SITE
         elif origin is not None:
-            if not _is_of_host(origin, headers.get(b"host", b"")):
-                raise self._cross_site("a page of another origin")
-        elif self.is_strict:
-            raise self._cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
-
-    def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:
-        if self._any:
-            return not _comes_unasked(headers)
-        return origin.lower() in self._allowed
-
-    def _cross_site(self, whose: str) -> RequestError:
-        advice = (
-            "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
-            if self._any
-            else "HTTPServer.cors.origins says whose pages may."
-        )
-        return RequestError(
-            Outcome.CROSS_SITE,
-            f"The request was made by {whose}, which may not publish here. {advice}",
-        )
+            is_ours = _is_of_host(origin, headers.get(b"host", b""))
+        else:
+            is_ours = not self.is_strict
+            whose = "a client that does not say from where (Origin, Sec-Fetch-Site)"
+        if not is_ours:
+            advice = (
+                "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
+                if self._any
+                else "HTTPServer.cors.origins says whose pages may."
+            )
+            raise RequestError(
+                Outcome.CROSS_SITE,
+                f"The request was made by {whose}, which may not publish here. {advice}",
+            )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
         """Return what lets a page of an allowed origin read; ``*`` allows only with ``to_any``."""
@@ -127,5 +121,4 @@ def _is_of_host(origin: bytes, host: bytes) -> bool:
 
 def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a page can make a browser send the request without a preflight."""
-    found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
-    return found is not None and found[0] in UNASKED
+    return _TYPE_END.split(headers.get(b"content-type", b"").lower(), 1)[0] in UNASKED

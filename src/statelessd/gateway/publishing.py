@@ -214,27 +214,16 @@ class PublishRequest:
             if outcome is CONFIRMED:
                 kind = ""
             else:
-                self._record_error(outcome, detail, request_id, handed_over=handed_over)
+                about = self.head.target.about(self.head.credentials)
+                gateway.recent_errors.add(
+                    outcome, detail, handed_over=handed_over, request_id=request_id, **about
+                )
         gateway.statistics.answered(self._method, status, kind, elapsed, len(data))
         return data
 
     @property
     def _method(self) -> str:
         return "POST" if self.request is None else self.request.method
-
-    def _record_error(
-        self, outcome: Outcome, detail: str, request_id: bytes, *, handed_over: bool
-    ) -> None:
-        target = self.head.target
-        self._client.gateway.recent_errors.add(
-            outcome,
-            detail,
-            handed_over=handed_over,
-            virtual_host=target.virtual_host,
-            exchange=target.exchange,
-            user=self.head.credentials.name,
-            request_id=request_id,
-        )
 
     def _log(self, outcome: Outcome, request_id: bytes, seconds: float) -> None:
         access = self._client.gateway.access
@@ -249,9 +238,7 @@ class PublishRequest:
             204 if is_options else TABLE[outcome].status,
             "options" if is_options else outcome.value,
             seconds,
-            virtual_host=target.virtual_host,
-            exchange=target.exchange,
-            user=self.head.credentials.name,
+            **target.about(self.head.credentials),
         )
 
     def _drop_body(self) -> None:

@@ -146,12 +146,8 @@ def _directories(configured: str | None, packaged: str) -> list[Path]:
 
 
 def _templates(paths: Paths) -> jinja2.Environment:
-    directories = _directories(paths.templates, "templates")
-    return jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(d) for d in directories]),
-        autoescape=True,
-        auto_reload=False,
-    )
+    loader = jinja2.FileSystemLoader(_directories(paths.templates, "templates"))
+    return jinja2.Environment(loader=loader, autoescape=True, auto_reload=False)
 
 
 def _static_files(paths: Paths) -> ASGIApp:

@@ -117,7 +117,8 @@ class Backend:
         await self._server.start(
             self._listeners, None if certificate is None else certificate.context
         )
-        self._begin()
+        self._report(int(time.time()))  # or it would be missed for the moment
+        self._serves()
         await self._stop.wait()
         await self._drain()
         await self._server.finish(self._drained_by)
@@ -129,10 +130,6 @@ class Backend:
             logger.warning("stopped with %d requests unanswered", unanswered)
         else:
             logger.info("stopped: every request was answered")
-
-    def _begin(self) -> None:
-        self._report(int(time.time()))  # or it would be missed for the moment
-        self._serves()
 
     def stop(self) -> None:
         """Begin an orderly stop; a second call ends it at once."""
@@ -196,10 +193,9 @@ class Backend:
                 self._shared.check_timeouts()
             except Exception:  # the sweeps must go on
                 logger.exception("looking at the clients' time-outs failed")
-            if self._certificate is not None:
-                self._certificate.refresh(self._loop.time())
-            if self._trust is not None:
-                self._trust.refresh(self._loop.time())
+            for each in (self._certificate, self._trust):
+                if each is not None:
+                    each.refresh(self._loop.time())
 
     def _report(self, second: int) -> None:
         """Write our figures to the scoreboard, and their growth to the history."""

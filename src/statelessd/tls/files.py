@@ -3,7 +3,7 @@
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -44,10 +44,6 @@ class KeyPair(msgspec.Struct, frozen=True):
             raise TlsError(f"{section}.certificate", "is needed, because there is a key")
         return None
 
-    def paths(self) -> list[str]:
-        """Return the paths of its one or two files."""
-        return [self.certificate] if self.key is None else [self.certificate, self.key]
-
     def check(self) -> None:
         """Raise TlsError, which quotes nothing of the files, if they are not a pair."""
         setting = f"{self.section}.certificate"
@@ -84,10 +80,10 @@ class KeyPair(msgspec.Struct, frozen=True):
 class Watch:
     """Reloads files when they change. ``section`` has their settings; ``what`` is for the log."""
 
-    def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
+    def __init__(self, section: str, what: str, *paths: str | None) -> None:
         self._section = section
         self._what = what
-        self._seen = {path: _stamp_of(path) for path in paths}
+        self._seen = {path: _stamp_of(path) for path in paths if path}
         self._taken = self._seen
         self._look_at = 0.0
 
