@@ -143,7 +143,7 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     run = functools.partial(_supervise, config, supervisor)
     if report is not None:
         sockets = [each for group in listeners.values() for each in group]
-        keep = [*sockets, scoreboard.descriptor, *logs.open_files()]
+        keep = [*sockets, *locked, scoreboard.descriptor, *logs.open_files()]
         return detach(run, pidfile=pidfile, keep=keep, report=report)
     return resume(run, pidfile=pidfile) if daemon else run()
 

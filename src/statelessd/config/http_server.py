@@ -87,11 +87,6 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
         str | None, setting("Address of that port; else that of HTTPServer; empty: all interfaces.")
     ] = None
 
-    @property
-    def kept(self) -> bool:
-        """Return whether the pages are kept from some clients or listeners."""
-        return self.networks != () or self.listener is not None
-
 
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how HTTP is served."""
@@ -171,7 +166,3 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         """Return the address of this port; empty for all interfaces."""
         own = self.pages.address
         return own if own is not None and port == self.pages.listener else self.address
-
-    def has_pages(self, listener: Listener) -> bool:
-        """Return whether this listener serves the pages that ``pages`` is about."""
-        return self.pages.listener in (None, listener)

@@ -5,20 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from .http_server import (
-    KIB,
-    MIB,
-    Cors,
-    HTTPServer,
-    KeyFile,
-    Listener,
-    Pages,
-    Tls,
-    TlsVersion,
-    setting,
-)
+from .http_server import KIB, MIB, HTTPServer, KeyFile, Listener, TlsVersion, setting
 
-__all__ = ["Cors", "HTTPServer", "Listener", "Pages", "Tls"]
+__all__ = ["HTTPServer", "Listener"]
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..config.settings import Cors
+from ..config.http_server import Cors
 from ..message import Outcome, RequestError
 
 ANY = "*"
@@ -22,6 +22,7 @@ SAME_SITE = (b"same-origin", b"none")  # none: the user did it, such as by a boo
 UNASKED = {  # media types that need no preflight; a request without one does not either
     b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain", b"",
 }  # fmt: skip
+ASKING = {b"origin", b"access-control-request-method"}
 EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
 
 _TYPE_END = re.compile(rb"[;,\s]")
@@ -81,11 +82,7 @@ class CorsPolicy:
 
     def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
-        return (
-            method == b"OPTIONS"
-            and b"origin" in headers
-            and b"access-control-request-method" in headers
-        )
+        return method == b"OPTIONS" and headers.keys() >= ASKING
 
     def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
         """Return the header fields that answer a preflight, and so let the page call or not."""

@@ -118,7 +118,7 @@ class ApplicationRequest:
             return
         if response.started:
             logger.error("the application did not end its response")
-            response.abort()
+            response.connection.close()
         else:
             self._gone = True
             response.keep_alive = False

@@ -88,7 +88,8 @@ class Application:
             page, added = _preflight, self._gateway.cors.preflight_headers(headers)
         else:
             # Otherwise a page of any site could read it through the browser of a permitted user.
-            kept = self._gateway.http_server.pages.kept and isinstance(page, Restricted)
+            rules = self._gateway.http_server.pages
+            kept = isinstance(page, Restricted) and (rules.networks or rules.listener)
             added = self._gateway.cors.answer_headers(headers, to_any=not kept)
 
         async def completing_send(message: Message) -> None:

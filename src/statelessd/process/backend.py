@@ -159,7 +159,9 @@ class Backend:
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            await self._server.wait_for(lambda: not self._shakes_hands, half, HANDSHAKE)
+            if certificate := self._certificate:
+                is_done = lambda: not certificate.is_shaking_hands  # noqa: E731
+                await self._server.wait_for(is_done, half, HANDSHAKE)
             await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
@@ -170,10 +172,6 @@ class Backend:
         for connection in list(self.connections):
             if not connection.has_pending:
                 connection.close()
-
-    @property
-    def _shakes_hands(self) -> bool:
-        return self._certificate is not None and self._certificate.is_shaking_hands
 
     async def _let_ask(self, condition: Callable[[], bool]) -> None:
         """Give clients the time to ask once more, unless the condition holds before."""

@@ -165,11 +165,8 @@ def detach(
     if os.fork():
         report.wait()
         return 0
-    held = [*keep, report.descriptor]
-    if pidfile is not None:
-        held.append(pidfile.descriptor)
     context = daemon.DaemonContext(
-        files_preserve=held,
+        files_preserve=[*keep, report.descriptor],
         pidfile=pidfile,
         working_directory="/",
         umask=0o022,

@@ -9,7 +9,8 @@ from typing import Self
 
 import msgspec
 
-from ..config.settings import BrokerTls, Tls
+from ..config.http_server import Tls
+from ..config.settings import BrokerTls
 
 logger = logging.getLogger(__name__)
 

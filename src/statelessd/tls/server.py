@@ -4,7 +4,7 @@ import ssl
 import weakref
 from typing import Any, Self
 
-from ..config.settings import Tls
+from ..config.http_server import Tls
 from .files import VERSIONS, KeyPair, Watch
 
 SECTION = "HTTPServer.tls"
