@@ -136,7 +136,7 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         backend,
         user=config.daemon.user if daemon else None,
         private=locked,
-        former=None if former is None else former.backends(),
+        former={} if former is None else former.backends(),
         program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
         report=report,
     )

@@ -83,7 +83,12 @@ class PublishRequest:
         """Take the next piece. Refuse a body that is too large, or comes where none may."""
         request, body = self.request, self._body
         if request is None or request.length == UNTOLD:
-            self._refuse_late_bytes()
+            publish = self._publish
+            if publish is not None and publish.handed_over:
+                return  # it is too late to refuse the message
+            if publish is not None:
+                self._client.gateway.publisher.cancel(publish)
+            self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
             return
         if body is None:
             if len(piece) == request.length:
@@ -103,14 +108,6 @@ class PublishRequest:
                 body.reserved = body.size
             else:
                 self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
-
-    def _refuse_late_bytes(self) -> None:
-        """Refuse the message if these bytes may be its body, and if it is not too late."""
-        publish = self._publish
-        if publish is None or not publish.handed_over:
-            if publish is not None:
-                self._client.gateway.publisher.cancel(publish)
-            self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
 
     def on_end(self) -> None:
         """Publish the message."""

@@ -26,7 +26,7 @@ class Server:
         self._loop = shared.loop
         self._tasks = tasks
         self._servers: list[asyncio.Server] = []
-        self._sockets: list[socket.socket] = []
+        self._sockets: Sequence[socket.socket] = ()
         self._date: asyncio.TimerHandle | None = None
         self.in_a_hurry = False
 
@@ -35,12 +35,12 @@ class Server:
     ) -> None:
         """Accept connections, over TLS with ``context``."""
         self._keep_date()
+        self._sockets = sockets
         for each in sockets:
             server = await self._loop.create_server(
                 lambda: Connection(self._shared), sock=each, ssl=context, backlog=BACKLOG
             )
             self._servers.append(server)
-            self._sockets.append(each)
 
     def _keep_date(self) -> None:
         self._shared.set_date()

@@ -85,7 +85,8 @@ class Application:
         request_id = self._gateway.request_id(headers)
         page = scope["state"]["match"].page or not_found
         if self._gateway.cors.is_preflight(scope["method"].encode(), headers):
-            page, added = _preflight, self._gateway.cors.preflight_headers(headers)
+            page = Response(status_code=204)
+            added = self._gateway.cors.preflight_headers(headers)
         else:
             # Otherwise a page of any site could read it through the browser of a permitted user.
             rules = self._gateway.http_server.pages
@@ -127,11 +128,6 @@ class Application:
             outcome = problem or logged.pop("outcome", "")
             request_id, path = state["request_id"], scope["path"]
             access.log(request_id, method, path, status, outcome, elapsed / 1e9, **logged)
-
-
-async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a CORS preflight; what it grants is in the headers that are added."""
-    await Response(status_code=204)(scope, receive, send)
 
 
 def _directories(configured: str | None, packaged: str) -> list[Path]:

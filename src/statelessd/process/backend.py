@@ -24,7 +24,6 @@ from ..message import Outcome
 from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
-from ..telemetry.requests import RequestStatistics
 from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
@@ -223,7 +222,6 @@ def _gateway(
         port=listener,
         publisher=publisher,
         router=build_router(config.routes, application.paths),
-        statistics=RequestStatistics(),
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,

@@ -20,8 +20,6 @@ SYSLOG_SOCKET = "/dev/log"
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
-
-
 _PLAIN = logging.Formatter()
 
 

@@ -59,21 +59,18 @@ class KeyPair(msgspec.Struct, frozen=True):
         """Load the certificate into ``context``. Raise TlsError if that is not possible."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
+        holder = key or certificate
         try:
             context.load_cert_chain(certificate, key, password=_no_passphrase)
         except ssl.SSLError as error:
-            what = f"{key or certificate} holds no private key that can be used"
+            what = f"{holder} holds no private key that can be used"
             if error.reason == "KEY_VALUES_MISMATCH":
-                what = (
-                    f"the key in {key or certificate} is not that of the certificate {certificate}"
-                )
+                what = f"the key in {holder} is not that of the certificate {certificate}"
             elif error.reason is not None:
                 what += f": {error.reason.replace('_', ' ').lower()}"
             raise TlsError(in_question, what) from None
         except _PassphraseError:
-            raise TlsError(
-                in_question, f"the key in {key or certificate} has a passphrase"
-            ) from None
+            raise TlsError(in_question, f"the key in {holder} has a passphrase") from None
         except OSError as error:
             raise TlsError(in_question, f"cannot be read: {error.strerror}") from None
 
