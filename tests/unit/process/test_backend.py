@@ -163,7 +163,7 @@ async def test_a_stream_under_way_ends_with_its_summary(it, caplog):
     assert not [r for r in caplog.records if r.levelno > logging.INFO]
 
 
-@backend_test(drain_timeout=1.5)
+@backend_test(drain_timeout=0.8)
 async def test_a_batch_that_is_not_settled_in_time_is_told_the_truth(it, caplog):
     it.broker.on_publish = lambda *_: None
     client = await it.connect()
