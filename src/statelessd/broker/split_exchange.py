@@ -35,10 +35,10 @@ TOO_MANY = Public("Too many messages wait for this exchange: the broker does not
 class SplitTable(Table, Protocol):
     """The session's channels, as a split exchange sees them."""
 
+    session: ChannelOwner
+
     @property
     def slowness(self) -> float: ...
-    @property
-    def session(self) -> ChannelOwner: ...
     @property
     def now(self) -> float: ...
     @property
@@ -216,8 +216,7 @@ class SplitExchange:
                     self._channel = self._new_channel(is_question=True)
                     self._table.open_channels()
         for channel, hold in self._old.items():
-            if channel.look(now) and hold.everything:
-                hold.everything = False
+            hold.everything &= not channel.look(now)
         if self._trial is not None and self._trial.idle:  # its message was given up
             self._table.retire(self._trial)
         self._release()
@@ -345,9 +344,8 @@ class SplitExchange:
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key
-        if self._trial is not None and key == self._trial_key:
-            return True
-        return any(hold.everything or key in hold.keys for hold in self._old.values())
+        is_tried = self._trial is not None and key == self._trial_key
+        return is_tried or any(hold.everything or key in hold.keys for hold in self._old.values())
 
     def _release(self) -> None:
         """Send what is held and has nothing left to wait for, in order."""
