@@ -32,8 +32,6 @@ class BasicAck(msgspec.Struct, frozen=True, gc=False):
 class BasicReturn(msgspec.Struct, frozen=True):
     """Basic.Return (section 1.8.3.10); its content follows."""
 
-    code: int
-    text: str
     exchange: str
     routing_key: str
 
@@ -41,10 +39,9 @@ class BasicReturn(msgspec.Struct, frozen=True):
 class CloseMethod(msgspec.Struct, frozen=True):
     """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0)."""
 
-    connection: bool
     code: int
     text: str
-    method: tuple[int, int] = (0, 0)
+    method: tuple[int, int]
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -370,25 +370,21 @@ class Protocol:
 
     def _receive_content(self, kind: int, number: int, payload: bytes) -> None:
         channel = self._channel(number)
+        method = channel.returned
         if kind == HEADER:
-            if channel.returned is None or channel.size >= 0:
+            if method is None or channel.size >= 0:
                 raise ProtocolError("a content header that no return announced")
             channel.size, payload = decode_content_header(payload)
-        elif channel.returned is None or len(payload) > channel.size:
+        elif method is None or len(payload) > channel.size:
             raise ProtocolError("a content body that no header announced")
         else:
             channel.size -= len(payload)
         channel.content.append(payload)
         if channel.size == 0:
-            self._returned(channel)
-
-    def _returned(self, channel: _Channel) -> None:
-        method = channel.returned
-        assert method is not None  # noqa: S101 - the callers have looked
-        header, *body = channel.content
-        key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
-        channel.confirms.returned(key, header)
-        channel.returned, channel.size, channel.content = None, -1, []
+            header, *body = channel.content
+            key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
+            channel.confirms.returned(key, header)
+            channel.returned, channel.size, channel.content = None, -1, []
 
     # Helpers
 

@@ -264,11 +264,6 @@ class ChannelTable:
         assert connection is not None  # noqa: S101 - the session is open
         return connection
 
-    def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:
-        """Return a channel's messages that the broker has to settle, by delivery tag."""
-        connection = self.session.connection
-        return connection.amqp.unsettled(channel.number) if connection is not None else {}
-
     def routes(self) -> list[ExchangeChannel | SplitExchange]:
         """Return what takes the messages of each exchange that is not in quarantine."""
         return [route for route in self._routes.values() if _is_here(route)]

@@ -31,7 +31,6 @@ class Probe:
         self._settings, self._loop = shared.settings, shared.loop
         self._reachability = shared.reachability
         self._dialer = dialer
-        self._has_account = bool(account.username)
         self._login = Login(
             account.username, account.password, account.virtual_host, shared.client_properties
         )
@@ -126,7 +125,7 @@ class Probe:
     ) -> str:
         """Return what is wrong with the broker or the login, or "". Raise OSError."""
         login = self._login
-        while not amqp.greeted or self._has_account:  # what comes next would be the login
+        while not amqp.greeted or login.username:  # what comes next would be the login
             writer.writelines(amqp.data_to_send())
             data = await reader.read(65536)
             if not data:

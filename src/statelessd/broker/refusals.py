@@ -94,9 +94,8 @@ def channel_refusal(
     """Return what it means that the broker closed a channel over exactly this message."""
     said = replies.shown(text)
     shared = not replies.is_topic(code, text)
-    reason = None
-    if method in OVER_A_MESSAGE:
-        reason = replies.message_reason(code, text, _names(publish))
+    judged = method in OVER_A_MESSAGE
+    reason = replies.message_reason(code, text, _names(publish)) if judged else None
     if reason is Reason.BACK_END_FAILED:
         return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
     if reason not in _OF_MESSAGES:  # not a judgement on the message, so nothing is known of it
