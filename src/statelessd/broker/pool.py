@@ -7,6 +7,7 @@ connection that a right one opened.
 import asyncio
 import logging
 import time
+from operator import attrgetter
 
 from ..config.hosts import hosts_of
 from ..message import Credentials
@@ -18,7 +19,7 @@ from .pending import Publish
 from .quarantine import Quarantine
 from .session import Session, Shared
 from .state import SessionState
-from .statistics import SessionStatistics
+from .statistics import COUNTS, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -244,12 +245,10 @@ class Pool:
         min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
         return True
 
-    def total(self) -> SessionStatistics:
-        """Return the counts of all logins together."""
-        total = SessionStatistics()
-        for each in (*self.statistics.values(), self.forgotten):
-            total.add(each)
-        return total
+    def total(self) -> dict[str, int]:
+        """Return the counts of all logins together, by their names."""
+        logins = [*self.statistics.values(), self.forgotten]
+        return {name: sum(map(attrgetter(name), logins)) for name in COUNTS}
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
         key = virtual_host, username

@@ -165,10 +165,10 @@ class Publisher:
         live = [s.connection for s in sessions if s.connection is not None]
         to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
         total = pool.total()
-        refused, lost = total.channels_refused, total.channels_lost
+        refused, lost = total["channels_refused"], total["channels_lost"]
         exchanges = {} if tally.exchanges is None else tally.exchanges.counts
         return BrokerFigures(
-            published=total.publishes,
+            published=total["publishes"],
             outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
             by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
             waits=tally.waits,
@@ -180,15 +180,15 @@ class Publisher:
             connections=to_node.total(),
             node_connections={str(node.host): to_node[node] for node in pool.nodes},
             nodes_up={str(node.host): node.up for node in pool.nodes},
-            connections_opened=total.connections_opened,
+            connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
             logins_refused=counters.logins_refused,
-            channels_opened=total.channels_opened,
+            channels_opened=total["channels_opened"],
             channels_closed={
                 "broker": refused,
                 "connection": lost,
-                "released": total.channels_closed - refused - lost,
+                "released": total["channels_closed"] - refused - lost,
             },
             blocked=self._alarm.active,
             blocked_nanoseconds=self._alarm.nanoseconds,

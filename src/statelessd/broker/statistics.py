@@ -54,10 +54,11 @@ class SessionStatistics:
 
     def add(self, other: "SessionStatistics") -> None:
         """Add what another has counted."""
-        for field in fields(self):
-            if field.type is int:
-                total = getattr(self, field.name) + getattr(other, field.name)
-                setattr(self, field.name, total)
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+COUNTS = [field.name for field in fields(SessionStatistics) if field.type is int]
 
 
 class ConnectionCounters:
