@@ -75,7 +75,7 @@ class BrokerConnection(asyncio.Protocol):
         self._loop = loop
         self._patience = patience
         self._login_timeout = login_timeout
-        self._login_timer: asyncio.TimerHandle  # from connection_made on
+        self._login_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._reason = CloseReason.NETWORK
         self._words = ""  # once it ends
@@ -137,7 +137,7 @@ class BrokerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
-        self._login_timer.cancel()
+        self._stop_login_timer()
         said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
         size = self.amqp.oversized_login
         if size and self._words in ("", HUNG_UP):  # not by our will
@@ -271,7 +271,7 @@ class BrokerConnection(asyncio.Protocol):
             case events.Unblocked():
                 self._owner.connection_unblocked()
             case events.Opened():
-                self._login_timer.cancel()
+                self._stop_login_timer()
                 self._owner.connection_opened()
             case events.Failed(error):
                 if isinstance(error, LoginTooLargeError):
@@ -296,3 +296,7 @@ class BrokerConnection(asyncio.Protocol):
             self._login_timer = self._loop.call_later(rest, self.abort, late)
         else:
             self.abort(late)
+
+    def _stop_login_timer(self) -> None:
+        if self._login_timer is not None:
+            self._login_timer.cancel()
