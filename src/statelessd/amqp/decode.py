@@ -54,13 +54,8 @@ def parts(header: bytes) -> Parts:
     return found
 
 
-def headers(header: bytes) -> dict[bytes, bytes]:
-    """Return message headers by name, as comparable values. Raise FrameError if malformed."""
-    return {name: value for name, value in parts(header).items() if isinstance(name, bytes)}
-
-
 def strings(value: bytes) -> list[str]:
-    """Return the strings of an array of strings, given as a value that ``headers`` returned."""
+    """Return the strings of an array of strings, given as a value that ``parts`` returned."""
     found = []
     at = 5
     while value[:1] == b"A" and value[at : at + 1] == b"S":

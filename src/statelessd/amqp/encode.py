@@ -138,15 +138,11 @@ _FIXED_SIZES = {b"t": 1, b"l": 8, b"d": 8, b"V": 0}
 def without_bcc(header: bytes) -> bytes:
     """Return the property list without the message header ``BCC``, as RabbitMQ returns it."""
     name = b"\x03BCC"
-    if name not in header:
+    start, end = _headers_span(header) if name in header else (0, 0)
+    if not end:
         return header
-    at = _headers_at(header)
-    if not at:
-        return header
-    (size,) = _ULONG.unpack_from(header, at)
-    start, end = at + 4, at + 4 + size
     kept = []
-    entry = start
+    entry = start + 4
     while entry < end:
         value = entry + 1 + header[entry]
         kind = header[value : value + 1]
@@ -157,28 +153,25 @@ def without_bcc(header: bytes) -> bytes:
         if header[entry:value] != name:
             kept.append(header[entry:following])
         entry = following
-    return header[:at] + _long_string(b"".join(kept)) + header[end:]
+    return header[:start] + _long_string(b"".join(kept)) + header[end:]
 
 
 def headers_of(header: bytes) -> bytes:
     """Return the field table of the message headers in a property list, or no bytes."""
-    at = _headers_at(header)
-    if not at:
-        return b""
-    (size,) = _ULONG.unpack_from(header, at)
-    return header[at : at + 4 + size]
+    start, end = _headers_span(header)
+    return header[start:end]
 
 
-def _headers_at(header: bytes) -> int:
-    """Return the position of the field table of the message headers; 0 if there is none."""
+def _headers_span(header: bytes) -> tuple[int, int]:
+    """Return where the field table of the message headers begins and ends; (0, 0): no table."""
     (flags,) = _FLAGS.unpack_from(header)
     if not flags & 1 << 13:
-        return 0
+        return 0, 0
     at = 2
     for flag in (1 << 15, 1 << 14):  # content_type, content_encoding
         if flags & flag:
             at += 1 + header[at]
-    return at
+    return at, at + 4 + int(_ULONG.unpack_from(header, at)[0])
 
 
 def connection_open(virtual_host: str) -> bytes:
@@ -191,14 +184,8 @@ def connection_open(virtual_host: str) -> bytes:
 @functools.lru_cache(maxsize=512)
 def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
     """Encode a Basic.Publish frame (1.8.3.7) and the next one's start. Raise EncodeError."""
-    method = b"".join(
-        (
-            _BASIC_PUBLISH,
-            short_string(exchange),
-            short_string(routing_key),
-            b"\x01" if mandatory else b"\x00",
-        )
-    )
+    names = short_string(exchange) + short_string(routing_key)
+    method = _BASIC_PUBLISH + names + _OCTETS[mandatory]
     start = _FRAME.pack(1, channel, len(method))
     return b"".join((start, method, _HEADER_FRAME.pack(FRAME_END, 2, channel)))
 

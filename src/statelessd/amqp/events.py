@@ -32,8 +32,6 @@ class BasicAck(msgspec.Struct, frozen=True, gc=False):
 class BasicReturn(msgspec.Struct, frozen=True):
     """Basic.Return (section 1.8.3.10); its content follows."""
 
-    code: int
-    text: str
     exchange: str
     routing_key: str
 
@@ -41,23 +39,26 @@ class BasicReturn(msgspec.Struct, frozen=True):
 class CloseMethod(msgspec.Struct, frozen=True):
     """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0)."""
 
-    connection: bool
     code: int
     text: str
-    method: tuple[int, int] = (0, 0)
+    method: tuple[int, int]
 
 
-class Opened(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True):
+    """What the protocol tells its driver."""
+
+
+class Opened(Event, frozen=True):
     """The login is complete: channels can be opened."""
 
 
-class ChannelOpened(msgspec.Struct, frozen=True):
+class ChannelOpened(Event, frozen=True):
     """The channel is open and in confirm mode."""
 
     channel: int
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(Event, frozen=True):
     """The messages that an ack settles, in order; ``oldest``: the first unsettled or next tag."""
 
     channel: int
@@ -65,7 +66,7 @@ class Settled(msgspec.Struct, frozen=True):
     oldest: int
 
 
-class ChannelClosed(msgspec.Struct, frozen=True):
+class ChannelClosed(Event, frozen=True):
     """The broker closed the channel; ``lost`` holds, in order, what it had not settled."""
 
     channel: int
@@ -75,44 +76,31 @@ class ChannelClosed(msgspec.Struct, frozen=True):
     method: tuple[int, int] = (0, 0)
 
 
-class ChannelEnded(msgspec.Struct, frozen=True):
+class ChannelEnded(Event, frozen=True):
     """The broker acknowledged that we closed the channel."""
 
     channel: int
 
 
-class Blocked(msgspec.Struct, frozen=True):
+class Blocked(Event, frozen=True):
     """The broker takes no publishes for now: connection.blocked, RabbitMQ's extension."""
 
     reason: str
 
 
-class Unblocked(msgspec.Struct, frozen=True):
+class Unblocked(Event, frozen=True):
     """The broker takes publishes again."""
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(Event, frozen=True):
     """The broker broke the protocol, or the login cannot be sent: the socket must be dropped."""
 
     error: ProtocolError
 
 
-class Closed(msgspec.Struct, frozen=True):
+class Closed(Event, frozen=True):
     """The broker closed the connection, or acknowledged that we did (``code`` 0)."""
 
     code: int
     text: str
     opened: bool  # whether the login was complete
-
-
-Event = (
-    Opened
-    | ChannelOpened
-    | Settled
-    | ChannelClosed
-    | ChannelEnded
-    | Blocked
-    | Unblocked
-    | Failed
-    | Closed
-)

@@ -96,12 +96,11 @@ def decode_method(payload: bytes) -> Method:
             _, code = _CLOSE.unpack_from(payload)
             text, at = _short_string(payload, 6)
             over = _CLASS_AND_METHOD.unpack_from(payload, at)
-            return CloseMethod(index == _CONNECTION_CLOSE, code, text, over)
+            return CloseMethod(code, text, over)
         if index == _BASIC_RETURN:
-            _, code = _CLOSE.unpack_from(payload)
-            text, at = _short_string(payload, 6)
+            _, at = _short_string(payload, 6)
             exchange, at = _short_string(payload, at)
-            return BasicReturn(code, text, exchange, _short_string(payload, at)[0])
+            return BasicReturn(exchange, _short_string(payload, at)[0])
         if index == _CONNECTION_BLOCKED:
             return Blocked(_short_string(payload, 4)[0])
         return _pamqp(payload)

@@ -21,24 +21,10 @@ from pamqp import commands
 from pamqp import frame as pamqp_frame
 from pamqp.common import FieldTable
 
-from . import encode
+from . import encode, events
 from .confirms import Confirms
 from .errors import LoginTooLargeError, ProtocolError, StateError
-from .events import (
-    BasicAck,
-    BasicReturn,
-    Blocked,
-    ChannelClosed,
-    ChannelEnded,
-    ChannelOpened,
-    Closed,
-    CloseMethod,
-    Event,
-    Failed,
-    Opened,
-    Settled,
-    Unblocked,
-)
+from .events import BasicAck, BasicReturn, CloseMethod, Event, Settled
 from .frames import (
     BODY,
     HEADER,
@@ -243,20 +229,18 @@ class Protocol:
         If the bytes break the protocol, ``Failed`` comes last. What was settled before
         the fault stays settled.
         """
-        events = self._events = []
+        found = self._events = []
         try:
             for kind, number, payload in self._frames.feed(data):
                 if kind == METHOD:
                     self._receive_method(number, decode_method(payload))
-                elif kind == HEADER:
-                    self._receive_content_header(number, payload)
-                elif kind == BODY:
-                    self._receive_content_body(number, payload)
+                elif kind in (HEADER, BODY):
+                    self._receive_content(kind, number, payload)
                 # The remaining frames are heartbeats; any byte proves that the broker lives.
         except ProtocolError as error:
             self.state = ConnectionState.CLOSED
-            events.append(Failed(error))
-        return events
+            found.append(events.Failed(error))
+        return found
 
     def _receive_method(self, number: int, method: Method) -> None:
         if self.state is CLOSED:
@@ -326,23 +310,23 @@ class Protocol:
     def _logged_in(self) -> None:
         self.oversized_login = 0
         self.state = ConnectionState.OPEN
-        self._events.append(Opened())
+        self._events.append(events.Opened())
 
-    def _on_blocked(self, method: Blocked) -> None:
+    def _on_blocked(self, method: events.Blocked) -> None:
         self._events.append(method)
 
     def _on_unblocked(self, _: commands.Connection.Unblocked) -> None:
-        self._events.append(Unblocked())
+        self._events.append(events.Unblocked())
 
     def _on_close(self, method: CloseMethod) -> None:
         opened = self.state in (ConnectionState.OPEN, ConnectionState.CLOSING)
         self._send(0, commands.Connection.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, opened))
+        self._events.append(events.Closed(method.code, method.text, opened))
 
     def _on_close_ok(self, _: commands.Connection.CloseOk) -> None:
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(0, "", True))
+        self._events.append(events.Closed(0, "", True))
 
     # Channel methods
 
@@ -357,24 +341,26 @@ class Protocol:
         del self._channels[number]
         self._send(number, commands.Channel.CloseOk())
         self.state = ConnectionState.CLOSED
-        self._events.append(Closed(method.code, method.text, False))
+        self._events.append(events.Closed(method.code, method.text, False))
 
     def _on_channel_open_ok(self, number: int, _: commands.Channel.OpenOk) -> None:
         self._channel(number).state = ChannelState.SELECTING
 
     def _on_select_ok(self, number: int, _: commands.Confirm.SelectOk) -> None:
         self._channel(number).state = ChannelState.OPEN
-        self._events.append(ChannelOpened(number))
+        self._events.append(events.ChannelOpened(number))
 
     def _on_channel_close(self, number: int, method: CloseMethod) -> None:
         channel = self._channels.pop(number)
         self._send(number, commands.Channel.CloseOk())
         lost = channel.confirms.lost()
-        self._events.append(ChannelClosed(number, method.code, method.text, lost, method.method))
+        self._events.append(
+            events.ChannelClosed(number, method.code, method.text, lost, method.method)
+        )
 
     def _on_channel_close_ok(self, number: int, _: commands.Channel.CloseOk) -> None:
         self._abandoned += self._channels.pop(number).confirms.lost()
-        self._events.append(ChannelEnded(number))
+        self._events.append(events.ChannelEnded(number))
 
     def _on_return(self, number: int, method: BasicReturn) -> None:
         channel = self._channel(number)
@@ -382,31 +368,23 @@ class Protocol:
             raise ProtocolError("a return within the content of another")
         channel.returned, channel.size, channel.content = method, -1, []
 
-    def _receive_content_header(self, number: int, payload: bytes) -> None:
+    def _receive_content(self, kind: int, number: int, payload: bytes) -> None:
         channel = self._channel(number)
-        if channel.returned is None or channel.size >= 0:
-            raise ProtocolError("a content header that no return announced")
-        channel.size, header = decode_content_header(payload)
-        channel.content.append(header)
-        if channel.size == 0:
-            self._returned(channel)
-
-    def _receive_content_body(self, number: int, payload: bytes) -> None:
-        channel = self._channel(number)
-        if channel.returned is None or len(payload) > channel.size:
+        method = channel.returned
+        if kind == HEADER:
+            if method is None or channel.size >= 0:
+                raise ProtocolError("a content header that no return announced")
+            channel.size, payload = decode_content_header(payload)
+        elif method is None or len(payload) > channel.size:
             raise ProtocolError("a content body that no header announced")
-        channel.size -= len(payload)
+        else:
+            channel.size -= len(payload)
         channel.content.append(payload)
         if channel.size == 0:
-            self._returned(channel)
-
-    def _returned(self, channel: _Channel) -> None:
-        method = channel.returned
-        assert method is not None  # noqa: S101 - the callers have looked
-        header, *body = channel.content
-        key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
-        channel.confirms.returned(key, header)
-        channel.returned, channel.size, channel.content = None, -1, []
+            header, *body = channel.content
+            key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
+            channel.confirms.returned(key, header)
+            channel.returned, channel.size, channel.content = None, -1, []
 
     # Helpers
 
@@ -451,7 +429,7 @@ _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol,
     (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
     (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
-    **{(state, Blocked): Protocol._on_blocked for state in _AFTER_OPEN_OK},
+    **{(state, events.Blocked): Protocol._on_blocked for state in _AFTER_OPEN_OK},
     **{(state, commands.Connection.Unblocked): Protocol._on_unblocked for state in _AFTER_OPEN_OK},
     (ConnectionState.CLOSING, commands.Connection.CloseOk): Protocol._on_close_ok,
     **{(state, CloseMethod): Protocol._on_close for state in _BEFORE_CLOSED},

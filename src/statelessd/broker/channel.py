@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Protocol
 
 from ..amqp.events import Settlement
-from ..message import Outcome, Public
+from ..message import Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import ResourceAlarm
 from .connection import BrokerConnection
@@ -52,6 +52,7 @@ class ChannelOwner(PublishOwner, Protocol):
     """The session, as its channels and their table see it."""
 
     state: SessionState
+    credentials: Credentials
     used_at: float
     connection: BrokerConnection | None
     statistics: SessionStatistics

@@ -5,7 +5,6 @@ import sys
 from typing import Protocol, TypeGuard
 
 from ..config.settings import RabbitMQ
-from ..message import Credentials
 from .channel import ChannelOwner, ExchangeChannel, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
 from .pending import Publish
@@ -37,7 +36,6 @@ class ChannelTable:
         self,
         session: ChannelOwner,
         settings: RabbitMQ,
-        credentials: Credentials,
         watcher: Watcher | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -48,7 +46,8 @@ class ChannelTable:
         self.quarantine: Quarantine | None = None
         self._slowness = self._slow_until = 0.0
         # The one user_id that the broker surely accepts; it alone knows the user of a token.
-        self._user_id = None if credentials.is_token else credentials.username
+        mine = session.credentials
+        self._user_id = None if mine.is_token else mine.username
         self._exchange_limit = settings.in_flight_per_connection // 4  # once it is stuck
         self._watcher = watcher
         self._loop = loop
@@ -265,18 +264,9 @@ class ChannelTable:
         assert connection is not None  # noqa: S101 - the session is open
         return connection
 
-    def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]:
-        """Return a channel's messages that the broker has to settle, by delivery tag."""
-        connection = self.session.connection
-        return connection.amqp.unsettled(channel.number) if connection is not None else {}
-
     def routes(self) -> list[ExchangeChannel | SplitExchange]:
         """Return what takes the messages of each exchange that is not in quarantine."""
         return [route for route in self._routes.values() if _is_here(route)]
-
-    def split_exchanges(self) -> list[SplitExchange]:
-        """Return the exchanges that several channels serve."""
-        return [route for route in self._routes.values() if isinstance(route, SplitExchange)]
 
     def channels(self) -> list[ExchangeChannel]:
         """Return every channel that may still settle something."""

@@ -50,11 +50,11 @@ class Dialer:
         timeout: float,  # noqa: ASYNC109 - in seconds, shared out among the nodes
     ) -> asyncio.Transport:
         """Connect ``make()`` to the next node that answers, or raise NotConnectedError."""
-        if not self.has_another:
-            self._race = ConnectionRace(self._nodes, self._loop, self._avoid)
-        assert self._race is not None  # noqa: S101 - made above
+        race = self._race
+        if race is None or race.is_over:
+            race = self._race = ConnectionRace(self._nodes, self._loop, self._avoid)
         until = self._loop.time() + timeout
-        self._address, connected = await self._race.connect(timeout)
+        self._address, connected = await race.connect(timeout)
         tls: dict[str, Any] = {}
         if self._trust is not None:
             tls["ssl"] = self._trust.context

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import msgspec
 
 from .pending import WAITING, Publish
+from .pool import Pool
 from .session import Session
 from .state import SessionState
-from .statistics import SessionStatistics
 
 CONNECTED = "connected"
 
@@ -44,15 +44,10 @@ class Login(msgspec.Struct):
     last_error: str
 
 
-def logins(
-    backend: str,
-    statistics: dict[tuple[str, str], SessionStatistics],
-    sessions: Iterable[Session],
-    active: Iterable[Publish],
-) -> list[Login]:
+def logins(backend: str, pool: Pool, active: Iterable[Publish]) -> list[Login]:
     """Return all logins that have a session, or figures from earlier."""
-    by_login: dict[tuple[str, str], list[Session]] = {key: [] for key in statistics}
-    for session in sessions:
+    by_login: dict[tuple[str, str], list[Session]] = {key: [] for key in pool.statistics}
+    for session in pool.sessions():
         by_login.setdefault(session.login, []).append(session)
     waiting: Counter[tuple[str, str]] = Counter()
     in_flight: Counter[tuple[str, str]] = Counter()
@@ -62,7 +57,7 @@ def logins(
             counts[publish.session.virtual_host, publish.session.username] += 1
     found = []
     for key, those in by_login.items():
-        counted = statistics.get(key) or those[0].statistics
+        counted = pool.statistics.get(key) or those[0].statistics
         state, since = "closed", counted.ended_at
         if those:
             leading = min(those, key=lambda each: (ORDER.index(each.state), each.since))

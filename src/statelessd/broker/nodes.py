@@ -7,7 +7,7 @@ about the node, and is not reported here.
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..config.hosts import Host
@@ -150,21 +150,15 @@ class Node(Standing):
             logger.log(self._level, "the broker's node %s is reached again", self.host)
 
 
-class Nodes:
+class Nodes(list[Node]):
     """All nodes that a backend may connect to."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         # A single node is the broker, and reachability logs its changes.
         level = logging.WARNING if len(hosts) > 1 else logging.DEBUG
-        self._nodes = [Node(host, level) for host in hosts]
-
-    def __iter__(self) -> Iterator[Node]:
-        return iter(self._nodes)
-
-    def __len__(self) -> int:
-        return len(self._nodes)
+        super().__init__(Node(host, level) for host in hosts)
 
     def in_order(self, now: float, avoid: Node | None = None) -> list[Node]:
         """Return all but ``avoid``, in the order in which to try them."""
-        nodes = [node for node in self._nodes if node is not avoid]
+        nodes = [node for node in self if node is not avoid]
         return sorted(nodes, key=lambda node: node.rank(now))

@@ -7,22 +7,19 @@ connection that a right one opened.
 import asyncio
 import logging
 import time
-from typing import Any
+from operator import attrgetter
 
 from ..config.hosts import hosts_of
-from ..config.settings import RabbitMQ
 from ..message import Credentials
 from ..tls.client import Trust
-from .alarm import ResourceAlarm
 from .close_reason import CloseReason
 from .dialer import Dialer
 from .nodes import Node, Nodes
 from .pending import Publish
 from .quarantine import Quarantine
-from .reachability import Reachability
 from .session import Session, Shared
 from .state import SessionState
-from .statistics import ConnectionCounters, SessionStatistics
+from .statistics import COUNTS, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -42,36 +39,16 @@ class Pool:
     Of too many, the first that have no session are added to ``forgotten``.
     """
 
-    def __init__(
-        self,
-        settings: RabbitMQ,
-        *,
-        client_properties: dict[str, Any],
-        alarm: ResourceAlarm,
-        reachability: Reachability,
-        trust: Trust | None,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, shared: Shared, trust: Trust | None) -> None:
         self.statistics: dict[tuple[str, str], SessionStatistics] = {}
         self.forgotten = SessionStatistics()
-        self.counters = ConnectionCounters()
-        self.nodes = Nodes(hosts_of(settings))
-        self._settings = settings
+        self.nodes = Nodes(hosts_of(shared.settings))
+        self._shared, self._settings, self._loop = shared, shared.settings, shared.loop
         self._trust = trust
-        self._loop = loop
-        self._shared = Shared(
-            settings,
-            client_properties,
-            alarm,
-            reachability,
-            self.counters,
-            self._statistics_of,
-            loop,
-        )
-        self._ticked_at = loop.time()
+        self._ticked_at = self._loop.time()
         self._sessions: dict[Key, Session] = {}
         self._successors: dict[Key, Session] = {}
-        self._draining: set[Session] = set()
+        self._draining: dict[Session, float] = {}  # since which loop time
         self._quarantines: dict[Key, Quarantine] = {}
         # For stuck logins: when they may try another node again, and the pause after that.
         self._refuges: dict[Key, tuple[float, float]] = {}
@@ -92,7 +69,7 @@ class Pool:
         if not self._make_room():
             return None
         if session is not None:
-            self._drain(session, self._loop.time())
+            self._draining[session] = self._loop.time()
         self._sessions[key] = self._new_session(virtual_host, credentials)
         return self._sessions[key]
 
@@ -109,6 +86,7 @@ class Pool:
             credentials,
             self._shared,
             dialer=Dialer(self.nodes, self._trust, self._loop, avoid),
+            statistics_of=self._statistics_of,
             counted=self.statistics.get((virtual_host, credentials.name)),
             on_crash=self._crashed
             if quarantine is None
@@ -116,15 +94,14 @@ class Pool:
             watcher=quarantine,
         )
         if quarantine is None:
-            session.channels.quarantine = self._quarantines.get((virtual_host, credentials.digest))
+            session.channels.quarantine = self._quarantines.get(session.key)
         elif quarantine.session is not None:  # it is closing, or was refused
-            self._drain(quarantine.session, self._loop.time())
+            self._draining[quarantine.session] = self._loop.time()
         return session
 
     def _crashed(self, session: Session, lost: list[Publish]) -> None:
         """Find out whose message it was: the broker closed a connection with 541."""
-        virtual_host, credentials = session.virtual_host, session.credentials
-        key = virtual_host, credentials.digest
+        virtual_host, credentials, key = session.virtual_host, session.credentials, session.key
         if key not in self._quarantines:
             self._quarantines[key] = Quarantine(
                 lambda: self._sessions.get(key),
@@ -168,7 +145,7 @@ class Pool:
         if session is not None:
             if not session.load:
                 session.close(CloseReason.UNNEEDED)
-            self._drain(session, now)
+            self._draining[session] = now
         if key in self._sessions:
             self._sessions[key].channels.quarantine = None
 
@@ -176,7 +153,7 @@ class Pool:
         """Try another node for a login of which nothing is confirmed, though its node answers."""
         # If it is the queue that is stuck, another node does no better, so the pauses grow.
         try_at, pause = self._refuges.get(key, (now, FIRST_REFUGE))
-        if now < try_at or key in self._successors or self._drains(key):
+        if now < try_at or key in {*self._successors, *(s.key for s in self._draining)}:
             return
         self._refuges[key] = now + pause, min(2 * pause, LONGEST_REFUGE)
         refuge = self._new_session(
@@ -185,9 +162,6 @@ class Pool:
         refuge.is_refuge = True
         self._successors[key] = refuge
         refuge.connect()
-
-    def _drains(self, key: Key) -> bool:
-        return any((s.virtual_host, s.credentials.digest) == key for s in self._draining)
 
     def tick(self, now: float) -> None:
         """Let each session check its time-outs, and forget those that ended. Once a second."""
@@ -203,26 +177,25 @@ class Pool:
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor, and the next publish gets that answer.
                 del self._sessions[key]
-                self._drain(session, now)
+                self._draining[session] = now
             elif (
                 session.state is SessionState.OPEN
-                and key not in self._successors
                 and now - session.verified_at >= self._settings.reverify_after
-                and not self._drains(key)
+                and key not in {*self._successors, *(s.key for s in self._draining)}
             ):
                 self._successors[key] = self._new_session(session.virtual_host, session.credentials)
                 self._successors[key].connect()
         for key, successor in list(self._successors.items()):
             self._replace(key, successor, now)
-        for session in list(self._draining):
+        for session, since in list(self._draining.items()):
             if session.state is SessionState.OPEN and not session.load:
                 expired = _has_expired(session)
                 session.close(CloseReason.EXPIRED if expired else CloseReason.REPLACED)
-            elif session.state is SessionState.OPEN and now - session.draining_since > MOST_DRAIN:
+            elif session.state is SessionState.OPEN and now - since > MOST_DRAIN:
                 words = f"{CloseReason.REPLACED.words}, and the rest was not confirmed"
                 session.stalled(words, CloseReason.REPLACED)
             if not session.holds_connection and not session.load:
-                self._draining.discard(session)
+                del self._draining[session]
 
     def _replace(self, key: Key, successor: Session, now: float) -> None:
         """Let a session's successor with the same login take over, once it is open.
@@ -234,7 +207,7 @@ class Pool:
         if successor.is_refuge and not (session is not None and session.stall.is_stuck(now)):
             del self._successors[key]  # nothing is stuck any more
             successor.close(CloseReason.UNNEEDED)
-            self._drain(successor, now)
+            self._draining[successor] = now
         elif successor.state is SessionState.IDLE:
             # It found no broker, or a connection limit: that says nothing about the login.
             del self._successors[key]
@@ -245,7 +218,7 @@ class Pool:
             if session is not None:
                 successor.used_at = session.used_at  # a login is no use of it: idle it stays
                 del self._sessions[key]
-                self._drain(session, now)
+                self._draining[session] = now
             if successor.state is SessionState.OPEN:
                 self._sessions[key] = successor
                 if session is not None:
@@ -254,10 +227,6 @@ class Pool:
                         words = "its node confirmed nothing, and another was reached"
                         session.stalled(words, CloseReason.MOVED)
                         successor.is_refuge = False
-
-    def _drain(self, session: Session, now: float) -> None:
-        session.draining_since = now
-        self._draining.add(session)
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
         """Close every channel and connection in order; drop those that take ``timeout`` seconds."""
@@ -275,6 +244,11 @@ class Pool:
             return False
         min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
         return True
+
+    def total(self) -> dict[str, int]:
+        """Return the counts of all logins together, by their names."""
+        logins = [*self.statistics.values(), self.forgotten]
+        return {name: sum(map(attrgetter(name), logins)) for name in COUNTS}
 
     def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
         key = virtual_host, username

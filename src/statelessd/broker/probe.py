@@ -9,15 +9,13 @@ A bare TCP connection would prove nothing, because a proxy accepts it without a 
 import asyncio
 import contextlib
 import logging
-from typing import Any
 
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
-from ..config.settings import RabbitMQ
 from .dialer import Dialer
 from .race import NotConnectedError
-from .reachability import Reachability
 from .refusals import login_refusal
+from .session import Shared
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
@@ -26,26 +24,16 @@ AGAIN = 1.0  # seconds between questions to a broker that is away
 
 
 class Probe:
-    """Asks for one backend, and reports to ``reachability``."""
+    """Asks for one backend, and reports to its reachability."""
 
-    def __init__(
-        self,
-        settings: RabbitMQ,
-        reachability: Reachability,
-        *,
-        client_properties: dict[str, Any],
-        dialer: Dialer,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        account = settings.probe
-        self._settings = settings
+    def __init__(self, shared: Shared, dialer: Dialer) -> None:
+        account = shared.settings.probe
+        self._settings, self._loop = shared.settings, shared.loop
+        self._reachability = shared.reachability
         self._dialer = dialer
-        self._has_account = bool(account.username)
         self._login = Login(
-            account.username, account.password, account.virtual_host, client_properties
+            account.username, account.password, account.virtual_host, shared.client_properties
         )
-        self._reachability = reachability
-        self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0  # loop time
 
@@ -137,7 +125,7 @@ class Probe:
     ) -> str:
         """Return what is wrong with the broker or the login, or "". Raise OSError."""
         login = self._login
-        while not amqp.greeted or self._has_account:  # what comes next would be the login
+        while not amqp.greeted or login.username:  # what comes next would be the login
             writer.writelines(amqp.data_to_send())
             data = await reader.read(65536)
             if not data:

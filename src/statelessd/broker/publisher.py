@@ -5,7 +5,6 @@ import logging
 import platform
 import socket
 from collections import Counter
-from operator import attrgetter
 from typing import Any
 
 from ..config.settings import Publish as Limits
@@ -20,8 +19,9 @@ from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
+from .session import Shared
 from .state import SessionState
-from .statistics import BrokerFigures, BrokerState, BrokerStatus, ExchangeCounts, SessionStatistics
+from .statistics import BrokerFigures, BrokerState, BrokerStatus, ConnectionCounters, ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
@@ -62,20 +62,13 @@ class Publisher:
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
         self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
-        self._pool = Pool(
-            rabbitmq,
-            client_properties=_client_properties(f"statelessd {backend}"),
-            alarm=self._alarm,
-            reachability=self._reachability,
-            trust=trust,
-            loop=loop,
-        )
+        self._counters = ConnectionCounters()
+        properties = _client_properties(f"statelessd {backend}")
+        shared = Shared(rabbitmq, properties, self._alarm, self._reachability, self._counters, loop)
+        self._pool = Pool(shared, trust)
+        properties = _client_properties(f"statelessd {backend} probe")
         self._probe = Probe(
-            rabbitmq,
-            self._reachability,
-            client_properties=_client_properties(f"statelessd {backend} probe"),
-            dialer=Dialer(self._pool.nodes, trust, loop),
-            loop=loop,
+            shared._replace(client_properties=properties), Dialer(self._pool.nodes, trust, loop)
         )
         self.refusals: Counter[str] = Counter()  # by limit
         self._closing = False
@@ -144,35 +137,34 @@ class Publisher:
 
     def connection_statistics(self) -> dict[str, dict[str, Any]]:
         """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013."""
-        logins = {(login.virtual_host, login.user): login for login in self.logins("")}
+        statistics = self._pool.statistics
         return {
-            f"{key[0]}:{key[1]}": {
+            f"{login.virtual_host}:{login.user}": {
                 "connections": {
                     "opened": counted.connections_opened,
                     "closed": counted.connections_closed,
                 },
                 "channels": {"opened": counted.channels_opened, "closed": counted.channels_closed},
-                "connected": logins[key].state == CONNECTED,
+                "connected": login.state == CONNECTED,
                 "publishes": counted.publishes,
-                "queue_size": logins[key].queue_size,
+                "queue_size": login.queue_size,
             }
-            for key, counted in self._pool.statistics.items()
+            for login in self.logins("")
+            if (counted := statistics.get((login.virtual_host, login.user)))
         }
 
     def logins(self, backend: str) -> list[Login]:
         """Return the state of each login, also of those that have not succeeded yet."""
-        pool = self._pool
-        return logins(backend, pool.statistics, pool.sessions(), self._tally.active)
+        return logins(backend, self._pool, self._tally.active)
 
     def figures(self) -> BrokerFigures:
         """Return everything that is counted, at this moment."""
-        tally, pool, counters = self._tally, self._pool, self._pool.counters
+        tally, pool, counters = self._tally, self._pool, self._counters
         waiting = sum(publish.state is WAITING for publish in tally.active)
         sessions = pool.sessions()
         live = [s.connection for s in sessions if s.connection is not None]
         to_node = Counter(s.dialer.node for s in sessions if s.state is SessionState.OPEN)
-        logins = [*pool.statistics.values(), pool.forgotten]
-        total = {name: sum(map(attrgetter(name), logins)) for name in SessionStatistics.COUNTS}
+        total = pool.total()
         refused, lost = total["channels_refused"], total["channels_lost"]
         exchanges = {} if tally.exchanges is None else tally.exchanges.counts
         return BrokerFigures(

@@ -85,14 +85,12 @@ class ConnectionRace:
         self, attempts: Attempts, winner: asyncio.Task[socket.socket]
     ) -> tuple[Address, socket.socket]:
         """Mark the attempts that began before the winner as silent; keep the others for later."""
-        in_time = True
-        for task, address in attempts.items():  # in the order in which they began
-            if task is winner:
-                in_time = False
-            elif in_time:
-                address.is_down(self._loop.time(), SILENT)
-            else:
-                self._addresses.insert(0, address)
+        tasks = list(attempts)  # in the order in which they began
+        place = tasks.index(winner)
+        for task in tasks[:place]:
+            attempts[task].is_down(self._loop.time(), SILENT)
+        for task in tasks[place + 1 :]:
+            self._addresses.insert(0, attempts[task])
         return attempts.pop(winner), winner.result()
 
     async def _next(self, until: float) -> tuple[Address | None, str]:

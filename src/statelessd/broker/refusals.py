@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..amqp import decode
-from ..amqp.errors import FrameError
 from ..message import Message, Outcome, Public
 from . import replies
 from .close_reason import CloseReason
@@ -48,14 +47,6 @@ _OF_MESSAGES: dict[Reason | None, tuple[Outcome, bool, bool]] = {
     Reason.LOW_ON_DISK: (Outcome.BROKER_BLOCKED, True, True),
     Reason.PRECONDITION: (Outcome.BAD_REQUEST, False, False),
 }
-
-
-class Verdict(NamedTuple):
-    """What became of one message of a closed channel; no outcome: discarded, to be sent again."""
-
-    publish: Publish
-    outcome: Outcome | None
-    detail: str
 
 
 def login_refusal(code: int, text: str, virtual_host: str, *, token: bool = False) -> Refusal:
@@ -103,9 +94,8 @@ def channel_refusal(
     """Return what it means that the broker closed a channel over exactly this message."""
     said = replies.shown(text)
     shared = not replies.is_topic(code, text)
-    reason = None
-    if method in OVER_A_MESSAGE:
-        reason = replies.message_reason(code, text, _names(publish))
+    judged = method in OVER_A_MESSAGE
+    reason = replies.message_reason(code, text, _names(publish)) if judged else None
     if reason is Reason.BACK_END_FAILED:
         return Refusal(Outcome.BROKER_UNAVAILABLE, BACK_END_FAILED, shared)
     if reason not in _OF_MESSAGES:  # not a judgement on the message, so nothing is known of it
@@ -117,9 +107,10 @@ def channel_refusal(
 
 def attribute(
     code: int, text: str, lost: Sequence[Publish], method: tuple[int, int] = (60, 40)
-) -> list[Verdict]:
+) -> list[tuple[Publish, Outcome | None, str]]:
     """Return what became of each message that was in flight when the broker closed a channel.
 
+    A message without an outcome was discarded, to be sent again.
     The broker works through them in order, so those behind the culprit were discarded. Where
     the text fits several messages, the culprit may be the last of them.
     """
@@ -130,21 +121,21 @@ def attribute(
         f"The broker closed the channel ({replies.shown(text)}), "
         "perhaps after it had taken this message."
     )
-    verdicts = []
+    verdicts: list[tuple[Publish, Outcome | None, str]] = []
     for i, publish in enumerate(lost):
         if suspects and i > suspects[-1]:
-            verdicts.append(Verdict(publish, None, ""))
+            verdicts.append((publish, None, ""))
         elif suspects == [i]:
             refusal = channel_refusal(code, text, publish, method)
-            verdicts.append(Verdict(publish, refusal.outcome, refusal.detail))
+            verdicts.append((publish, refusal.outcome, refusal.detail))
         else:
-            verdicts.append(Verdict(publish, Outcome.UNCONFIRMED, unknown))
+            verdicts.append((publish, Outcome.UNCONFIRMED, unknown))
     return verdicts
 
 
 def returned(message: Message) -> tuple[Outcome, str]:
     """Return what a return says of its message: that no queue took it, but for two kinds."""
-    delayed = b"x-delay" in message.header and b"x-delay" in _headers(message)
+    delayed = b"x-delay" in message.header and b"x-delay" in decode.parts(message.header)
     if delayed or any(key.startswith(DIRECT_REPLY_TO) for key in _keys(message)):
         return Outcome.UNCONFIRMED, MAYBE_KEPT
     return Outcome.NO_ROUTE, NO_QUEUE
@@ -159,13 +150,6 @@ def _keys(message: Message) -> tuple[str, ...]:
     """Return the routing key, and those of the headers CC and BCC."""
     if b"CC" not in message.header:
         return (message.routing_key,)
-    found = _headers(message)
+    found = decode.parts(message.header)
     copies = [key for name in (b"CC", b"BCC") for key in decode.strings(found.get(name, b""))]
     return (message.routing_key, *copies)
-
-
-def _headers(message: Message) -> dict[bytes, bytes]:
-    try:
-        return decode.headers(message.header)
-    except FrameError:  # not one of ours; there is nothing to compare then
-        return {}

@@ -2,7 +2,7 @@
 
 Read in the sources of RabbitMQ 3.10 to 4.3 (rabbit_reader, rabbit_channel,
 rabbit_access_control), LavinMQ 2.0 to 2.9 (connection_factory, client, channel) and
-amqproxy 3.1 (client, upstream). All tables are searched, because amqproxy hides which
+amqproxy 3.1 (client, upstream). All rows are tried, because amqproxy hides which
 broker is behind it, and no two texts collide.
 
 The texts carry the users' own names, which may contain anything, and are cut at 252
@@ -70,7 +70,8 @@ class _Row(NamedTuple):
 _RESOURCE = "'{exchange}' in vhost '{virtual_host}' refused for user"
 _VIRTUAL_HOST = "access to vhost '{virtual_host}' refused for user"
 
-RABBITMQ = (
+_ROWS = (
+    # RabbitMQ.
     _Row(NOT_ALLOWED, "vhost {virtual_host} not found", Reason.NO_VIRTUAL_HOST),
     _Row(NOT_ALLOWED, _VIRTUAL_HOST, Reason.VIRTUAL_HOST_REFUSED),
     _Row(NOT_ALLOWED, "number of channels opened ", Reason.CHANNEL_LIMIT),
@@ -87,14 +88,14 @@ RABBITMQ = (
     _Row(CONTENT_TOO_LARGE, "", Reason.TOO_LARGE),
     _Row(PRECONDITION_FAILED, "message size {size} ", Reason.TOO_LARGE),
     _Row(PRECONDITION_FAILED, "user_id property set to '", Reason.FOREIGN_USER_ID),
-)
-LAVINMQ = (
+    # LavinMQ.
     _Row(NOT_ALLOWED, "vhost not found", Reason.NO_VIRTUAL_HOST),
     _Row(NOT_ALLOWED, "'", Reason.VIRTUAL_HOST_REFUSED),  # 'bob' doesn't have access to 'test'
     _Row(PRECONDITION_FAILED, "Message's user_id property '", Reason.FOREIGN_USER_ID),
     _Row(PRECONDITION_FAILED, "Server low on disk space", Reason.LOW_ON_DISK),
+    # amqproxy.
+    _Row(PROXY_ERROR, "", Reason.PROXY_LOST_BROKER),
 )
-AMQPROXY = (_Row(PROXY_ERROR, "", Reason.PROXY_LOST_BROKER),)
 
 # What RabbitMQ says behind "refused for user 'bob" where it has not refused for good. The name
 # is not compared: of a token only the broker knows it, and who chooses such a one fools himself.
@@ -155,7 +156,7 @@ def is_topic(code: int, text: str) -> bool:
 
 def _find(code: int, text: str, names: Names) -> Reason | None:
     said = explanation(text)
-    for row in (*RABBITMQ, *LAVINMQ, *AMQPROXY):
+    for row in _ROWS:
         if row.code == code:
             for start in _filled_in(row.start, names):
                 rest = _behind(start, said)

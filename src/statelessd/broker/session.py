@@ -25,6 +25,7 @@ from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
 from .reachability import Reachability
+from .split_exchange import SplitExchange
 from .stall import StallDetector
 from .state import ChannelPhase, SessionState
 from .statistics import ConnectionCounters, SessionStatistics
@@ -47,7 +48,6 @@ class Shared(NamedTuple):
     alarm: ResourceAlarm
     reachability: Reachability
     counters: ConnectionCounters
-    statistics: Callable[[str, str], SessionStatistics]  # of a virtual host and user
     loop: asyncio.AbstractEventLoop
 
 
@@ -61,6 +61,7 @@ class Session:
         shared: Shared,
         *,
         dialer: Dialer,
+        statistics_of: Callable[[str, str], SessionStatistics],
         counted: SessionStatistics | None,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
@@ -69,7 +70,8 @@ class Session:
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self._on_crash = on_crash
+        self.key = virtual_host, credentials.digest
+        self._on_crash, self._statistics_of = on_crash, statistics_of
         self._shared, self._settings, self._loop = shared, settings, loop
         self.alarm, self._counters = shared.alarm, shared.counters
         self._reachability = shared.reachability
@@ -80,9 +82,8 @@ class Session:
         self.statistics = SessionStatistics() if counted is None else counted
         self.load = 0  # messages that wait here, or that the broker still has to settle
         self.dialer = dialer
-        self.channels = ChannelTable(self, settings, credentials, watcher, loop)
+        self.channels = ChannelTable(self, settings, watcher, loop)
         self.used_at = self.verified_at = loop.time()
-        self.draining_since = 0.0  # loop time at which another session replaced it
         self.is_refuge = False  # it is to find out whether another node confirms
         self.failure = ""  # why there is no connection, once an attempt has failed
         self._failures = 0  # attempts and connections in a row on which nothing was settled
@@ -91,7 +92,7 @@ class Session:
         self._pause: asyncio.TimerHandle | None = None
         self._refusal = Outcome.UNAUTHORIZED, ""
         self._refused_at = 0.0  # loop time
-        self._closed: asyncio.Future[None] = loop.create_future()
+        self._closed = asyncio.Event()
         # These belong to one connection.
         self.connection: BrokerConnection | None = None
         self.stall = StallDetector(self.channels, settings.stalled_timeout)
@@ -104,7 +105,8 @@ class Session:
         channels = self.channels.channels()
         in_flight = sum(channel.in_flight for channel in channels)
         held = ", not writable" if self.state is OPEN and not self.writable else ""
-        split = "".join(f", {each!r}" for each in self.channels.split_exchanges())
+        routes = self.channels.routes()
+        split = "".join(f", {each!r}" for each in routes if isinstance(each, SplitExchange))
         return (
             f"<Session {self.username!r} on {self.virtual_host!r}: {self.state.value}, "
             f"{len(channels)} channels, {in_flight} in flight, "
@@ -272,7 +274,7 @@ class Session:
         self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._shared.statistics(*self.login)
+        self.statistics = self._statistics_of(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
@@ -472,14 +474,13 @@ class Session:
         if self.connection is not None:
             self.connection.abort("the session was closed")
         self.dialer.left()
-        if not self._closed.done():
-            self._closed.set_result(None)
+        self._closed.set()
 
     async def wait_closed(self, timeout: float) -> None:  # noqa: ASYNC109 - bounds the goodbye only
         """Wait for an orderly close; drop the socket after ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.shield(self._closed)
+                await self._closed.wait()
         except TimeoutError:
             if self.connection is not None:
                 self.connection.abort("the broker did not say goodbye in time")

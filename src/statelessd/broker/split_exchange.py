@@ -35,10 +35,10 @@ TOO_MANY = Public("Too many messages wait for this exchange: the broker does not
 class SplitTable(Table, Protocol):
     """The session's channels, as a split exchange sees them."""
 
+    session: ChannelOwner
+
     @property
     def slowness(self) -> float: ...
-    @property
-    def session(self) -> ChannelOwner: ...
     @property
     def now(self) -> float: ...
     @property
@@ -49,7 +49,6 @@ class SplitTable(Table, Protocol):
     def open_channels(self) -> None: ...
     def retire(self, channel: ExchangeChannel) -> list[Publish]: ...
     def unretire(self, channel: ExchangeChannel) -> bool: ...
-    def unsettled(self, channel: ExchangeChannel) -> dict[int, Publish]: ...
     def join(self, split: "SplitExchange", channel: ExchangeChannel | None) -> None: ...
 
 
@@ -179,7 +178,8 @@ class SplitExchange:
 
     def _abandon(self, channel: ExchangeChannel, now: float, *, everything: bool = False) -> None:
         """Send nothing more on a channel; its messages go first, or those of the same keys."""
-        unsettled = self._table.unsettled(channel)
+        connection = self._table.session.connection
+        unsettled = connection.amqp.unsettled(channel.number) if connection is not None else {}
         self._old[channel] = hold = Hold(channel, unsettled, now)
         hold.everything = everything
         if len(self._old) > 1 and not everything:
@@ -216,8 +216,7 @@ class SplitExchange:
                     self._channel = self._new_channel(is_question=True)
                     self._table.open_channels()
         for channel, hold in self._old.items():
-            if channel.look(now) and hold.everything:
-                hold.everything = False
+            hold.everything &= not channel.look(now)
         if self._trial is not None and self._trial.idle:  # its message was given up
             self._table.retire(self._trial)
         self._release()
@@ -238,17 +237,13 @@ class SplitExchange:
         doubtful: dict[str, Publish] = {}
         for publish in self._held:
             doubtful.setdefault(publish.message.routing_key, publish)
-        candidates = [
-            (tries, publish)
-            for key, publish in doubtful.items()
-            if (tries := self._tries(key, now))
-        ]
-        if candidates:
-            _, publish = min(candidates, key=lambda candidate: candidate[0])
-            del self._held[publish]
-            self._trial_key = publish.message.routing_key
+        tries = {publish: self._tries(key, now) for key, publish in doubtful.items()}
+        chosen = min((p for p in tries if tries[p]), key=tries.__getitem__, default=None)
+        if chosen is not None:
+            del self._held[chosen]
+            self._trial_key = chosen.message.routing_key
             self._trial = self._new_channel(alone=True)
-            self._hand(publish, self._trial)
+            self._hand(chosen, self._trial)
 
     def _tries(self, key: str, now: float) -> int:
         """Return on how many channels the key was tried in vain; 0 if it has to wait longer."""
@@ -289,6 +284,8 @@ class SplitExchange:
             if any(freed):
                 self._release()
         elif channel is self._trial:
+            self._trial = None
+            self._table.retire(channel)
             self._tried(*settled[0])
         elif channel in self._lone.values():
             for publish, _ in settled:
@@ -318,9 +315,6 @@ class SplitExchange:
         self._release()
 
     def _tried(self, publish: Publish, settlement: Settlement) -> None:
-        channel, self._trial = self._trial, None
-        if channel is not None:
-            self._table.retire(channel)
         if settlement is Settlement.NACKED:
             self._try_at = self._table.now + AGAIN
         else:
@@ -345,9 +339,8 @@ class SplitExchange:
 
     def _must_wait(self, publish: Publish) -> bool:
         key = publish.message.routing_key
-        if self._trial is not None and key == self._trial_key:
-            return True
-        return any(hold.everything or key in hold.keys for hold in self._old.values())
+        is_tried = self._trial is not None and key == self._trial_key
+        return is_tried or any(hold.everything or key in hold.keys for hold in self._old.values())
 
     def _release(self) -> None:
         """Send what is held and has nothing left to wait for, in order."""

@@ -3,6 +3,7 @@
 import enum
 import time
 from collections import Counter
+from dataclasses import dataclass, fields
 
 import msgspec
 
@@ -10,35 +11,23 @@ from ..message import Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
 
 
+@dataclass(slots=True, eq=False)
 class SessionStatistics:
     """The counts of one virtual host and user; two passwords of one user add up."""
 
-    COUNTS = (
-        "channels_closed",
-        "channels_lost",
-        "channels_opened",
-        "channels_refused",
-        "connections_closed",
-        "connections_opened",
-        "publishes",
-        "reconnects",
-    )
-    __slots__ = (*COUNTS, "_lost", "_rated", "ended_at", "last_error", "rate")
-
-    def __init__(self) -> None:
-        self.connections_opened = 0
-        self.connections_closed = 0
-        self.channels_opened = 0
-        self.channels_closed = 0
-        self.channels_refused = 0  # of those: by the broker, over a message
-        self.channels_lost = 0  # of those: with their connection
-        self.publishes = 0  # messages that the broker confirmed
-        self.reconnects = 0  # connections opened after one that was lost
-        self.ended_at = 0.0  # Unix time at which the last connection ended
-        self.last_error = 0.0, ""  # Unix time, and what the broker or the network said
-        self.rate = 0.0  # of publishes, a second
-        self._rated = 0  # publishes at the last look
-        self._lost = False  # the last connection was
+    connections_opened: int = 0
+    connections_closed: int = 0
+    channels_opened: int = 0
+    channels_closed: int = 0
+    channels_refused: int = 0  # of those: by the broker, over a message
+    channels_lost: int = 0  # of those: with their connection
+    publishes: int = 0  # messages that the broker confirmed
+    reconnects: int = 0  # connections opened after one that was lost
+    ended_at: float = 0.0  # Unix time at which the last connection ended
+    last_error: tuple[float, str] = 0.0, ""  # Unix time, and what the broker or the network said
+    rate: float = 0.0  # of publishes, a second
+    _rated: int = 0  # publishes at the last look
+    _lost: bool = False  # the last connection was
 
     def opened(self) -> None:
         """Count a login that has succeeded."""
@@ -65,8 +54,11 @@ class SessionStatistics:
 
     def add(self, other: "SessionStatistics") -> None:
         """Add what another has counted."""
-        for name in self.COUNTS:
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+COUNTS = [field.name for field in fields(SessionStatistics) if field.type is int]
 
 
 class ConnectionCounters:

@@ -7,10 +7,18 @@ import os
 import socket
 import ssl
 
-EXPIRED, NOT_YET_VALID = 10, 9  # X509_V_ERR_…, of x509_vfy.h
-UNTRUSTED = (2, 18, 19, 20, 21)  # no issuer, or one that nobody vouches for
-OTHER_NAME = (62, 63, 64)  # of a host, a mail address, an IP address
-
+# By OpenSSL's verification errors: X509_V_ERR_…, of x509_vfy.h.
+OF_CERTIFICATES = {
+    9: "a certificate of the broker is not valid yet",
+    10: "a certificate of the broker has expired",
+    # No issuer, or one that nobody vouches for.
+    **dict.fromkeys(
+        (2, 18, 19, 20, 21),
+        "the broker's certificate is from an authority that is not trusted",
+    ),
+    # The name of a host, a mail address, an IP address.
+    **dict.fromkeys((62, 63, 64), "the broker's certificate is for another name"),
+}
 # By OpenSSL's reasons.
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 OTHER_VERSION = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION")
@@ -27,7 +35,8 @@ def why(error: BaseException | None) -> str:
     if isinstance(error, UnicodeError):  # such as a..b
         return "the broker's host name is not valid"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _wrong_with_certificate(error.verify_code, error.verify_message)
+        said = f"the broker's certificate is not accepted: {error.verify_message}"
+        return OF_CERTIFICATES.get(error.verify_code, said)
     if isinstance(error, ssl.SSLError):
         return _failed(error.reason or "unknown error")
     if isinstance(error, socket.gaierror):
@@ -42,18 +51,6 @@ def why(error: BaseException | None) -> str:
 def in_full(error: BaseException) -> str:
     """Return the reason for the log, with OpenSSL's own words, such as the wrong name."""
     return f"{why(error)} ({error})" if isinstance(error, ssl.SSLError) else why(error)
-
-
-def _wrong_with_certificate(code: int, said: str) -> str:
-    if code in OTHER_NAME:
-        return "the broker's certificate is for another name"
-    if code in UNTRUSTED:
-        return "the broker's certificate is from an authority that is not trusted"
-    if code == EXPIRED:
-        return "a certificate of the broker has expired"
-    if code == NOT_YET_VALID:
-        return "a certificate of the broker is not valid yet"
-    return f"the broker's certificate is not accepted: {said}"
 
 
 def _failed(reason: str) -> str:

@@ -48,11 +48,11 @@ def test_acks_and_nacks_are_decoded_as_pamqp_encodes_them():
 
 def test_the_texts_of_the_broker_are_decoded():
     close = commands.Connection.Close(403, "ACCESS_REFUSED - no", 10, 11)
-    assert decode_method(payload(close)) == CloseMethod(True, 403, "ACCESS_REFUSED - no", (10, 11))
+    assert decode_method(payload(close)) == CloseMethod(403, "ACCESS_REFUSED - no", (10, 11))
     close = commands.Channel.Close(404, "NOT_FOUND", 60, 40)
-    assert decode_method(payload(close)) == CloseMethod(False, 404, "NOT_FOUND", (60, 40))
+    assert decode_method(payload(close)) == CloseMethod(404, "NOT_FOUND", (60, 40))
     returned = commands.Basic.Return(312, "NO_ROUTE", "e", "k")
-    assert decode_method(payload(returned)) == BasicReturn(312, "NO_ROUTE", "e", "k")
+    assert decode_method(payload(returned)) == BasicReturn("e", "k")
     blocked = commands.Connection.Blocked("low on memory")
     assert decode_method(payload(blocked)) == Blocked("low on memory")
 

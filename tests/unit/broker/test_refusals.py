@@ -156,8 +156,8 @@ def test_an_exchanges_name_is_not_taken_for_the_brokers_words():
 )
 def test_words_that_can_quote_a_message_are_not_public(code, text):
     assert not isinstance(channel_refusal(code, text, message()).detail, Public)
-    for verdict in attribute(code, text, [message(), message("b")]):
-        assert not isinstance(verdict.detail, Public)
+    for _, _, detail in attribute(code, text, [message(), message("b")]):
+        assert not isinstance(detail, Public)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,15 @@ def test_a_close_over_another_method_is_no_judgement_on_a_message():
     assert channel_refusal(404, text, message(), confirm_select).outcome is O.UNCONFIRMED
     lost = [message("a"), message("b")]
     verdicts = attribute(403, TOPIC.format("a"), lost, confirm_select)
-    assert [verdict.outcome for verdict in verdicts] == [O.UNCONFIRMED, O.UNCONFIRMED]
+    assert [outcome for _, outcome, _ in verdicts] == [O.UNCONFIRMED, O.UNCONFIRMED]
 
 
 def outcomes(code, text, *messages):
     lost = [each if isinstance(each, Publish) else message(*each) for each in messages]
     verdicts = attribute(code, text, lost)
-    assert [verdict.publish for verdict in verdicts] == lost
-    assert not any("10.0.0.7" in verdict.detail for verdict in verdicts)
-    return [verdict.outcome for verdict in verdicts]
+    assert [publish for publish, _, _ in verdicts] == lost
+    assert not any("10.0.0.7" in detail for _, _, detail in verdicts)
+    return [outcome for _, outcome, _ in verdicts]
 
 
 REFUSED = "topic '{}' in exchange 'x' in vhost '/' refused for user 'bob'"
