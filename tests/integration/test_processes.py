@@ -19,12 +19,6 @@ from waiting import wait_until
 import statelessd
 
 
-def test_there_is_one_backend_for_each_port(start_gateway):
-    gateway = start_gateway(ports=3)
-    assert len(gateway.backends()) == 3
-    assert [gateway.publish(port=port).status_code for port in gateway.ports] == [204] * 3
-
-
 def test_a_killed_backend_is_back_at_once_and_the_others_notice_nothing(start_gateway):
     gateway = start_gateway(ports=2)
     first, second = gateway.ports
@@ -66,14 +60,6 @@ def test_a_request_that_waits_is_answered_before_the_end(start_gateway, silent, 
                 gateway.process.send_signal(signal.SIGTERM)
             assert answer.result().status_code == 503
             assert gateway.process.wait(30) == 0
-
-
-def test_the_parent_killed_takes_its_backends_along(tmp_path, broker):
-    gateway = GatewayProcess(tmp_path, broker, ports=2).start()
-    backends = gateway.backends()
-    gateway.kill()
-    for backend in backends:
-        wait_until(lambda backend=backend: gone(backend), what="a backend's end")
 
 
 def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway):
