@@ -4,24 +4,16 @@ import contextlib
 import functools
 import grp
 import os
-import shutil
 import signal
 import socket
 import ssl
 import stat
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 import requests
 from certificates import Authority
-from clients import (
-    KEPT,
-    PATH,
-    REQUEST,
-    UnixConnection,
-)
+from clients import KEPT, PATH, REQUEST, UnixConnection
 from gateway import GatewayProcess, free_port, gone, listens
 from waiting import wait_until
 
@@ -44,11 +36,9 @@ def start_tls(start_gateway, authority):
 
 
 @pytest.fixture
-def path():
-    """Of a Unix socket; short, as such paths have to be."""
-    directory = Path(tempfile.mkdtemp(prefix="statelessd-"))
-    yield directory / "8000.sock"
-    shutil.rmtree(directory)
+def path(tmp_path):
+    """Of a Unix socket."""
+    return tmp_path / "8000.sock"
 
 
 def curl(*arguments, given=b""):

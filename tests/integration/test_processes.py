@@ -97,14 +97,6 @@ def test_ctrl_c_is_one_orderly_stop(tmp_path, broker):
         assert gateway.text.count("stopped: every request was answered") == 2
 
 
-def test_a_port_that_is_taken_is_told_at_once(tmp_path, broker):
-    gateway = GatewayProcess(tmp_path, broker)
-    with socket.create_server(("127.0.0.1", gateway.port)):
-        done = gateway.run()
-    assert done.returncode == 1
-    assert f"cannot listen on port {gateway.port}" in done.stderr
-
-
 def may_read(user, *paths):
     """Whether that user may, which in a home of root's is not so."""
     command = ["setpriv", f"--reuid={user}", "--clear-groups", "test"]
@@ -169,14 +161,6 @@ class TestDaemon:
         assert second.returncode == 1
         assert f"runs already, as process {pid}" in second.stderr
         assert int(daemon.pidfile.read_text()) == pid
-
-    def test_a_stale_pidfile_is_noticed_and_replaced(self, daemon):
-        daemon.pidfile.parent.mkdir()
-        daemon.pidfile.write_text("999999\n")
-        assert daemon.run("-d").returncode == 0
-        assert int(daemon.pidfile.read_text()) != 999999
-        assert "is stale" in daemon.daemon_log.read_text()
-        assert daemon.publish().status_code == 204
 
     def test_an_unknown_user_is_told_before_it_detaches(self, daemon):
         done = daemon.run("-d", STATELESSD_DAEMON_USER="no-such-user")
