@@ -31,7 +31,6 @@ from statelessd.gateway.gateway import Gateway
 from statelessd.gateway.router import BUILT_IN_PUBLISH, Router
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.connection import Connection
-from statelessd.telemetry.requests import RequestStatistics
 
 BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
 ACK = Struct(">BHIHHQBB")
@@ -223,7 +222,6 @@ class HotPath:
             port=8000,
             publisher=self._publisher,
             router=Router([(BUILT_IN_PUBLISH, None)]),
-            statistics=RequestStatistics(),
             loop=loop,
         )
         self._shared = share(self._gateway, Bridge(_no_page))

@@ -136,14 +136,14 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         backend,
         user=config.daemon.user if daemon else None,
         private=locked,
-        former=None if former is None else former.backends(),
+        former={} if former is None else former.backends(),
         program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
         report=report,
     )
     run = functools.partial(_supervise, config, supervisor)
     if report is not None:
         sockets = [each for group in listeners.values() for each in group]
-        keep = [*sockets, scoreboard.descriptor, *logs.open_files()]
+        keep = [*sockets, *locked, scoreboard.descriptor, *logs.open_files()]
         return detach(run, pidfile=pidfile, keep=keep, report=report)
     return resume(run, pidfile=pidfile) if daemon else run()
 
@@ -152,11 +152,12 @@ def _pidfile(config: Config, former: Former | None) -> PidFile | None:
     """Return the pidfile, locked; None if the settings name none."""
     if config.daemon.pidfile is None:
         return None
-    pidfile = PidFile(Path(config.daemon.pidfile))
+    path = Path(config.daemon.pidfile)
     if former is not None and former.pidfile >= 0:
-        pidfile.adopt(former.pidfile)
-    else:
-        pidfile.acquire()
+        os.set_inheritable(former.pidfile, False)
+        return PidFile(path, former.pidfile)
+    pidfile = PidFile(path)
+    pidfile.acquire()
     return pidfile
 
 

@@ -15,7 +15,6 @@ from statelessd.message import Outcome
 from statelessd.pages.app import Application, build_router
 from statelessd.pages.monitoring import Monitoring
 from statelessd.telemetry.histogram import FineHistogram
-from statelessd.telemetry.requests import RequestStatistics
 
 AUTH = b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
@@ -109,7 +108,6 @@ class Edge:
             port=1,
             publisher=self.publisher,
             router=build_router(routes, paths),
-            statistics=RequestStatistics(),
             loop=self.loop,
             access_log=access_log,
             strict_origins=strict,

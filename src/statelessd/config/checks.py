@@ -38,8 +38,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     enabled = f"{client.SECTION}.enabled"
     if enabled not in given and broker.tls != BrokerTls():
         # Plain text would be the opposite of what the other settings ask for.
-        what = "is needed, because there are other settings of TLS: true or false"
-        yield enabled, "", what
+        yield enabled, "", "is needed, because there are other settings of TLS: true or false"
     # Loading checks the files. They are loaded again where they are used.
     yield from _tls(lambda: server_tls.check(server.tls))
     if broker.tls.enabled:
@@ -116,16 +115,12 @@ def _networks(setting: str, networks: Sequence[str]) -> Iterator[Wrong]:
 
 
 def _origins(cors: Cors) -> Iterator[Wrong]:
+    """Yield the origins that no browser sends, and so would never match."""
     for i, origin in enumerate(cors.origins):
-        if origin != "*" and (wrong := _wrong_with_origin(origin)):
+        found, wrong = ORIGIN.fullmatch(origin), ""
+        if found is None and origin != "*":
+            wrong = "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"
+        elif found and found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
+            wrong = f"has {found[1]}'s own port, which browsers leave out"
+        if wrong:
             yield "HTTPServer.cors.origins", f"[{i}]", f"{origin!r} {wrong}"
-
-
-def _wrong_with_origin(origin: str) -> str | None:
-    """Return what is wrong with an origin, or None. One that no browser sends never matches."""
-    found = ORIGIN.fullmatch(origin)
-    if found is None:
-        return "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"
-    if found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
-        return f"has {found[1]}'s own port, which browsers leave out"
-    return None

@@ -7,12 +7,16 @@ from msgspec import Meta
 
 KIB, MIB = 1024, 1024 * 1024
 
-TlsVersion = Literal["1.2", "1.3"]
-
 
 def setting(description: str, **bounds: Any) -> Meta:
     """Return a setting's line of help and its bounds."""
     return Meta(description=description, **bounds)
+
+
+KeyFile = Annotated[
+    str | None, setting("PEM file with its private key; else that is in the certificate's file.")
+]
+TlsVersion = Annotated[Literal["1.2", "1.3"], setting("The oldest version of TLS that is spoken.")]
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +60,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
             "speak TLS; a changed file is taken up."
         ),
     ] = None
-    key: Annotated[
-        str | None,
-        setting("PEM file with its private key; else that is in the certificate's file."),
-    ] = None
-    minimum_version: Annotated[TlsVersion, setting("The oldest version of TLS that is spoken.")] = (
-        "1.2"
-    )
+    key: KeyFile = None
+    minimum_version: TlsVersion = "1.2"
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,11 +86,6 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[
         str | None, setting("Address of that port; else that of HTTPServer; empty: all interfaces.")
     ] = None
-
-    @property
-    def kept(self) -> bool:
-        """Return whether the pages are kept from some clients or listeners."""
-        return self.networks != () or self.listener is not None
 
 
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +166,3 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         """Return the address of this port; empty for all interfaces."""
         own = self.pages.address
         return own if own is not None and port == self.pages.listener else self.address
-
-    def has_pages(self, listener: Listener) -> bool:
-        """Return whether this listener serves the pages that ``pages`` is about."""
-        return self.pages.listener in (None, listener)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from .http_server import KIB, MIB, Cors, HTTPServer, Listener, Pages, Tls, TlsVersion, setting
+from .http_server import KIB, MIB, HTTPServer, KeyFile, Listener, TlsVersion, setting
 
-__all__ = ["Cors", "HTTPServer", "Listener", "Pages", "Tls"]
+__all__ = ["HTTPServer", "Listener"]
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,16 +83,11 @@ class BrokerTls(msgspec.Struct, frozen=True, kw_only=True):
             "its authority."
         ),
     ] = None
-    key: Annotated[
-        str | None,
-        setting("PEM file with its private key; else that is in the certificate's file."),
-    ] = None
+    key: KeyFile = None
     server_name: Annotated[
         str | None, setting("Name that the broker's certificate has to be for; else that of host.")
     ] = None
-    minimum_version: Annotated[TlsVersion, setting("The oldest version of TLS that is spoken.")] = (
-        "1.2"
-    )
+    minimum_version: TlsVersion = "1.2"
 
 
 class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):

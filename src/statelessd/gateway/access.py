@@ -5,8 +5,6 @@ from collections.abc import Mapping
 
 logger = logging.getLogger("statelessd.access")
 
-_NONE: Mapping[str, int] = {}
-
 
 class AccessLog:
     """Counts requests, and says which of them to log: each ``every``-th one."""
@@ -35,7 +33,7 @@ class AccessLog:
         virtual_host: str = "",
         exchange: str = "",
         user: str = "",
-        counts: Mapping[str, int] = _NONE,
+        counts: Mapping[str, int] = {},
     ) -> None:
         """Log one request, without its empty fields; ``counts`` has the outcomes of a batch."""
         fields: dict[str, object] = {

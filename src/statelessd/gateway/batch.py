@@ -62,7 +62,7 @@ class BatchItem:
         """Take the outcome from the publisher."""
         self.outcome, self.detail = outcome, detail
         if self.publish is not None:  # otherwise publish() has not returned, and looks itself
-            self.batch.settled(self)
+            self.batch.settled(self, outcome)
 
     def result(self) -> Result:
         """Return the result for the client. The outcome must be known."""
@@ -160,13 +160,12 @@ class Batch:
         while self._open:
             await self._change()
 
-    def settled(self, item: BatchItem) -> None:
+    def settled(self, item: BatchItem, outcome: Outcome) -> None:
         """Count an item whose outcome has become known."""
-        assert item.outcome is not None  # noqa: S101 - it has just become known
         self._open.discard(item)
         self._bytes -= item.size
         self._patient = True
-        self._count(item, item.outcome)
+        self._count(item, outcome)
 
     def free(self, count: int) -> None:
         """Give back the room of so many items, because the client has their results."""
@@ -184,10 +183,8 @@ class Batch:
             outcome,
             detail,
             handed_over=handed_over,
-            virtual_host=self._target.virtual_host,
-            exchange=self._target.exchange,
-            user=self._credentials.name,
             request_id=self._request_id,
+            **self._target.about(self._credentials),
         )
 
     async def _next(
@@ -271,20 +268,15 @@ class Lines:
         """Yield the lines that end in ``data``, without the empty ones."""
         *ends, rest = data.split(b"\n")
         for piece in ends:
-            yield from self._line(piece)
+            self._keep(piece)
+            line = bytes(self._rest)
+            self._rest.clear()
+            if len(line) > self._limit:
+                yield None
+            elif line and not line.isspace():
+                yield line
         self._keep(rest)
 
     def _keep(self, piece: bytes) -> None:
         if len(self._rest) <= self._limit:  # else the line is too long, whatever follows
             self._rest += piece
-
-    def _line(self, piece: bytes) -> Iterator[bytes | None]:
-        line = piece
-        if self._rest:
-            self._keep(piece)
-            line = bytes(self._rest)
-            self._rest.clear()
-        if len(line) > self._limit:
-            yield None
-        elif line and not line.isspace():
-            yield line

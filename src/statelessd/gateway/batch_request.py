@@ -87,7 +87,16 @@ class BatchRequest:
         """Publish and answer, or raise RequestError if nothing was published."""
         media_type = media_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
-        self._admit(None if is_stream else self._largest)
+        match: Match = self._state["match"]
+        self._credentials = self._gateway.admission.admit(
+            self._headers,
+            None if is_stream else self._largest,
+            match.refusal,
+            lambda: self._scope["client"],
+            self._scope["headers"],
+        )
+        self._target = match.target or NOWHERE  # without a target there is a refusal
+        self._state["logged"] = self._target.about(self._credentials)
         if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise bad_request("A batch must not have a Content-Encoding.")
         if not is_stream and media_type != JSON.encode():
@@ -103,22 +112,6 @@ class BatchRequest:
             await self._answer_with_results()
         else:
             await self._answer_with_summary()
-
-    def _admit(self, limit: int | None) -> None:
-        match: Match = self._state["match"]
-        self._credentials = self._gateway.admission.admit(
-            self._headers,
-            limit,
-            match.refusal,
-            lambda: self._scope["client"],
-            self._scope["headers"],
-        )
-        self._target = match.target or NOWHERE  # without a target there is a refusal
-        self._state["logged"] = {
-            "virtual_host": self._target.virtual_host,
-            "exchange": self._target.exchange,
-            "user": self._credentials.name,
-        }
 
     # The three forms of an answer
 

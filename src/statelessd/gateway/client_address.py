@@ -41,28 +41,21 @@ class ClientAddress:
     def is_loopback(self, client: Client, headers: Headers) -> bool:
         """Return whether the client is on this machine, and nothing says otherwise.
 
-        Both headers are asked, because a proxy that writes one of them may pass on what
-        its client wrote into the other.
+        That a proxy names one of its own in ``X-Real-IP`` alone is not enough.
         """
-        peer = self._peer(client)
-        if not self._believes(peer):
-            return _is_loopback(peer)
-        found = (self._named(peer, headers), self._forwarded(peer, headers))
+        found = self._places(client, headers)
+        if not _values(headers, b"x-forwarded-for"):
+            found.append(self._peer(client))
         return all(_is_loopback(text) for text in found)
 
     def is_within(self, networks: Sequence[Network], client: Client, headers: Headers) -> bool:
         """Return whether the client is in one of these networks, and nothing says otherwise.
 
-        Both headers are asked, as in ``is_loopback``. If there is one alone, its word is
-        enough, because the proxy need not be in these networks itself.
+        The word of one header is enough, because the proxy need not be in these networks.
         """
-        peer = self._peer(client)
-        found = [self._named(peer, headers)]
-        if self._believes(peer) and _values(headers, b"x-forwarded-for"):
-            found.append(self._forwarded(peer, headers))
         return all(
             any(_is_in(networks, each) for each in (LOOPBACK if text == UNIX_SOCKET else (text,)))
-            for text in found
+            for text in self._places(client, headers)
         )
 
     def _peer(self, client: Client) -> str:
@@ -70,33 +63,32 @@ class ClientAddress:
             return UNIX_SOCKET
         return client[0] if client is not None else ""
 
-    def _believes(self, peer: str) -> bool:
-        return self._xheaders and self._is_trusted(peer)
-
     def _is_trusted(self, text: str) -> bool:
         return text == UNIX_SOCKET or _is_in(self._trusted, text)
 
-    def _named(self, peer: str, headers: Headers) -> str:
-        """Return the client's address, or "" if a proxy names one that cannot be read.
+    def _places(self, client: Client, headers: Headers) -> list[str]:
+        """Return the client's address by each header that counts, or else the peer's.
 
-        ``X-Real-IP`` comes first, as in Tornado. Of ``X-Forwarded-For`` the last address
-        counts that is not a trusted proxy, because anyone can write the ones before.
+        It is "" if a header names one that cannot be read. Both headers are asked, because a
+        proxy that writes one of them may pass on what its client wrote into the other.
         """
-        if not self._believes(peer):
-            return peer
-        real = _values(headers, b"x-real-ip")
-        if real:
-            return real[-1] if _address(real[-1]) else ""
-        return self._forwarded(peer, headers)
+        peer = self._peer(client)
+        if not (self._xheaders and self._is_trusted(peer)):
+            return [peer]
+        last = _values(headers, b"x-real-ip")[-1:]
+        found = [text if _address(text) else "" for text in last]
+        if forwarded := _values(headers, b"x-forwarded-for"):
+            found.append(self._forwarded(forwarded))
+        return found or [peer]
 
-    def _forwarded(self, peer: str, headers: Headers) -> str:
-        for candidate in reversed(_values(headers, b"x-forwarded-for")):
+    def _forwarded(self, candidates: list[str]) -> str:
+        """Return the last that is not a trusted proxy; anyone can write the ones before."""
+        for candidate in reversed(candidates):
             if _address(candidate) is None:
                 return ""
             if not self._is_trusted(candidate):
                 return candidate
-            peer = candidate
-        return peer
+        return candidates[0]
 
 
 def _is_loopback(text: str) -> bool:

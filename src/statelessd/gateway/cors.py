@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..config.settings import Cors
+from ..config.http_server import Cors
 from ..message import Outcome, RequestError
 
 ANY = "*"
@@ -22,9 +22,10 @@ SAME_SITE = (b"same-origin", b"none")  # none: the user did it, such as by a boo
 UNASKED = {  # media types that need no preflight; a request without one does not either
     b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain", b"",
 }  # fmt: skip
+ASKING = {b"origin", b"access-control-request-method"}
 EXPOSED = b"Retry-After, X-Request-ID, AMQP-Message-Id"
 
-_MEDIA_TYPE = re.compile(rb"[^;,\s]*")
+_TYPE_END = re.compile(rb"[;,\s]")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -48,34 +49,28 @@ class CorsPolicy:
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Raise RequestError if another site's page publishes; old browsers send only Origin."""
-        origin = headers.get(b"origin")
-        if origin is not None and self._may_publish(origin, headers):
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        is_allowed = origin is not None and self.allows(origin)
+        if is_allowed and not (self._any and _comes_unasked(headers)):
             return
-        site = headers.get(b"sec-fetch-site")
+        whose = "a page of another origin"
         if site is not None:
-            if site not in SAME_SITE:
-                raise self._cross_site("a page of another origin")
+            is_ours = site in SAME_SITE
         elif origin is not None:
-            if not _is_of_host(origin, headers.get(b"host", b"")):
-                raise self._cross_site("a page of another origin")
-        elif self.is_strict:
-            raise self._cross_site("a client that does not say from where (Origin, Sec-Fetch-Site)")
-
-    def _may_publish(self, origin: bytes, headers: Mapping[bytes, bytes]) -> bool:
-        if self._any:
-            return not _comes_unasked(headers)
-        return origin.lower() in self._allowed
-
-    def _cross_site(self, whose: str) -> RequestError:
-        advice = (
-            "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
-            if self._any
-            else "HTTPServer.cors.origins says whose pages may."
-        )
-        return RequestError(
-            Outcome.CROSS_SITE,
-            f"The request was made by {whose}, which may not publish here. {advice}",
-        )
+            is_ours = _is_of_host(origin, headers.get(b"host", b""))
+        else:
+            is_ours = not self.is_strict
+            whose = "a client that does not say from where (Origin, Sec-Fetch-Site)"
+        if not is_ours:
+            advice = (
+                "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
+                if self._any
+                else "HTTPServer.cors.origins says whose pages may."
+            )
+            raise RequestError(
+                Outcome.CROSS_SITE,
+                f"The request was made by {whose}, which may not publish here. {advice}",
+            )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:
         """Return what lets a page of an allowed origin read; ``*`` allows only with ``to_any``."""
@@ -87,11 +82,7 @@ class CorsPolicy:
 
     def is_preflight(self, method: bytes, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a browser asks if a page may call (Fetch standard, section 3.2.2)."""
-        return (
-            method == b"OPTIONS"
-            and b"origin" in headers
-            and b"access-control-request-method" in headers
-        )
+        return method == b"OPTIONS" and headers.keys() >= ASKING
 
     def preflight_headers(self, headers: Mapping[bytes, bytes]) -> Headers:
         """Return the header fields that answer a preflight, and so let the page call or not."""
@@ -127,5 +118,4 @@ def _is_of_host(origin: bytes, host: bytes) -> bool:
 
 def _comes_unasked(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a page can make a browser send the request without a preflight."""
-    found = _MEDIA_TYPE.match(headers.get(b"content-type", b"").lower())
-    return found is not None and found[0] in UNASKED
+    return _TYPE_END.split(headers.get(b"content-type", b"").lower(), 1)[0] in UNASKED

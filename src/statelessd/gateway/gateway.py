@@ -35,7 +35,6 @@ class Gateway:
         port: Listener,
         publisher: Publisher,
         router: Router,
-        statistics: RequestStatistics,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,
         access_log: int = 0,
@@ -45,7 +44,7 @@ class Gateway:
         self.port = port
         self.publisher = publisher
         self.router = router
-        self.statistics = statistics
+        self.statistics = RequestStatistics()
         self.loop = loop
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False

@@ -18,7 +18,6 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 MAX_ID = 2**53 - 1  # integers that every JSON reader keeps exactly (RFC 8259 section 6)
 
-
 Id = Annotated[
     Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)] | None,
     Meta(description="Of your choice: the item's result has it as well."),

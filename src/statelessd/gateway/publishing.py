@@ -83,7 +83,12 @@ class PublishRequest:
         """Take the next piece. Refuse a body that is too large, or comes where none may."""
         request, body = self.request, self._body
         if request is None or request.length == UNTOLD:
-            self._refuse_late_bytes()
+            publish = self._publish
+            if publish is not None and publish.handed_over:
+                return  # it is too late to refuse the message
+            if publish is not None:
+                self._client.gateway.publisher.cancel(publish)
+            self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
             return
         if body is None:
             if len(piece) == request.length:
@@ -103,14 +108,6 @@ class PublishRequest:
                 body.reserved = body.size
             else:
                 self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
-
-    def _refuse_late_bytes(self) -> None:
-        """Refuse the message if these bytes may be its body, and if it is not too late."""
-        publish = self._publish
-        if publish is None or not publish.handed_over:
-            if publish is not None:
-                self._client.gateway.publisher.cancel(publish)
-            self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
 
     def on_end(self) -> None:
         """Publish the message."""
@@ -214,27 +211,16 @@ class PublishRequest:
             if outcome is CONFIRMED:
                 kind = ""
             else:
-                self._record_error(outcome, detail, request_id, handed_over=handed_over)
+                about = self.head.target.about(self.head.credentials)
+                gateway.recent_errors.add(
+                    outcome, detail, handed_over=handed_over, request_id=request_id, **about
+                )
         gateway.statistics.answered(self._method, status, kind, elapsed, len(data))
         return data
 
     @property
     def _method(self) -> str:
         return "POST" if self.request is None else self.request.method
-
-    def _record_error(
-        self, outcome: Outcome, detail: str, request_id: bytes, *, handed_over: bool
-    ) -> None:
-        target = self.head.target
-        self._client.gateway.recent_errors.add(
-            outcome,
-            detail,
-            handed_over=handed_over,
-            virtual_host=target.virtual_host,
-            exchange=target.exchange,
-            user=self.head.credentials.name,
-            request_id=request_id,
-        )
 
     def _log(self, outcome: Outcome, request_id: bytes, seconds: float) -> None:
         access = self._client.gateway.access
@@ -249,9 +235,7 @@ class PublishRequest:
             204 if is_options else TABLE[outcome].status,
             "options" if is_options else outcome.value,
             seconds,
-            virtual_host=target.virtual_host,
-            exchange=target.exchange,
-            user=self.head.credentials.name,
+            **target.about(self.head.credentials),
         )
 
     def _drop_body(self) -> None:

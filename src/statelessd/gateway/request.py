@@ -10,7 +10,7 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import FieldValue, Message, Public, bad_request
+from ..message import Credentials, FieldValue, Message, Public, bad_request
 from . import properties
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
@@ -43,6 +43,14 @@ class Target(msgspec.Struct, frozen=True):
     virtual_host: str
     exchange: str
     routing_key: str
+
+    def about(self, credentials: Credentials) -> dict[str, Any]:
+        """Return what logs and recent errors name of a publish."""
+        return {
+            "virtual_host": self.virtual_host,
+            "exchange": self.exchange,
+            "user": credentials.name,
+        }
 
 
 def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b"") -> Target:

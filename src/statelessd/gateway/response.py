@@ -8,8 +8,6 @@ import msgspec
 from ..message import TABLE, Outcome, problem
 
 PROBLEM_JSON = b"application/problem+json"
-
-
 _encode = msgspec.json.Encoder().encode
 
 

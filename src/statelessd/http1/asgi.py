@@ -8,8 +8,8 @@ with None if the client is gone. The application then writes the end of the resp
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.client import responses
 from typing import Any
 from urllib.parse import unquote
 
@@ -87,27 +87,23 @@ class ApplicationRequest:
         self._more = False
         self._changed.set()
 
-    def on_refused(self, error: RequestError) -> bool:
+    def on_refused(self, error: RequestError | None) -> bool:
         """Let the application write the end of the response if it has begun with the body."""
-        return self._cut(error)
-
-    def on_drain(self) -> None:
-        if self._cut(SHUTTING_DOWN):
-            self._response.close_after()
-
-    def on_lost(self) -> None:
-        self._gone = True
-        self._cut(None)
-        self._changed.set()
-
-    def _cut(self, error: RequestError | None) -> bool:
         cut = self._scope["state"].get("cut")
         if cut is None:
             return False
         cut(error)
-        self._more = False
-        self._changed.set()
+        self.on_end()
         return True
+
+    def on_drain(self) -> None:
+        if self.on_refused(SHUTTING_DOWN):
+            self._response.close_after()
+
+    def on_lost(self) -> None:
+        self._gone = True
+        self.on_refused(None)
+        self._changed.set()
 
     # What the application calls
 
@@ -122,7 +118,7 @@ class ApplicationRequest:
             return
         if response.started:
             logger.error("the application did not end its response")
-            response.abort()
+            response.connection.close()
         else:
             self._gone = True
             response.keep_alive = False
@@ -160,7 +156,7 @@ class ApplicationRequest:
     def _start(self, status: int, headers: Any) -> None:
         response = self._response
         self._keep_alive = response.keeps_alive()
-        lines = [b"HTTP/1.1 %d %b" % (status, _phrase(status))]
+        lines = [b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())]
         lines.append(b"date: " + response.connection.shared.date)
         names = set()
         for name, value in headers:
@@ -203,14 +199,13 @@ class ApplicationRequest:
 
 def _scope(request: Request, connection: Turn, state: dict[str, Any]) -> Scope:
     server, client = connection.addresses()
-    path: Mapping[str, Any] = {"path": unquote(request.path.decode("latin-1"))}
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": request.version,
         "method": request.method,
         "scheme": "https" if connection.is_tls else "http",
-        **path,
+        "path": unquote(request.path.decode("latin-1")),
         "raw_path": request.path,
         "query_string": request.query,
         "root_path": "",
@@ -226,10 +221,3 @@ def _address(found: Any) -> tuple[str, int | None] | None:
     if isinstance(found, tuple):
         return found[0], found[1]
     return (found, None) if isinstance(found, str) else None
-
-
-def _phrase(status: int) -> bytes:
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""

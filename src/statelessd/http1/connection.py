@@ -125,12 +125,11 @@ class Connection(asyncio.Protocol):
         same until it is sent something, when its host resets the connection.
         """
         response = self._response
-        if self.state is not RESPONDING or response is None:
-            return False
-        if self.is_tls:
+        if self.state is not RESPONDING or response is None or self.is_tls:
             return False  # asyncio's TLS ends both directions at once
         response.keep_alive = False  # the last one: no request comes behind it
         if not self._half_closed:
+            self._half_closed = True
             self._ask_whether_it_reads()
         return True
 
@@ -210,8 +209,8 @@ class Connection(asyncio.Protocol):
             rest, at = data[at:].lstrip(LINE_ENDS), len(data)
             if rest:
                 self._give_late(rest)
-            elif self._may_have_more():
-                return at  # which comes with the next read
+            elif not self.is_tls and probes.has_bytes(self.transport):
+                return at  # they come with the next read
             if self.state is not READING_BODY:
                 return at
         self.progress += 1
@@ -225,10 +224,6 @@ class Connection(asyncio.Protocol):
             self.state = self.state.to(RESPONDING)
             handler.on_end()
         return at
-
-    def _may_have_more(self) -> bool:
-        """Return whether bytes of the client wait in the socket; unknown, so false, with TLS."""
-        return not self.is_tls and probes.has_bytes(self.transport)
 
     # What comes before its turn, or too late
 
@@ -319,16 +314,14 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be read any further, in its turn, and end the connection."""
         response, handler = self._response, self._request_handler
         if self.state is not READING_BODY or response is None or handler is None:
-            response = self._response = Response(self, False)
-            response.close_after()
-            self.state = self.state.to(RESPONDING)
-            url = b"" if self._reader is None else self._reader.url
-            self._request_handler = self._handler.on_refused(response, error, url)
+            response, handler = Response(self, False), None
+            self._response = response
         elif response.complete:
             self._leave(True)
-        else:
-            response.close_after()
-            self.state = self.state.to(RESPONDING)
+            return
+        response.close_after()
+        self.state = self.state.to(RESPONDING)
+        if handler is not None:
             if handler.on_refused(error) or response.complete:
                 return
             handler.on_lost()
@@ -336,8 +329,8 @@ class Connection(asyncio.Protocol):
                 response.complete = True
                 self._leave(True)
                 return
-            url = b"" if self._reader is None else self._reader.url
-            self._request_handler = self._handler.on_refused(response, error, url)
+        url = b"" if self._reader is None else self._reader.url
+        self._request_handler = self._handler.on_refused(response, error, url)
 
     # The end
 
@@ -369,21 +362,19 @@ class Connection(asyncio.Protocol):
             if probes.was_reset(self.transport):
                 self.transport.abort()
                 return
-        elif self._is_held_up and probes.has_ended(self.transport):
-            self._ask_whether_it_reads()
+        elif self.flow.read_paused and not self.flow.write_paused:
+            # The end of the stream is not read, though the client may read.
+            self._half_closed = probes.polls(self.transport, probes.ENDED)
+            if self._half_closed:
+                self._ask_whether_it_reads()
         wait = self._wait()
         watch = self._watch
         if watch is None:
             watch = self._watch = Watch()
         if watch.has_expired(wait, self.progress, now, self.shared.seconds[wait]):
-            probe = probes.is_writable if wait is Wait.READER else probes.is_readable
-            if not (watch.respite() and probe(self.transport)):
+            event = probes.WRITABLE if wait is Wait.READER else probes.READABLE
+            if not (watch.respite() and probes.polls(self.transport, event)):
                 self._expire(wait)
-
-    @property
-    def _is_held_up(self) -> bool:
-        """Return whether nothing is read, be it the end, though the client reads."""
-        return self.flow.read_paused and not self.flow.write_paused
 
     def _wait(self) -> Wait:
         state = self.state
@@ -408,7 +399,6 @@ class Connection(asyncio.Protocol):
 
     def _ask_whether_it_reads(self) -> None:
         """Send an interim response. The host of a client that is gone answers with a reset."""
-        self._half_closed = True
         response, request = self._response, self._request
         # Inside a response it would become a part of it, and HTTP/1.0 does not know it.
         is_old = request is not None and request.version == "1.0"
@@ -433,7 +423,8 @@ class Connection(asyncio.Protocol):
         """End now, or with the response that is due."""
         response = self._response
         if self.state is IDLE:
-            if not probes.is_readable(self.transport):  # else its last response will end it
+            # If something can be read, the response to that will be the last.
+            if not probes.polls(self.transport, probes.READABLE):
                 self._leave(False)
         elif self.state in (READING_BODY, RESPONDING, WAITING) and response is not None:
             if response.complete:

@@ -6,20 +6,15 @@ import select
 import socket
 import termios
 
-
-def is_readable(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the loop's next turn reads bytes or the end of the stream here."""
-    return _polled(transport, select.POLLIN)
+READABLE, WRITABLE = select.POLLIN, select.POLLOUT  # in the loop's next turn
+ENDED = select.POLLRDHUP  # the client has closed its half, which a paused transport does not read
 
 
-def is_writable(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the loop's next turn can write something here."""
-    return _polled(transport, select.POLLOUT)
-
-
-def has_ended(transport: asyncio.BaseTransport) -> bool:
-    """Return whether the client has closed its half, which a paused transport does not read."""
-    return _polled(transport, select.POLLRDHUP)
+def polls(transport: asyncio.BaseTransport, event: int) -> bool:
+    """Return whether poll(2) reports this event of the client's socket."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), event)
+    return bool(poll.poll(0))
 
 
 def has_bytes(transport: asyncio.BaseTransport) -> bool:
@@ -36,9 +31,3 @@ def was_reset(transport: asyncio.BaseTransport) -> bool:
     """
     connection = transport.get_extra_info("socket")
     return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-
-def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket"), events)
-    return bool(poll.poll(0))

@@ -73,7 +73,3 @@ class Response:
         connection = self.connection
         connection.transport.write(data)
         connection.ended(keep_alive)
-
-    def abort(self) -> None:
-        """Drop the connection, because the response has begun and cannot end in order."""
-        self.connection.close()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from .connection import Connection
-from .shared import Open, Shared
+from .shared import Shared
 
 BACKLOG = 2048
 LOOK = 0.02  # seconds between checks of what is left
@@ -26,26 +26,21 @@ class Server:
         self._loop = shared.loop
         self._tasks = tasks
         self._servers: list[asyncio.Server] = []
-        self._sockets: list[socket.socket] = []
+        self._sockets: Sequence[socket.socket] = ()
         self._date: asyncio.TimerHandle | None = None
         self.in_a_hurry = False
-
-    @property
-    def connections(self) -> set[Open]:
-        """Return the open client connections."""
-        return self._shared.connections
 
     async def start(
         self, sockets: Sequence[socket.socket], context: ssl.SSLContext | None = None
     ) -> None:
         """Accept connections, over TLS with ``context``."""
         self._keep_date()
+        self._sockets = sockets
         for each in sockets:
             server = await self._loop.create_server(
                 lambda: Connection(self._shared), sock=each, ssl=context, backlog=BACKLOG
             )
             self._servers.append(server)
-            self._sockets.append(each)
 
     def _keep_date(self) -> None:
         self._shared.set_date()
@@ -60,14 +55,15 @@ class Server:
 
     def drain(self) -> None:
         """Tell requests that may last long to come to an end."""
-        for connection in list(self.connections):
+        for connection in list(self._shared.connections):
             connection.drain()
 
     async def finish(self, until: float) -> None:
         """End each connection after the response that is due, or at ``until`` (loop time)."""
-        for connection in list(self.connections):
+        connections = self._shared.connections
+        for connection in list(connections):
             connection.shutdown()
-        await self.wait_for(lambda: not self.connections and not self._tasks, until)
+        await self.wait_for(lambda: not connections and not self._tasks, until)
         for task in list(self._tasks):
             task.cancel("the time for a stop is up")
         if self._date is not None:

@@ -36,13 +36,7 @@ class State(enum.Enum):
         return following
 
 
-IDLE = State.IDLE
-READING_HEAD = State.READING_HEAD
-READING_BODY = State.READING_BODY
-RESPONDING = State.RESPONDING
-WAITING = State.WAITING
-LINGERING = State.LINGERING
-CLOSED = State.CLOSED
+IDLE, READING_HEAD, READING_BODY, RESPONDING, WAITING, LINGERING, CLOSED = State
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     # RESPONDING: the handler knew the bytes, or a client is refused before it asks.

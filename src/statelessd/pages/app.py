@@ -85,10 +85,12 @@ class Application:
         request_id = self._gateway.request_id(headers)
         page = scope["state"]["match"].page or not_found
         if self._gateway.cors.is_preflight(scope["method"].encode(), headers):
-            page, added = _preflight, self._gateway.cors.preflight_headers(headers)
+            page = Response(status_code=204)
+            added = self._gateway.cors.preflight_headers(headers)
         else:
             # Otherwise a page of any site could read it through the browser of a permitted user.
-            kept = self._gateway.http_server.pages.kept and isinstance(page, Restricted)
+            rules = self._gateway.http_server.pages
+            kept = isinstance(page, Restricted) and (rules.networks or rules.listener)
             added = self._gateway.cors.answer_headers(headers, to_any=not kept)
 
         async def completing_send(message: Message) -> None:
@@ -128,11 +130,6 @@ class Application:
             access.log(request_id, method, path, status, outcome, elapsed / 1e9, **logged)
 
 
-async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a CORS preflight; what it grants is in the headers that are added."""
-    await Response(status_code=204)(scope, receive, send)
-
-
 def _directories(configured: str | None, packaged: str) -> list[Path]:
     """Return the configured directory, if there is one, before the packaged one."""
     own = PACKAGE / packaged
@@ -146,12 +143,8 @@ def _directories(configured: str | None, packaged: str) -> list[Path]:
 
 
 def _templates(paths: Paths) -> jinja2.Environment:
-    directories = _directories(paths.templates, "templates")
-    return jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(d) for d in directories]),
-        autoescape=True,
-        auto_reload=False,
-    )
+    loader = jinja2.FileSystemLoader(_directories(paths.templates, "templates"))
+    return jinja2.Environment(loader=loader, autoescape=True, auto_reload=False)
 
 
 def _static_files(paths: Paths) -> ASGIApp:

@@ -104,14 +104,13 @@ class DashboardData(Page):
         monitoring = monitoring_of(request)
         backend = request.query_params.get("backend") or None
         since = request.query_params.get("since")
+        wrong = ""
         if backend is not None and backend not in listeners(monitoring.gateway):
-            return problem_response(
-                request.scope, Outcome.BAD_REQUEST, "There is no backend of that name."
-            )
-        if since is not None and not _SECOND.fullmatch(since):
-            return problem_response(
-                request.scope, Outcome.BAD_REQUEST, "since is a second of Unix time, an integer."
-            )
+            wrong = "There is no backend of that name."
+        elif since is not None and not _SECOND.fullmatch(since):
+            wrong = "since is a second of Unix time, an integer."
+        if wrong:
+            return problem_response(request.scope, Outcome.BAD_REQUEST, wrong)
         monitoring.watch()
         documents: Documents = request.state.documents
         found = await documents.overview(backend, None if since is None else int(since))

@@ -32,7 +32,9 @@ def told_by(gateway: Gateway, most: int = MOST) -> Details:
     logins = gateway.publisher.logins(str(gateway.port))
     left_out = max(0, len(logins) - most)
     if left_out:
-        logins = heapq.nlargest(most, logins, key=_importance)
+        logins = heapq.nlargest(
+            most, logins, key=lambda each: (each.state == CONNECTED, each.publishes)
+        )
     return Details(time.time(), logins, left_out, list(gateway.recent_errors))
 
 
@@ -53,7 +55,3 @@ async def details(monitoring: Monitoring) -> Details:
                 found.left_out += other.left_out
     found.errors = sorted(found.errors, key=attrgetter("time"), reverse=True)[: recent.MOST]
     return found
-
-
-def _importance(login: Login) -> tuple[bool, int]:
-    return login.state == CONNECTED, login.publishes

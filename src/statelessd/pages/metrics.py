@@ -31,7 +31,10 @@ class Metrics(Page):
             pages = monitoring.pages()
             collectors: list[Collector] = [_of_all(monitoring, pages), _Processes(pages)]
         else:
-            collectors = [_of_this(monitoring), _PROCESS]
+            ours = _Ours()
+            for values in monitoring.samples(monitoring.read()):
+                ours.add((), values)
+            collectors = [ours, _PROCESS]
         registry = CollectorRegistry(auto_describe=False)
         for collector in collectors:
             registry.register(collector)
@@ -73,13 +76,6 @@ class _Ours(Collector):
             else:
                 metric.add_sample(name, labels, value)
         return metric
-
-
-def _of_this(monitoring: Monitoring) -> _Ours:
-    ours = _Ours()
-    for values in monitoring.samples(monitoring.read()):
-        ours.add((), values)
-    return ours
 
 
 def _of_all(monitoring: Monitoring, pages: Iterable[BackendPage]) -> _Ours:

@@ -16,7 +16,7 @@ class Restricted(msgspec.Struct, frozen=True):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway: Gateway = scope["state"]["gateway"]
-        if not gateway.http_server.has_pages(gateway.port):
+        if gateway.http_server.pages.listener not in (None, gateway.port):
             await not_found(scope, receive, send)
         elif not gateway.may_see_pages(scope["client"], scope["headers"]):
             detail = "HTTPServer.pages.networks does not let you see this page."

@@ -24,7 +24,6 @@ from ..message import Outcome
 from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
 from ..pages.snapshot import snapshot
-from ..telemetry.requests import RequestStatistics
 from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
@@ -117,7 +116,8 @@ class Backend:
         await self._server.start(
             self._listeners, None if certificate is None else certificate.context
         )
-        self._begin()
+        self._report(int(time.time()))  # or it would be missed for the moment
+        self._serves()
         await self._stop.wait()
         await self._drain()
         await self._server.finish(self._drained_by)
@@ -129,10 +129,6 @@ class Backend:
             logger.warning("stopped with %d requests unanswered", unanswered)
         else:
             logger.info("stopped: every request was answered")
-
-    def _begin(self) -> None:
-        self._report(int(time.time()))  # or it would be missed for the moment
-        self._serves()
 
     def stop(self) -> None:
         """Begin an orderly stop; a second call ends it at once."""
@@ -162,7 +158,9 @@ class Backend:
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            await self._server.wait_for(lambda: not self._shakes_hands, half, HANDSHAKE)
+            if certificate := self._certificate:
+                is_done = lambda: not certificate.is_shaking_hands  # noqa: E731
+                await self._server.wait_for(is_done, half, HANDSHAKE)
             await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
@@ -173,10 +171,6 @@ class Backend:
         for connection in list(self.connections):
             if not connection.has_pending:
                 connection.close()
-
-    @property
-    def _shakes_hands(self) -> bool:
-        return self._certificate is not None and self._certificate.is_shaking_hands
 
     async def _let_ask(self, condition: Callable[[], bool]) -> None:
         """Give clients the time to ask once more, unless the condition holds before."""
@@ -196,10 +190,9 @@ class Backend:
                 self._shared.check_timeouts()
             except Exception:  # the sweeps must go on
                 logger.exception("looking at the clients' time-outs failed")
-            if self._certificate is not None:
-                self._certificate.refresh(self._loop.time())
-            if self._trust is not None:
-                self._trust.refresh(self._loop.time())
+            for each in (self._certificate, self._trust):
+                if each is not None:
+                    each.refresh(self._loop.time())
 
     def _report(self, second: int) -> None:
         """Write our figures to the scoreboard, and their growth to the history."""
@@ -229,7 +222,6 @@ def _gateway(
         port=listener,
         publisher=publisher,
         router=build_router(config.routes, application.paths),
-        statistics=RequestStatistics(),
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,

@@ -26,12 +26,13 @@ class PidFile:
     """A file with the daemon's process id, locked for as long as the daemon lives.
 
     The lock shows that the file is not stale. It belongs to the open file. It is acquired
-    before the daemon detaches, so that the terminal still gets an error.
+    before the daemon detaches, so that the terminal still gets an error. After a reload
+    ``descriptor`` is the open file that holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, descriptor: int = -1) -> None:
         self._path = path
-        self.descriptor = -1
+        self.descriptor = descriptor
 
     def acquire(self) -> None:
         """Lock the file. Raise DaemonError if a daemon lives or the file cannot be written."""
@@ -51,11 +52,6 @@ class PidFile:
             raise DaemonError(f"{self._path}: statelessd runs already, as process {recorded}")
         if recorded:
             logger.warning("%s is stale: process %d is gone", self._path, recorded)
-
-    def adopt(self, descriptor: int) -> None:
-        """Use the open file that this process had before a reload and that holds the lock."""
-        os.set_inheritable(descriptor, False)
-        self.descriptor = descriptor
 
     def owner(self) -> int:
         """Return the daemon's process id. Raise DaemonError if none runs."""
@@ -169,11 +165,8 @@ def detach(
     if os.fork():
         report.wait()
         return 0
-    held = [*keep, report.descriptor]
-    if pidfile is not None:
-        held.append(pidfile.descriptor)
     context = daemon.DaemonContext(
-        files_preserve=held,
+        files_preserve=[*keep, report.descriptor],
         pidfile=pidfile,
         working_directory="/",
         umask=0o022,

@@ -7,7 +7,6 @@ import logging.config
 import logging.handlers
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ SYSLOG_SOCKET = "/dev/log"
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
-
-
 _PLAIN = logging.Formatter()
 
 
@@ -138,7 +135,7 @@ def open_files() -> list[Any]:
 
 def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
     formatter: dict[str, Any] = {"format": DEFAULT_FORMAT}
-    handler: dict[str, Any] = {"class": "logging.StreamHandler", "formatter": "line"}
+    handler: dict[str, Any] = {"class": "logging.StreamHandler"}
     if form == "json":
         formatter = {"()": JsonFormatter}
     elif form == "syslog" or (form == "auto" and not foreground and Path(SYSLOG_SOCKET).exists()):
@@ -148,7 +145,6 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
             "class": "logging.handlers.SysLogHandler",
             "address": SYSLOG_SOCKET,
             "facility": "daemon",
-            "formatter": "line",
         }
         if missing := _missing_socket(handler):
             raise LoggingError(f"there is no syslog: {missing}")
@@ -156,7 +152,7 @@ def _ready_made(form: str, foreground: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
-        "handlers": {"default": handler},
+        "handlers": {"default": handler | {"formatter": "line"}},
         "loggers": {"statelessd": {"level": "INFO"}},
         "root": {"level": "WARNING", "handlers": ["default"]},
     }
@@ -224,7 +220,9 @@ def _apply(settings: dict[str, Any], warnings: list[str]) -> None:
         try:
             logging.config.dictConfig(settings)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            causes = list(_causes(error))
+            causes: list[BaseException] = [error]
+            while (cause := causes[-1].__cause__) is not None:
+                causes.append(cause)
             reason = ": ".join(map(str, causes))
             handler = re.search(r"handler '([^']*)'", str(error))
             is_missing = any(isinstance(cause, OSError) for cause in causes)
@@ -234,12 +232,6 @@ def _apply(settings: dict[str, Any], warnings: list[str]) -> None:
             _drop_handler(settings, handler[1])
         else:
             return
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _all_handlers() -> set[logging.Handler]:

@@ -81,20 +81,17 @@ class Former(msgspec.Struct, frozen=True):
 
     def sockets(self) -> dict[Listener, list[socket.socket]]:
         """Return the listening sockets, as they were."""
-        return {
-            each.listener: [_adopted(descriptor, ours=each.ours) for descriptor in each.descriptors]
-            for each in self.served
-        }
+        found: dict[Listener, list[socket.socket]] = {each.listener: [] for each in self.served}
+        for each in self.served:
+            for fd in each.descriptors:
+                os.set_inheritable(fd, False)
+                made = UnixListener(fd) if each.ours else socket.socket(fileno=fd)
+                found[each.listener].append(made)
+        return found
 
     def backends(self) -> dict[Listener, int]:
         """Return the process ids of the backends that serve them."""
         return {each.listener: each.pid for each in self.served if each.pid}
-
-
-def _adopted(descriptor: int, *, ours: bool) -> socket.socket:
-    os.set_inheritable(descriptor, False)
-    found = socket.socket(fileno=descriptor)
-    return UnixListener.adopted(found) if ours else found
 
 
 class Program:

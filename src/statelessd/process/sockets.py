@@ -35,43 +35,34 @@ class ListenError(Exception):
 
 
 class UnixListener(socket.socket):
-    """A Unix socket and its file."""
+    """A Unix socket and its file; with ``descriptor`` one that another program has bound."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._path = path
-        self._file: tuple[int, int] | None = None
+    def __init__(self, descriptor: int | None = None) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptor)
+        self._file = _identity(self.getsockname())
 
-    def listen_at(self, mode: int, group: int) -> None:
+    def listen_at(self, path: str, mode: int, group: int) -> None:
         """Bind and listen, or raise OSError. ``mode`` and ``group`` hold before it listens."""
-        self.bind(self._path)
-        self._file = _identity(self._path)
+        self.bind(path)
+        self._file = _identity(path)
         self.open_to(mode, group)
         self.listen(BACKLOG)
 
     def open_to(self, mode: int, group: int) -> None:
         """Set who may connect, unless another process has replaced the file."""
-        if self._is_ours():
-            os.chown(self._path, -1, group)
-            os.chmod(self._path, mode)  # noqa: PTH101 - as the others
-
-    @classmethod
-    def adopted(cls, found: socket.socket) -> "UnixListener":
-        """Make a listener of a socket that another program bound. Its file is ours now."""
-        path = found.getsockname()
-        adopted = cls.__new__(cls)
-        socket.socket.__init__(adopted, fileno=found.detach())
-        adopted._path = path
-        adopted._file = _identity(path)
-        return adopted
+        if path := self._own_path():
+            os.chown(path, -1, group)
+            os.chmod(path, mode)  # noqa: PTH101 - as the others
 
     def remove(self) -> None:
         """Remove the file, unless another process has replaced it."""
-        if self._is_ours():
-            os.unlink(self._path)  # noqa: PTH108 - as the others
+        if path := self._own_path():
+            os.unlink(path)  # noqa: PTH108 - as the others
 
-    def _is_ours(self) -> bool:
-        return self._file is not None and self._file == _identity(self._path)
+    def _own_path(self) -> str:
+        """Return the path of the file, or "" if it is not there or another's."""
+        path: str = self.getsockname()
+        return path if self._file is not None and self._file == _identity(path) else ""
 
 
 def name_of(listener: Listener) -> str:
@@ -80,7 +71,7 @@ def name_of(listener: Listener) -> str:
 
 
 def bind(
-    settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] | None = None
+    settings: HTTPServer, there: Mapping[Listener, list[socket.socket]] = {}
 ) -> dict[Listener, list[socket.socket]]:
     """Return the sockets of each listener.
 
@@ -92,14 +83,13 @@ def bind(
     try:
         for listener in settings.listeners:
             sockets = bound.setdefault(listener, [])
-            if there is not None and listener in there:
-                _take_over(listener, settings, there[listener])
+            if isinstance(listener, str):
+                _bind_unix(listener.removeprefix("unix:"), settings, there.get(listener), sockets)
+            elif listener in there:
                 sockets += there[listener]
-            elif isinstance(listener, int):
+            else:
                 for family, address in _addresses(settings.address_of(listener), listener):
                     sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
-            else:
-                _listen_at(listener.removeprefix("unix:"), settings, sockets)
     except OSError as error:
         close(bound)
         where = name_of(listener)
@@ -184,22 +174,24 @@ def _ipv6_works() -> bool:
     return True
 
 
-def _take_over(listener: Listener, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """Apply the settings to Unix sockets that were made before they changed."""
-    if isinstance(listener, str):
-        group = _group_id(settings.unix_group, listener.removeprefix("unix:"))
-        for each in sockets:
-            if isinstance(each, UnixListener):
-                each.open_to(int(settings.unix_mode, 8), group)
-
-
-def _listen_at(path: str, settings: HTTPServer, sockets: list[socket.socket]) -> None:
-    """Listen at a path. Add to ``sockets`` before anything can fail, so nothing is left."""
-    group = _group_id(settings.unix_group, path)
-    _remove_stale(path)
-    listener = UnixListener(path)
-    sockets.append(listener)
-    listener.listen_at(int(settings.unix_mode, 8), group)
+def _bind_unix(
+    path: str,
+    settings: HTTPServer,
+    there: list[socket.socket] | None,
+    sockets: list[socket.socket],
+) -> None:
+    """Listen at a path, or apply the settings to the sockets that do so already."""
+    mode, group = int(settings.unix_mode, 8), _group_id(settings.unix_group, path)
+    if there is None:
+        _remove_stale(path)
+        listener = UnixListener()
+        sockets.append(listener)  # before anything can fail, so that nothing is left
+        listener.listen_at(path, mode, group)
+        return
+    for each in there:
+        if isinstance(each, UnixListener):
+            each.open_to(mode, group)
+    sockets += there
 
 
 def _group_id(name: str | None, path: str) -> int:

@@ -11,6 +11,7 @@ same sockets, and only when it serves is the former one told to retire.
 
 import ctypes
 import enum
+import io
 import logging
 import math
 import os
@@ -52,27 +53,24 @@ class _Phase(enum.Enum):
 class _Process:
     """A process that serves a listener."""
 
-    def __init__(self, pid: int, signs: int = -1) -> None:
+    def __init__(self, pid: int, signs: io.FileIO | None = None) -> None:
         self.pid = pid
         self.serves = False
         self.started_at = time.monotonic()
         self.kill_at = math.inf  # the time at which to kill it
-        self._signs = signs  # the descriptor through which it reports that it serves
+        self._signs = signs  # the pipe through which it reports that it serves
 
     def look(self) -> None:
         """Find out whether it serves by now."""
-        if self._signs >= 0:
-            try:
-                self.serves = bool(os.read(self._signs, 1))
-            except BlockingIOError:
-                return
+        if self._signs is not None and (sign := self._signs.read(1)) is not None:
+            self.serves = sign != b""
             self.close()
 
     def close(self) -> None:
-        """Close the descriptor of its report, which was read or will not come."""
-        if self._signs >= 0:
-            os.close(self._signs)
-            self._signs = -1
+        """Close the pipe of its report, which was read or will not come."""
+        if self._signs is not None:
+            self._signs.close()
+            self._signs = None
 
     def exit_code(self) -> int | None:
         """Return how it ended, negative for a signal; None while it lives."""
@@ -137,7 +135,7 @@ class Supervisor:
         *,
         user: str | None = None,
         private: Sequence[int] = (),
-        former: Mapping[Listener, int] | None = None,
+        former: Mapping[Listener, int] = {},
         program: Program | None = None,
         report: StartReport | None = None,
     ) -> None:
@@ -148,7 +146,6 @@ class Supervisor:
         self._private = private
         self._program = program
         self._report = report or StartReport()
-        former = former or {}
         self._served = [_Served(each, former.get(each, 0)) for each in bound]
         # The backends of listeners that the configuration no longer has.
         self._gone = [_Served(each, pid) for each, pid in former.items() if each not in bound]
@@ -230,7 +227,7 @@ class Supervisor:
         pid = os.fork()
         if pid:
             os.close(sign)
-            return _Process(pid, signs)
+            return _Process(pid, io.FileIO(signs))
         status = 1
         listener = served.listener
 

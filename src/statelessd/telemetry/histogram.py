@@ -1,6 +1,7 @@
 """Histograms of durations. Counting one is two integer additions, for the hot path."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 BUCKETS = 65  # for any number of 64 bits, because checking a bound would cost more
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
@@ -24,13 +25,8 @@ class Histogram:
 
     def cumulative(self) -> list[int]:
         """Return how many durations are below each of BOUNDS, and then the count of all."""
-        octaves = self.octaves()
-        below = sum(octaves[: FIRST + 1])
-        found = [below]
-        for n in range(FIRST + 1, LAST + 1):
-            below += octaves[n]
-            found.append(below)
-        return [*found, sum(octaves)]
+        below = list(accumulate(self.octaves()))
+        return [*below[FIRST : LAST + 1], below[-1]]
 
     def octaves(self) -> Sequence[int]:
         """Return how many are below each power of two, and not below half of it."""

@@ -50,11 +50,7 @@ class RequestStatistics:
 
     def all_answers(self) -> dict[Answered, int]:
         """Return all answers, those to confirmed publishes included."""
-        usual = ("POST", 204, "")
-        answers = Counter(self.answers)
-        if self.confirmed:
-            answers[usual] += self.confirmed
-        return dict(answers)
+        return self.answers + Counter({("POST", 204, ""): self.confirmed})
 
     def document(self) -> dict[str, float]:
         """Return the ``requests`` of ``/stats``, with the original's keys and types."""

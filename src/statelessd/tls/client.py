@@ -13,8 +13,8 @@ class Trust:
 
     def __init__(self, settings: BrokerTls) -> None:
         self._settings = settings
-        named = [settings.ca, settings.certificate, settings.key]
-        self._watch = Watch(SECTION, "TLS to the broker", filter(None, named))
+        files = settings.ca, settings.certificate, settings.key
+        self._watch = Watch(SECTION, "TLS to the broker", *files)
         self.context = make_context(settings)
 
     def name_of(self, host: str) -> str:

@@ -3,13 +3,14 @@
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from ..config.settings import BrokerTls, Tls
+from ..config.http_server import Tls
+from ..config.settings import BrokerTls
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,6 @@ class KeyPair(msgspec.Struct, frozen=True):
             raise TlsError(f"{section}.certificate", "is needed, because there is a key")
         return None
 
-    def paths(self) -> list[str]:
-        """Return the paths of its one or two files."""
-        return [self.certificate] if self.key is None else [self.certificate, self.key]
-
     def check(self) -> None:
         """Raise TlsError, which quotes nothing of the files, if they are not a pair."""
         setting = f"{self.section}.certificate"
@@ -62,21 +59,18 @@ class KeyPair(msgspec.Struct, frozen=True):
         """Load the certificate into ``context``. Raise TlsError if that is not possible."""
         certificate, key = self.certificate, self.key
         in_question = f"{self.section}.{'certificate' if key is None else 'key'}"
+        holder = key or certificate
         try:
             context.load_cert_chain(certificate, key, password=_no_passphrase)
         except ssl.SSLError as error:
-            what = f"{key or certificate} holds no private key that can be used"
+            what = f"{holder} holds no private key that can be used"
             if error.reason == "KEY_VALUES_MISMATCH":
-                what = (
-                    f"the key in {key or certificate} is not that of the certificate {certificate}"
-                )
+                what = f"the key in {holder} is not that of the certificate {certificate}"
             elif error.reason is not None:
                 what += f": {error.reason.replace('_', ' ').lower()}"
             raise TlsError(in_question, what) from None
         except _PassphraseError:
-            raise TlsError(
-                in_question, f"the key in {key or certificate} has a passphrase"
-            ) from None
+            raise TlsError(in_question, f"the key in {holder} has a passphrase") from None
         except OSError as error:
             raise TlsError(in_question, f"cannot be read: {error.strerror}") from None
 
@@ -84,10 +78,10 @@ class KeyPair(msgspec.Struct, frozen=True):
 class Watch:
     """Reloads files when they change. ``section`` has their settings; ``what`` is for the log."""
 
-    def __init__(self, section: str, what: str, paths: Iterable[str]) -> None:
+    def __init__(self, section: str, what: str, *paths: str | None) -> None:
         self._section = section
         self._what = what
-        self._seen = {path: _stamp_of(path) for path in paths}
+        self._seen = {path: _stamp_of(path) for path in paths if path}
         self._taken = self._seen
         self._look_at = 0.0
 

@@ -4,7 +4,7 @@ import ssl
 import weakref
 from typing import Any, Self
 
-from ..config.settings import Tls
+from ..config.http_server import Tls
 from .files import VERSIONS, KeyPair, Watch
 
 SECTION = "HTTPServer.tls"
@@ -39,7 +39,7 @@ class Certificate:
         pair = KeyPair.of(SECTION, settings)
         assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
-        self._watch = Watch(SECTION, "the certificate", pair.paths())
+        self._watch = Watch(SECTION, "the certificate", pair.certificate, pair.key)
         self.context = _Context(settings)
         self._take_up()
 

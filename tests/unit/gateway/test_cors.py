@@ -7,7 +7,7 @@ import pytest
 from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON, NDJSON, item, lines
 
-from statelessd.config.settings import Cors, Pages
+from statelessd.config.http_server import Cors, Pages
 from statelessd.gateway.cors import CorsPolicy
 from statelessd.message import Outcome, RequestError
 

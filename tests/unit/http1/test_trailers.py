@@ -9,7 +9,8 @@ from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON, NDJSON
 from starlette.responses import JSONResponse
 
-from statelessd.config.settings import Pages, Publish, Route
+from statelessd.config.http_server import Pages
+from statelessd.config.settings import Publish, Route
 
 USER = b"Authorization: Basic dTpw\r\n"  # u:p
 OTHER = b"Authorization: Basic b3RoZXI6cA=="

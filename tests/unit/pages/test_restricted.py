@@ -3,7 +3,8 @@
 import pytest
 from edge import edge_test, post
 
-from statelessd.config.settings import Pages, Route
+from statelessd.config.http_server import Pages
+from statelessd.config.settings import Route
 from statelessd.pages import app
 
 HERE, ELSEWHERE = 1, 2  # the listener of an Edge is 1

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from gateway import free_ports
 
-from statelessd.config.settings import HTTPServer, Pages
+from statelessd.config.http_server import HTTPServer, Pages
 from statelessd.process.sockets import ListenError, bind, close, hold_off
 
 

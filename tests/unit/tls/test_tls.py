@@ -11,7 +11,7 @@ import pytest
 from certificates import Authority
 from cryptography.hazmat.primitives import serialization
 
-from statelessd.config.settings import Tls
+from statelessd.config.http_server import Tls
 from statelessd.tls.files import LOOK, TlsError
 from statelessd.tls.server import Certificate, check
 
