@@ -1,6 +1,5 @@
 """A soak as a table and a plot."""
 
-import collections
 import datetime as dt
 import os
 
@@ -40,20 +39,17 @@ def _table(run, picture):
         "| fault | times | seconds | 204/s | not published/s | unknown/s | p50 ms | p99 ms |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    spans = collections.defaultdict(list)
-    for fault in run.faults:
-        spans[fault.name].append(fault)
-    for name, faults in sorted(spans.items()):
-        rows = [
-            second
-            for second in run.seconds
-            if any(fault.begun - 1 <= second.at <= fault.ended for fault in faults)
-        ]
+    for name in sorted({fault.name for fault in run.faults}):
+        faults = [fault for fault in run.faults if fault.name == name]
+        rows = [second for second in run.seconds if _is_within(second, faults)]
         lines.append(_row(name.replace("_", " "), len(faults), rows))
-    within = [(fault.begun - 1, fault.ended) for fault in run.faults]
-    calm = [s for s in run.seconds if not any(begun <= s.at <= ended for begun, ended in within)]
+    calm = [second for second in run.seconds if not _is_within(second, run.faults)]
     lines.append(_row("none of them", "", calm))
     return "\n".join(lines) + "\n"
+
+
+def _is_within(second, faults):
+    return any(fault.begun - 1 <= second.at <= fault.ended for fault in faults)
 
 
 def _row(name, times, rows):

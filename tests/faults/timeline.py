@@ -35,16 +35,8 @@ def by_second(answers):
     for at, group in sorted(groups.items()):
         counts = collections.Counter(answer.outcome for answer in group)
         took = [answer.seconds * 1000 for answer in group if answer.outcome == CONFIRMED]
-        seconds.append(
-            Second(
-                at,
-                counts[CONFIRMED],
-                counts[NOT_PUBLISHED],
-                counts[UNKNOWN],
-                quantile(took, 0.5),
-                quantile(took, 0.99),
-            )
-        )
+        told = counts[CONFIRMED], counts[NOT_PUBLISHED], counts[UNKNOWN]
+        seconds.append(Second(at, *told, quantile(took, 0.5), quantile(took, 0.99)))
     return seconds
 
 

@@ -8,9 +8,9 @@ import itertools
 import json
 import os
 import resource
-import subprocess
 
 import pytest
+import requests
 from gateway import free_port
 from queues import Queue, channel_to
 from waiting import wait_until
@@ -101,19 +101,13 @@ def configuration(tmp_path):
     return directory
 
 
-def curl(port, path, body):
+def publish(port, path, body):
     """Return the status of a publish; 0 when nobody answers."""
-    done = subprocess.run(
-        [
-            *("curl", "--silent", "--output", os.devnull, "--write-out", "%{http_code}"),
-            *("--user", "guest:guest", "--data-urlencode", f"body={body}"),
-            f"http://127.0.0.1:{port}{path}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return int(done.stdout)
+    url, form = f"http://127.0.0.1:{port}{path}", {"body": body}
+    try:
+        return requests.post(url, form, auth=("guest", "guest"), timeout=30).status_code
+    except requests.ConnectionError:
+        return 0
 
 
 def queued(broker):
@@ -133,15 +127,15 @@ def test_it_publishes_reloads_and_stops_in_order(start, broker, configuration):
         f"--env=STATELESSD_APPLICATION_RABBITMQ_HOST={broker.host}",
         f"--env=STATELESSD_APPLICATION_RABBITMQ_PORT={broker.amqp_port}",
     )
-    wait_until(lambda: curl(port, "/test/test/foo", "from a container") == 204)
+    wait_until(lambda: publish(port, "/test/test/foo", "from a container") == 204)
     assert queued(broker) == b"from a container"
 
-    assert curl(port, "/test/amq.direct/nowhere", "x") == 204
+    assert publish(port, "/test/amq.direct/nowhere", "x") == 204
     settings["Application"] = {"publish": {"mandatory": True}}
     file.write_text(json.dumps(settings))
     container.signal("HUP")
-    wait_until(lambda: curl(port, "/test/amq.direct/nowhere", "x") == 404, what="the reload")
-    assert curl(port, "/test/test/foo", "after the reload") == 204
+    wait_until(lambda: publish(port, "/test/amq.direct/nowhere", "x") == 404, what="the reload")
+    assert publish(port, "/test/test/foo", "after the reload") == 204
     assert queued(broker) == b"after the reload"
 
     container.signal("TERM")

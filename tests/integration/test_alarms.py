@@ -14,10 +14,7 @@ ALARMS = {
         ("set_vm_memory_high_watermark", "absolute", "1MB"),
         ("set_vm_memory_high_watermark", "0.4"),
     ),
-    "low on disk": (
-        ("set_disk_free_limit", "100000GB"),
-        ("set_disk_free_limit", "50MB"),
-    ),
+    "low on disk": (("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "50MB")),
 }
 CONNECTED = {"state": "connected", "reason": ""}
 LONG = 40  # seconds that a client would wait

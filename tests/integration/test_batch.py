@@ -107,12 +107,6 @@ def test_json(start_gateway, topic):
     assert (answer.status_code, answer.json()["published"]) == (200, 1)
 
 
-def test_the_default_exchange(gateway, queue):
-    items = [{"routing_key": queue.name, "body": "x", "mandatory": True}]
-    answer = gateway.publish("/test/amq.default", json=items)
-    assert (answer.status_code, queue.bodies()) == (200, [b"x"])
-
-
 def test_what_the_broker_refuses_is_each_items_outcome(gateway, queue):
     answer = gateway.publish(f"/test/{queue.name}", json=MIXED[:1], password="wrong-batch")
     assert answer.status_code == 207
@@ -123,18 +117,6 @@ def test_what_the_broker_refuses_is_each_items_outcome(gateway, queue):
     answer = gateway.publish("/nowhere/e", json=MIXED[:1])
     assert answer.json()["results"][0]["type"] == "/docs#virtual-host-not-found"
     assert queue.bodies() == []
-
-
-def test_curl_sends_a_file_of_lines(gateway, queue, tmp_path):
-    file = tmp_path / "messages.ndjson"
-    file.write_bytes(lines({"routing_key": "k", "body": "x" * 1000} for _ in range(2000)))
-    done = subprocess.run(
-        ["curl", "--silent", "--user", "guest:guest", "-H", "Content-Type: application/x-ndjson",
-         "--upload-file", file, "--request", "POST", f"{gateway.url}/test/{queue.name}"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["published"] == 2000
-    assert len(queue.bodies()) == 2000
 
 
 def test_requests_sends_a_generator_and_reads_afterwards(gateway, queue):

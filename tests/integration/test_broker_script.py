@@ -13,7 +13,6 @@ import pytest
 from waiting import wait_until
 
 import broker as broker_script
-import suite
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -118,28 +117,3 @@ def test_a_node_that_cannot_start_says_why(tmp_path):
     with pytest.raises(broker_script.BrokerError, match=r"no\.such\.setting"):
         own.start()
     assert processes_of(tmp_path) == []  # neither the node nor epmd
-
-
-@pytest.mark.timeout(300)
-def test_a_cluster_of_which_one_node_cannot_start_leaves_none_behind(tmp_path):
-    cluster = broker_script.Broker(tmp_path, nodes=2)
-    last = cluster.nodes[-1]
-    with (
-        socket.create_server((last.host, last.amqp_port)),
-        pytest.raises(broker_script.BrokerError, match="eaddrinuse"),
-    ):
-        cluster.start()
-    assert processes_of(tmp_path) == []
-    assert not cluster.running
-
-
-@pytest.mark.timeout(300)
-def test_three_nodes_are_a_cluster(tmp_path):
-    with broker_script.Broker(tmp_path, nodes=3) as cluster:
-        # A suite's nodes have mounts of their own, which nobody else sees.
-        assert str(suite.ROOTS) not in Path("/proc/mounts").read_text()
-        status = json.loads(cluster.ctl("cluster_status", "--formatter", "json"))
-        assert sorted(status["running_nodes"]) == sorted(node.name for node in cluster.nodes)
-        for node in cluster.nodes:
-            assert broker_script.takes_logins(node.host, node.amqp_port)
-    assert processes_of(tmp_path) == []

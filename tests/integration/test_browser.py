@@ -173,12 +173,6 @@ class TestOtherOrigins:
         assert user.fetch(f"{open_gateway.url}/stats") == FAILED
         assert queue.bodies() == []
 
-    def test_by_default_there_are_only_others(self, gateway, queue, user, site):
-        user.open(site.origin("app.example"))
-        target = f"{gateway.url}/test/{queue.name}/k"
-        assert post(user, target, headers={**FORM, **LOGIN}) == FAILED
-        assert queue.bodies() == []
-
     def test_where_all_may_call_none_may_use_what_the_browser_keeps(
         self, start_gateway, queue, user, site
     ):

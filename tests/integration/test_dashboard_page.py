@@ -426,19 +426,6 @@ class TestForEveryone:
             user.size(*size)
             assert overflow(user) == [], size
 
-    def test_a_page_of_ones_own_may_do_as_it_likes(self, user, start_gateway, tmp_path):
-        (tmp_path / "templates").mkdir()
-        (tmp_path / "templates" / "dashboard.html").write_text(
-            "<!doctype html><title>mine</title><p>{{ stats.port }}</p>"
-            "<script>fetch('/dashboard.json').then(a => a.json()).then("
-            "d => { document.title = d.backends[0].backend })</script>"
-        )
-        paths = {"templates": str(tmp_path / "templates")}
-        gateway = start_gateway({"Application": {"paths": paths}})
-        user.open(gateway.url)
-        user.wait_for(f"document.title === '{gateway.port}'")
-        assert str(gateway.port) in user.text()
-
 
 def test_the_page_does_not_grow(chromium, start_gateway):
     """The short form of ``make soak-dashboard``."""

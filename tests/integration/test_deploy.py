@@ -1,7 +1,6 @@
 """What deploy/ has, with the programs that it is for."""
 
 import collections
-import http.client
 import itertools
 import json
 import os
@@ -13,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
-from clients import LOGIN, Clients, kept_alive, tcp, unix_socket
+from clients import LOGIN, Clients, kept_alive, tcp
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
@@ -41,27 +39,6 @@ class TestSystemd:
     def test_it_is_hardened(self, unit):
         done = _analyze("security", "--offline=true", "--threshold=20", unit)
         assert done.returncode == 0, done.stdout[-3000:]
-
-    def test_sockets_that_systemd_opened_are_served(self, start_gateway):
-        gateway = start_gateway()
-        assert gateway.stop() == 0
-        with gateway.activated(f"127.0.0.1:{gateway.port}"):
-            # The first client's connection is what starts it.
-            answer = wait_until(lambda: _published(gateway), what="an answer")
-            assert answer.status_code == 204
-
-    def test_the_file_of_systemds_socket_stays_also_after_a_reload(self, start_gateway, tmp_path):
-        path = tmp_path / "systemd.sock"
-        gateway = start_gateway(ports=0, unix=[path])
-        assert gateway.stop() == 0
-        with gateway.activated(path) as process:
-            wait_until(path.exists, what="systemd's socket")
-            with unix_socket(path) as client:
-                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert b"alive" in client.makefile("rb").read()
-            process.send_signal(signal.SIGHUP)
-            gateway.says(" ended with status 0")
-        assert path.exists()
 
     def test_the_service_manager_is_told(self, start_gateway, tmp_path, monkeypatch):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -95,13 +72,6 @@ def _analyze(*arguments):
     return subprocess.run(
         ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
-
-
-def _published(gateway):
-    try:
-        return gateway.publish()
-    except requests.ConnectionError:
-        return None
 
 
 def numbered(port, exchange):
@@ -155,24 +125,6 @@ def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
     # A POST that was sent is never sent again; there is one at a time for each client.
     assert verdict.outcomes[UNKNOWN] <= kills * clients, str(verdict)
     assert verdict.outcomes[CONFIRMED] > 800
-
-
-@pytest.mark.parametrize("proxy", [nginx, haproxy])
-def test_behind_a_proxy_no_trailer_is_an_address(start_gateway, tmp_path, proxy):
-    """HAProxy passes trailers on, as they are."""
-    inside = {"networks": ["10.9.0.0/24"]}
-    gateway = start_gateway({"HTTPServer": {"xheaders": True, "pages": inside}})
-    head = b"GET /stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with proxy(tmp_path, f"127.0.0.1:{gateway.port}") as port:
-        for name in (b"X-Forwarded-For", b"X-Real-IP"):
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-                client.sendall(head + b"1\r\nx\r\n0\r\n" + name + b": 10.9.0.1\r\n\r\n")
-                answer = http.client.HTTPResponse(client)
-                answer.begin()
-                assert (answer.status, json.loads(answer.read())["type"]) == (
-                    403,
-                    "/docs#forbidden",
-                )
 
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy])

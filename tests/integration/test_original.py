@@ -1,6 +1,5 @@
 """Everything in the original's description works: its curl line, its PHP, its configuration."""
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -106,18 +105,6 @@ def test_the_stats_document_has_the_originals_keys_and_types(gateway):
     assert gateway.get("/stats").headers["content-type"] == "application/json; charset=UTF-8"
 
 
-def test_other_routes_and_prefixes(start_gateway):
-    routes = [
-        ["/publish/([^/]+)/([^/]+)/([^/]+)", "statelessd.Publisher"],
-        ["/monitoring/numbers", "statelessd.Stats"],
-    ]
-    gateway = start_gateway({"Routes": [*routes, ["/stats", "statelessd.Stats"]]})
-    assert gateway.publish("/publish/%2f/test/a%2Fb").status_code == 204
-    assert gateway.publish("/%2f/test/a").status_code == 404
-    page = gateway.get("/monitoring/numbers")
-    assert page.json()["connections"]["/:guest"]["publishes"] == 1
-
-
 def test_templates_of_ones_own(start_gateway, tmp_path):
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "dashboard.html").write_text("mine: {{ stats.port }}")
@@ -143,13 +130,3 @@ def test_curl_uploads_a_large_body_with_expect(gateway, examples, tmp_path):
     assert "< HTTP/1.1 100 Continue" in done.stderr
     assert "< HTTP/1.1 204 No Content" in done.stderr
     assert examples["test"].bodies() == [upload.read_bytes()]
-
-
-def test_curl_reads_a_413_although_it_was_about_to_upload(gateway, tmp_path):
-    upload = tmp_path / "upload"
-    upload.write_bytes(b"x" * (10 * 1024 * 1024 + 1))
-    done = run(
-        "curl", "--silent", "--show-error", "--user", "guest:guest", "-H", "Expect: 100-continue",
-        "--data-binary", f"@{upload}", f"{gateway.url}/test/test/upload",
-    )  # fmt: skip
-    assert json.loads(done.stdout)["type"] == "/docs#too-large", done.stderr

@@ -19,12 +19,6 @@ from waiting import wait_until
 import statelessd
 
 
-def test_there_is_one_backend_for_each_port(start_gateway):
-    gateway = start_gateway(ports=3)
-    assert len(gateway.backends()) == 3
-    assert [gateway.publish(port=port).status_code for port in gateway.ports] == [204] * 3
-
-
 def test_a_killed_backend_is_back_at_once_and_the_others_notice_nothing(start_gateway):
     gateway = start_gateway(ports=2)
     first, second = gateway.ports
@@ -68,14 +62,6 @@ def test_a_request_that_waits_is_answered_before_the_end(start_gateway, silent, 
             assert gateway.process.wait(30) == 0
 
 
-def test_the_parent_killed_takes_its_backends_along(tmp_path, broker):
-    gateway = GatewayProcess(tmp_path, broker, ports=2).start()
-    backends = gateway.backends()
-    gateway.kill()
-    for backend in backends:
-        wait_until(lambda backend=backend: gone(backend), what="a backend's end")
-
-
 def test_a_backend_that_was_frozen_answers_the_requests_that_wait(start_gateway):
     """Its idle time-outs are over by then, but the requests came in time."""
     idle = 4.0
@@ -109,14 +95,6 @@ def test_ctrl_c_is_one_orderly_stop(tmp_path, broker):
             os.kill(pid, signal.SIGINT)  # a terminal sends it to the whole group
         assert gateway.process.wait(60) == 0
         assert gateway.text.count("stopped: every request was answered") == 2
-
-
-def test_a_port_that_is_taken_is_told_at_once(tmp_path, broker):
-    gateway = GatewayProcess(tmp_path, broker)
-    with socket.create_server(("127.0.0.1", gateway.port)):
-        done = gateway.run()
-    assert done.returncode == 1
-    assert f"cannot listen on port {gateway.port}" in done.stderr
 
 
 def may_read(user, *paths):
@@ -183,14 +161,6 @@ class TestDaemon:
         assert second.returncode == 1
         assert f"runs already, as process {pid}" in second.stderr
         assert int(daemon.pidfile.read_text()) == pid
-
-    def test_a_stale_pidfile_is_noticed_and_replaced(self, daemon):
-        daemon.pidfile.parent.mkdir()
-        daemon.pidfile.write_text("999999\n")
-        assert daemon.run("-d").returncode == 0
-        assert int(daemon.pidfile.read_text()) != 999999
-        assert "is stale" in daemon.daemon_log.read_text()
-        assert daemon.publish().status_code == 204
 
     def test_an_unknown_user_is_told_before_it_detaches(self, daemon):
         done = daemon.run("-d", STATELESSD_DAEMON_USER="no-such-user")

@@ -10,7 +10,7 @@ import grafana
 import pytest
 import requests
 import yaml
-from gateway import GatewayProcess, free_ports
+from gateway import free_port, running
 from prometheus_client.parser import text_string_to_metric_families as parse
 from waiting import wait_until
 
@@ -44,7 +44,7 @@ class Prometheus:
     """One that scrapes each second, with the example's configuration."""
 
     def __init__(self, directory, targets):
-        [port] = free_ports(1)
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = (directory / "prometheus.log").open("wb")
         config = yaml.safe_load(both_jobs())
@@ -141,10 +141,8 @@ class Traffic(threading.Thread):
 def gateway(tmp_path_factory, broker):
     """Two backends, which count exchanges and ask the broker about each wrong password."""
     settings = {"Application": {"metrics": {"exchanges": 10}, "rabbitmq": {"refused_for": 0}}}
-    running = GatewayProcess(tmp_path_factory.mktemp("gateway"), broker, settings, ports=2).start()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.text
+    with running(tmp_path_factory.mktemp("gateway"), broker, settings, ports=2) as started:
+        yield started
 
 
 @pytest.fixture

@@ -165,16 +165,6 @@ def test_what_the_broker_would_close_its_connection_over(gateway, good, form, wo
     assert words in is_problem(answer, 400, "bad-request")["detail"]
 
 
-def test_other_methods_and_pages(gateway, good):
-    answer = gateway.get(good)
-    is_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "OPTIONS, POST"
-    answer = gateway.publish("/stats")
-    is_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    is_problem(gateway.get("/nothing"), 404, "not-found")
-
-
 def test_the_original_listened_to_guest_from_anywhere_and_this_does_not(start_gateway):
     settings = {"HTTPServer": {"xheaders": True}}
     gateway = start_gateway(settings)

@@ -89,12 +89,6 @@ def test_passwords_go_on_beside_tokens(gateway, queue):
     assert (answer.status_code, queue.bodies()) == (204, [b"x"])
 
 
-def test_a_batch_takes_a_token(publish, queue, issuer):
-    answer = publish(issuer.token(), f"/test/{queue.name}", data=None,
-                     json=[{"routing_key": "k", "body": "x"}])  # fmt: skip
-    assert (answer.status_code, queue.bodies()) == (200, [b"x"])
-
-
 def test_scopes_are_permissions(publish, queue, issuer):
     answer = publish(issuer.token("rabbitmq.read:test/*/*"))
     is_problem(answer, 403, "forbidden")

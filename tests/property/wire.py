@@ -88,12 +88,7 @@ def converse(pieces, before=(), **settings):
         protocol.connection_lost(None)
         answers, ids = _answers(transport.written)
         return Conversation(
-            answers,
-            ids,
-            list(edge.publisher.published),
-            pages,
-            edge.publisher.reserved,
-            ended,
+            answers, ids, list(edge.publisher.published), pages, edge.publisher.reserved, ended
         )
 
     return asyncio.run(main())

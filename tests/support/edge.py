@@ -98,13 +98,7 @@ class FakePublisher:
 
 class Edge:
     def __init__(
-        self,
-        routes=(),
-        publish=None,
-        paths=NO_PATHS,
-        access_log=0,
-        strict=False,
-        **settings,
+        self, routes=(), publish=None, paths=NO_PATHS, access_log=0, strict=False, **settings
     ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()

@@ -80,9 +80,7 @@ class GatewayProcess:
     the settings have a certificate. ``cwd``: the directory that it starts in.
     """
 
-    def __init__(
-        self, directory, broker, settings=None, *, ports=1, unix=(), ca=None, arguments=(), cwd=None
-    ):
+    def __init__(self, directory, broker, settings=None, *, ports=1, unix=(), ca=None, cwd=None):
         self.ports = free_ports(ports)
         name = next(_numbers)
         self.log = directory / f"gateway-{name}.log"
@@ -97,7 +95,6 @@ class GatewayProcess:
         self.ca = ca
         self.cwd = cwd
         self.config.write_text(yaml.safe_dump(_merged(document, settings or {})))
-        self._arguments = arguments
         self.process = None
 
     @property
@@ -121,11 +118,7 @@ class GatewayProcess:
         told = self.text.count("listening on ")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, *self._arguments],
-                stdout=log,
-                stderr=log,
-                env=_environment(),
-                cwd=self.cwd,
+                self.command, stdout=log, stderr=log, env=_environment(), cwd=self.cwd
             )
         if not self.ports:
             self.says("listening on ", told + 1)
