@@ -1,6 +1,7 @@
 """What deploy/ has, with the programs that it is for."""
 
 import collections
+import http.client
 import itertools
 import json
 import os
@@ -150,3 +151,18 @@ def test_behind_a_proxy_everything_goes_through(start_gateway, queue, tmp_path, 
         connection.request("POST", f"/test/{queue.name}", iter([line] * 3), headers)
         assert json.loads(connection.getresponse().read())["published"] == 3
         connection.close()
+
+
+@pytest.mark.parametrize("proxy", [nginx, haproxy])
+def test_behind_a_proxy_no_trailer_is_an_address(start_gateway, tmp_path, proxy):
+    """HAProxy passes trailers on, as they are."""
+    inside = {"networks": ["10.9.0.0/24"]}
+    gateway = start_gateway({"HTTPServer": {"xheaders": True, "pages": inside}})
+    head = b"GET /stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with proxy(tmp_path, f"127.0.0.1:{gateway.port}") as port:
+        for name in (b"X-Forwarded-For", b"X-Real-IP"):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                client.sendall(head + b"1\r\nx\r\n0\r\n" + name + b": 10.9.0.1\r\n\r\n")
+                answer = http.client.HTTPResponse(client)
+                answer.begin()
+                assert (answer.status, b"/docs#forbidden" in answer.read()) == (403, True)

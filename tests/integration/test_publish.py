@@ -190,3 +190,27 @@ def test_the_brokers_list_of_connections_says_who_we_are(gateway, broker):
     assert f":{gateway.port}" in listed
     assert "statelessd" in listed
     assert "HTTP to AMQP publishing gateway" in listed
+
+
+def test_the_stats_count_what_was_confirmed(start_gateway):
+    gateway = start_gateway()
+    for _ in range(3):
+        assert gateway.publish().status_code == 204
+    assert gateway.publish("/test/missing/k").status_code == 404
+    assert gateway.publish("/test/test/k", password="no").status_code == 401
+    stats = gateway.stats()
+    assert stats["connections"] == {
+        "test:guest": {
+            "connections": {"opened": 1, "closed": 0},
+            "channels": {"opened": 2, "closed": 1},
+            "connected": True,
+            "publishes": 3,
+            "queue_size": 0,
+        }
+    }
+    counted = stats["requests"]
+    assert counted["response.204"] == 3
+    assert counted["response.404"] == 1
+    assert counted["response.401"] == 1
+    assert counted["method.POST"] == 5
+    assert counted["processing_time"] > 0
