@@ -54,7 +54,7 @@ class Admission:
         ``refusal`` says why the path could not be decoded. ``client`` and ``fields``, which
         are all header lines of the request, say where the sender is; few requests need that.
         """
-        if b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict:
+        if self.may_be_a_page(headers):
             self._cors.check(headers)
         authorization = headers.get(b"authorization", b"")
         if compare_digest(authorization, self._last_header):
@@ -78,6 +78,10 @@ class Admission:
         if refusal is not None:
             raise refusal
         return credentials
+
+    def may_be_a_page(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a page in a browser may have sent the request, so that CORS applies."""
+        return b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict
 
     def _credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
         """Parse each header value once, and find it by its keyed digest."""

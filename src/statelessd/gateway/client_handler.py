@@ -109,7 +109,7 @@ class ClientHandler:
         if request.method != "POST":
             self._refuse_method(publish, request)
             return publish
-        if b"origin" in headers or b"sec-fetch-site" in headers or gateway.cors.is_strict:
+        if gateway.admission.may_be_a_page(headers):
             publish.extra = head.extra = gateway.cors.answer_headers(headers)
         try:
             head.credentials = gateway.admission.admit(

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.shared.connections.discard(self)
-        self.state = CLOSED
+        self.state = self.state.to(CLOSED)
         self.pipeline.clear()
         self.flow.resume_writing()
         if self._reader is not None:
