@@ -1,5 +1,6 @@
 """What a run plays in: a broker with its queues, a proxy, and a gateway, all of the run's own."""
 
+import abc
 import contextlib
 import os
 import signal
@@ -26,7 +27,7 @@ SETTINGS = {
 NO_ALARM = (("set_vm_memory_high_watermark", "0.4"), ("set_disk_free_limit", "50MB"))
 
 
-class World:
+class World(abc.ABC):
     """``broker`` and ``gateway``, which has two backends; a context manager."""
 
     queues: tuple[str, ...] = ()
@@ -50,12 +51,13 @@ class World:
     def __exit__(self, *_):
         self._stack.close()
 
+    @abc.abstractmethod
     def declare(self, channel):
         """Declare exchanges and queues."""
 
+    @abc.abstractmethod
     def reach(self, stack):
         """Return where the gateway reaches the broker, and its settings."""
-        raise NotImplementedError
 
     def channel(self):
         """Return a context manager: a channel to the broker."""

@@ -218,7 +218,7 @@ class Client:
                 return False
 
 
-def provided(name, make):
+def provided(name, make, loop_factory=None):
     """Run the test within ``make()``; what that yields is the test's argument ``name``."""
 
     def decorate(test):
@@ -228,7 +228,8 @@ def provided(name, make):
                 async with make() as made:
                     await test(*args, **{name: made}, **kwargs)
 
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(main())
 
         signature = inspect.signature(test)
         wanted = [each for each in signature.parameters.values() if each.name != name]

@@ -1,10 +1,11 @@
 """A web server in threads, whose answers a test decides."""
 
+import abc
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer, abc.ABC):
     """Serves while its ``with`` statement lasts; ``respond`` answers a request."""
 
     daemon_threads = False  # so that leaving waits for them
@@ -22,8 +23,9 @@ class Server(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
 
+    @abc.abstractmethod
     def respond(self, request):
-        raise NotImplementedError
+        """Answer the request."""
 
 
 class Request(BaseHTTPRequestHandler):

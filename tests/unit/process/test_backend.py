@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 import socket
 
 import msgspec
+import pytest
 import uvloop
-from edge import AUTH, FORM, Client, post
+from edge import AUTH, FORM, Client, post, provided
 from fakebroker import FakeBroker
 from outcomes import NDJSON, chunked, item, lines
 
@@ -72,23 +72,13 @@ async def running(**settings):
             await it.ended()
 
 
+@pytest.fixture(autouse=True)
+def logged(caplog):
+    caplog.set_level(logging.INFO, "statelessd")
+
+
 def backend_test(**settings):
-    def decorate(test):
-        @functools.wraps(test)
-        def run(caplog):
-            caplog.set_level(logging.INFO, "statelessd")
-
-            async def main():
-                async with running(**settings) as it:
-                    await test(it, caplog)
-
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(main())
-
-        del run.__wrapped__  # pytest would ask for the test's own arguments
-        return run
-
-    return decorate
+    return provided("it", lambda: running(**settings), uvloop.new_event_loop)
 
 
 @backend_test()
