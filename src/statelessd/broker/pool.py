@@ -73,6 +73,11 @@ class Pool:
         self._sessions[key] = self._new_session(virtual_host, credentials)
         return self._sessions[key]
 
+    def is_connected(self, virtual_host: str, credentials: Credentials) -> bool:
+        """Return whether the session of this login is open."""
+        session = self._sessions.get((virtual_host, credentials.digest))
+        return session is not None and session.state is OPEN
+
     def _new_session(
         self,
         virtual_host: str,

@@ -123,6 +123,10 @@ class Publisher:
         if publish.state is WAITING:
             publish.refuse(Outcome.INTERNAL_ERROR)
 
+    def is_connected(self, virtual_host: str, credentials: Credentials) -> bool:
+        """Return whether a connection with these credentials is open, so the broker knows them."""
+        return self._pool.is_connected(virtual_host, credentials)
+
     def reserve(self, size: int) -> bool:
         """Count bytes of a body that is still arriving; return False if there is no room."""
         if self._tally.size + size > self._max_bytes:

@@ -128,6 +128,14 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[
         int, setting("Bytes of a request's body, at most.", ge=1, le=512 * MIB)
     ] = 10 * MIB
+    max_unverified_bytes: Annotated[
+        int,
+        setting(
+            "Bytes that requests may hold in each backend before RabbitMQ has let their users in. "
+            "A request that needs more gets a 503.",
+            ge=64 * KIB,
+        ),
+    ] = 32 * MIB
     max_header_bytes: Annotated[
         int, setting("Bytes of a request's line and headers, at most.", ge=1 * KIB, le=1 * MIB)
     ] = 16 * KIB

@@ -157,6 +157,7 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
         max_head_bytes=settings.max_header_bytes,
         max_head_fields=settings.max_header_fields,
         max_body_bytes=settings.max_body_bytes,
+        max_unverified_bytes=settings.max_unverified_bytes,
         head_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         idle_timeout=settings.idle_timeout,
@@ -165,4 +166,5 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
     make_handler = functools.partial(ClientHandler, gateway, pages)
     shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
     gateway.client_connections = shared.connections
+    gateway.budget = shared.budget
     return shared

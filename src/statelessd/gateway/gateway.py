@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sized
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
+from ..http1.budget import Budget
 from ..message import Outcome
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
@@ -50,6 +51,7 @@ class Gateway:
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
         self.client_connections: Sized = ()  # the open ones
+        self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
         self.cors = CorsPolicy(http_server.cors, strict=strict_origins)

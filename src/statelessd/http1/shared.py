@@ -6,6 +6,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Protocol
 
+from .budget import Budget
 from .limits import Limits
 from .timeouts import seconds
 
@@ -47,6 +48,7 @@ class Shared:
     ) -> None:
         self.limits = limits
         self.seconds = seconds(limits)
+        self.budget = Budget(limits.max_unverified_bytes)
         self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
