@@ -7,6 +7,7 @@ handle: up to the end of a head, then up to where the body may end. The order of
     read_body  until ``complete``
 """
 
+import re
 from typing import Any
 
 import httptools
@@ -22,6 +23,8 @@ FRAGMENT = ord("#")  # begins one, which is not a part of a request target
 MOST_PIECES = 64  # of a request target, until they become one
 SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
 TOO_MUCH = Public("Too many bytes of requests wait here.")
+
+_NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
 
 # Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
@@ -269,6 +272,12 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def skip_line_ends(data: bytes, at: int) -> int:
+    """Return where the line ends from ``at`` on are over."""
+    found = _NO_LINE_END.search(data, at)
+    return len(data) if found is None else found.start()
 
 
 def _target(url: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from .budget import Budget
 from .limits import Limits
 from .timeouts import seconds
+from .turns import Turns
 
 
 class Counters(Protocol):
@@ -52,6 +53,7 @@ class Shared:
         self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
+        self.turns = Turns(loop)
         self.connections: set[Open] = set()
         self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
