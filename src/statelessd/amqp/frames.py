@@ -42,8 +42,8 @@ Frame = tuple[int, int, bytes]
 
 Method = BasicAck | BasicReturn | Blocked | CloseMethod | OtherMethod | Start | base.Frame
 
-# What pamqp decodes. These have numbers and bits only, so its errors quote nothing.
-_BY_PAMQP = {
+# What pamqp decodes. The publisher uses nothing of these but numbers.
+_BY_PAMQP: set[type[base.Frame]] = {
     commands.Connection.Tune,
     commands.Connection.OpenOk,
     commands.Connection.CloseOk,
@@ -143,9 +143,11 @@ def _start(payload: bytes) -> Start:
 
 
 def _pamqp(index: int, payload: bytes) -> base.Frame | OtherMethod:
-    kind = commands.INDEX_MAPPING.get(index)
+    kind: type[base.Frame] | None = commands.INDEX_MAPPING.get(index)
     if kind is None:
-        raise ProtocolError(f"a method that AMQP 0-9-1 does not have: {index >> 16}.{index & 65535}")
+        raise ProtocolError(
+            f"a method that AMQP 0-9-1 does not have: {index >> 16}.{index & 65535}"
+        )
     if kind not in _BY_PAMQP:
         return OtherMethod(kind.name)
     frame = b"".join((_FRAME.pack(METHOD, 0, len(payload)), payload, bytes((FRAME_END,))))

@@ -62,7 +62,9 @@ def lost(error: BaseException | None) -> str:
 
 def in_full(error: BaseException) -> str:
     """Return the reason for the log, with OpenSSL's own words, such as the wrong name."""
-    return f"{why(error)} ({printable(str(error))})" if isinstance(error, ssl.SSLError) else why(error)
+    return (
+        f"{why(error)} ({printable(str(error))})" if isinstance(error, ssl.SSLError) else why(error)
+    )
 
 
 def _failed(reason: str) -> str:

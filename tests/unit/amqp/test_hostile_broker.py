@@ -173,10 +173,11 @@ class TestTexts:
         assert " at 0x" not in error
         assert error.isprintable()
 
-    @pytest.mark.parametrize("name", ["Connection.Tune", "Channel.OpenOk", "Confirm.SelectOk"])
-    def test_an_error_of_a_decoder_names_no_object(self, name):
-        kind = next(k for k in commands.INDEX_MAPPING.values() if k.name == name)
-        index = next(i for i, k in commands.INDEX_MAPPING.items() if k is kind)
-        error = error_of(with_channel().receive_data(raw(1, 1, struct.pack(">IB", index, 7))))
-        assert name in error
+    @pytest.mark.parametrize(
+        "kind", [commands.Connection.Tune, commands.Channel.OpenOk, commands.Confirm.SelectOk]
+    )
+    def test_an_error_of_a_decoder_names_no_object(self, kind):
+        payload = struct.pack(">IB", kind.index, 7)
+        error = error_of(with_channel().receive_data(raw(1, 1, payload)))
+        assert kind.name in error
         assert " at 0x" not in error
