@@ -53,6 +53,7 @@ class Shared:
         self.make_handler = make_handler
         self.loop = loop
         self.connections: set[Open] = set()
+        self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""
         self._on_date = on_date
