@@ -403,6 +403,10 @@ class Connection(asyncio.Protocol):
         self._stop_lingering()
         self.transport.close()
 
+    def abort(self) -> None:
+        """Close at once, and drop what is not written yet."""
+        self.transport.abort()
+
     # Time
 
     def check_timeouts(self, now: float) -> None:

@@ -48,9 +48,9 @@ class Server:
             self._servers.append(server)
 
     def _keep_date(self) -> None:
-        self._shared.set_date()
         pause = 1.0 - time.time() % 1.0
         self._date = self._loop.call_later(pause, self._keep_date)
+        self._shared.failures.guard("setting the date of responses", self._shared.set_date)
 
     async def close_listeners(self) -> None:
         """Accept no more connections. Return when those accepted last can be seen."""
