@@ -13,7 +13,7 @@ import httptools
 
 from ..message import Outcome, Public, RequestError, bad_request
 from .budget import Budget
-from .fields import Fields, check_coding, merge_repeated, without_upgrade
+from .fields import Fields, check_coding, expects_continue, merge_repeated, without_upgrade
 from .limits import Limits
 
 END = b"\r\n\r\n"  # ends a head, and a body in chunks
@@ -194,9 +194,7 @@ class Reader:
         # HTTP/1.0 cannot tell where a response without Content-Length ends.
         request.is_last = not self._keep_alive or version != "1.1"
         request.expects_continue = (
-            b"expect" in headers
-            and headers[b"expect"].lower() == b"100-continue"
-            and version != "1.0"
+            b"expect" in headers and expects_continue(headers) and version != "1.0"
         )
         length = headers.get(b"content-length")
         request.has_length = True
@@ -261,7 +259,8 @@ class Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come through here as well. They are not headers (RFC 9110 section
         # 6.5.1), because no proxy has checked them. They only count.
-        self._fields.append((name.lower(), value))
+        # White space after a value is not a part of it (RFC 9112 section 5.1).
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._keep_alive = self._parser.should_keep_alive()
