@@ -13,7 +13,7 @@ from . import probes
 from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, UNTOLD, Reader, Request
+from .reader import LINE_ENDS, UNTOLD, Reader, Request, skip_line_ends
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at += 1
+                            at = skip_line_ends(data, at)
                             continue
                         self.progress += 1
                         self.has_asked = True
