@@ -239,8 +239,7 @@ TABLE: dict[Outcome, Row] = {
     Outcome.TOO_MANY_FAILURES: Row(
         429,
         "These credentials were refused a moment ago",
-        "The broker refused exactly these credentials a moment ago, and was not asked again. "
-        "One refusal is enough.",
+        "The broker refused exactly these credentials a moment ago, and was not asked again.",
         "Check the credentials; after Retry-After the broker is asked again.",
         retry_after=2,
     ),

@@ -67,7 +67,8 @@ def logins(backend: str, pool: Pool, active: Iterable[Publish]) -> list[Login]:
         found.append(
             Login(
                 backend,
-                *map(printable, key),
+                printable(key[0]),
+                printable(key[1]),
                 state,
                 since,
                 counted.publishes,
