@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 
+from ..failures import is_shortage
 from ..message import printable
 
 # By OpenSSL's verification errors: X509_V_ERR_…, of x509_vfy.h.
@@ -45,6 +46,8 @@ def why(error: BaseException | None) -> str:
         return "the broker's host name cannot be resolved"
     if isinstance(error, ConnectionError) and not error.errno:  # the event loops', not the system's
         return "the broker hung up during the TLS handshake"
+    if is_shortage(error):
+        return "the gateway has no file descriptor or memory left for a moment"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return SILENT if isinstance(error, TimeoutError) else "the broker cannot be reached"
