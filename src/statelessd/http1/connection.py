@@ -7,6 +7,7 @@ Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 from ..message import FAULT, Outcome, Public, RequestError
@@ -15,7 +16,7 @@ from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .lingering import Linger
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, UNTOLD, Reader, Request, skip_line_ends
+from .reader import LINE_ENDS, UNTOLD, Reader, Request
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -36,6 +37,8 @@ REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
 TURN = 32  # heads, and pieces of bodies, that are read before other connections have their turn
 TOO_MANY = Public("Too many connections are open here.")
 TOO_MUCH = Public("Too many bytes of requests wait here.")
+
+_LINE_ENDS = re.compile(rb"[%b]*" % LINE_ENDS)
 
 
 class Connection(asyncio.Protocol):
@@ -174,7 +177,7 @@ class Connection(asyncio.Protocol):
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at = skip_line_ends(data, at)
+                            at = _LINE_ENDS.match(data, at).end()  # type: ignore[union-attr]
                             continue
                         self.progress += 1
                         self.has_asked = True

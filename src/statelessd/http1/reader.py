@@ -32,7 +32,6 @@ UNTOLD = -2  # it has no length, and only what follows tells whether there is on
 VERSIONS = ("1.0", "1.1")
 
 _may_follow = re.compile(rb"[\r\n]*(?:[A-Z][A-Z-]*(?: |\Z)|\Z)").match  # it may be a request
-_line_ends = re.compile(rb"[\r\n]+").match
 
 
 class Request:
@@ -297,12 +296,6 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
-
-
-def skip_line_ends(data: bytes, at: int) -> int:
-    """Return where the line ends end that begin at ``at``."""
-    found = _line_ends(data, at)
-    return at if found is None else found.end()
 
 
 def _target(url: bytes) -> bytes:
