@@ -30,7 +30,6 @@ from .timeouts import Wait, Watch
 
 logger = logging.getLogger(__name__)
 
-REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
 TOO_MANY = Public("Too many connections are open here.")
 
 
@@ -49,6 +48,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
+        shared.counters.accepted += 1
         self.pipeline = Pipeline()
         self.state: State = IDLE
         self.progress = 0  # changes with everything that restarts a time-out
@@ -74,18 +74,12 @@ class Connection(asyncio.Protocol):
         self.flow = FlowControl(transport)
         shared = self.shared
         self._handler = shared.make_handler(self)
-        shared.connections.add(self)
-        shared.counters.accepted += 1
-        above = len(shared.connections) - shared.limits.max_connections
-        if above > 0:
-            shared.counters.refused_clients += 1
-            if above > REFUSED_AT_ONCE:
-                transport.abort()
-            else:
-                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
+        if not shared.places.take(self):
+            self.lingers = True  # its request may be on the way
+            self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.shared.connections.discard(self)
+        self.shared.places.leave(self)
         self.state = self.state.to(CLOSED)
         self.pipeline.clear()
         self.flow.resume_writing()
