@@ -235,6 +235,7 @@ class Publisher:
         self._timer.cancel()
         await self._probe.close()
         await self._pool.close(GOODBYE)
+        self._reachability.logins.tick(at_once=True)
 
     def _sweep(self) -> None:
         # First of all the next one: whatever fails below, deadlines must be kept.

@@ -19,6 +19,7 @@ from .admission import Admission
 from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
+from .failure_log import FailureLog
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
@@ -51,6 +52,7 @@ class Gateway:
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
+        self.failures = FailureLog()
         # Those of the server, once there is one.
         self.places = Places(http_server.max_connections, self.statistics)
         self.budget = Budget(http_server.max_unverified_bytes)
@@ -86,11 +88,36 @@ class Gateway:
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the client's X-Request-ID, or one of our own."""
         given = headers.get(b"x-request-id")
-        # The parser does not remove white space after a value (RFC 9112 section 5.1).
-        if given is not None and _REQUEST_ID.fullmatch(given := given.rstrip(b" \t")):
+        if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids
+
+    def failed(
+        self,
+        outcome: Outcome,
+        detail: str,
+        *,
+        handed_over: bool = False,
+        request_id: bytes = b"",
+        is_item: bool = False,
+        **about: str,
+    ) -> None:
+        """Keep among the recent errors, and in the log, what a client is told.
+
+        ``about`` has the virtual host, the exchange and the user, as far as they are known.
+        """
+        self.recent_errors.add(
+            outcome, detail, handed_over=handed_over, request_id=request_id, **about
+        )
+        self.failures.add(
+            outcome,
+            detail,
+            handed_over=handed_over,
+            request_id=request_id,
+            is_item=is_item,
+            **about,
+        )
 
     def set_date(self, date: bytes) -> None:
         """Take the date of this second, and prepare the usual responses with it."""

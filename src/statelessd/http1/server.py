@@ -14,6 +14,7 @@ from .shared import Shared
 
 BACKLOG = 2048
 LOOK = 0.02  # seconds between checks of what is left
+UNSENT = 128 * 1024  # bytes of responses that the kernel takes before the client reads
 
 
 class Server:
@@ -39,6 +40,10 @@ class Server:
         self._keep_date()
         self._sockets = sockets
         for each in sockets:
+            if each.family != socket.AF_UNIX:
+                # Accepted sockets inherit it. Without it the kernel keeps megabytes for each
+                # client that asks and does not read.
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
             if context is not None:
                 each.listen(BACKLOG)
                 self._servers.append(TlsListener(self._shared, each, context))

@@ -10,7 +10,7 @@ from typing import Any
 from ..failures import Failures
 from .budget import Budget
 from .limits import Limits
-from .places import Counters, Places
+from .places import Counters, Open, Places
 from .timeouts import seconds
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Shared:
         self.loop = loop
         self.places = Places(limits.max_connections, counters)
         self.connections = self.places.open
+        self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""
         self.failures = Failures(logger)

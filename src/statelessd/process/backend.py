@@ -29,6 +29,7 @@ from ..pages.snapshot import snapshot
 from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
+from . import logs
 from . import sockets as listeners
 from .allocator import keep_freed_memory
 from .reexec import RETIRE
@@ -127,6 +128,8 @@ class Backend:
         sweeper.cancel()
         await self.publisher.close()  # this answers the messages that are under way
         self._report(int(time.time()))
+        self.gateway.failures.write_left_out(at_once=True)
+        logs.write_left_out(at_once=True)
         unanswered = sum(c.has_pending for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
@@ -190,6 +193,8 @@ class Backend:
             second = monitoring.second_over()
             if second is not None:
                 self._report(second)
+                guard("writing what the log left out", self.gateway.failures.write_left_out)
+                guard("writing what the log left out", logs.write_left_out)
             guard("checking the clients' time-outs", self._shared.check_timeouts)
             for each in (self._certificate, self._trust):
                 if each is not None:
@@ -258,6 +263,7 @@ def run(
     """
 
     keep_freed_memory()
+    logs.bound_lines()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -364,7 +364,8 @@ class Supervisor:
         try:
             program.start_anew(self._bound, backends)
         except ReexecError as error:
-            logger.error("%s", error)  # noqa: TRY400 - all is said
+            for line in str(error).splitlines():
+                logger.error("%s", line)  # noqa: TRY400 - all is said
         if self._phase is _Phase.SERVING:
             self._notifier.ready()
 
