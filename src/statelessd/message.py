@@ -240,8 +240,9 @@ TABLE: dict[Outcome, Row] = {
     ),
     Outcome.TOO_MANY_FAILURES: Row(
         429,
-        "These credentials were just refused, too often",
-        "The broker refused exactly these credentials a moment ago and was not asked again.",
+        "These credentials were refused a moment ago",
+        "The broker refused exactly these credentials a moment ago, and was not asked again. "
+        "One refusal is enough.",
         "Check the credentials; after Retry-After the broker is asked again.",
         retry_after=2,
     ),
@@ -359,6 +360,20 @@ def problem(
         row.retryable,
         request_id.decode(),
     )
+
+
+def printable(text: str, longest: int = 1024) -> str:
+    """Return the text with an escape for each character that is not printable.
+
+    Control characters, line ends, and characters that change the direction of text could
+    forge log lines, or command the terminal that shows them. A text that is longer than
+    ``longest`` characters is cut.
+    """
+    if len(text) > longest:
+        text = text[:longest] + "…"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class Public(str):

@@ -158,6 +158,31 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: Annotated[
         float, setting("Seconds for which an idle client connection is kept.", gt=0)
     ] = 75.0
+    linger_rate: Annotated[
+        int,
+        setting(
+            "Bytes a second that a client has to send while the rest of a request is discarded "
+            "that was answered early. The connection of a slower client is closed after 5 s.",
+            ge=1,
+        ),
+    ] = 64 * KIB
+    linger_timeout: Annotated[
+        float,
+        setting(
+            "Seconds for which the rest of such a request is discarded, so that the client can "
+            "read its answer.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 30.0
+    max_lingering: Annotated[
+        int,
+        setting(
+            "Connections of each backend that discard the rest of a request at once. Others are "
+            "closed right after their answer, which their clients may lose.",
+            ge=0,
+        ),
+    ] = 1000
     drain_timeout: Annotated[
         float, setting("Seconds for requests under way when stopping.", gt=0, le=3600)
     ] = 10.0

@@ -161,6 +161,9 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
         head_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         idle_timeout=settings.idle_timeout,
+        linger_rate=settings.linger_rate,
+        linger_timeout=settings.linger_timeout,
+        max_lingering=settings.max_lingering,
         keep_alive=not settings.no_keep_alive,
     )
     make_handler = functools.partial(ClientHandler, gateway, pages)

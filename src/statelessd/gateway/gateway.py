@@ -18,6 +18,7 @@ from .admission import Admission
 from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
+from .failure_log import FailureLog
 from .hosts import Hosts
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
@@ -52,6 +53,7 @@ class Gateway:
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
+        self.failures = FailureLog()
         self.client_connections: Sized = ()  # the open ones
         self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
@@ -94,6 +96,32 @@ class Gateway:
             return given
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids
+
+    def failed(
+        self,
+        outcome: Outcome,
+        detail: str,
+        *,
+        handed_over: bool = False,
+        request_id: bytes = b"",
+        is_item: bool = False,
+        **about: str,
+    ) -> None:
+        """Keep among the recent errors, and in the log, what a client is told.
+
+        ``about`` has the virtual host, the exchange and the user, as far as they are known.
+        """
+        self.recent_errors.add(
+            outcome, detail, handed_over=handed_over, request_id=request_id, **about
+        )
+        self.failures.add(
+            outcome,
+            detail,
+            handed_over=handed_over,
+            request_id=request_id,
+            is_item=is_item,
+            **about,
+        )
 
     def set_date(self, date: bytes) -> None:
         """Take the date of this second, and prepare the usual responses with it."""

@@ -12,12 +12,16 @@ from typing import Any
 import httptools
 
 from ..message import Outcome, Public, RequestError, bad_request
+from .budget import Budget
 from .fields import Fields, check_coding, expects_continue, merge_repeated, without_upgrade
 from .limits import Limits
 
 END = b"\r\n\r\n"  # ends a head, and a body in chunks
 LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
 FRAGMENT = ord("#")  # begins one, which is not a part of a request target
+MOST_PIECES = 64  # of a request target, until they become one
+SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
+TOO_MUCH = Public("Too many bytes of requests wait here.")
 
 # Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
@@ -59,8 +63,10 @@ class Request:
 class Reader:
     """Reads the requests of one connection. After a RequestError it cannot be used."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget) -> None:
         self._limits = limits
+        self._budget = budget
+        self._held = 0  # bytes that count in it
         self._urls: list[bytes] = []
         self._pieces: list[bytes] = []
         # What httptools calls.
@@ -69,12 +75,16 @@ class Reader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._tail = b""  # the last bytes, which may be the beginning of END
         self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._trailers = 0  # bytes
         self._keep_alive = False
-        self._begin()
+        self.reset()
 
-    def _begin(self) -> None:
+    def reset(self) -> None:
+        """Forget the last request, before the next one begins."""
         self.request: Request | None = None  # once its head has been read
         self.complete = False  # the request has been read to its end
+        if self._held:
+            self._give_back()
         self._urls.clear()
         self._fields: Fields = []
         self._size = 0  # bytes of the head; then of what came since the last piece of the body
@@ -86,8 +96,19 @@ class Reader:
         return b"".join(self._urls)
 
     def close(self) -> None:
-        """Let go of the parser, which refers to this object."""
+        """Let go of the parser, which refers to this object, and of what it has read."""
         self._parser = None
+        self._give_back()
+
+    def _hold(self, size: int) -> None:
+        """Count ``size`` more bytes of a head. Raise RequestError if there is no room."""
+        if not self._budget.take(size):
+            raise RequestError(Outcome.OVERLOADED, TOO_MUCH)
+        self._held += size
+
+    def _give_back(self) -> None:
+        self._budget.give_back(self._held)
+        self._held = 0
 
     # Head
 
@@ -97,7 +118,7 @@ class Reader:
         Where a head begins, ``data[at]`` is not a line end.
         """
         if self.request is not None:
-            self._begin()
+            self.reset()
         end = data.find(END, at) + len(END)
         if self._tail or end < len(END):
             end = self._end_of_lines(data, at)
@@ -115,6 +136,12 @@ class Reader:
             raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
         if self._has_head:
             self._finish_head(piece if begins else b"")
+        else:
+            if len(self._fields) > self._limits.max_head_fields:
+                raise self._too_large()
+            self._hold(end - at)
+            if len(self._urls) > MOST_PIECES:
+                self._urls[:] = [self.url]
         return end
 
     def _end_of_lines(self, data: bytes, at: int) -> int:
@@ -139,7 +166,7 @@ class Reader:
         if method == b"CONNECT":
             raise bad_request("This is not a proxy.")
         head = without_upgrade(method, self.url, version, self._fields)
-        self._begin()
+        self.reset()
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(head)
 
@@ -147,6 +174,8 @@ class Reader:
         parser, fields = self._parser, self._fields
         if len(fields) > self._limits.max_head_fields:
             raise self._too_large()
+        if self._size > SMALL and not self._held:
+            self._hold(self._size)
         headers = dict(fields)
         # HTTP/1.0 can only be kept alive by a Connection header.
         kept_alive = self._keep_alive and b"connection" not in headers
@@ -178,7 +207,7 @@ class Reader:
             request.has_length = False
             request.length = UNTOLD if request.is_last and request.method == "POST" else 0
         self._left = request.length
-        self._size = 0
+        self._size = self._trailers = 0
         self._fields = []  # trailers from here on
 
     def _too_large(self) -> RequestError:
@@ -219,8 +248,10 @@ class Reader:
     def _bound_lines(self, size: int) -> None:
         """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
         self._size = 0 if self._pieces else self._size + size
-        trailers = sum(len(name) + len(value) + 4 for name, value in self._fields)
-        if max(self._size, trailers) > self._limits.max_head_bytes:
+        if self._fields:
+            self._trailers += sum(len(name) + len(value) + 4 for name, value in self._fields)
+            self._fields.clear()
+        if max(self._size, self._trailers) > self._limits.max_head_bytes:
             raise self._too_large()
 
     # What httptools calls

@@ -1,14 +1,18 @@
 """What the connections of one server share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Protocol
 
+from ..failures import Failures
 from .budget import Budget
 from .limits import Limits
 from .timeouts import seconds
+
+logger = logging.getLogger(__name__)
 
 
 class Counters(Protocol):
@@ -30,6 +34,7 @@ class Open(Protocol):
     def drain(self) -> None: ...
     def shutdown(self) -> None: ...
     def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Shared:
@@ -53,8 +58,10 @@ class Shared:
         self.make_handler = make_handler
         self.loop = loop
         self.connections: set[Open] = set()
+        self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""
+        self.failures = Failures(logger)
         self._on_date = on_date
         self.set_date()
 
@@ -67,4 +74,8 @@ class Shared:
         """Let each connection check its time-outs. Call it a few times a second."""
         now = self.loop.time()
         for connection in list(self.connections):
-            connection.check_timeouts(now)
+            try:
+                connection.check_timeouts(now)
+            except Exception as error:  # the time-outs of the others must not stop over it
+                self.failures.log("checking the time-outs of a client", error)
+                connection.abort()

@@ -51,9 +51,17 @@ class UnixListener(socket.socket):
 
     def open_to(self, mode: int, group: int) -> None:
         """Set who may connect, unless another process has replaced the file."""
-        if path := self._own_path():
+        path = self._own_path()
+        if not path:
+            return
+        try:
             os.chown(path, -1, group)
-            os.chmod(path, mode)  # noqa: PTH101 - as the others
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on unix:{path}: HTTPServer.unix_group: {error.strerror} "
+                "(the process's user must be in that group)"
+            ) from error
+        os.chmod(path, mode)  # noqa: PTH101 - as the others
 
     def remove(self) -> None:
         """Remove the file, unless another process has replaced it."""

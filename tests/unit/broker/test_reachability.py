@@ -6,8 +6,9 @@ import brokerside
 import pytest
 from scenario import O
 
-from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
+from statelessd.broker.reachability import KNOWN_FOR, LoginLog, Reachability
 from statelessd.message import Credentials
+from statelessd.telemetry.log_limit import LINES, WINDOW
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
     time[0] = WINDOW
     log.tick()
     log.tick()
-    assert lines()[LINES:] == ["7 more lines about logins were left out"]
+    assert lines()[LINES:] == ["login 26 (and 6 more like it in the last 10 s)"]
     log.say("another")
     assert lines()[-1] == "another"
 

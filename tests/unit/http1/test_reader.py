@@ -2,6 +2,7 @@
 
 import pytest
 
+from statelessd.http1.budget import Budget
 from statelessd.http1.limits import Limits
 from statelessd.http1.reader import CHUNKED, UNTOLD, Reader
 from statelessd.message import Outcome, RequestError
@@ -50,12 +51,12 @@ def told(reader, body):
 @pytest.mark.parametrize("data", REQUESTS)
 class TestRequests:
     def test_whole(self, data):
-        reader = Reader(Limits())
+        reader = Reader(Limits(), Budget(10**6))
         body, at = read(reader, data)
         assert (told(reader, body), at, reader.complete) == (REQUESTS[data], len(data), True)
 
     def test_byte_by_byte(self, data):
-        reader, body = Reader(Limits()), b""
+        reader, body = Reader(Limits(), Budget(10**6)), b""
         for number in range(len(data)):
             assert not reader.complete
             body += read(reader, data[number : number + 1])[0]
@@ -63,7 +64,7 @@ class TestRequests:
 
     @pytest.mark.parametrize("size", [1, 3, 7, 1000])
     def test_nothing_behind_it_is_worked_on(self, data, size):
-        reader, body = Reader(Limits()), b""
+        reader, body = Reader(Limits(), Budget(10**6)), b""
         for start in range(0, len(data) + len(NEXT), size):
             piece = (data + NEXT)[start : start + size]
             more, at = read(reader, piece)
@@ -76,18 +77,18 @@ class TestRequests:
 
 def test_the_bytes_of_a_head_are_kept_where_they_came_whole():
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, NEXT + head + b"hi")
     read(reader, NEXT + head + b"hi", reader.read_head(NEXT + head, len(NEXT)))
     assert reader.request.raw == head
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, head[:5])
     read(reader, head[5:])
     assert reader.request.raw == b""
 
 
 def test_a_request_shows_no_password():
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, b"GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Basic secret\r\n\r\n")
     assert repr(reader.request) == "<Request GET b'/a'>"
 
@@ -104,7 +105,7 @@ def test_a_request_shows_no_password():
 )
 @pytest.mark.parametrize("size", [1, 1000])
 def test_what_cannot_be_read(data, outcome, size):
-    reader = Reader(Limits(max_head_bytes=100, max_head_fields=5))
+    reader = Reader(Limits(max_head_bytes=100, max_head_fields=5), Budget(10**6))
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     with pytest.raises(RequestError) as error:
         [read(reader, piece) for piece in pieces]
