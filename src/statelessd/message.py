@@ -180,8 +180,10 @@ TABLE: dict[Outcome, Row] = {
         403,
         "A page of another site may not do this",
         "A browser sent the request for a page of another origin, perhaps with credentials that "
-        "it keeps, and perhaps without its user's knowledge.",
-        "If that page is yours, name its origin in HTTPServer.cors.origins.",
+        "it keeps, and perhaps without its user's knowledge. Or the page asked for this gateway "
+        "by a host name that another site may have (DNS rebinding).",
+        "If that page is yours, name its origin in HTTPServer.cors.origins. If it asked for a "
+        "host name of yours, name that in HTTPServer.hosts.",
     ),
     Outcome.VIRTUAL_HOST_NOT_FOUND: Row(
         404,

@@ -86,7 +86,7 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, self.publisher, loop)
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -218,7 +218,11 @@ class Backend:
 
 
 def _gateway(
-    config: Config, listener: Listener, publisher: Publisher, loop: asyncio.AbstractEventLoop
+    config: Config,
+    listener: Listener,
+    sockets: list[socket.socket],
+    publisher: Publisher,
+    loop: asyncio.AbstractEventLoop,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -230,6 +234,7 @@ def _gateway(
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
+        on_loopback=all(listeners.is_on_loopback(each) for each in sockets),
     )
     refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
     gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for

@@ -2,6 +2,7 @@
 
 import ctypes
 import grp
+import ipaddress
 import logging
 import os
 import socket
@@ -139,6 +140,13 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
             if isinstance(each, UnixListener):
                 each.remove()
             each.close()
+
+
+def is_on_loopback(listener: socket.socket) -> bool:
+    """Return whether only programs of this machine reach the listener, over the network."""
+    if listener.family == socket.AF_UNIX:
+        return False
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
