@@ -25,6 +25,8 @@ MOST_PIECES = 64  # of a request target, until they become one
 SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
 TOO_MUCH = Public("Too many bytes of requests wait here.")
 
+_NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
+
 # Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
 UNTOLD = -2  # it has no length, and only what follows tells whether there is one
@@ -296,6 +298,12 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def skip_line_ends(data: bytes, at: int) -> int:
+    """Return where the line ends from ``at`` on are over."""
+    found = _NO_LINE_END.search(data, at)
+    return len(data) if found is None else found.start()
 
 
 def _target(url: bytes) -> bytes:
