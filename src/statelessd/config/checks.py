@@ -15,6 +15,7 @@ from .settings import BrokerTls, Config, RabbitMQ
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
 )
+NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
@@ -31,6 +32,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
     yield from _networks("HTTPServer.pages.networks", server.pages.networks)
+    yield from _names(server.hosts)
     yield from _origins(server.cors)
     yield from _hosts(broker)
     if broker.probe.password and not broker.probe.username:
@@ -112,6 +114,12 @@ def _networks(setting: str, networks: Sequence[str]) -> Iterator[Wrong]:
             ipaddress.ip_network(network, strict=False)
         except ValueError as error:
             yield setting, f"[{i}]", f"{error}"
+
+
+def _names(hosts: Sequence[str]) -> Iterator[Wrong]:
+    for i, host in enumerate(hosts):
+        if not NAME.fullmatch(host):
+            yield "HTTPServer.hosts", f"[{i}]", f"{host!r} is not a host name, without a port"
 
 
 def _origins(cors: Cors) -> Iterator[Wrong]:

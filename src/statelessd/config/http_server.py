@@ -114,6 +114,13 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     unix_group: Annotated[
         str | None, setting("Group of the Unix sockets; else the process's own.")
     ] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        setting(
+            "Names of this gateway besides localhost and the machine's own. A browser's page may "
+            "use these and IP addresses only, if its user is guest or the listener is on loopback."
+        ),
+    ] = ()
     tls: Tls = Tls()
     no_keep_alive: Annotated[bool, setting("Close each client connection after one request.")] = (
         False

@@ -32,7 +32,6 @@ from .timeouts import Wait, Watch, wait_of
 
 logger = logging.getLogger(__name__)
 
-REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
 TURN = 64  # pieces of bodies that are read before other connections have their turn
 HEAD = 4  # pieces that a head, and what becomes of it, cost at least
 TOO_MANY = Public("Too many connections are open here.")
@@ -53,6 +52,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
+        shared.counters.accepted += 1
         self.pipeline = Pipeline(shared.budget)
         self.state: State = IDLE
         self.progress = 0  # changes with everything that restarts a time-out
@@ -78,18 +78,12 @@ class Connection(asyncio.Protocol):
         self.flow = FlowControl(transport)
         shared = self.shared
         self._handler = shared.make_handler(self)
-        shared.connections.add(self)
-        shared.counters.accepted += 1
-        above = len(shared.connections) - shared.limits.max_connections
-        if above > 0:
-            shared.counters.refused_clients += 1
-            if above > REFUSED_AT_ONCE:
-                transport.abort()
-            else:
-                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
+        if not shared.places.take(self):
+            self.lingers = True  # its request may be on the way
+            self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.shared.connections.discard(self)
+        self.shared.places.leave(self)
         self.state = self.state.to(CLOSED)
         self.pipeline.clear()
         self._stop_lingering()
@@ -399,6 +393,10 @@ class Connection(asyncio.Protocol):
         self.state = self.state.to(CLOSED)
         self._stop_lingering()
         self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, and drop what is not written yet."""
+        self.transport.abort()
 
     # Time
 

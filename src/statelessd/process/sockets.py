@@ -2,6 +2,7 @@
 
 import ctypes
 import grp
+import ipaddress
 import logging
 import os
 import socket
@@ -50,9 +51,17 @@ class UnixListener(socket.socket):
 
     def open_to(self, mode: int, group: int) -> None:
         """Set who may connect, unless another process has replaced the file."""
-        if path := self._own_path():
+        path = self._own_path()
+        if not path:
+            return
+        try:
             os.chown(path, -1, group)
-            os.chmod(path, mode)  # noqa: PTH101 - as the others
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on unix:{path}: HTTPServer.unix_group: {error.strerror} "
+                "(the process's user must be in that group)"
+            ) from error
+        os.chmod(path, mode)  # noqa: PTH101 - as the others
 
     def remove(self) -> None:
         """Remove the file, unless another process has replaced it."""
@@ -131,6 +140,13 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
             if isinstance(each, UnixListener):
                 each.remove()
             each.close()
+
+
+def is_on_loopback(listener: socket.socket) -> bool:
+    """Return whether only programs of this machine reach the listener, over the network."""
+    if listener.family == socket.AF_UNIX:
+        return False
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
