@@ -15,7 +15,7 @@ from ..amqp.protocol import Login, Protocol
 from .dialer import Dialer
 from .race import NotConnectedError
 from .refusals import login_refusal
-from .session import Shared
+from .shared import Shared
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
