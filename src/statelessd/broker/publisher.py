@@ -61,7 +61,7 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._counters = ConnectionCounters()
         crowd = Crowd(limits.max_messages, limits.max_bytes)
