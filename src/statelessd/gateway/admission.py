@@ -21,8 +21,8 @@ from .known_heads import NOBODY
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096
 ANNOUNCED = Public(
-    "The request announces a body by its Content-Type or Expect header, but has neither a "
-    "Content-Length nor a Transfer-Encoding."
+    "The request announces a body by an Expect header or one such as Content-Type, but has "
+    "neither a Content-Length nor a Transfer-Encoding."
 )
 TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
 

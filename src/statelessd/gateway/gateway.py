@@ -3,12 +3,13 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
 from ..http1.budget import Budget
+from ..http1.places import Places
 from ..message import Outcome
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
@@ -54,7 +55,8 @@ class Gateway:
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
         self.failures = FailureLog()
-        self.client_connections: Sized = ()  # the open ones
+        # Those of the server, once there is one.
+        self.places = Places(http_server.max_connections, self.statistics)
         self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)

@@ -20,8 +20,8 @@ from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
 from ..http1.asgi import Bridge
+from ..http1.places import Open
 from ..http1.server import Server
-from ..http1.shared import Open
 from ..message import Outcome
 from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
@@ -164,9 +164,8 @@ class Backend:
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            if certificate := self._certificate:
-                is_done = lambda: not certificate.is_shaking_hands  # noqa: E731
-                await self._server.wait_for(is_done, half, HANDSHAKE)
+            is_done = lambda: not self._shared.places.has_handshakes  # noqa: E731
+            await self._server.wait_for(is_done, half, HANDSHAKE)
             await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
