@@ -20,6 +20,7 @@ from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
 from .failure_log import FailureLog
+from .hosts import Hosts
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
@@ -40,6 +41,7 @@ class Gateway:
         router: Router,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,
+        on_loopback: bool = False,
         access_log: int = 0,
     ) -> None:
         self.http_server = http_server
@@ -65,7 +67,11 @@ class Gateway:
             over_unix_socket=isinstance(port, str),
         )
         self.admission = Admission(
-            self.cors, self._client_address, allow_remote_guest=publish.allow_remote_guest
+            self.cors,
+            Hosts(http_server.hosts, http_server.cors.origins),
+            self._client_address,
+            allow_remote_guest=publish.allow_remote_guest,
+            on_loopback=on_loopback,
         )
         self._page_networks = networks_of(http_server.pages.networks)
         self.heads = KnownHeads()
@@ -78,6 +84,10 @@ class Gateway:
         """Return whether HTTPServer.pages.networks has the client."""
         networks = self._page_networks
         return not networks or self._client_address.is_within(networks, client, headers)
+
+    def origin(self, client: Client, headers: Headers) -> str:
+        """Return where a client is, to be fair between clients."""
+        return self._client_address.origin(client, headers)
 
     def wait(self, headers: Mapping[bytes, bytes]) -> float:
         """Return the seconds for each message of a request, which may ask for less or more."""

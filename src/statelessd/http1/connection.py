@@ -7,7 +7,6 @@ Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``
 
 import asyncio
 import logging
-import re
 from typing import Any
 
 from ..message import FAULT, Outcome, Public, RequestError
@@ -16,7 +15,7 @@ from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .lingering import Linger
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, UNTOLD, Reader, Request
+from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request, skip_line_ends
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -33,11 +32,9 @@ from .timeouts import Wait, Watch, wait_of
 
 logger = logging.getLogger(__name__)
 
-TURN = 32  # heads, and pieces of bodies, that are read before other connections have their turn
+TURN = 64  # pieces of bodies that are read before other connections have their turn
+HEAD = 4  # pieces that a head, and what becomes of it, cost at least
 TOO_MANY = Public("Too many connections are open here.")
-TOO_MUCH = Public("Too many bytes of requests wait here.")
-
-_LINE_ENDS = re.compile(rb"[%b]*" % LINE_ENDS)
 
 
 class Connection(asyncio.Protocol):
@@ -160,18 +157,18 @@ class Connection(asyncio.Protocol):
         try:
             while at < len(data):
                 state = self.state
-                if not left and (state is IDLE or state is READING_BODY):
+                if left <= 0 and (state is IDLE or state is READING_BODY):
                     self._hold(data, at)
-                    self.shared.loop.call_soon(self._go_on)  # when others have had their turn
+                    self.shared.turns.wait(self._go_on)
                     return
-                left -= 1
+                left -= 1 if state is READING_BODY else HEAD
                 if state is READING_BODY:
                     if not reader.complete:
                         at = self._read_body(reader, data, at)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at = _LINE_ENDS.match(data, at).end()  # type: ignore[union-attr]
+                            at = skip_line_ends(data, at)
                             continue
                         self.progress += 1
                         self.has_asked = True

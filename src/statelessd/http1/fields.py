@@ -50,8 +50,8 @@ def expects_continue(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def announces_body(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the headers make sense with a body only (RFC 9110 sections 8.3, 10.1.1)."""
-    return b"content-type" in headers or b"expect" in headers
+    """Return whether the headers make sense with a body only (RFC 9110 sections 8, 10.1.1)."""
+    return b"expect" in headers or any(name.startswith(b"content-") for name in headers)
 
 
 def without_upgrade(

@@ -12,6 +12,7 @@ from .budget import Budget
 from .limits import Limits
 from .places import Counters, Open, Places
 from .timeouts import seconds
+from .turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Shared:
         self.loop = loop
         self.places = Places(limits.max_connections, counters)
         self.connections = self.places.open
+        self.turns = Turns(loop)
         self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""

@@ -15,7 +15,8 @@ import msgspec
 import uvloop
 
 from ..broker.publisher import Publisher
-from ..config.settings import Config, Listener, without_secrets
+from ..config.secrets import without_secrets
+from ..config.settings import Config, Listener
 from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
@@ -89,7 +90,7 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, self.publisher, loop)
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -238,7 +239,11 @@ class Backend:
 
 
 def _gateway(
-    config: Config, listener: Listener, publisher: Publisher, loop: asyncio.AbstractEventLoop
+    config: Config,
+    listener: Listener,
+    sockets: list[socket.socket],
+    publisher: Publisher,
+    loop: asyncio.AbstractEventLoop,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -250,6 +255,7 @@ def _gateway(
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
+        on_loopback=all(listeners.is_on_loopback(each) for each in sockets),
     )
     refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
     gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for
