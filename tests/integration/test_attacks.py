@@ -3,12 +3,12 @@
 import contextlib
 import http.client
 import json
-import os
 import resource
 import socket
 import ssl
 import struct
 import time
+from pathlib import Path
 
 import pytest
 from certificates import Authority
@@ -100,7 +100,7 @@ def test_a_limit_of_files_that_changes_while_it_runs_is_kept(start_gateway, many
         wait_until(lambda: gateway.connections() >= 300)
         resource.prlimit(backend, resource.RLIMIT_NOFILE, (150, 2000))
         gateway.says("150 files may be open now")
-        wait_until(lambda: len(os.listdir(f"/proc/{backend}/fd")) < 150, 10)
+        wait_until(lambda: len(list(Path(f"/proc/{backend}/fd").iterdir())) < 150, 10)
         assert gateway.publish().status_code in (204, 503)
         resource.prlimit(backend, resource.RLIMIT_NOFILE, (2000, 2000))
         gateway.says("2000 files may be open now")

@@ -83,7 +83,9 @@ class Backend:
         self._files = limits.open_files()
         made = limits.room(config, self._files)
         self.publisher = Publisher(
-            msgspec.structs.replace(application.rabbitmq, max_connections=made.to_broker),
+            msgspec.structs.replace(
+                application.rabbitmq, max_connections=made.to_broker, max_logins=made.logins
+            ),
             application.publish,
             trust=inheritance.trust,
             loop=loop,
@@ -214,11 +216,14 @@ class Backend:
         self._files = files
         made = limits.room(self._config, files)
         logger.warning(
-            "%d files may be open now, and %d before: taking at most %d clients",
+            "%d files may be open now, and %d before: taking at most %d clients and %d "
+            "connections to the broker",
             files,
             before,
             made.clients,
+            made.to_broker,
         )
+        self.publisher.max_connections = made.to_broker
         self._shared.places.fit(made.clients, made.spare)
 
     def _report(self, second: int) -> None:

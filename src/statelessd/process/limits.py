@@ -8,22 +8,25 @@ import logging
 import resource
 from typing import NamedTuple
 
+from ..broker.login_gate import AGAIN
 from ..config.settings import Config
 from ..http1.places import SPARE
 
 logger = logging.getLogger(__name__)
 
+OF_LOGIN = 1 + AGAIN  # connections under way for each first login
 OWN = 100  # for listeners, logs, the event loop, files, and connections that are being made
 
 
 class Room(NamedTuple):
     """How many connections a backend may have open.
 
-    ``spare``: clients above the limit that are told so, beside ``clients``.
+    ``logins``: those under way at once. ``spare``: clients above the limit that are told so.
     """
 
     clients: int
     to_broker: int
+    logins: int
     spare: int
 
 
@@ -31,12 +34,14 @@ def room(config: Config, files: int) -> Room:
     """Return the room where so many ``files`` may be open."""
     clients = config.http_server.max_connections
     to_broker = config.application.rabbitmq.max_connections
+    logins = config.application.rabbitmq.max_logins
     if _suffices(files, _needed(config)):
-        return Room(clients, to_broker, SPARE)
+        return Room(clients, to_broker, logins, SPARE)
     spare = min(SPARE, max(1, files // 10))
-    left = max(2, files - min(OWN, files // 4) - spare)
+    logins = min(logins, max(1, files // 10 // OF_LOGIN))
+    left = max(2, files - min(OWN, files // 4) - spare - logins * OF_LOGIN)
     clients = min(clients, left - min(to_broker, left // 3))
-    return Room(clients, min(to_broker, left - clients), spare)
+    return Room(clients, min(to_broker, left - clients), logins, spare)
 
 
 def open_files() -> int:
@@ -69,8 +74,9 @@ def make_room(config: Config) -> None:
 
 
 def _needed(config: Config) -> int:
-    connections = config.http_server.max_connections + config.application.rabbitmq.max_connections
-    return connections + SPARE + OWN
+    rabbitmq = config.application.rabbitmq
+    connections = config.http_server.max_connections + rabbitmq.max_connections
+    return connections + rabbitmq.max_logins * OF_LOGIN + SPARE + OWN
 
 
 def _suffices(limit: int, needed: int) -> bool:
