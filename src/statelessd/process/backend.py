@@ -15,7 +15,8 @@ import msgspec
 import uvloop
 
 from ..broker.publisher import Publisher
-from ..config.settings import Config, Listener, without_secrets
+from ..config.secrets import without_secrets
+from ..config.settings import Config, Listener
 from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
