@@ -16,6 +16,7 @@ from .settings import BrokerTls, Config, RabbitMQ
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
 )
+NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
@@ -37,6 +38,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
     yield from _networks("HTTPServer.pages.networks", server.pages.networks)
+    yield from _own_names(server.hosts)
     yield from _origins(server.cors)
     yield from _names(config)
     yield from _hosts(broker)
@@ -155,6 +157,12 @@ def _networks(setting: str, networks: Sequence[str]) -> Iterator[Wrong]:
         except ValueError:
             what = "is not a network such as 10.0.0.0/8, or an address"
             yield setting, f"[{i}]", what if is_url(network) else f"{network!r} {what}"
+
+
+def _own_names(hosts: Sequence[str]) -> Iterator[Wrong]:
+    for i, host in enumerate(hosts):
+        if not NAME.fullmatch(host):
+            yield "HTTPServer.hosts", f"[{i}]", f"{host!r} is not a host name, without a port"
 
 
 def _origins(cors: Cors) -> Iterator[Wrong]:

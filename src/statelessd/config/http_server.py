@@ -122,6 +122,13 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     unix_group: Annotated[
         str | None, setting("Group of the Unix sockets; else the process's own.")
     ] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        setting(
+            "Names of this gateway besides localhost and the machine's own. A browser's page may "
+            "use these and IP addresses only, if its user is guest or the listener is on loopback."
+        ),
+    ] = ()
     tls: Tls = Tls()
     no_keep_alive: Annotated[bool, setting("Close each client connection after one request.")] = (
         False
@@ -160,6 +167,31 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: Annotated[
         float, setting("Seconds for which an idle client connection is kept.", gt=0, le=YEAR)
     ] = 75.0
+    linger_rate: Annotated[
+        int,
+        setting(
+            "Bytes a second that a client has to send while the rest of a request is discarded "
+            "that was answered early. The connection of a slower client is closed after 5 s.",
+            ge=1,
+        ),
+    ] = 64 * KIB
+    linger_timeout: Annotated[
+        float,
+        setting(
+            "Seconds for which the rest of such a request is discarded, so that the client can "
+            "read its answer.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 30.0
+    max_lingering: Annotated[
+        int,
+        setting(
+            "Connections of each backend that discard the rest of a request at once. Others are "
+            "closed right after their answer, which their clients may lose.",
+            ge=0,
+        ),
+    ] = 1000
     drain_timeout: Annotated[
         float, setting("Seconds for requests under way when stopping.", gt=0, le=3600)
     ] = 10.0

@@ -2,6 +2,7 @@
 
 import ctypes
 import grp
+import ipaddress
 import logging
 import os
 import socket
@@ -59,6 +60,11 @@ class UnixListener(socket.socket):
             if _identity_of(os.fstat(held)) == self._file:
                 os.chown(f"/proc/self/fd/{held}", -1, group)
                 os.chmod(f"/proc/self/fd/{held}", mode)  # noqa: PTH101 - as the others
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on unix:{path}: HTTPServer.unix_group: {error.strerror} "
+                "(the process's user must be in that group)"
+            ) from error
         finally:
             os.close(held)
 
@@ -139,6 +145,13 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
             if isinstance(each, UnixListener):
                 each.remove()
             each.close()
+
+
+def is_on_loopback(listener: socket.socket) -> bool:
+    """Return whether only programs of this machine reach the listener, over the network."""
+    if listener.family == socket.AF_UNIX:
+        return False
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def hold_off(listeners: list[socket.socket]) -> None:
