@@ -22,7 +22,6 @@ broker_streams = long(
 )  # fmt: skip
 
 
-# TIMING
 class TestEdge:
     @costly
     @given(requests())
