@@ -326,7 +326,7 @@ class Session:
         age = self._loop.time() - self._refused_at
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
-        again = f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
+        again = f"{detail} That was {age:.1f} s ago, and the broker was not asked again."
         return outcome, type(detail)(again)  # as public as it was
 
     def connection_ending(self) -> None:

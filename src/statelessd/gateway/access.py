@@ -56,4 +56,4 @@ class AccessLog:
 def shown(value: object) -> str:
     """Return the value as one word, because names may contain spaces and line ends."""
     text = str(value)
-    return text if text.isprintable() and " " not in text and '"' not in text else ascii(text)
+    return text if text.isprintable() and " " not in text and '"' not in text else repr(text)

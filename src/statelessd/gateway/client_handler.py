@@ -168,6 +168,6 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
     )
     make_handler = functools.partial(ClientHandler, gateway, pages)
     shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
-    gateway.client_connections = shared.connections
+    gateway.places = shared.places
     gateway.budget = shared.budget
     return shared

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
 from ..http1.budget import Budget
+from ..http1.places import Places
 from ..message import Outcome
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
@@ -19,6 +20,7 @@ from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
 from .failure_log import FailureLog
+from .hosts import Hosts
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
@@ -39,6 +41,7 @@ class Gateway:
         router: Router,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,
+        on_loopback: bool = False,
         access_log: int = 0,
     ) -> None:
         self.http_server = http_server
@@ -52,7 +55,8 @@ class Gateway:
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
         self.failures = FailureLog()
-        self.client_connections: Sized = ()  # the open ones
+        # Those of the server, once there is one.
+        self.places = Places(http_server.max_connections, self.statistics)
         self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
@@ -63,7 +67,11 @@ class Gateway:
             over_unix_socket=isinstance(port, str),
         )
         self.admission = Admission(
-            self.cors, self._client_address, allow_remote_guest=publish.allow_remote_guest
+            self.cors,
+            Hosts(http_server.hosts, http_server.cors.origins),
+            self._client_address,
+            allow_remote_guest=publish.allow_remote_guest,
+            on_loopback=on_loopback,
         )
         self._page_networks = networks_of(http_server.pages.networks)
         self.heads = KnownHeads()

@@ -7,7 +7,6 @@ Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``
 
 import asyncio
 import logging
-import re
 from typing import Any
 
 from ..message import FAULT, Outcome, Public, RequestError
@@ -16,7 +15,7 @@ from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .lingering import Linger
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, UNTOLD, Reader, Request
+from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request, skip_line_ends
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -33,12 +32,9 @@ from .timeouts import Wait, Watch, wait_of
 
 logger = logging.getLogger(__name__)
 
-REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
-TURN = 32  # heads, and pieces of bodies, that are read before other connections have their turn
+TURN = 64  # pieces of bodies that are read before other connections have their turn
+HEAD = 4  # pieces that a head, and what becomes of it, cost at least
 TOO_MANY = Public("Too many connections are open here.")
-TOO_MUCH = Public("Too many bytes of requests wait here.")
-
-_LINE_ENDS = re.compile(rb"[%b]*" % LINE_ENDS)
 
 
 class Connection(asyncio.Protocol):
@@ -56,6 +52,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
+        shared.counters.accepted += 1
         self.pipeline = Pipeline(shared.budget)
         self.state: State = IDLE
         self.progress = 0  # changes with everything that restarts a time-out
@@ -81,18 +78,12 @@ class Connection(asyncio.Protocol):
         self.flow = FlowControl(transport)
         shared = self.shared
         self._handler = shared.make_handler(self)
-        shared.connections.add(self)
-        shared.counters.accepted += 1
-        above = len(shared.connections) - shared.limits.max_connections
-        if above > 0:
-            shared.counters.refused_clients += 1
-            if above > REFUSED_AT_ONCE:
-                transport.abort()
-            else:
-                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
+        if not shared.places.take(self):
+            self.lingers = True  # its request may be on the way
+            self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.shared.connections.discard(self)
+        self.shared.places.leave(self)
         self.state = self.state.to(CLOSED)
         self.pipeline.clear()
         self._stop_lingering()
@@ -166,18 +157,18 @@ class Connection(asyncio.Protocol):
         try:
             while at < len(data):
                 state = self.state
-                if not left and (state is IDLE or state is READING_BODY):
+                if left <= 0 and (state is IDLE or state is READING_BODY):
                     self._hold(data, at)
-                    self.shared.loop.call_soon(self._go_on)  # when others have had their turn
+                    self.shared.turns.wait(self._go_on)
                     return
-                left -= 1
+                left -= 1 if state is READING_BODY else HEAD
                 if state is READING_BODY:
                     if not reader.complete:
                         at = self._read_body(reader, data, at)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at = _LINE_ENDS.match(data, at).end()  # type: ignore[union-attr]
+                            at = skip_line_ends(data, at)
                             continue
                         self.progress += 1
                         self.has_asked = True

@@ -7,7 +7,8 @@ once, the client's host would drop the answer with the reset (RFC 9112 section 9
 import asyncio
 
 from . import probes
-from .shared import Open, Shared
+from .places import Open
+from .shared import Shared
 
 PATIENCE = 5.0  # seconds without enough bytes, while more of a request is due
 LAST_WORDS = 2.0  # seconds for a request that may be on its way when the server stops

@@ -25,6 +25,8 @@ MOST_PIECES = 64  # of a request target, until they become one
 SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
 TOO_MUCH = Public("Too many bytes of requests wait here.")
 
+_NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
+
 # Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
 UNTOLD = -2  # it has no length, and only what follows tells whether there is one
@@ -81,6 +83,7 @@ class Reader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._tail = b""  # the last bytes, which may be the beginning of END
         self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._trailers = self._trailer_fields = 0  # bytes, and their number
         self._chunks: Chunks  # of a body that has them
         self._keep_alive = False
         self.reset()
@@ -218,7 +221,7 @@ class Reader:
             if request.method == "POST" and (request.is_last or not _may_follow(data, end)):
                 request.length, request.is_last = UNTOLD, True
         self._left = request.length
-        self._size = 0
+        self._size = self._trailers = self._trailer_fields = 0
         self._fields = []  # trailers from here on
 
     def _too_large(self) -> RequestError:
@@ -263,19 +266,22 @@ class Reader:
         end = self._end_of_lines(data, at) if chunks.at_last else at
         self._parser.feed_data(data[begin:end])
         self._bound_lines(end - begin)
-        if self.complete and self._fields:
+        if self.complete and self._trailer_fields:
             # The parser takes a Connection among the trailers for a header.
             self._parser = httptools.HttpRequestParser(self)
         return end
 
     def _bound_lines(self, size: int) -> None:
         """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
-        if self._pieces:
-            self._size = sum(len(name) + len(value) + 4 for name, value in self._fields)
-        else:
-            self._size += size
+        self._size = 0 if self._pieces else self._size + size
+        self._trailers += sum(len(name) + len(value) + 4 for name, value in self._fields)
+        self._trailer_fields += len(self._fields)
+        self._fields.clear()
         limits = self._limits
-        if self._size > limits.max_head_bytes or len(self._fields) > limits.max_head_fields:
+        if (
+            max(self._size, self._trailers) > limits.max_head_bytes
+            or self._trailer_fields > limits.max_head_fields
+        ):
             raise self._too_large()
 
     # What httptools calls
@@ -292,6 +298,12 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def skip_line_ends(data: bytes, at: int) -> int:
+    """Return where the line ends from ``at`` on are over."""
+    found = _NO_LINE_END.search(data, at)
+    return len(data) if found is None else found.start()
 
 
 def _target(url: bytes) -> bytes:

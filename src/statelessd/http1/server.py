@@ -6,8 +6,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from .connection import Connection
+from .handshake import TlsListener
 from .shared import Shared
 
 BACKLOG = 2048
@@ -26,7 +28,7 @@ class Server:
         self._shared = shared
         self._loop = shared.loop
         self._tasks = tasks
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._sockets: Sequence[socket.socket] = ()
         self._date: asyncio.TimerHandle | None = None
         self.in_a_hurry = False
@@ -42,8 +44,12 @@ class Server:
                 # Accepted sockets inherit it. Without it the kernel keeps megabytes for each
                 # client that asks and does not read.
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+            if context is not None:
+                each.listen(BACKLOG)
+                self._servers.append(TlsListener(self._shared, each, context))
+                continue
             server = await self._loop.create_server(
-                lambda: Connection(self._shared), sock=each, ssl=context, backlog=BACKLOG
+                partial(Connection, self._shared), sock=each, backlog=BACKLOG
             )
             self._servers.append(server)
 

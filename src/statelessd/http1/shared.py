@@ -5,36 +5,16 @@ import logging
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 
 from ..failures import Failures
 from .budget import Budget
 from .limits import Limits
+from .places import Counters, Open, Places
 from .timeouts import seconds
+from .turns import Turns
 
 logger = logging.getLogger(__name__)
-
-
-class Counters(Protocol):
-    """What is counted of all connections."""
-
-    accepted: int
-    refused_clients: int  # above the limit of connections
-    received: int  # bytes
-
-
-class Open(Protocol):
-    """An open connection, as its server sees it."""
-
-    has_asked: bool
-
-    @property
-    def has_pending(self) -> bool: ...
-    def check_timeouts(self, now: float) -> None: ...
-    def drain(self) -> None: ...
-    def shutdown(self) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class Shared:
@@ -57,7 +37,9 @@ class Shared:
         self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
-        self.connections: set[Open] = set()
+        self.places = Places(limits.max_connections, counters)
+        self.connections = self.places.open
+        self.turns = Turns(loop)
         self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""

@@ -15,13 +15,14 @@ import msgspec
 import uvloop
 
 from ..broker.publisher import Publisher
-from ..config.settings import Config, Listener, without_secrets
+from ..config.secrets import without_secrets
+from ..config.settings import Config, Listener
 from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
 from ..http1.asgi import Bridge
+from ..http1.places import Open
 from ..http1.server import Server
-from ..http1.shared import Open
 from ..message import Outcome
 from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
@@ -86,7 +87,7 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, self.publisher, loop)
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -164,9 +165,8 @@ class Backend:
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            if certificate := self._certificate:
-                is_done = lambda: not certificate.is_shaking_hands  # noqa: E731
-                await self._server.wait_for(is_done, half, HANDSHAKE)
+            is_done = lambda: not self._shared.places.has_handshakes  # noqa: E731
+            await self._server.wait_for(is_done, half, HANDSHAKE)
             await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
@@ -219,7 +219,11 @@ class Backend:
 
 
 def _gateway(
-    config: Config, listener: Listener, publisher: Publisher, loop: asyncio.AbstractEventLoop
+    config: Config,
+    listener: Listener,
+    sockets: list[socket.socket],
+    publisher: Publisher,
+    loop: asyncio.AbstractEventLoop,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -231,6 +235,7 @@ def _gateway(
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
+        on_loopback=all(listeners.is_on_loopback(each) for each in sockets),
     )
     refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
     gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for

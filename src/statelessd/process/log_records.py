@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import re
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -26,10 +27,10 @@ _TOKEN = re.compile(r"(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}")
 class Flood(logging.Filter):
     """Leaves lines out of a handler where too many of one kind come, and counts them."""
 
-    def __init__(self, handler: logging.Handler) -> None:
+    def __init__(self, handler: logging.Handler, clock: Callable[[], float]) -> None:
         super().__init__()
         self._handler = handler
-        self._limit = LogLimit()
+        self._limit = LogLimit(clock=clock)
         handler.addFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -6,6 +6,8 @@ import logging.config
 import logging.handlers
 import re
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,12 @@ def _left_out(handler: str, reason: str) -> str:
     return f"the log handler {handler!r} is left out: {reason}"
 
 
-def bound_lines() -> None:
+def bound_lines(clock: Callable[[], float] = time.monotonic) -> None:
     """Bound the lines of each kind from now on, because clients and brokers can cause them.
 
     ``write_left_out`` has to be called often.
     """
-    _floods[:] = [Flood(handler) for handler in _all_handlers()]
+    _floods[:] = [Flood(handler, clock) for handler in _all_handlers()]
 
 
 def write_left_out(*, at_once: bool = False) -> None:

@@ -1,6 +1,7 @@
 """What is known and logged of the broker: a line for each change, not for each who notices."""
 
 import logging
+import re
 
 import brokerside
 import pytest
@@ -130,7 +131,13 @@ async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
     broker.on_login = lambda peer: peer.send(REFUSED)
     assert await publish() is O.UNAUTHORIZED
     for _ in range(100):
-        assert await publish() is O.TOO_MANY_FAILURES
+        outcome, detail = await publish.start()
+        assert outcome is O.TOO_MANY_FAILURES
+        assert re.fullmatch(
+            r"The broker refused the user name or password\. That was \d\.\d s ago, "
+            r"and the broker was not asked again\.",
+            detail,
+        )
     assert lines() == ["'guest', virtual host 'test': login refused: unauthorized"]
 
 

@@ -287,3 +287,12 @@ async def test_a_second_stop_hurries_a_batch_too(it, caplog):
     it.backend.stop()
     await it.ended()
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+@backend_test()
+async def test_it_knows_that_it_listens_on_loopback(it):
+    """So a page that reaches it by DNS rebinding may not publish, whoever its user is."""
+    client = await it.connect()
+    request = post(headers=b"Authorization: Basic dTpw\r\nOrigin: http://evil\r\n" + FORM)
+    client.send(request.replace(b"Host: x", b"Host: evil"))
+    assert (await client.answer()).problem == "cross-site"
