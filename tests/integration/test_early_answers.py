@@ -113,13 +113,16 @@ class TestAnUploadThatIsTooLarge:
             answer = output("php", "-d", "memory_limit=-1", script, client, str(UPLOAD), URL=url)
         assert json.loads(answer)["type"] == "/docs#too-large"
 
-    @pytest.mark.parametrize("prefix", ["", "/buffered"])
-    def test_its_413_passes_nginx(self, gateway, tmp_path, prefix):
-        with nginx(tmp_path, f"127.0.0.1:{gateway.port}", location=BUFFERED) as port:
-            make = lambda: http.client.HTTPConnection("127.0.0.1", port, timeout=60)  # noqa: E731
-            for _ in range(5):
-                answer = told(make, b"x" * UPLOAD, LOGIN, prefix + PATH)
-                assert answer == (413, "/docs#too-large")
+
+@pytest.mark.parametrize("prefix", ["", "/buffered"])
+def test_both_pass_nginx(gateway, tmp_path, prefix):
+    with nginx(tmp_path, f"127.0.0.1:{gateway.port}", location=BUFFERED) as port:
+        make = lambda: http.client.HTTPConnection("127.0.0.1", port, timeout=60)  # noqa: E731
+        for _ in range(5):
+            answer = told(make, b"x" * UPLOAD, LOGIN, prefix + PATH)
+            assert answer == (413, "/docs#too-large")
+        answer = told(make, steadily(SECONDS), STRANGER, prefix + PATH)
+        assert answer == (401, "/docs#unauthorized")
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def played(**application):
 
         parameters = list(inspect.signature(test).parameters.values())[1:]
         path = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature([*parameters, path])
+        run.__signature__ = inspect.Signature([*parameters, path])  # type: ignore[attr-defined]  # pytest reads it
         return run
 
     return decorate

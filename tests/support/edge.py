@@ -40,6 +40,8 @@ class FakePublisher:
         self.published = []
         self.headers = []  # the encoded property lists of what was published
         self.credentials = []
+        self.senders = []  # their addresses
+        self.known = True  # whether the broker has let the senders in
         self.cancelled = []
         self.deadlines = []
         self.broker = BrokerState(BrokerStatus.UNUSED)
@@ -48,10 +50,11 @@ class FakePublisher:
         self.confirms = FineHistogram()
         self.in_flight_per_login = self.max_connections = 2000
 
-    def publish(self, virtual_host, credentials, message, deadline, settled):
+    def publish(self, virtual_host, credentials, message, deadline, settled, sender):
         self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
         self.headers.append(message.header)
         self.credentials.append(credentials)
+        self.senders.append(sender.address())
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
         publish = type("Publish", (), {"handed_over": False})()
         if self.hold:
@@ -62,6 +65,9 @@ class FakePublisher:
 
     def settle(self, outcome=Outcome.CONFIRMED):
         self.held.pop(0)[1](outcome, "")
+
+    def is_connected(self, virtual_host, credentials):
+        return self.known
 
     def cancel(self, publish):
         self.cancelled.append(publish)

@@ -18,6 +18,7 @@ CONNECTED = "connected"
 STATES = {
     SessionState.OPEN: CONNECTED,
     SessionState.CONNECTING: "connecting",
+    SessionState.QUEUED: "connecting",
     SessionState.PAUSING: "waiting",
     SessionState.CLOSING: "closing",
     SessionState.ENDING: "closing",

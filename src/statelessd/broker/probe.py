@@ -16,7 +16,7 @@ from ..failures import Failures
 from .dialer import Dialer
 from .race import NotConnectedError
 from .refusals import login_refusal
-from .session import Shared
+from .shared import Shared
 from .unreachable import why
 
 logger = logging.getLogger(__name__)

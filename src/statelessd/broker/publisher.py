@@ -15,12 +15,13 @@ from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
 from .dialer import Dialer
+from .login_gate import Crowd, LoginGate, Sender
 from .logins import CONNECTED, Login, logins
 from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
-from .session import Shared
+from .shared import Shared
 from .state import SessionState
 from .statistics import BrokerFigures, BrokerState, BrokerStatus, ConnectionCounters, ExchangeCounts
 
@@ -32,7 +33,6 @@ TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
 TOO_MANY_MESSAGES = Public("Too many messages wait for the broker here.")
 TOO_MANY_OF_LOGIN = Public("Too many messages of this user wait for the broker.")
-NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
 NOT_CONFIRMED = Public("The broker did not confirm the message in time.")
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
@@ -61,17 +61,27 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._counters = ConnectionCounters()
+        crowd = Crowd(limits.max_messages, limits.max_bytes)
+        self._gate = LoginGate(rabbitmq.max_logins, crowd, self._counters, loop)
         properties = _client_properties(f"statelessd {backend}")
-        shared = Shared(rabbitmq, properties, self._alarm, self._reachability, self._counters, loop)
+        shared = Shared(
+            rabbitmq,
+            properties,
+            self._alarm,
+            self._reachability,
+            self._counters,
+            self._gate,
+            loop,
+        )
         self._pool = Pool(shared, trust)
         properties = _client_properties(f"statelessd {backend} probe")
         self._probe = Probe(
             shared._replace(client_properties=properties), Dialer(self._pool.nodes, trust, loop)
         )
-        self.refusals: Counter[str] = Counter()  # by limit
+        self.refusals = self._counters.refusals
         self._failures = Failures(logger)
         self._closing = False
         self._ticked_at = self._checked_at = loop.time()
@@ -88,8 +98,11 @@ class Publisher:
         message: Message,
         deadline: float,
         settled: Callback,
+        sender: Sender | None = None,
     ) -> Publish:
         """Publish one message; ``deadline`` is in loop time.
+
+        First logins are fair between the addresses of senders, as far as these are known.
 
         Call ``settled`` exactly once, with the outcome and a sentence about it, at the latest
         by the deadline, and perhaps before this returns.
@@ -106,11 +119,8 @@ class Publisher:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
             publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
         else:
-            session = self._pool.session(virtual_host, credentials)
-            if session is None:
-                self.refusals["broker_connections"] += 1
-                publish.finish(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
-            elif session.load >= self.in_flight_per_login:
+            session = self._pool.session(virtual_host, credentials, sender)
+            if session.load >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
@@ -189,6 +199,8 @@ class Publisher:
             connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
+            logins_waiting=self._gate.waiting,
+            logins_under_way=self._gate.under_way,
             logins_refused=counters.logins_refused,
             channels_opened=total["channels_opened"],
             channels_closed={

@@ -42,6 +42,11 @@ class Reachability:
         return self._found
 
     @property
+    def failure(self) -> str:
+        """Return why the broker cannot be reached, or ""."""
+        return "" if self._open or not self.is_away else self._found.reason
+
+    @property
     def is_connected(self) -> bool:
         """Return whether there are connections, whose heartbeats watch the broker."""
         return bool(self._open)

@@ -131,8 +131,24 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 128 * KIB
     max_connections: Annotated[
-        int, setting("Connections to the broker from each backend.", ge=1, le=60000)
+        int,
+        setting(
+            "Connections to the broker from each backend, beside those that log in. One more login "
+            "closes the least recently used idle connection.",
+            ge=1,
+            le=60000,
+        ),
     ] = 1000
+    max_logins: Annotated[
+        int,
+        setting(
+            "Logins under way at once, from each backend, of users whom the broker has not let in "
+            "before. Users whom it has let in have four times as many places of their own. More "
+            "places slow the broker down for everybody while it refuses invented users.",
+            ge=1,
+            le=1000,
+        ),
+    ] = 8
     channels_per_connection: Annotated[
         int,
         setting(

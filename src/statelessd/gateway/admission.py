@@ -115,7 +115,8 @@ class Admission:
         if found is None:
             found = parse_authorization(authorization)
             if len(self._credentials) >= CACHED_CREDENTIALS:
-                self._credentials.clear()
+                # The oldest: to forget all would cost users, whenever a storm of others comes.
+                del self._credentials[next(iter(self._credentials))]
             self._credentials[digest] = found
         self._last_header, self._last_credentials = authorization, found
         return found

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from ..broker.login_gate import Sender
 from ..broker.pending import Publish
 from ..message import Credentials, Message, Outcome, RequestError, is_unknown
 from ..message import problem as problem_of
@@ -91,6 +92,7 @@ class Batch:
         wait: float,
         told: Callable[[BatchItem], None],
         *,
+        sender: Sender,
         keep: bool = False,
         request_id: bytes = b"",
     ) -> None:
@@ -102,6 +104,7 @@ class Batch:
         self._credentials = credentials
         self._wait = wait  # seconds, for each item
         self._told = told
+        self._sender = sender
         self._keep = keep
         self._request_id = request_id
         # Only a part of what one login may have in flight, because others publish with it too.
@@ -133,7 +136,12 @@ class Batch:
             item.publish = item.outcome = None
             message.body = body  # a publish that is refused drops it
             item.publish = self._gateway.publisher.publish(
-                self._target.virtual_host, self._credentials, message, deadline, item.settled
+                self._target.virtual_host,
+                self._credentials,
+                message,
+                deadline,
+                item.settled,
+                self._sender,
             )
             if item.outcome is not Outcome.OVERLOADED or not self._may_wait(deadline):
                 self._taken += 1

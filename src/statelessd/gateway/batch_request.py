@@ -75,6 +75,10 @@ class BatchRequest:
         if self._batch is not None:
             self._batch.cut(None)
 
+    def address(self) -> str:
+        """Return where the client is. The publisher asks before a first login."""
+        return self._gateway.origin(self._scope["client"], self._scope["headers"])
+
     def report(self) -> None:
         """Leave for the access log how many messages were published."""
         batch = self._batch
@@ -251,6 +255,7 @@ class BatchRequest:
             self._credentials,
             self._gateway.wait(self._headers),
             told,
+            sender=self,
             keep=keep,
             request_id=self._state["request_id"],
         )

@@ -74,9 +74,14 @@ class ClientHandler:
         """Remember this head, which came with a body of ``size`` bytes."""
         if request.raw and b"expect" not in request.headers:
             self._repeat = Repeat.of(publish.head, request.raw, size)
-            # Whether guest may publish depends on the client's address.
-            if publish.head.credentials.username != GUEST and request.version == "1.1":
-                self.gateway.heads.add(publish.head, request.raw, size)
+            head, gateway = publish.head, self.gateway
+            is_connected = gateway.publisher.is_connected(
+                head.target.virtual_host, head.credentials
+            )
+            # Whether guest may publish depends on the client's address. Heads of senders whom
+            # the broker does not know would displace those of users.
+            if is_connected and head.credentials.username != GUEST and request.version == "1.1":
+                gateway.heads.add(head, request.raw, size)
 
     # What was parsed
 
@@ -116,7 +121,7 @@ class ClientHandler:
                 headers,
                 gateway.http_server.max_body_bytes,
                 match.refusal,
-                self._peer,
+                self.peer,
                 request.fields,
             )
             head.read = message_reader(head.target, headers, request.query, gateway.defaults)
@@ -128,7 +133,8 @@ class ClientHandler:
                 response.send_continue()
         return publish
 
-    def _peer(self) -> Peer:
+    def peer(self) -> Peer:
+        """Return the address and port of the other end, if it has any."""
         _, client = self._connection.addresses()
         return client if isinstance(client, tuple) else None
 

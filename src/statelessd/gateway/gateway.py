@@ -85,6 +85,10 @@ class Gateway:
         networks = self._page_networks
         return not networks or self._client_address.is_within(networks, client, headers)
 
+    def origin(self, client: Client, headers: Headers) -> str:
+        """Return where a client is, to be fair between clients."""
+        return self._client_address.origin(client, headers)
+
     def wait(self, headers: Mapping[bytes, bytes]) -> float:
         """Return the seconds for each message of a request, which may ask for less or more."""
         wait = wait_seconds(headers[b"prefer"]) if b"prefer" in headers else None

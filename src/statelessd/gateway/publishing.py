@@ -12,6 +12,7 @@ from ..http1.states import RESPONDING
 from ..message import FAULT, TABLE, Outcome, Public, RequestError
 from . import response as answers
 from .admission import TOO_MANY_BODIES, too_large
+from .client_address import Client
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
 
@@ -51,6 +52,9 @@ class Asker(Protocol):
     gateway: Gateway
     misses: int  # publishes in a row whose head was not known
     url: bytes  # of a request that could not be read
+
+    def peer(self) -> Client:
+        """Return the address and port of the other end, if it has any."""
 
     def remember(self, publish: "PublishRequest", request: Request, size: int) -> None:
         """Remember this head."""
@@ -150,6 +154,7 @@ class PublishRequest:
                 message,
                 gateway.loop.time() + head.wait,
                 self.answer,
+                self,
             )
         except RequestError as error:
             self.answer(error.outcome, error.detail)
@@ -157,6 +162,12 @@ class PublishRequest:
             self.request_id = self.request_id or gateway.request_id(head.headers)
             logger.exception("the publish %s failed", self.request_id.decode())
             self.answer(Outcome.INTERNAL_ERROR, FAULT)
+
+    def address(self) -> str:
+        """Return where the client is. The publisher asks before a first login."""
+        request, client = self.request, self._client
+        fields = tuple(self.head.headers.items()) if request is None else request.fields
+        return client.gateway.origin(client.peer(), fields)
 
     def answer(self, outcome: Outcome, detail: str) -> None:
         """Write the response unless it was written. The publisher reports its outcome here."""

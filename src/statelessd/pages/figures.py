@@ -97,8 +97,10 @@ REFUSALS = {
     "arriving_bytes": "a body that was arriving, for the same reason",
     "login": "a message: `Application.rabbitmq.in_flight_per_connection` of its user wait or "
     "are unconfirmed",
+    "logins": "a message of a user who has not logged in yet: such messages take a quarter of "
+    "`Application.publish.max_messages` or `max_bytes`",
     "broker_connections": "a message of a user without a connection, because there are "
-    "`Application.rabbitmq.max_connections`",
+    "`Application.rabbitmq.max_connections`, and all are busy",
     "client_connections": "a client: there are `HTTPServer.max_connections`, or as many as files "
     "may be open",
     "handshakes": "a client whose TLS handshake was under way, because too many began after it",
@@ -199,6 +201,9 @@ FIGURES = (
     Figure("broker_connection_attempts_failed", COUNTER,
            "Attempts to connect that ended without a connection.",
            lambda r: r.broker.attempts_failed),
+    Figure("broker_logins", GAUGE, "Logins that wait for their turn, and those under way.",
+           lambda r: {"waiting": r.broker.logins_waiting, "under_way": r.broker.logins_under_way},
+           labels=("state",)),
     Figure("broker_logins_refused", COUNTER, "Logins that the broker refused.",
            lambda r: r.broker.logins_refused),
     Figure("broker_channels", GAUGE, "Open channels to the broker.",

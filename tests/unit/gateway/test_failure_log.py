@@ -65,7 +65,7 @@ async def test_a_flood_is_counted(edge, lines):
     assert "request_id=other" in lines()[-1]  # another reason is not hidden by the flood
     edge.gateway.failures.write_left_out(at_once=True)
     assert f"request_id=r{LINES + 4}" in lines()[-1]
-    assert lines()[-1].endswith("(and 4 more like it in the last 0 s)")
+    assert "(and 4 more like it in the last " in lines()[-1]
 
 
 @edge_test()
