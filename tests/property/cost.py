@@ -18,6 +18,7 @@ from wire import Transport
 
 from statelessd.amqp import events
 from statelessd.amqp.protocol import Login, Protocol
+from statelessd.http1.states import RESPONDING, WAITING
 
 KEPT = Path(os.environ.get("FUZZ_KEPT", tempfile.gettempdir()))
 READ = 256_000  # bytes that an event loop reads at most at once
@@ -90,6 +91,7 @@ class Playground:
                     break
                 protocol.data_received(piece)
                 await _until(lambda: transport.closed or not transport.paused)
+            await _until(lambda: protocol.state not in (RESPONDING, WAITING))
             protocol.connection_lost(None)
             await _until(lambda: not self.edge.tasks)
         return transport.written.count(b"HTTP/1.1 ")
