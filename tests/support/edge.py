@@ -104,12 +104,19 @@ class FakePublisher:
 
 class Edge:
     def __init__(
-        self, routes=(), publish=None, paths=NO_PATHS, access_log=0, strict=False, **settings
+        self,
+        routes=(),
+        publish=None,
+        paths=NO_PATHS,
+        access_log=0,
+        strict=False,
+        on_loopback=True,
+        **settings,
     ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()
         self.gateway = Gateway(
-            HTTPServer(**settings),
+            HTTPServer(**{"hosts": ("x",), **settings}),  # the Host of ``post``
             publish or Publish(),
             port=1,
             publisher=self.publisher,
@@ -117,6 +124,7 @@ class Edge:
             loop=self.loop,
             access_log=access_log,
             strict_origins=strict,
+            on_loopback=on_loopback,
         )
         self.monitoring = Monitoring(self.gateway)
         self.parsed = 0  # heads that were not known by their bytes

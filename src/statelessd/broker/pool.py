@@ -10,6 +10,7 @@ import time
 from operator import attrgetter
 
 from ..config.hosts import hosts_of
+from ..failures import Failures
 from ..message import Credentials
 from ..tls.client import Trust
 from .close_reason import CloseReason
@@ -45,6 +46,7 @@ class Pool:
         self.nodes = Nodes(hosts_of(shared.settings))
         self._shared, self._settings, self._loop = shared, shared.settings, shared.loop
         self._trust = trust
+        self._failures = Failures(logger)
         self._gate = shared.gate
         self._ticked_at = self._loop.time()
         self._sessions: dict[Key, Session] = {}
@@ -137,8 +139,8 @@ class Pool:
             if session.load:
                 try:
                     session.check(now)
-                except Exception:  # the heartbeats of all others must not stop over it
-                    logger.exception("looking for what does not answer failed")
+                except Exception as error:  # the heartbeats of all others must not stop over it
+                    self._failures.log("looking for what does not answer", error)
                     session.stalled("a fault of this program", CloseReason.NETWORK)
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
@@ -181,7 +183,10 @@ class Pool:
             counted.look(now - self._ticked_at)
         self._ticked_at = now
         for session in self.sessions():
-            session.tick(now)
+            try:
+                session.tick(now)
+            except Exception as error:  # the heartbeats of all others must not stop over it
+                self._failures.log("checking the time-outs of a session", error)
         for refused in list(self._refused):
             if not refused.is_forgiven:
                 break

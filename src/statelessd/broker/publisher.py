@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config.settings import Publish as Limits
 from ..config.settings import RabbitMQ
+from ..failures import Failures
 from ..message import STOPPING, Credentials, Message, Outcome, Public
 from ..tls.client import Trust
 from ..version import __version__
@@ -60,7 +61,7 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._counters = ConnectionCounters()
         crowd = Crowd(limits.max_messages, limits.max_bytes)
@@ -81,6 +82,7 @@ class Publisher:
             shared._replace(client_properties=properties), Dialer(self._pool.nodes, trust, loop)
         )
         self.refusals = self._counters.refusals
+        self._failures = Failures(logger)
         self._closing = False
         self._ticked_at = self._checked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
@@ -245,6 +247,7 @@ class Publisher:
         self._timer.cancel()
         await self._probe.close()
         await self._pool.close(GOODBYE)
+        self._reachability.logins.tick(at_once=True)
 
     def _sweep(self) -> None:
         # First of all the next one: whatever fails below, deadlines must be kept.
@@ -253,16 +256,23 @@ class Publisher:
         # there are a few dozen at any moment.
         now = self._loop.time()
         for publish in [p for p in self._tally.active if p.deadline <= now]:
-            session = publish.session
-            why = session.why_waiting() if session is not None else ""
-            self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+            try:
+                session = publish.session
+                why = session.why_waiting() if session is not None else ""
+                self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+            except Exception as error:  # those behind it have deadlines too
+                self._failures.log("giving up a message at its deadline", error)
+                publish.finish(
+                    Outcome.UNCONFIRMED if publish.handed_over else Outcome.BROKER_UNAVAILABLE
+                )
+        guard = self._failures.guard
         if now - self._checked_at >= CHECK:
             self._checked_at = now
-            self._pool.check(now)
+            guard("looking for sessions that do not answer", lambda: self._pool.check(now))
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
-            self._pool.tick(now)
-            self._reachability.logins.tick()
+            guard("checking the time-outs of sessions", lambda: self._pool.tick(now))
+            guard("counting the log's lines about logins", self._reachability.logins.tick)
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""

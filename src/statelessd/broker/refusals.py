@@ -47,7 +47,8 @@ class Remembered(NamedTuple):
         outcome, detail = self.outcome, self.detail
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
-        again = f"{detail} (It said so {now - self.at:.1f} s ago and was not asked again.)"
+        age = now - self.at
+        again = f"{detail} That was {age:.1f} s ago, and the broker was not asked again."
         return outcome, type(detail)(again)  # as public as it was
 
 

@@ -187,10 +187,11 @@ class Batch:
     def count_error(self, outcome: Outcome, detail: str, *, handed_over: bool = False) -> None:
         """Count an outcome that is not a success, and keep it among the recent errors."""
         self._gateway.statistics.errors[outcome.value] += 1
-        self._gateway.recent_errors.add(
+        self._gateway.failed(
             outcome,
             detail,
             handed_over=handed_over,
+            is_item=True,
             request_id=self._request_id,
             **self._target.about(self._credentials),
         )

@@ -23,7 +23,7 @@ from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .nesting import deeper
-from .request import media_type_of
+from .request import content_type_of, is_coded
 from .router import Match
 
 MAX_FAILURES = 1000  # the most that a summary lists
@@ -89,7 +89,7 @@ class BatchRequest:
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
-        media_type = media_type_of(self._headers)
+        media_type, _ = content_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
         match: Match = self._state["match"]
         self._credentials = self._gateway.admission.admit(
@@ -101,7 +101,7 @@ class BatchRequest:
         )
         self._target = match.target or NOWHERE  # without a target there is a refusal
         self._state["logged"] = self._target.about(self._credentials)
-        if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if is_coded(self._headers):
             raise bad_request("A batch must not have a Content-Encoding.")
         if not is_stream and media_type != JSON.encode():
             raise bad_request(

@@ -167,10 +167,13 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
         head_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         idle_timeout=settings.idle_timeout,
+        linger_rate=settings.linger_rate,
+        linger_timeout=settings.linger_timeout,
+        max_lingering=settings.max_lingering,
         keep_alive=not settings.no_keep_alive,
     )
     make_handler = functools.partial(ClientHandler, gateway, pages)
     shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
-    gateway.client_connections = shared.connections
+    gateway.places = shared.places
     gateway.budget = shared.budget
     return shared

@@ -223,7 +223,7 @@ class PublishRequest:
                 kind = ""
             else:
                 about = self.head.target.about(self.head.credentials)
-                gateway.recent_errors.add(
+                gateway.failed(
                     outcome, detail, handed_over=handed_over, request_id=request_id, **about
                 )
         gateway.statistics.answered(self._method, status, kind, elapsed, len(data))
