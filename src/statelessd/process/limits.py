@@ -3,6 +3,7 @@
 import logging
 import resource
 
+from ..broker.login_gate import AGAIN
 from ..config.settings import Config
 
 logger = logging.getLogger(__name__)
@@ -12,9 +13,9 @@ SPARE = 100  # for listeners, logs, the event loop, and clients above the limit
 
 def make_room(config: Config) -> None:
     """Raise this process's limit of open files to what the configured connections need."""
-    needed = (
-        config.http_server.max_connections + config.application.rabbitmq.max_connections + SPARE
-    )
+    rabbitmq = config.application.rabbitmq
+    needed = config.http_server.max_connections + rabbitmq.max_connections + SPARE
+    needed += (1 + AGAIN) * rabbitmq.max_logins
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _suffices(soft, needed):
         return

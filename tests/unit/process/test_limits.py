@@ -19,7 +19,7 @@ INFINITE = resource.RLIM_INFINITY
         ((65_536, 65_536), False, (65_536, 65_536), ""),
         ((1024, 4096), True, (11_100, 11_100), ""),
         ((1024, 4096), False, (4096, 4096), "only 4096 files may be open, and the configured "
-                                            "connections need 11100"),
+                                            "connections need 11140"),
     ],
 )  # fmt: skip
 def test_what_the_connections_need(monkeypatch, caplog, before, is_root, after, told):
