@@ -83,6 +83,10 @@ class ClientHandler:
             if is_connected and head.credentials.username != GUEST and request.version == "1.1":
                 gateway.heads.add(head, request.raw, size)
 
+    def on_idle(self) -> None:
+        """Forget the last heads. The gateway knows those that are small."""
+        self._repeat = self._known = None
+
     # What was parsed
 
     def on_head(self, request: Request, response: Response) -> RequestHandler:
