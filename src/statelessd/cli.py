@@ -98,10 +98,10 @@ def _check_sections(loaded: Loaded, former: Sequence[str]) -> None:
 
 def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     """Print that the configuration is valid, also for a program that would reload into it."""
-    if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
-        raise ConfigError(errors)
     if former is not None:
         _check_beside(former, loaded.config, daemon=daemon)
+    if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
+        raise ConfigError(errors)
     doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
     logging = [redacted(each) for each in logs.check(loaded.config, foreground=not daemon)]
     for warning in [*loaded.warnings, *doubts, *logging]:
