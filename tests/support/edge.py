@@ -44,6 +44,7 @@ class FakePublisher:
         self.deadlines = []
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
+        self.connected = True  # the broker knows all senders
         self.room = 10**9
         self.confirms = FineHistogram()
         self.in_flight_per_login = self.max_connections = 2000
@@ -66,13 +67,16 @@ class FakePublisher:
     def cancel(self, publish):
         self.cancelled.append(publish)
 
-    def reserve(self, size):
+    def is_connected(self, virtual_host, credentials):
+        return self.connected
+
+    def take(self, size):
         if self.reserved + size > self.room:
             return False
         self.reserved += size
         return True
 
-    def release(self, size):
+    def give_back(self, size):
         self.reserved -= size
 
     def connection_statistics(self):

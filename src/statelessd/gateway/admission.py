@@ -23,7 +23,6 @@ ANNOUNCED = Public(
     "The request announces a body by its Content-Type or Expect header, but has neither a "
     "Content-Length nor a Transfer-Encoding."
 )
-TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
 
 
 class Admission:
@@ -60,7 +59,7 @@ class Admission:
         if compare_digest(authorization, self._last_header):
             credentials = self._last_credentials
         else:
-            credentials = self._credentials_of(headers)
+            credentials = self.credentials_of(headers)
         if (
             credentials.username == GUEST
             and not self._allow_remote_guest
@@ -83,8 +82,11 @@ class Admission:
         """Return whether a page in a browser may have sent the request, so that CORS applies."""
         return b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict
 
-    def _credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
-        """Parse each header value once, and find it by its keyed digest."""
+    def credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
+        """Return the credentials of a request, or raise RequestError.
+
+        Each header value is parsed once, and found by its keyed digest.
+        """
         authorization = headers.get(b"authorization")
         if authorization is None:
             return parse_authorization(None)

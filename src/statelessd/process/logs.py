@@ -30,21 +30,33 @@ class LoggingError(Exception):
 class Redaction(logging.Filter):
     """Removes credentials in URLs and headers. No code logs one, so this is a second defence."""
 
-    _SECRETS = re.compile(
-        r"(?<=://)[^/\s@:]+:\S*(?=@)|(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}"
-    )
+    _SECRETS = re.compile(r"(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}")
+    _WORD = re.compile(r"\S++")
+    _LOGIN = re.compile(r"(?<=://)[^/\s@:]++:")
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Remove secrets from the record's text and traceback. Return true."""
         text = record.getMessage()
-        redacted = self._SECRETS.sub("…", text)
+        redacted = self._redacted(text)
         if redacted != text:
             record.msg, record.args = redacted, ()
         if record.exc_info:
             # Formatters use this text if it is there already.
             traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
-            record.exc_text = self._SECRETS.sub("…", traceback)
+            record.exc_text = self._redacted(traceback)
         return True
+
+    def _redacted(self, text: str) -> str:
+        if "://" in text and "@" in text:
+            text = self._WORD.sub(self._without_login, text)
+        return self._SECRETS.sub("…", text)
+
+    def _without_login(self, word: re.Match[str]) -> str:
+        """Redact a word from its first login to its last @; it is searched once, from its start."""
+        text = word[0]
+        end = text.rfind("@")
+        login = self._LOGIN.search(text, 0, max(0, end))
+        return text if login is None else f"{text[: login.start()]}…{text[end:]}"
 
 
 class JsonFormatter(logging.Formatter):
