@@ -44,13 +44,15 @@ class FakePublisher:
         self.deadlines = []
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
+        self.forget = False  # the bodies of what was published
         self.connected = True  # the broker knows all senders
         self.room = 10**9
         self.confirms = FineHistogram()
         self.in_flight_per_login = self.max_connections = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled):
-        self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
+        body = b"" if self.forget else message.body
+        self.published.append((virtual_host, message.exchange, message.routing_key, body))
         self.headers.append(message.header)
         self.credentials.append(credentials)
         self.deadlines.append(deadline - asyncio.get_running_loop().time())

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import socket
+import time
 
 import pytest
 import yaml
@@ -164,6 +165,16 @@ def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
     assert f"INFO statelessd.x {shown}\n" in logged(section(), text=text)
     told = logged(section(), error=ValueError(text))
     assert told.endswith(f"ValueError: {shown}\n")
+
+
+@pytest.mark.parametrize("part", ["://a:", "://", "://a", "a", "@", ":", "Basic ", "://a:@"])
+@pytest.mark.parametrize("end", ["", "@"])
+def test_looking_for_credentials_takes_little_time_whatever_the_text_is(part, end):
+    text = part * (100_000 // len(part)) + end
+    record = logging.makeLogRecord({"msg": "%s", "args": (text,)})
+    before = time.process_time()
+    logs.Redaction().filter(record)
+    assert time.process_time() - before < 0.5  # it was more than a minute
 
 
 class Raising(logging.Handler):
