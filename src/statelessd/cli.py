@@ -12,7 +12,9 @@ from pathlib import Path
 
 from .config.hosts import hosts_of
 from .config.loader import ConfigError, Loaded, load
+from .config.machine import doubtful_here, wrong_here
 from .config.report import print_config
+from .config.secrets import redacted
 from .config.settings import Config, HTTPServer, Listener
 from .process import logs
 from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _complain(line)
         return USAGE
     except logs.LoggingError as error:
-        _complain(f"{options.config}: Logging: {error}")
+        _complain(redacted(f"{options.config}: Logging: {error}"))
         return USAGE
     except TlsError as error:  # valid a moment ago
         _complain(str(error))
@@ -64,17 +66,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     """Print that the configuration is valid, also for a program that would reload into it."""
+    if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
+        raise ConfigError(errors)
     if former is not None:
-        _check_beside(former, loaded.config, daemon=daemon)
-    for warning in [*loaded.warnings, *logs.check(loaded.config, foreground=not daemon)]:
+        _check_beside(former, loaded, daemon=daemon)
+    doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
+    logging = [redacted(each) for each in logs.check(loaded.config, foreground=not daemon)]
+    for warning in [*loaded.warnings, *doubts, *logging]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
 
 
-def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
-    """Raise the error that would end a program which goes on from ``former``."""
-    errors = []
+def _check_beside(former: Former, loaded: Loaded, *, daemon: bool) -> None:
+    """Raise the error that would end a program which goes on from ``former``.
+
+    A section that is gone is an error as well, because a file that is half written lacks
+    some, and its defaults would take their place.
+    """
+    config = loaded.config
+    errors = [
+        f"{loaded.file}: the section {section} is gone or empty. If the file is complete, "
+        "restart to apply it"
+        for section in former.sections
+        if section not in loaded.sections
+    ]
     server = config.http_server
     for each in former.served:
         where = name_of(each.listener)
@@ -128,7 +144,12 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     backend = _backend(config, scoreboard)
     pidfile = _pidfile(config, former) if daemon else None
     locked = [] if pidfile is None else [pidfile.descriptor]
-    listeners = _listeners(config, former)
+    try:
+        listeners = _listeners(config, former)
+    except ListenError:
+        if pidfile is not None:
+            pidfile.release()
+        raise
     report = StartReport(*os.pipe()) if daemon and former is None else None
     supervisor = Supervisor(
         config,
@@ -137,7 +158,7 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         user=config.daemon.user if daemon else None,
         private=locked,
         former={} if former is None else former.backends(),
-        program=None if in_terminal else Program(config, scoreboard.descriptor, *locked),
+        program=None if in_terminal else Program(loaded, scoreboard.descriptor, *locked),
         report=report,
     )
     run = functools.partial(_supervise, config, supervisor)

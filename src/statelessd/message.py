@@ -180,8 +180,10 @@ TABLE: dict[Outcome, Row] = {
         403,
         "A page of another site may not do this",
         "A browser sent the request for a page of another origin, perhaps with credentials that "
-        "it keeps, and perhaps without its user's knowledge.",
-        "If that page is yours, name its origin in HTTPServer.cors.origins.",
+        "it keeps, and perhaps without its user's knowledge. Or the page asked for this gateway "
+        "by a host name that another site may have (DNS rebinding).",
+        "If that page is yours, name its origin in HTTPServer.cors.origins. If it asked for a "
+        "host name of yours, name that in HTTPServer.hosts.",
     ),
     Outcome.VIRTUAL_HOST_NOT_FOUND: Row(
         404,
@@ -238,8 +240,8 @@ TABLE: dict[Outcome, Row] = {
     ),
     Outcome.TOO_MANY_FAILURES: Row(
         429,
-        "These credentials were just refused, too often",
-        "The broker refused exactly these credentials a moment ago and was not asked again.",
+        "These credentials were refused a moment ago",
+        "The broker refused exactly these credentials a moment ago, and was not asked again.",
         "Check the credentials; after Retry-After the broker is asked again.",
         retry_after=2,
     ),
@@ -357,6 +359,19 @@ def problem(
         row.retryable,
         request_id.decode(),
     )
+
+
+def printable(text: str, longest: int = 1024) -> str:
+    """Return the text as a plain ``str``, with an escape for what is not printable.
+
+    Control characters, line ends, and characters that change the direction of text could
+    forge log lines, or command the terminal that shows them. A text that is longer than
+    ``longest`` characters is cut.
+    """
+    text = str(text) if len(text) <= longest else text[: longest - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class Public(str):

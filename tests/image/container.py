@@ -159,7 +159,8 @@ def test_a_stop_while_it_starts_is_not_lost(start, configuration):
     os.mkfifo(fifo)
     fifo.chmod(0o644)
     container = start("--network=none", f"--volume={configuration}:/etc/statelessd:ro")
-    with fifo.open("w"):  # as soon as it reads its configuration, which does not end before
+    with fifo.open("w") as file:  # as soon as it reads its configuration, which ends after this
         container.signal("TERM")
+        file.write('HTTPServer: {address: ""}\n')
     assert container.wait() == 0
     assert "stopping on SIGTERM" in container.text

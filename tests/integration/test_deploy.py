@@ -166,3 +166,20 @@ def test_behind_a_proxy_no_trailer_is_an_address(start_gateway, tmp_path, proxy)
                 answer = http.client.HTTPResponse(client)
                 answer.begin()
                 assert (answer.status, b"/docs#forbidden" in answer.read()) == (403, True)
+
+
+@pytest.mark.parametrize("size", [1, 300_000])
+@pytest.mark.parametrize("proxy", [nginx, haproxy])
+def test_behind_a_proxy_a_client_need_not_wait(start_gateway, queue, tmp_path, proxy, size):
+    """The message of a client that sends all of it and hangs up is published."""
+    path = tmp_path / "8001.sock"
+    gateway = start_gateway(unix=[path])
+    head = b"POST /test/%b/k HTTP/1.1\r\nHost: x\r\n" % queue.name.encode()
+    head += b"Authorization: %b\r\n" % LOGIN["Authorization"].encode()
+    bodies = {b"%03d" % number + b"x" * size for number in range(40)}
+    with proxy(tmp_path, f"127.0.0.1:{gateway.port}", f"unix:{path}") as port:
+        for body in bodies:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: len(queue) == len(bodies), what="all messages")
+    assert set(queue.bodies()) == bodies

@@ -1,11 +1,8 @@
-"""Bare on the network: slow clients by the thousand, and clients that are told while they send."""
+"""Bare on the network: slow clients by the thousand."""
 
 import contextlib
-import json
-import os
 import select
 import socket
-import subprocess
 import time
 
 import pytest
@@ -14,7 +11,6 @@ from waiting import open_files, wait_until
 
 CROWD = 1000
 LATE = 10  # seconds that a slow client is given
-UPLOAD = 50_000_000  # bytes
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode()
 AUTHORIZATION = f"Authorization: {LOGIN['Authorization']}\r\n".encode()
 BODY = b"Content-Length: 4096\r\n\r\nbegun"
@@ -81,52 +77,3 @@ def test_a_good_client_beside_a_thousand_slow_ones(gateway_of_patience, crowd, b
     for client in crowd:
         client.close()
     wait_until(lambda: gateway.connections() == 0, what="the slow ones to be gone")
-
-
-PHP = """<?php
-$body = str_repeat("x", (int) $argv[2]);
-if ($argv[1] === "stream") {
-    $context = stream_context_create(["http" => [
-        "method" => "POST", "ignore_errors" => true, "content" => "body=$body",
-        "header" => "Authorization: Basic " . base64_encode("guest:guest"),
-    ]]);
-    echo @file_get_contents(getenv("URL"), false, $context);
-} else {
-    $curl = curl_init(getenv("URL"));
-    curl_setopt_array($curl, [
-        CURLOPT_USERPWD => "guest:guest", CURLOPT_RETURNTRANSFER => true,
-        CURLOPT_POSTFIELDS => $argv[1] === "array" ? ["body" => $body] : "body=$body",
-        CURLOPT_HTTPHEADER => ["Expect:"],
-    ]);
-    echo curl_exec($curl);
-}
-"""
-
-
-@pytest.mark.parametrize("client", ["curl", "array", "form", "stream", "requests"])
-def test_a_413_is_read_by_those_who_are_still_sending(gateway, tmp_path, client):
-    url = f"{gateway.url}/test/test/upload"
-    if client == "requests":
-        answer = gateway.publish(data=b"x" * UPLOAD).text
-    elif client == "curl":
-        upload = tmp_path / "upload"
-        upload.write_bytes(b"x" * UPLOAD)
-        options = ["-H", "Expect:", "--data-binary", f"@{upload}"]
-        answer = output("curl", "--silent", "--user", "guest:guest", *options, url)
-    else:
-        script = tmp_path / "upload.php"
-        script.write_text(PHP)
-        answer = output("php", "-d", "memory_limit=-1", script, client, str(UPLOAD), URL=url)
-    assert json.loads(answer)["type"] == "/docs#too-large"
-
-
-def output(*command, **environment):
-    done = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout

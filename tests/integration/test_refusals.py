@@ -65,7 +65,7 @@ def test_what_is_refused(gateway, good, options, status, kind):
     answer = gateway.publish(**{"path": good, **options})
     is_problem(answer, status, kind)
     if status == 401:
-        assert answer.headers["www-authenticate"] == 'Basic realm="statelessd"'
+        assert answer.headers["www-authenticate"] == 'Basic realm="statelessd", charset="UTF-8"'
 
 
 def test_a_refused_topic(gateway, good, user, queue):

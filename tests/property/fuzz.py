@@ -2,6 +2,8 @@
 
 fuzz.py MINUTES [SEED]: the first seed is a random one unless it is told. A
 failure ends the run, with the command that repeats it.
+
+fuzz.py replay FILE: what an input costs that an earlier run has kept, because it cost too much.
 """
 
 import os
@@ -16,6 +18,12 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     """Return exit status 1 when an example failed."""
+    if sys.argv[1] == "replay":
+        sys.path.append(str(HERE.parent / "support"))
+        from cost import replay  # noqa: PLC0415 - it needs all of the gateway
+
+        print(replay(Path(sys.argv[2])))
+        return 0
     minutes = float(sys.argv[1])
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     started = time.monotonic()

@@ -18,13 +18,17 @@ class Transport(asyncio.Transport):
     def __init__(self):
         addresses = {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}
         super().__init__({**addresses, "socket": QUIET[0]})
-        self.written = b""
+        self.pieces = []
         self.closed = False
         self.paused = False
 
     def write(self, data):
         assert not self.closed, "something was written after the end"
-        self.written += data
+        self.pieces.append(data)
+
+    @property
+    def written(self):
+        return b"".join(self.pieces)
 
     def close(self):
         self.closed = True
@@ -48,6 +52,7 @@ class Conversation(NamedTuple):
     """What a client was told, as (status, problem or None), and what became of its requests.
 
     ``ids``: those of the answers' X-Request-ID that are a client's, else None.
+    ``published``: each message with its properties and its sender.
     """
 
     answers: list
@@ -67,7 +72,8 @@ def converse(pieces, before=(), **settings):
     async def main():
         edge = Edge(**settings)
         await talk(edge, before)
-        edge.publisher.published.clear()
+        for each in (edge.publisher.published, edge.publisher.headers, edge.publisher.credentials):
+            each.clear()
         return await talk(edge, pieces)
 
     async def talk(edge, pieces):
@@ -87,9 +93,10 @@ def converse(pieces, before=(), **settings):
         ended = transport.closed
         protocol.connection_lost(None)
         answers, ids = _answers(transport.written)
-        return Conversation(
-            answers, ids, list(edge.publisher.published), pages, edge.publisher.reserved, ended
-        )
+        publisher = edge.publisher
+        senders = [each.name for each in publisher.credentials]
+        published = list(zip(publisher.published, publisher.headers, senders, strict=True))
+        return Conversation(answers, ids, published, pages, publisher.reserved, ended)
 
     return asyncio.run(main())
 

@@ -40,21 +40,23 @@ class FakePublisher:
         self.published = []
         self.headers = []  # the encoded property lists of what was published
         self.credentials = []
+        self.senders = []  # their addresses
+        self.known = True  # whether the broker has let the senders in
         self.cancelled = []
         self.deadlines = []
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
         self.forget = False  # the bodies of what was published
-        self.connected = True  # the broker knows all senders
         self.room = 10**9
         self.confirms = FineHistogram()
         self.in_flight_per_login = self.max_connections = 2000
 
-    def publish(self, virtual_host, credentials, message, deadline, settled):
+    def publish(self, virtual_host, credentials, message, deadline, settled, sender):
         body = b"" if self.forget else message.body
         self.published.append((virtual_host, message.exchange, message.routing_key, body))
         self.headers.append(message.header)
         self.credentials.append(credentials)
+        self.senders.append(sender.address())
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
         publish = type("Publish", (), {"handed_over": False})()
         if self.hold:
@@ -66,11 +68,11 @@ class FakePublisher:
     def settle(self, outcome=Outcome.CONFIRMED):
         self.held.pop(0)[1](outcome, "")
 
+    def is_connected(self, virtual_host, credentials):
+        return self.known
+
     def cancel(self, publish):
         self.cancelled.append(publish)
-
-    def is_connected(self, virtual_host, credentials):
-        return self.connected
 
     def take(self, size):
         if self.reserved + size > self.room:
@@ -104,12 +106,19 @@ class FakePublisher:
 
 class Edge:
     def __init__(
-        self, routes=(), publish=None, paths=NO_PATHS, access_log=0, strict=False, **settings
+        self,
+        routes=(),
+        publish=None,
+        paths=NO_PATHS,
+        access_log=0,
+        strict=False,
+        on_loopback=True,
+        **settings,
     ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()
         self.gateway = Gateway(
-            HTTPServer(**settings),
+            HTTPServer(**{"hosts": ("x",), **settings}),  # the Host of ``post``
             publish or Publish(),
             port=1,
             publisher=self.publisher,
@@ -117,6 +126,7 @@ class Edge:
             loop=self.loop,
             access_log=access_log,
             strict_origins=strict,
+            on_loopback=on_loopback,
         )
         self.monitoring = Monitoring(self.gateway)
         self.parsed = 0  # heads that were not known by their bytes

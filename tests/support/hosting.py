@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from types import SimpleNamespace
 
 from edge import Client, Edge, provided
 
@@ -11,6 +10,7 @@ from statelessd.http1.asgi import Bridge
 from statelessd.http1.limits import Limits
 from statelessd.http1.server import Server
 from statelessd.http1.shared import Shared
+from statelessd.telemetry.requests import RequestStatistics
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -65,7 +65,7 @@ async def hosted(application, listener=None, context=None, **limits):
         await (host.application or application)(*arguments)
 
     bridge = Bridge(current)
-    counters = SimpleNamespace(accepted=0, refused_clients=0, received=0)
+    counters = RequestStatistics()
     shared = Shared(Limits(**limits), counters, lambda _: Handler(bridge), loop)
     server = Server(shared, bridge.tasks)
     listener = listener or socket.create_server(("127.0.0.1", 0))

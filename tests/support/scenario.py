@@ -69,12 +69,13 @@ class Client:
         self.broker = broker
 
     def start(self, body=b"m", *, exchange="e", routing_key="k", timeout=20.0, mandatory=False,
-              user_id=None, credentials=GUEST, virtual_host="test", header=None):  # fmt: skip
+              user_id=None, credentials=GUEST, virtual_host="test", header=None,
+              sender=None):  # fmt: skip
         """A publish under way: a future of its outcome, with the publish as an attribute."""
         future = Pending(self.loop)
         message = Message(exchange, routing_key, header or PLAIN, body, mandatory, user_id)
         future.publish = self.publisher.publish(
-            virtual_host, credentials, message, self.loop.time() + timeout, future.settle
+            virtual_host, credentials, message, self.loop.time() + timeout, future.settle, sender
         )
         return future
 

@@ -1,7 +1,9 @@
+import json
 import os
 import socket
 
 import pytest
+import yaml
 
 from statelessd import cli
 from statelessd.version import __version__
@@ -46,6 +48,131 @@ def test_an_invalid_configuration_is_status_2_with_all_errors(capsys, tmp_path):
         f"statelessd: {path}: a: unknown section",
         f"statelessd: {path}: b: unknown section",
     ]
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    """Run the command with a configuration, and return its status and what it says."""
+    path = tmp_path / "statelessd.yml"
+
+    def run(document, *arguments):
+        path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+        status = cli.main(["-c", str(path), *arguments])
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err.replace(f"{path}: ", "")
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [["--check-config"], ["-f"], ["--print-config"]])
+def test_an_empty_file_is_status_2(run, arguments):
+    status, shown = run("# nothing\n", *arguments)
+    assert status == 2
+    assert "statelessd: the file is empty" in shown
+
+
+def test_the_check_tells_all_that_is_wrong_with_the_machine_at_once(run):
+    server = {"unix_group": "no-such-group", "ports": ["unix:/no/such/x.sock", "unix:/etc/passwd"]}
+    daemon = {"user": "no-such-user", "pidfile": "/etc/passwd/x.pid"}
+    status, shown = run({"HTTPServer": server, "Daemon": daemon}, "--check-config", "-d")
+    assert (status, len(shown.splitlines())) == (2, 5)
+    for words in (
+        "HTTPServer.unix_group: there is no group 'no-such-group'",
+        "HTTPServer.ports[0]: unix:/no/such/x.sock: the directory /no/such does not exist",
+        "HTTPServer.ports[1]: unix:/etc/passwd: what is there is not a socket",
+        "Daemon.user: there is no user 'no-such-user'",
+        "Daemon.pidfile: /etc/passwd is not a directory",
+    ):
+        assert f"statelessd: {words}\n" in shown
+
+
+def test_what_concerns_a_daemon_only_is_a_warning(run):
+    status, shown = run({"Daemon": {"user": "no-such-user"}}, "--check-config")
+    assert status == 0
+    assert "warning: Daemon.user: there is no user 'no-such-user' (it applies to -" in shown
+    assert "The configuration is valid." in shown
+
+
+def test_a_logging_section_that_cannot_be_used_shows_no_password(capsys, monkeypatch, tmp_path):
+    monkeypatch.undo()  # the real check of the section
+    path = tmp_path / "statelessd.yml"
+    handler = {"class": "logging.handlers.SysLogHandler", "address": "syslog://u:hush@loghost"}
+    path.write_text(yaml.safe_dump({"Logging": {"version": 1, "handlers": {"x": handler}}}))
+    assert cli.main(["-c", str(path), "--check-config"]) == 0
+    shown = capsys.readouterr().err
+    assert "the log handler 'x' is left out" in shown
+    assert "hush" not in shown
+
+
+ALL = {
+    "Daemon": {"pidfile": "/run/x.pid"},
+    "Application": {"debug": False},
+    "HTTPServer": {"address": "127.0.0.1"},
+    "Routes": [["/stats", "statelessd.Stats"]],
+    "Logging": {"version": 1},
+}
+
+
+class TestReload:
+    """The running program gives its sections to the check of the new configuration."""
+
+    @pytest.fixture
+    def former(self, monkeypatch):
+        def former(*sections, **members):
+            document = {"served": [], "sections": sections, **members}
+            monkeypatch.setenv("_STATELESSD_HANDOVER", json.dumps(document))
+
+        return former
+
+    @pytest.mark.parametrize("gone", ALL)
+    @pytest.mark.parametrize("is_empty", [False, True])
+    def test_a_section_that_is_gone_is_refused(self, run, former, gone, is_empty):
+        former(*ALL)
+        left = {name: section for name, section in ALL.items() if name != gone}
+        if is_empty:
+            left[gone] = None
+        status, shown = run(left, "--check-config")
+        assert (status, shown) == (
+            2,
+            f"statelessd: the section {gone} is gone or empty. If the file is complete, "
+            "restart to apply it\n",
+        )
+
+    def test_a_file_that_is_cut_off(self, run, former):
+        whole = yaml.safe_dump(ALL, sort_keys=False)
+        for length in range(0, whole.index("Logging:"), 7):
+            former(*ALL)
+            assert run(whole[:length], "--check-config")[0] == 2
+
+    def test_a_file_that_is_gone_is_refused(self, capsys, former, tmp_path):
+        former(*ALL)
+        assert cli.main(["-c", str(tmp_path / "gone.yml"), "--check-config"]) == 2
+        assert "gone.yml: cannot be read: No such file or directory" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("sections", [(), ("Application",)])
+    def test_a_section_more_is_welcome(self, run, former, monkeypatch, sections):
+        monkeypatch.setattr(cli, "bind", lambda *_: {})
+        former(*sections)
+        assert run({**ALL, "Daemon": {}}, "--check-config")[0] == 0
+
+    def test_without_a_file_nothing_can_be_gone(self, former, monkeypatch):
+        monkeypatch.setattr(cli, "bind", lambda *_: {})
+        former()
+        assert cli.main(["--check-config"]) == 0
+
+    def test_a_former_program_of_before_that_tells_no_sections(self, run, monkeypatch):
+        monkeypatch.setattr(cli, "bind", lambda *_: {})
+        monkeypatch.setenv("_STATELESSD_HANDOVER", json.dumps({"served": []}))
+        assert run({"Application": {"debug": False}}, "--check-config")[0] == 0
+
+
+def test_a_daemon_that_cannot_listen_leaves_no_pidfile(run, tmp_path):
+    pidfile = tmp_path / "statelessd.pid"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = {"address": "127.0.0.1", "ports": [taken.getsockname()[1]]}
+        settings = {"HTTPServer": server, "Daemon": {"pidfile": str(pidfile)}}
+        assert run(settings, "-d")[0] == 1
+    assert list(tmp_path.glob("*.pid")) == []
 
 
 def test_print_config(capsys):

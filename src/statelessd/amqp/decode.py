@@ -22,6 +22,8 @@ _INTEGERS = {
     b"I": (4, True), b"i": (4, False), b"l": (8, True), b"L": (8, True),
 }  # fmt: skip
 _FIXED_SIZES = {b"t": 1, b"d": 8, b"D": 5, b"T": 8, b"V": 0}
+_SIZES = {kind: size for kind, (size, _) in _INTEGERS.items()} | _FIXED_SIZES
+_SIZES |= {b"f": 4, b"\0": 0}  # the second is undocumented; some brokers send it for no value
 _HEADERS = 1 << 13
 # The sizes of other properties in bytes (section 1.8.1); the rest are short strings.
 _PROPERTY_SIZES = {1 << 12: 1, 1 << 11: 1, 1 << 6: 8}
@@ -63,6 +65,34 @@ def strings(value: bytes) -> list[str]:
         found.append(value[at + 5 : end].decode(errors="replace"))
         at = end
     return found
+
+
+def texts(data: bytes, at: int) -> tuple[dict[str, str], int]:
+    """Return the strings of the field table at ``at``, by name, and where the table ends.
+
+    Other values are skipped, whatever they contain. Raise FrameError if one is malformed.
+    """
+    found = {}
+    end = at + 4 + int(_ULONG.unpack_from(data, at)[0])
+    at += 4
+    while at < end:
+        name_end = at + 1 + data[at]
+        kind = data[name_end : name_end + 1]
+        start = name_end + 1
+        if kind in _SIZES:
+            following = start + _SIZES[kind]
+        elif kind and kind in b"SxAF":
+            start += 4
+            following = start + int(_ULONG.unpack_from(data, start - 4)[0])
+        else:
+            raise FrameError("a value of an unknown type")
+        if following > end:
+            raise FrameError("a value reaches beyond its table")
+        if kind == b"S":
+            name = data[at + 1 : name_end].decode(errors="replace")
+            found[name] = data[start:following].decode(errors="replace")
+        at = following
+    return found, end
 
 
 def _entries(data: bytes, at: int, end: int, depth: int) -> Iterator[tuple[bytes, bytes]]:

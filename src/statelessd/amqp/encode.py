@@ -217,7 +217,12 @@ def publish_frames(
 
 def content_key(exchange: str, routing_key: str, body: bytes) -> bytes:
     """Return a digest that, together with the properties, identifies a returned message."""
-    # The short strings' lengths keep the parts apart.
-    digest = hashlib.blake2b(short_string(exchange) + short_string(routing_key), digest_size=16)
+    digest = content_digest(exchange, routing_key)
     digest.update(body)
     return digest.digest()
+
+
+def content_digest(exchange: str, routing_key: str) -> "hashlib.blake2b":
+    """Return the digest of ``content_key`` before its body, which may come in pieces."""
+    # The short strings' lengths keep the parts apart.
+    return hashlib.blake2b(short_string(exchange) + short_string(routing_key), digest_size=16)

@@ -29,6 +29,19 @@ class BasicAck(msgspec.Struct, frozen=True, gc=False):
     positive: bool
 
 
+class Start(msgspec.Struct, frozen=True):
+    """Connection.Start (section 1.4.2.1), with those server properties that are strings."""
+
+    properties: dict[str, str]
+    mechanisms: str
+
+
+class OtherMethod(msgspec.Struct, frozen=True):
+    """A method that no broker sends to a publisher. It is named, and not decoded."""
+
+    name: str
+
+
 class BasicReturn(msgspec.Struct, frozen=True):
     """Basic.Return (section 1.8.3.10); its content follows."""
 
@@ -37,7 +50,10 @@ class BasicReturn(msgspec.Struct, frozen=True):
 
 
 class CloseMethod(msgspec.Struct, frozen=True):
-    """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0)."""
+    """Connection.Close or Channel.Close; ``method`` is the one that is blamed, or (0, 0).
+
+    ``text`` is printable, whatever the broker sent.
+    """
 
     code: int
     text: str
@@ -83,7 +99,10 @@ class ChannelEnded(Event, frozen=True):
 
 
 class Blocked(Event, frozen=True):
-    """The broker takes no publishes for now: connection.blocked, RabbitMQ's extension."""
+    """The broker takes no publishes for now: connection.blocked, RabbitMQ's extension.
+
+    ``reason`` is printable, whatever the broker sent.
+    """
 
     reason: str
 

@@ -1,8 +1,11 @@
 """Splits the byte stream into frames, and decodes method frames and content headers.
 
-pamqp decodes most methods. Acks are decoded here, because they come with every
-message and speed counts. So are methods with the broker's text, because RabbitMQ cuts
-a text at 252 bytes, perhaps inside a character, and pamqp raises an error for that.
+pamqp decodes the methods that have no more than numbers. Acks are decoded here, because
+they come with every message and speed counts. So are methods with the broker's text, because
+RabbitMQ cuts a text at 252 bytes, perhaps inside a character, and pamqp raises an error for
+that. So is Connection.Start, because pamqp takes seconds for some tables of 64 KiB.
+
+Texts that people may read are printable from here on.
 """
 
 import struct
@@ -10,11 +13,13 @@ from collections.abc import Iterator
 from struct import Struct
 
 import pamqp.frame
-from pamqp import base
+from pamqp import base, commands
 
+from ..message import printable
+from . import decode
 from .encode import FRAME_END, FRAME_OVERHEAD
 from .errors import FrameError, ProtocolError
-from .events import BasicAck, BasicReturn, Blocked, CloseMethod
+from .events import BasicAck, BasicReturn, Blocked, CloseMethod, OtherMethod, Start
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 _KINDS = (METHOD, HEADER, BODY, HEARTBEAT)
@@ -27,6 +32,7 @@ _CONTENT_HEADER = Struct(">HHQ")
 _BASIC_ACK = 60 << 16 | 80
 _BASIC_NACK = 60 << 16 | 120
 _BASIC_RETURN = 60 << 16 | 50
+_CONNECTION_START = 10 << 16 | 10
 _CONNECTION_CLOSE = 10 << 16 | 50
 _CONNECTION_BLOCKED = 10 << 16 | 60
 _CHANNEL_CLOSE = 20 << 16 | 40
@@ -34,7 +40,18 @@ _CHANNEL_CLOSE = 20 << 16 | 40
 Frame = tuple[int, int, bytes]
 """Type, channel and payload."""
 
-Method = BasicAck | BasicReturn | Blocked | CloseMethod | base.Frame
+Method = BasicAck | BasicReturn | Blocked | CloseMethod | OtherMethod | Start | base.Frame
+
+# What pamqp decodes. The publisher uses nothing of these but numbers.
+_BY_PAMQP: set[type[base.Frame]] = {
+    commands.Connection.Tune,
+    commands.Connection.OpenOk,
+    commands.Connection.CloseOk,
+    commands.Connection.Unblocked,
+    commands.Channel.OpenOk,
+    commands.Channel.CloseOk,
+    commands.Confirm.SelectOk,
+}
 
 
 class FrameSplitter:
@@ -82,6 +99,14 @@ def _short_string(payload: bytes, start: int) -> tuple[str, int]:
     return payload[start + 1 : end].decode(errors="replace"), end
 
 
+def _name(payload: bytes, start: int) -> tuple[str, int]:
+    """Return a name that this gateway sent, and the position of the next field."""
+    text, end = _short_string(payload, start)
+    if "\ufffd" in text and text.encode() != payload[start + 1 : end]:
+        raise FrameError("a name that is not UTF-8")
+    return text, end
+
+
 def decode_method(payload: bytes) -> Method:
     """Decode the payload of a method frame. Raise ProtocolError if it is malformed."""
     try:
@@ -96,25 +121,41 @@ def decode_method(payload: bytes) -> Method:
             _, code = _CLOSE.unpack_from(payload)
             text, at = _short_string(payload, 6)
             over = _CLASS_AND_METHOD.unpack_from(payload, at)
-            return CloseMethod(code, text, over)
+            return CloseMethod(code, printable(text), over)
         if index == _BASIC_RETURN:
             _, at = _short_string(payload, 6)
-            exchange, at = _short_string(payload, at)
-            return BasicReturn(exchange, _short_string(payload, at)[0])
+            exchange, at = _name(payload, at)
+            return BasicReturn(exchange, _name(payload, at)[0])
         if index == _CONNECTION_BLOCKED:
-            return Blocked(_short_string(payload, 4)[0])
-        return _pamqp(payload)
+            return Blocked(printable(_short_string(payload, 4)[0]))
+        if index == _CONNECTION_START:
+            return _start(payload)
+        return _pamqp(index, payload)
     except (struct.error, IndexError) as error:
         raise FrameError("a method frame is shorter than its method") from error
 
 
-def _pamqp(payload: bytes) -> base.Frame:
+def _start(payload: bytes) -> Start:
+    found, at = decode.texts(payload, 6)
+    size = int.from_bytes(payload[at : at + 4])
+    properties = {printable(name): printable(value) for name, value in found.items()}
+    return Start(properties, printable(payload[at + 4 : at + 4 + size].decode(errors="replace")))
+
+
+def _pamqp(index: int, payload: bytes) -> base.Frame | OtherMethod:
+    kind: type[base.Frame] | None = commands.INDEX_MAPPING.get(index)
+    if kind is None:
+        raise ProtocolError(
+            f"a method that AMQP 0-9-1 does not have: {index >> 16}.{index & 65535}"
+        )
+    if kind not in _BY_PAMQP:
+        return OtherMethod(kind.name)
     frame = b"".join((_FRAME.pack(METHOD, 0, len(payload)), payload, bytes((FRAME_END,))))
     try:
         _, _, method = pamqp.frame.unmarshal(frame)
     except Exception as error:
         # Malformed bytes make pamqp raise KeyError, UnicodeDecodeError and others.
-        raise ProtocolError(f"a method that cannot be decoded: {error}") from error
+        raise ProtocolError(f"a {kind.name} that cannot be decoded") from error
     if not isinstance(method, base.Frame):
         raise ProtocolError("no method in a method frame")
     return method

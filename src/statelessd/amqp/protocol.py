@@ -24,7 +24,7 @@ from pamqp.common import FieldTable
 from . import encode, events
 from .confirms import Confirms
 from .errors import LoginTooLargeError, ProtocolError, StateError
-from .events import BasicAck, BasicReturn, CloseMethod, Event, Settled
+from .events import BasicAck, BasicReturn, CloseMethod, Event, Settled, Start
 from .frames import (
     BODY,
     HEADER,
@@ -95,15 +95,17 @@ OPEN, CLOSED, CHANNEL_OPEN = ConnectionState.OPEN, ConnectionState.CLOSED, Chann
 
 
 class _Channel:
-    __slots__ = ("confirms", "content", "returned", "size", "state")
+    __slots__ = ("confirms", "digest", "header", "largest", "left", "returned", "state")
 
     def __init__(self, state: ChannelState = ChannelState.OPENING) -> None:
         self.state = state
         self.confirms: Confirms[Any] = Confirms()
-        # The return that is arriving: its method, then its content header and body.
-        self.returned: BasicReturn | None = None
-        self.size = -1  # bytes of the body still to come; -1 while the header is to come
-        self.content: list[bytes] = []
+        self.largest = 0  # bytes of the largest body that the broker may return
+        # The return that is arriving. Its body is not kept, because a digest identifies it.
+        self.returned = False
+        self.digest: Any = None
+        self.header = b""
+        self.left = -1  # bytes of the body still to come; -1 while the header is to come
 
 
 class Protocol:
@@ -183,6 +185,7 @@ class Protocol:
         if mandatory:
             key = encode.content_key(exchange, routing_key, body)
             channel.confirms.publish(entry, key, encode.without_bcc(header))
+            channel.largest = max(channel.largest, len(body))
         else:
             channel.confirms.publish(entry)
         self._out += encode.publish_frames(number, start, header, body, self.frame_max)
@@ -264,13 +267,12 @@ class Protocol:
 
     # Connection methods
 
-    def _on_start(self, method: commands.Connection.Start) -> None:
+    def _on_start(self, method: Start) -> None:
         self.greeted = True
         login = self._login
-        if login is None or "PLAIN" not in (method.mechanisms or "").split():
+        if login is None or "PLAIN" not in method.mechanisms.split():
             raise ProtocolError("the broker does not offer the PLAIN mechanism")
-        properties = method.server_properties
-        self.peer = Peer.of(properties if isinstance(properties, dict) else {})
+        self.peer = Peer.of(method.properties)
         limit = self.peer.first_frame
         data = _start_ok(login, login.client_properties)
         if len(data) > (limit or FRAME_MIN_SIZE):
@@ -364,27 +366,29 @@ class Protocol:
 
     def _on_return(self, number: int, method: BasicReturn) -> None:
         channel = self._channel(number)
-        if channel.returned is not None:
+        if channel.returned:
             raise ProtocolError("a return within the content of another")
-        channel.returned, channel.size, channel.content = method, -1, []
+        channel.returned, channel.left = True, -1
+        channel.digest = encode.content_digest(method.exchange, method.routing_key)
 
     def _receive_content(self, kind: int, number: int, payload: bytes) -> None:
         channel = self._channel(number)
-        method = channel.returned
         if kind == HEADER:
-            if method is None or channel.size >= 0:
+            if not channel.returned or channel.left >= 0:
                 raise ProtocolError("a content header that no return announced")
-            channel.size, payload = decode_content_header(payload)
-        elif method is None or len(payload) > channel.size:
+            channel.left, channel.header = decode_content_header(payload)
+            if channel.left > channel.largest:
+                raise ProtocolError(
+                    f"a return of {channel.left} bytes; no mandatory message is as large"
+                )
+        elif not channel.returned or not 0 < len(payload) <= channel.left:
             raise ProtocolError("a content body that no header announced")
         else:
-            channel.size -= len(payload)
-        channel.content.append(payload)
-        if channel.size == 0:
-            header, *body = channel.content
-            key = encode.content_key(method.exchange, method.routing_key, b"".join(body))
-            channel.confirms.returned(key, header)
-            channel.returned, channel.size, channel.content = None, -1, []
+            channel.left -= len(payload)
+            channel.digest.update(payload)
+        if channel.left == 0:
+            header, channel.header, channel.returned = channel.header, b"", False
+            channel.confirms.returned(channel.digest.digest(), header)
 
     # Helpers
 
@@ -418,7 +422,8 @@ def _negotiate(ours: int, theirs: int) -> int:
 
 
 def _name(method: Method) -> str:
-    return getattr(method, "name", type(method).__name__)
+    name: str = getattr(method, "name", type(method).__name__)
+    return name
 
 
 _AFTER_OPEN_OK = (ConnectionState.PROVING, ConnectionState.OPEN, ConnectionState.CLOSING)
@@ -426,7 +431,7 @@ _BEFORE_CLOSED = tuple(s for s in ConnectionState if s is not ConnectionState.CL
 
 # Every transition of a connection: (state, method) -> handler. Nothing else is allowed.
 _CONNECTION_METHODS: dict[tuple[ConnectionState, type[Any]], Callable[[Protocol, Any], None]] = {
-    (ConnectionState.STARTING, commands.Connection.Start): Protocol._on_start,
+    (ConnectionState.STARTING, Start): Protocol._on_start,
     (ConnectionState.AUTHENTICATING, commands.Connection.Tune): Protocol._on_tune,
     (ConnectionState.OPENING, commands.Connection.OpenOk): Protocol._on_open_ok,
     **{(state, events.Blocked): Protocol._on_blocked for state in _AFTER_OPEN_OK},

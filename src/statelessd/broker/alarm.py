@@ -4,6 +4,7 @@ RabbitMQ tells only the connections that have published during the alarm, and an
 holds for the whole cluster. So one blocked connection stands for all.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -15,9 +16,20 @@ logger = logging.getLogger(__name__)
 
 
 class ResourceAlarm:
-    """``active`` while any connection is blocked; the callbacks report its begin and end."""
+    """``active`` while any connection is blocked; the callbacks report its begin and end.
 
-    def __init__(self, on_begin: Callable[[], None], on_end: Callable[[], None]) -> None:
+    They are called in the next turn of the event loop, because each may touch every session
+    and a broker can change its mind thousands of times in one read.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_begin: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._reported, self._will_report = False, False
         self.active = False
         self.reason = ""
         self._begun_at = 0  # nanoseconds, as the next
@@ -32,8 +44,7 @@ class ResourceAlarm:
         if not self.active:
             self.active, self.reason = True, reason
             self._begun_at = time.monotonic_ns()
-            logger.warning("the broker blocks publishers: %s", reason)
-            self._on_begin()
+            self._report_soon()
 
     def unblocked(self, connection: object) -> None:
         """Note that the connection is no longer blocked, or no longer there."""
@@ -41,7 +52,25 @@ class ResourceAlarm:
         if self.active and not self._blocked:
             self.active = False
             self._blocked_for += time.monotonic_ns() - self._begun_at
-            logger.warning("the broker takes publishes again")
+            self._report_soon()
+
+    def _report_soon(self) -> None:
+        if not self._will_report:
+            self._will_report = True
+            self._loop.call_soon(self._report)
+
+    def _report(self) -> None:
+        self._will_report = False
+        if self.active is not self._reported:
+            self._reported = self.active
+            if self.active:
+                logger.warning("the broker blocks publishers: %s", self.reason)
+            else:
+                logger.warning("the broker takes publishes again")
+        # Also if nothing has changed in the end: a message may have come to wait meanwhile.
+        if self.active:
+            self._on_begin()
+        else:
             self._on_end()
 
     @property

@@ -21,6 +21,11 @@ class CloseReason(enum.Enum):
         "it was the least recently used one, and another user needed a place",
         "the least recently used, at the limit",
     )
+    FULL = (
+        "full",
+        "it was a new login, and all other connections were busy",
+        "all other connections are busy",
+    )
     UNNEEDED = (
         "unneeded",
         "it was a login's second connection, and the reason for a second one has passed",

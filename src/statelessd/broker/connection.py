@@ -5,7 +5,6 @@ import fcntl
 import logging
 import sys
 import termios
-from ssl import SSLError
 from typing import Any
 from typing import Protocol as Interface
 
@@ -15,7 +14,7 @@ from ..amqp.protocol import ConnectionState, Login, Protocol
 from .close_reason import CloseReason
 from .pending import Publish
 from .refusals import closing
-from .unreachable import why
+from .unreachable import lost as why_lost
 
 logger = logging.getLogger(__name__)
 
@@ -138,11 +137,10 @@ class BrokerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.writable = False
         self._stop_login_timer()
-        said = why(exc) if isinstance(exc, SSLError) else str(exc or "the socket was closed")
         size = self.amqp.oversized_login
         if size and self._words in ("", HUNG_UP):  # not by our will
             self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
-        self._owner.connection_lost(self.amqp.lost(), self._reason, self._words or said)
+        self._owner.connection_lost(self.amqp.lost(), self._reason, self._words or why_lost(exc))
 
     def pause_writing(self) -> None:
         self._paused, self.writable = True, False

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ..message import printable
 from .pending import WAITING, Publish
 from .pool import Pool
 from .session import Session
@@ -17,6 +18,7 @@ CONNECTED = "connected"
 STATES = {
     SessionState.OPEN: CONNECTED,
     SessionState.CONNECTING: "connecting",
+    SessionState.QUEUED: "connecting",
     SessionState.PAUSING: "waiting",
     SessionState.CLOSING: "closing",
     SessionState.ENDING: "closing",
@@ -28,7 +30,7 @@ ORDER = list(STATES)
 
 
 class Login(msgspec.Struct):
-    """A virtual host and a user; ``publishes`` and ``queue_size`` as in ``/stats``."""
+    """A virtual host and a user, in printable form; others as in ``/stats``."""
 
     backend: str
     virtual_host: str
@@ -66,7 +68,8 @@ def logins(backend: str, pool: Pool, active: Iterable[Publish]) -> list[Login]:
         found.append(
             Login(
                 backend,
-                *key,
+                printable(key[0]),
+                printable(key[1]),
                 state,
                 since,
                 counted.publishes,

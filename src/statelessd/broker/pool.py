@@ -10,25 +10,26 @@ import time
 from operator import attrgetter
 
 from ..config.hosts import hosts_of
+from ..failures import Failures
 from ..message import Credentials
 from ..tls.client import Trust
 from .close_reason import CloseReason
 from .dialer import Dialer
+from .login_gate import Key, Sender, Waiter
 from .nodes import Node, Nodes
 from .pending import Publish
 from .quarantine import Quarantine
-from .session import Session, Shared
+from .session import Session
+from .shared import Shared
 from .state import SessionState
 from .statistics import COUNTS, SessionStatistics
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, bytes]
-"""A virtual host, and the digest of a user name and password."""
-
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
 OPEN = SessionState.OPEN
+MOST_REFUSED = 1000  # sessions whose refusal is remembered
 MOST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
 
 
@@ -45,10 +46,13 @@ class Pool:
         self.nodes = Nodes(hosts_of(shared.settings))
         self._shared, self._settings, self._loop = shared, shared.settings, shared.loop
         self._trust = trust
+        self._failures = Failures(logger)
+        self._gate = shared.gate
         self._ticked_at = self._loop.time()
         self._sessions: dict[Key, Session] = {}
         self._successors: dict[Key, Session] = {}
         self._draining: dict[Session, float] = {}  # since which loop time
+        self._refused: dict[Waiter, None] = {}  # in the order of time
         self._quarantines: dict[Key, Quarantine] = {}
         # For stuck logins: when they may try another node again, and the pause after that.
         self._refuges: dict[Key, tuple[float, float]] = {}
@@ -60,18 +64,18 @@ class Pool:
             f"quarantines {[*self._quarantines.values()]}, nodes {[*self.nodes]}>"
         )
 
-    def session(self, virtual_host: str, credentials: Credentials) -> Session | None:
-        """Return the session to publish on; None if the limit of connections leaves no room."""
+    def session(
+        self, virtual_host: str, credentials: Credentials, sender: Sender | None
+    ) -> Session:
+        """Return the session to publish on, which may have to log in first."""
         key = (virtual_host, credentials.digest)
         session = self._sessions.get(key)
         if session is not None and (session.state is OPEN or not session.is_leaving):
             return session
-        if not self._make_room():
-            return None
         if session is not None:
             self._draining[session] = self._loop.time()
-        self._sessions[key] = self._new_session(virtual_host, credentials)
-        return self._sessions[key]
+        self._sessions[key] = made = self._new_session(virtual_host, credentials, sender)
+        return made
 
     def is_connected(self, virtual_host: str, credentials: Credentials) -> bool:
         """Return whether the session of this login is open."""
@@ -82,16 +86,21 @@ class Pool:
         self,
         virtual_host: str,
         credentials: Credentials,
+        sender: Sender | None = None,
         avoid: Node | None = None,
         quarantine: Quarantine | None = None,
     ) -> Session:
         """Return a session; with ``quarantine``, the one that the quarantine sends on."""
+        address = None
+        if not self._gate.knows((virtual_host, credentials.digest)):
+            address = "" if sender is None else sender.address()
         session = Session(
             virtual_host,
             credentials,
             self._shared,
+            owner=self,
             dialer=Dialer(self.nodes, self._trust, self._loop, avoid),
-            statistics_of=self._statistics_of,
+            address=address,
             counted=self.statistics.get((virtual_host, credentials.name)),
             on_crash=self._crashed
             if quarantine is None
@@ -130,8 +139,8 @@ class Pool:
             if session.load:
                 try:
                     session.check(now)
-                except Exception:  # the heartbeats of all others must not stop over it
-                    logger.exception("looking for what does not answer failed")
+                except Exception as error:  # the heartbeats of all others must not stop over it
+                    self._failures.log("looking for what does not answer", error)
                     session.stalled("a fault of this program", CloseReason.NETWORK)
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
@@ -174,10 +183,17 @@ class Pool:
             counted.look(now - self._ticked_at)
         self._ticked_at = now
         for session in self.sessions():
-            session.tick(now)
+            try:
+                session.tick(now)
+            except Exception as error:  # the heartbeats of all others must not stop over it
+                self._failures.log("checking the time-outs of a session", error)
+        for refused in list(self._refused):
+            if not refused.is_forgiven:
+                break
+            self.forget(refused)
         for key, session in list(self._sessions.items()):
             is_unused = session.state is SessionState.IDLE and not session.load
-            if is_unused or session.state is SessionState.ENDED or session.is_forgiven:
+            if is_unused or session.state is SessionState.ENDED:
                 del self._sessions[key]
             elif session.state is SessionState.OPEN and _has_expired(session):
                 # The broker would refuse a successor, and the next publish gets that answer.
@@ -240,22 +256,43 @@ class Pool:
             session.close(CloseReason.SHUTDOWN)
         await asyncio.gather(*(session.wait_closed(timeout) for session in sessions))
 
-    def _make_room(self) -> bool:
-        holders = [s for s in self.sessions() if s.holds_connection]
-        if len(holders) < self._settings.max_connections:
+    # What sessions report (broker.login_gate.SessionOwner)
+
+    def make_room(self, session: Waiter) -> bool:
+        """Make room for a session that has logged in; return False if no other one is idle.
+
+        Until now it had a place of those that log in, and so it could not harm another one.
+        """
+        if self._sessions.get(session.key) is not session:
+            return True  # it takes the place of another one, or will be closed soon
+        open_ones = [each for each in self.sessions() if each.state is OPEN]
+        if len(open_ones) < self._settings.max_connections:
             return True
-        idle = [s for s in holders if s.state is SessionState.OPEN and not s.load]
+        idle = [each for each in open_ones if not each.load]
         if not idle:
             return False
-        min(idle, key=lambda s: s.used_at).close(CloseReason.LIMIT)
+        min(idle, key=lambda each: each.used_at).close(CloseReason.LIMIT)
         return True
+
+    def refused(self, session: Waiter) -> None:
+        """Remember a session that the broker refused, in place of the oldest of too many."""
+        self._refused[session] = None
+        if len(self._refused) > MOST_REFUSED:
+            self.forget(next(iter(self._refused)))
+
+    def forget(self, session: Waiter) -> None:
+        """Give the session no more messages."""
+        self._refused.pop(session, None)
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
 
     def total(self) -> dict[str, int]:
         """Return the counts of all logins together, by their names."""
         logins = [*self.statistics.values(), self.forgotten]
         return {name: sum(map(attrgetter(name), logins)) for name in COUNTS}
 
-    def _statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
+    def statistics_of(self, virtual_host: str, username: str) -> SessionStatistics:
+        """Return the figures of a virtual host and user, which begin now if there are none."""
         key = virtual_host, username
         if key not in self.statistics and len(self.statistics) >= MOST_LOGINS:
             in_use = {session.login for session in self.sessions()}

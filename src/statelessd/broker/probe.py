@@ -12,10 +12,11 @@ import logging
 
 from ..amqp import events
 from ..amqp.protocol import Login, Protocol
+from ..failures import Failures
 from .dialer import Dialer
 from .race import NotConnectedError
 from .refusals import login_refusal
-from .session import Shared
+from .shared import Shared
 from .unreachable import why
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Probe:
         self._login = Login(
             account.username, account.password, account.virtual_host, shared.client_properties
         )
+        self._failures = Failures(logger)
         self._task: asyncio.Task[None] | None = None
         self._asked_at = 0.0  # loop time
 
@@ -85,8 +87,8 @@ class Probe:
                 dialer.left(silent=silent)
                 if not dialer.has_another:
                     break
-        except Exception:
-            logger.exception("the probe of the broker failed")
+        except Exception as error:
+            self._failures.log("the probe of the broker", error)
             return
         finally:
             dialer.left()

@@ -9,17 +9,19 @@ from typing import Any
 
 from ..config.settings import Publish as Limits
 from ..config.settings import RabbitMQ
+from ..failures import Failures
 from ..message import STOPPING, Credentials, Message, Outcome, Public
 from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
 from .dialer import Dialer
+from .login_gate import Crowd, LoginGate, Sender
 from .logins import CONNECTED, Login, logins
 from .pending import WAITING, Callback, Publish, Tally
 from .pool import Pool
 from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
-from .session import Shared
+from .shared import Shared
 from .state import SessionState
 from .statistics import BrokerFigures, BrokerState, BrokerStatus, ConnectionCounters, ExchangeCounts
 
@@ -31,7 +33,6 @@ TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
 TOO_MANY_MESSAGES = Public("Too many messages wait for the broker here.")
 TOO_MANY_OF_LOGIN = Public("Too many messages of this user wait for the broker.")
-NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
 NOT_CONFIRMED = Public("The broker did not confirm the message in time.")
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
@@ -60,17 +61,28 @@ class Publisher:
         self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
-        self._alarm = ResourceAlarm(self._refuse_waiting, self._resume_all)
+        self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
         self._reachability = Reachability(max(KNOWN_FOR, rabbitmq.probe.interval))
         self._counters = ConnectionCounters()
+        crowd = Crowd(limits.max_messages, limits.max_bytes)
+        self._gate = LoginGate(rabbitmq.max_logins, crowd, self._counters, loop)
         properties = _client_properties(f"statelessd {backend}")
-        shared = Shared(rabbitmq, properties, self._alarm, self._reachability, self._counters, loop)
+        shared = Shared(
+            rabbitmq,
+            properties,
+            self._alarm,
+            self._reachability,
+            self._counters,
+            self._gate,
+            loop,
+        )
         self._pool = Pool(shared, trust)
         properties = _client_properties(f"statelessd {backend} probe")
         self._probe = Probe(
             shared._replace(client_properties=properties), Dialer(self._pool.nodes, trust, loop)
         )
-        self.refusals: Counter[str] = Counter()  # by limit
+        self.refusals = self._counters.refusals
+        self._failures = Failures(logger)
         self._closing = False
         self._ticked_at = self._checked_at = loop.time()
         self._timer = loop.call_later(SWEEP, self._sweep)
@@ -86,8 +98,11 @@ class Publisher:
         message: Message,
         deadline: float,
         settled: Callback,
+        sender: Sender | None = None,
     ) -> Publish:
         """Publish one message; ``deadline`` is in loop time.
+
+        First logins are fair between the addresses of senders, as far as these are known.
 
         Call ``settled`` exactly once, with the outcome and a sentence about it, at the latest
         by the deadline, and perhaps before this returns.
@@ -106,11 +121,8 @@ class Publisher:
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
             publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
         else:
-            session = self._pool.session(virtual_host, credentials)
-            if session is None:
-                self.refusals["broker_connections"] += 1
-                publish.finish(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
-            elif session.load >= self.in_flight_per_login:
+            session = self._pool.session(virtual_host, credentials, sender)
+            if session.load >= self.in_flight_per_login:
                 self.refusals["login"] += 1
                 publish.finish(Outcome.OVERLOADED, TOO_MANY_OF_LOGIN)
             else:
@@ -198,6 +210,8 @@ class Publisher:
             connections_opened=total["connections_opened"],
             connections_closed=dict(counters.closed),
             attempts_failed=counters.attempts_failed,
+            logins_waiting=self._gate.waiting,
+            logins_under_way=self._gate.under_way,
             logins_refused=counters.logins_refused,
             channels_opened=total["channels_opened"],
             channels_closed={
@@ -244,6 +258,7 @@ class Publisher:
         self._timer.cancel()
         await self._probe.close()
         await self._pool.close(GOODBYE)
+        self._reachability.logins.tick(at_once=True)
 
     def _sweep(self) -> None:
         # First of all the next one: whatever fails below, deadlines must be kept.
@@ -252,16 +267,23 @@ class Publisher:
         # there are a few dozen at any moment.
         now = self._loop.time()
         for publish in [p for p in self._tally.active if p.deadline <= now]:
-            session = publish.session
-            why = session.why_waiting() if session is not None else ""
-            self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+            try:
+                session = publish.session
+                why = session.why_waiting() if session is not None else ""
+                self._give_up(publish, Outcome.BROKER_UNAVAILABLE, why)
+            except Exception as error:  # those behind it have deadlines too
+                self._failures.log("giving up a message at its deadline", error)
+                publish.finish(
+                    Outcome.UNCONFIRMED if publish.handed_over else Outcome.BROKER_UNAVAILABLE
+                )
+        guard = self._failures.guard
         if now - self._checked_at >= CHECK:
             self._checked_at = now
-            self._pool.check(now)
+            guard("looking for sessions that do not answer", lambda: self._pool.check(now))
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
-            self._pool.tick(now)
-            self._reachability.logins.tick()
+            guard("checking the time-outs of sessions", lambda: self._pool.tick(now))
+            guard("counting the log's lines about logins", self._reachability.logins.tick)
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+from ..failures import is_shortage
 from .nodes import Address, Node, Nodes
 from .unreachable import SILENT, why
 
@@ -79,7 +80,8 @@ class ConnectionRace:
                 failed = attempts.pop(task)
                 failed.end()
                 reason = why(task.exception())
-                failed.is_down(self._loop.time(), reason)
+                if not is_shortage(task.exception()):  # which is ours and not the node's
+                    failed.is_down(self._loop.time(), reason)
 
     def _won(
         self, attempts: Attempts, winner: asyncio.Task[socket.socket]

@@ -8,13 +8,13 @@ import math
 import time
 from collections.abc import Callable
 
+from ..telemetry.log_limit import Line, LogLimit
 from .statistics import BrokerState, BrokerStatus
 
 logger = logging.getLogger(__name__)
 logins_logger = logging.getLogger(f"{__package__}.session")  # whose lines these are
 
 KNOWN_FOR = 60.0  # seconds for which the last finding holds
-LINES, WINDOW = 20, 10.0  # lines about single logins, in so many seconds
 
 
 class Reachability:
@@ -40,6 +40,11 @@ class Reachability:
         if self.age > self._known_for:
             return BrokerState(BrokerStatus.UNUSED)
         return self._found
+
+    @property
+    def failure(self) -> str:
+        """Return why the broker cannot be reached, or ""."""
+        return "" if self._open or not self.is_away else self._found.reason
 
     @property
     def is_connected(self) -> bool:
@@ -107,26 +112,24 @@ class Reachability:
 
 
 class LoginLog:
-    """Logs single logins at INFO: at most ``LINES`` in ``WINDOW`` seconds, then their number.
-
-    A restart of the broker ends a thousand logins at once.
-    """
+    """Logs single logins at INFO within bounds: a restart of the broker ends a thousand at once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._since = clock()
-        self._lines = 0
+        self._limit = LogLimit(clock=clock)
 
     def say(self, text: str, *args: object) -> None:
         """Log at INFO if there is room, and at DEBUG otherwise."""
-        self.tick()
-        self._lines += 1
-        logins_logger.log(logging.INFO if self._lines <= LINES else logging.DEBUG, text, *args)
+        lines = self._limit.add(text, (text, args))
+        self._write(lines)
+        if not lines:
+            logins_logger.debug(text, *args)
 
-    def tick(self) -> None:
-        """Log how many lines were left out in a window that is over. Now and then."""
-        now = self._clock()
-        if now - self._since >= WINDOW:
-            if self._lines > LINES:
-                logins_logger.info("%d more lines about logins were left out", self._lines - LINES)
-            self._since, self._lines = now, 0
+    def tick(self, *, at_once: bool = False) -> None:
+        """Log how many lines were left out. Now and then, and ``at_once`` before the end."""
+        self._write(self._limit.due(at_once=at_once))
+
+    def _write(self, lines: list[Line]) -> None:
+        for line in lines:
+            text, args = line.content
+            fields = {"left_out": line.left_out}
+            logins_logger.info("%s%s", text % args, line.suffix, extra=fields)

@@ -35,6 +35,23 @@ class Refusal(NamedTuple):
     shared: bool
 
 
+class Remembered(NamedTuple):
+    """The refusal of a login, at a loop time."""
+
+    outcome: Outcome
+    detail: str
+    at: float
+
+    def again(self, now: float) -> tuple[Outcome, str]:
+        """Return the answer to later messages while the refusal is remembered."""
+        outcome, detail = self.outcome, self.detail
+        if outcome is Outcome.UNAUTHORIZED:
+            outcome = Outcome.TOO_MANY_FAILURES
+        age = now - self.at
+        again = f"{detail} That was {age:.1f} s ago, and the broker was not asked again."
+        return outcome, type(detail)(again)  # as public as it was
+
+
 # The outcome, whether the refusal is shared, and whether its text is public: it names no more
 # than an exchange, a virtual host, a user or a size.
 _OF_MESSAGES: dict[Reason | None, tuple[Outcome, bool, bool]] = {

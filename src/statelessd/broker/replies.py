@@ -7,11 +7,14 @@ broker is behind it, and no two texts collide.
 
 The texts carry the users' own names, which may contain anything, and are cut at 252
 bytes (of newer RabbitMQs: characters) with "..." behind. So a text is compared from
-its start, with the names filled in that the message or login has.
+its start, with the names filled in that the message or login has. ``amqp`` makes texts
+printable, and so are the names that they are compared with.
 """
 
 import enum
 from typing import NamedTuple
+
+from ..message import printable
 
 # Section 1.2, and RabbitMQ's own.
 CONTENT_TOO_LARGE = 311
@@ -173,7 +176,7 @@ def _filled_in(start: str, names: Names) -> list[str]:
         "size": names.size,
     }
     keys = names.keys if "{any_key}" in start else names.keys[:1]
-    return [start.format(key=key, any_key=key, **values) for key in keys]
+    return [printable(start.format(key=key, any_key=key, **values)) for key in keys]
 
 
 def _behind(start: str, said: str) -> str | None:

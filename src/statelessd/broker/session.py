@@ -8,27 +8,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..amqp.peer import RABBITMQ
-from ..amqp.protocol import Login
-from ..config.settings import RabbitMQ
 from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
-from .alarm import EndOfAlarm, ResourceAlarm
+from .alarm import EndOfAlarm
 from .channel import Watcher
 from .channel_table import ChannelTable
 from .close_reason import CloseReason
-from .connection import SPARE_CHANNELS, BrokerConnection
+from .connection import BrokerConnection
 from .dialer import Dialer
+from .login_gate import SessionOwner
 from .nodes import back_off
 from .pending import Publish
 from .race import NotConnectedError
-from .reachability import Reachability
+from .shared import Shared
 from .split_exchange import SplitExchange
 from .stall import StallDetector
 from .state import ChannelPhase, SessionState
-from .statistics import ConnectionCounters, SessionStatistics
+from .statistics import SessionStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +36,17 @@ GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 NO_LOGIN = Public("The broker did not complete the login in time.")
 NO_SOCKET = Public("The broker did not let us connect in time.")
 LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
-OPEN = SessionState.OPEN
-
-
-class Shared(NamedTuple):
-    """What all sessions of a backend share."""
-
-    settings: RabbitMQ
-    client_properties: dict[str, Any]
-    alarm: ResourceAlarm
-    reachability: Reachability
-    counters: ConnectionCounters
-    loop: asyncio.AbstractEventLoop
+TOO_MANY_LOGINS = Public("Too many other logins are under way here.")
+NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
+OPEN, QUEUED = SessionState.OPEN, SessionState.QUEUED
+LOGGING_IN = QUEUED, SessionState.CONNECTING
 
 
 class Session:
-    """The connection of one virtual host, user and password."""
+    """The connection of one virtual host, user and password.
+
+    ``address`` is where its first message came from; None if the broker has let it in before.
+    """
 
     def __init__(
         self,
@@ -60,8 +54,9 @@ class Session:
         credentials: Credentials,
         shared: Shared,
         *,
+        owner: SessionOwner,
         dialer: Dialer,
-        statistics_of: Callable[[str, str], SessionStatistics],
+        address: str | None,
         counted: SessionStatistics | None,
         on_crash: Callable[["Session", list[Publish]], None],
         watcher: Watcher | None,
@@ -71,10 +66,11 @@ class Session:
         self.username = credentials.name
         self.credentials = credentials
         self.key = virtual_host, credentials.digest
-        self._on_crash, self._statistics_of = on_crash, statistics_of
+        self.address = address
+        self._owner, self._on_crash = owner, on_crash
         self._shared, self._settings, self._loop = shared, settings, loop
         self.alarm, self._counters = shared.alarm, shared.counters
-        self._reachability = shared.reachability
+        self._reachability, self._gate = shared.reachability, shared.gate
         # These last as long as the session.
         self.state = SessionState.IDLE
         self.since = time.time()  # in this state
@@ -87,11 +83,10 @@ class Session:
         self.is_refuge = False  # it is to find out whether another node confirms
         self.failure = ""  # why there is no connection, once an attempt has failed
         self._failures = 0  # attempts and connections in a row on which nothing was settled
-        self._waiting: dict[Publish, None] = {}
+        self.waiting = self._gate.messages(self)
         self._attempt: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._refusal = Outcome.UNAUTHORIZED, ""
-        self._refused_at = 0.0  # loop time
+        self._refusal: refusals.Remembered | None = None
         self._closed = asyncio.Event()
         # These belong to one connection.
         self.connection: BrokerConnection | None = None
@@ -122,7 +117,9 @@ class Session:
         self.load -= count
 
     def _become(self, state: SessionState) -> None:
-        self.state, self.since = state, time.time()
+        was, self.state, self.since = self.state, state, time.time()
+        if was in LOGGING_IN and state not in LOGGING_IN:
+            self._gate.leave(self)
 
     @property
     def login(self) -> tuple[str, str]:
@@ -148,10 +145,8 @@ class Session:
     @property
     def is_forgiven(self) -> bool:
         """Return whether the broker refused the login so long ago that it may be asked again."""
-        return (
-            self.state is SessionState.REFUSED
-            and self._loop.time() - self._refused_at >= self._settings.refused_for
-        )
+        refusal = self._refusal if self.state is SessionState.REFUSED else None
+        return refusal is not None and self._loop.time() - refusal.at >= self._settings.refused_for
 
     @property
     def is_leaving(self) -> bool:
@@ -168,10 +163,10 @@ class Session:
         try:
             if self.state is OPEN:
                 self.channels.submit(publish)
-            elif self.state is SessionState.REFUSED:
-                publish.refuse(*self._refused_again())
-            else:
-                publish.wait_in(self._waiting)
+            elif self.state is SessionState.REFUSED and self._refusal is not None:
+                publish.refuse(*self._refusal.again(self._loop.time()))
+            elif self._gate.admit(self, publish):
+                publish.wait_in(self.waiting)
                 if self.state is SessionState.IDLE:
                     self.connect()
         except Exception:  # of ours; those behind it must not wait until their deadlines
@@ -188,17 +183,25 @@ class Session:
         """Return a sentence for the client whose message was not handed over in time."""
         if self.state is SessionState.OPEN:
             return LATE
-        if self.failure:
-            return Public(f"No connection to the broker: {self.failure}.")
+        failure = self.failure or self._reachability.failure
+        if failure:
+            return Public(f"No connection to the broker: {failure}.")
+        if self.state is QUEUED:
+            return TOO_MANY_LOGINS
         made = self.connection is not None and self.connection.has_socket
         return NO_LOGIN if made else NO_SOCKET
 
     # Connecting
 
     def connect(self) -> None:
-        """Log in, also if no message waits."""
-        self._become(SessionState.CONNECTING)
+        """Log in when it is its turn, also if no message waits."""
+        self._become(QUEUED)
         self._pause = None
+        self._gate.enter(self)
+
+    def log_in(self) -> None:
+        """Begin to log in now."""
+        self._become(SessionState.CONNECTING)
         self._attempt = self._loop.create_task(self._open_socket())
 
     async def _open_socket(self) -> None:
@@ -214,20 +217,10 @@ class Session:
             self._not_connected("the connection could not be attempted")
 
     def _new_connection(self) -> BrokerConnection:
-        settings, credentials = self._settings, self.credentials
-        login = Login(
-            credentials.username,
-            credentials.password,
-            self.virtual_host,
-            self._shared.client_properties,
-            frame_max=settings.frame_max,
-            channel_max=min(settings.channels_per_connection + SPARE_CHANNELS, 65535),
-            heartbeat=settings.heartbeat,
-        )
-        patience = self.dialer.patience(settings.login_timeout)
-        self.connection = BrokerConnection(
-            login, self, self._loop, settings.login_timeout, patience
-        )
+        login = self._shared.login(self.virtual_host, self.credentials)
+        timeout = self._settings.login_timeout
+        patience = self.dialer.patience(timeout)
+        self.connection = BrokerConnection(login, self, self._loop, timeout, patience)
         return self.connection
 
     def _not_connected(self, reason: str, logged: str = "", *, answered: bool = False) -> None:
@@ -237,7 +230,7 @@ class Session:
         self.statistics.failed(reason)
         self.failure = reason
         if self.dialer.has_another and self.state is SessionState.CONNECTING:
-            self.connect()  # to another node, at once
+            self.log_in()  # at another node, at once
             return
         # Where it is the broker that is away, one line for all logins says so.
         is_ours = answered or not self._reachability.failed(reason, logged)
@@ -250,23 +243,35 @@ class Session:
         self._failures += 1
         if self.state in (SessionState.CLOSING, SessionState.ENDED):
             self._end()
-        elif not self._waiting:
-            self._become(SessionState.IDLE)
+        elif not self.waiting:
+            self._rest()
         else:
             pause = back_off(self._failures + 1, FIRST_PAUSE, LONGEST_PAUSE)
             self._become(SessionState.PAUSING)
             self._pause = self._loop.call_later(pause, self._resume)
 
     def _resume(self) -> None:
-        if self._waiting:
+        if self.waiting:
             self.connect()
         else:
-            self._become(SessionState.IDLE)
+            self._rest()
+
+    def emptied(self) -> None:
+        """Do not log in for messages that are gone."""
+        if self.state in (QUEUED, SessionState.IDLE) and not self.waiting:
+            self._rest()
+
+    def _rest(self) -> None:
+        self._become(SessionState.IDLE)
+        if self.address is not None:
+            self._owner.forget(self)  # anybody can make up such sessions
 
     # What the connection reports (broker.connection.Owner)
 
     def connection_opened(self) -> None:
-        """Send what waits: the login has succeeded."""
+        """Send what waits, because the login has succeeded."""
+        has_place = self._owner.make_room(self)
+        self._gate.let_in(self.key)
         self._become(SessionState.OPEN)
         self.failure = ""
         self.dialer.opened()
@@ -274,14 +279,23 @@ class Session:
         self.stall = StallDetector(self.channels, self._settings.stalled_timeout)
         self.used_at = self.verified_at = self._loop.time()
         last_error = self.statistics.last_error
-        self.statistics = self._statistics_of(*self.login)
+        self.statistics = self._owner.statistics_of(*self.login)
         self.statistics.last_error = max(last_error, self.statistics.last_error)
         self.statistics.opened()
         self._reachability.opened(self.connection)
         self._log("connected")
         self.channels.divert(self.channels.quarantine)
-        waiting, self._waiting = list(self._waiting), {}
-        self.submit_again(waiting)
+        waiting = list(self.waiting)
+        for publish in waiting:
+            publish.leave_queue()
+        self.address, self.waiting = None, {}
+        if has_place:
+            self.submit_again(waiting)
+            return
+        self.close(CloseReason.FULL)
+        self._counters.refusals["broker_connections"] += len(waiting)
+        for publish in waiting:
+            publish.refuse(Outcome.OVERLOADED, NO_CONNECTION_LEFT)
 
     def connection_refused(self, code: int, text: str) -> str:
         """Return what the broker's Close before the end of the login means, or ""."""
@@ -314,20 +328,12 @@ class Session:
         self._log(f"login refused: {outcome.value}")
         self._counters.logins_refused += 1
         self._become(SessionState.REFUSED)
-        self._refused_at = self._loop.time()
+        self._refusal = refusals.Remembered(outcome, detail, self._loop.time())
+        self._gate.refused(self.key)
+        self._owner.refused(self)
         self.statistics.failed(detail)
-        self._refusal = outcome, detail
-        for publish in list(self._waiting):
+        for publish in list(self.waiting):
             publish.refuse(outcome, detail)
-
-    def _refused_again(self) -> tuple[Outcome, str]:
-        """Return the answer to later messages while the refusal is remembered."""
-        outcome, detail = self._refusal
-        age = self._loop.time() - self._refused_at
-        if outcome is Outcome.UNAUTHORIZED:
-            outcome = Outcome.TOO_MANY_FAILURES
-        again = f"{detail} (It said so {age:.1f} s ago and was not asked again.)"
-        return outcome, type(detail)(again)  # as public as it was
 
     def connection_ending(self) -> None:
         """Hand over nothing more: the socket is about to go."""
@@ -344,7 +350,7 @@ class Session:
         self.alarm.unblocked(connection)
         self._reachability.ended(connection, lost=self._closing_because is None)
         for publish in self.channels.lose():
-            publish.wait_in(self._waiting)
+            publish.wait_in(self.waiting)
         self.give_back(len(lost))
         self._counters.received += connection.received
         self._counters.sent += connection.sent
@@ -433,8 +439,8 @@ class Session:
     def take_over(self, old: "Session") -> None:
         """Take the messages of the session that this one replaces, in order."""
         self.channels.take_over(old.channels)
-        for publish in list(old._waiting):
-            del old._waiting[publish]
+        for publish in list(old.waiting):
+            publish.leave_queue()
             publish.belong_to(self)
             self.submit_again([publish])
 

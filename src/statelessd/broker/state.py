@@ -7,6 +7,7 @@ class SessionState(enum.Enum):
     """The states of a session."""
 
     IDLE = "idle"  # no connection, and nobody asks for one
+    QUEUED = "queued"  # waits for its turn to log in
     CONNECTING = "connecting"
     OPEN = "open"
     ENDING = "ending"  # it was open, and its socket is about to go

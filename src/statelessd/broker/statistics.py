@@ -68,6 +68,7 @@ class ConnectionCounters:
         self.closed: Counter[str] = Counter()  # connections that were open, by CloseReason.label
         self.attempts_failed = 0
         self.logins_refused = 0
+        self.refusals: Counter[str] = Counter()  # of messages and bodies, by the limit
         self.received = 0  # bytes, on connections that are gone
         self.sent = 0  # likewise
 
@@ -138,6 +139,8 @@ class BrokerFigures(msgspec.Struct, frozen=True):
     connections_opened: int = 0
     connections_closed: dict[str, int] = {}  # by reason
     attempts_failed: int = 0
+    logins_waiting: int = 0  # for their turn
+    logins_under_way: int = 0
     logins_refused: int = 0
     channels_opened: int = 0
     channels_closed: dict[str, int] = {}  # by reason

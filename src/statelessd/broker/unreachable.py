@@ -7,6 +7,9 @@ import os
 import socket
 import ssl
 
+from ..failures import is_shortage
+from ..message import printable
+
 # By OpenSSL's verification errors: X509_V_ERR_…, of x509_vfy.h.
 OF_CERTIFICATES = {
     9: "a certificate of the broker is not valid yet",
@@ -35,7 +38,7 @@ def why(error: BaseException | None) -> str:
     if isinstance(error, UnicodeError):  # such as a..b
         return "the broker's host name is not valid"
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = f"the broker's certificate is not accepted: {error.verify_message}"
+        said = f"the broker's certificate is not accepted: {printable(error.verify_message)}"
         return OF_CERTIFICATES.get(error.verify_code, said)
     if isinstance(error, ssl.SSLError):
         return _failed(error.reason or "unknown error")
@@ -43,14 +46,28 @@ def why(error: BaseException | None) -> str:
         return "the broker's host name cannot be resolved"
     if isinstance(error, ConnectionError) and not error.errno:  # the event loops', not the system's
         return "the broker hung up during the TLS handshake"
+    if is_shortage(error):
+        return "the gateway has no file descriptor or memory left for a moment"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return SILENT if isinstance(error, TimeoutError) else "the broker cannot be reached"
 
 
+def lost(error: BaseException | None) -> str:
+    """Return why a connection ended that was there, to stand behind a colon.
+
+    The error's own text is not for people: uvloop's names the address of an object.
+    """
+    if isinstance(error, ssl.SSLError) or (isinstance(error, OSError) and error.errno):
+        return why(error)
+    return "the socket was closed" if error is None else "the connection broke"
+
+
 def in_full(error: BaseException) -> str:
     """Return the reason for the log, with OpenSSL's own words, such as the wrong name."""
-    return f"{why(error)} ({error})" if isinstance(error, ssl.SSLError) else why(error)
+    return (
+        f"{why(error)} ({printable(str(error))})" if isinstance(error, ssl.SSLError) else why(error)
+    )
 
 
 def _failed(reason: str) -> str:
@@ -66,4 +83,4 @@ def _failed(reason: str) -> str:
         return "the broker speaks no version of TLS that is allowed here"
     if reason in NO_TLS:
         return "the broker does not speak TLS on that port"
-    return f"TLS failed: {said}"
+    return f"TLS failed: {printable(said)}"

@@ -2,24 +2,31 @@
 
 import ipaddress
 import os
+import posixpath
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
 
 from ..tls import client
 from ..tls import server as server_tls
 from ..tls.files import TlsError
-from .hosts import Host, parse
+from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
 from .settings import BrokerTls, Config, RabbitMQ
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
 )
+NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
 LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
-HOSTS = "Application.rabbitmq.hosts"
+HOST, HOSTS = "Application.rabbitmq.host", "Application.rabbitmq.hosts"
+PARTS_OF_URL = (
+    "its parts are the settings Application.rabbitmq.host, Application.rabbitmq.port and, for "
+    "amqps, Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host"
+)
+PARTS_OF_NODE = f"is a URL, and not name or name:port; {PARTS_OF_URL}"
 
 Wrong = tuple[str, str, str]
 """A setting's key path, which of its elements (or ""), and what is wrong with it."""
@@ -31,7 +38,9 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     yield from _listeners(server)
     yield from _networks("HTTPServer.trusted_proxies", server.trusted_proxies)
     yield from _networks("HTTPServer.pages.networks", server.pages.networks)
+    yield from _own_names(server.hosts)
     yield from _origins(server.cors)
+    yield from _names(config)
     yield from _hosts(broker)
     if broker.probe.password and not broker.probe.username:
         yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
@@ -41,7 +50,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
         yield enabled, "", "is needed, because there are other settings of TLS: true or false"
     # Loading checks the files. They are loaded again where they are used.
     yield from _tls(lambda: server_tls.check(server.tls))
-    if broker.tls.enabled:
+    if broker.tls.enabled and not _wrong_with_server_name(broker.tls.server_name):
         yield from _tls(lambda: client.make_context(broker.tls))
 
 
@@ -64,13 +73,38 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
         yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
 
 
+def _names(config: Config) -> Iterator[Wrong]:
+    """Yield names and addresses that are not one, such as URLs."""
+    server, broker = config.http_server, config.application.rabbitmq
+    port = f"that is Application.rabbitmq.port, or write it into {HOSTS}"
+    if what := wrong_with_host(broker.host, PARTS_OF_URL, port):
+        yield HOST, "", what
+    if what := _wrong_with_server_name(broker.tls.server_name):
+        yield f"{client.SECTION}.server_name", "", what
+    for setting, address, ports in (
+        ("HTTPServer.address", server.address, "HTTPServer.ports"),
+        ("HTTPServer.pages.address", server.pages.address, "HTTPServer.pages.listener"),
+    ):
+        if address == "*":
+            yield setting, "", 'must be "" for all interfaces, not *'
+        elif address:
+            hint = f"write the address alone, because ports are in {ports}"
+            if what := wrong_with_host(address, hint, hint):
+                yield setting, "", what
+
+
+def _wrong_with_server_name(name: str | None) -> str:
+    hint = "write the name alone, as it is in the certificate"
+    return "" if name is None else wrong_with_host(name, hint, hint)
+
+
 def _hosts(broker: RabbitMQ) -> Iterator[Wrong]:
     known: set[Host] = set()
     for i, text in enumerate(broker.hosts):
         try:
             host = parse(text, broker.port)
         except ValueError as error:
-            yield HOSTS, f"[{i}]", f"{error}"
+            yield HOSTS, f"[{i}]", PARTS_OF_NODE if is_url(text) else f"{error}"
             continue
         if host in known:
             yield HOSTS, "", f"has {host} more than once"
@@ -86,18 +120,28 @@ def _tls(check: Callable[[], object]) -> Iterator[Wrong]:
 
 def _listeners(server: HTTPServer) -> Iterator[Wrong]:
     ports, pages = server.ports, server.pages
-    for listener in dict.fromkeys(ports):
-        if ports.count(listener) > 1:
+    known: set[Listener] = set()
+    for listener in ports:
+        if _normal(listener) in known:
             yield "HTTPServer.ports", "", f"has {listener} more than once"
+        known.add(_normal(listener))
         yield from _path("HTTPServer.ports", listener)
     if pages.listener is not None:
-        if pages.listener in ports:
+        if _normal(pages.listener) in known:
             yield "HTTPServer.pages.listener", "", f"{pages.listener} is one of HTTPServer.ports"
         yield from _path("HTTPServer.pages.listener", pages.listener)
     if pages.address is not None and not isinstance(pages.listener, int):
         # It is set to hide the pages, and without a port it would not do so.
         what = "is of no use without a port as HTTPServer.pages.listener"
         yield "HTTPServer.pages.address", "", what
+
+
+def _normal(listener: Listener) -> Listener:
+    """Return the listener as it is compared: /run/x and /run//x are one path."""
+    if isinstance(listener, int):
+        return listener
+    # POSIX leaves the meaning of two slashes at the start to the system; to Linux they are one.
+    return "unix:" + posixpath.normpath("/" + listener.removeprefix("unix:").lstrip("/"))
 
 
 def _path(setting: str, listener: Listener) -> Iterator[Wrong]:
@@ -110,8 +154,15 @@ def _networks(setting: str, networks: Sequence[str]) -> Iterator[Wrong]:
     for i, network in enumerate(networks):
         try:
             ipaddress.ip_network(network, strict=False)
-        except ValueError as error:
-            yield setting, f"[{i}]", f"{error}"
+        except ValueError:
+            what = "is not a network such as 10.0.0.0/8, or an address"
+            yield setting, f"[{i}]", what if is_url(network) else f"{network!r} {what}"
+
+
+def _own_names(hosts: Sequence[str]) -> Iterator[Wrong]:
+    for i, host in enumerate(hosts):
+        if not NAME.fullmatch(host):
+            yield "HTTPServer.hosts", f"[{i}]", f"{host!r} is not a host name, without a port"
 
 
 def _origins(cors: Cors) -> Iterator[Wrong]:
@@ -123,4 +174,6 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
         elif found and found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
             wrong = f"has {found[1]}'s own port, which browsers leave out"
         if wrong:
-            yield "HTTPServer.cors.origins", f"[{i}]", f"{origin!r} {wrong}"
+            # A user and a password may be in front of an @.
+            text = wrong if "@" in origin else f"{origin!r} {wrong}"
+            yield "HTTPServer.cors.origins", f"[{i}]", text

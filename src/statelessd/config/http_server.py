@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 KIB, MIB = 1024, 1024 * 1024
+YEAR = 365 * 24 * 3600  # seconds
 
 
 def setting(description: str, **bounds: Any) -> Meta:
@@ -45,8 +46,14 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
     ] = 600
 
 
-Port = Annotated[int, Meta(ge=1, le=65535)]
-UnixSocket = Annotated[str, Meta(pattern="^unix:/[^\\x00]+$")]
+Port = Annotated[int, Meta(title="a port from 1 to 65535", ge=1, le=65535)]
+UnixSocket = Annotated[
+    str,
+    Meta(
+        title="a Unix socket such as unix:/run/statelessd.sock",
+        pattern="^unix:/[^\\x00-\\x1f\\x7f]+\\Z",
+    ),
+]
 Listener = Port | UnixSocket
 
 
@@ -108,12 +115,20 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         str,
         setting(
             "Who may connect to the Unix sockets: their mode, in octal and in quotes.",
-            pattern="^0?[0-7]{3}$",
+            pattern="^0?[0-7]{3}\\Z",
+            title='three octal digits in quotes, such as "0660"',
         ),
     ] = "0660"
     unix_group: Annotated[
         str | None, setting("Group of the Unix sockets; else the process's own.")
     ] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        setting(
+            "Names of this gateway besides localhost and the machine's own. A browser's page may "
+            "use these and IP addresses only, if its user is guest or the listener is on loopback."
+        ),
+    ] = ()
     tls: Tls = Tls()
     no_keep_alive: Annotated[bool, setting("Close each client connection after one request.")] = (
         False
@@ -143,14 +158,40 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         int, setting("Header fields of a request, at most.", ge=1, le=10_000)
     ] = 100
     header_timeout: Annotated[
-        float, setting("Seconds for a request's headers to arrive.", gt=0)
+        float, setting("Seconds for a request's headers to arrive.", gt=0, le=YEAR)
     ] = 10.0
     body_timeout: Annotated[
-        float, setting("Seconds without a byte of the body, or of room for the answer.", gt=0)
+        float,
+        setting("Seconds without a byte of the body, or of room for the answer.", gt=0, le=YEAR),
     ] = 10.0
     idle_timeout: Annotated[
-        float, setting("Seconds for which an idle client connection is kept.", gt=0)
+        float, setting("Seconds for which an idle client connection is kept.", gt=0, le=YEAR)
     ] = 75.0
+    linger_rate: Annotated[
+        int,
+        setting(
+            "Bytes a second that a client has to send while the rest of a request is discarded "
+            "that was answered early. The connection of a slower client is closed after 5 s.",
+            ge=1,
+        ),
+    ] = 64 * KIB
+    linger_timeout: Annotated[
+        float,
+        setting(
+            "Seconds for which the rest of such a request is discarded, so that the client can "
+            "read its answer.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 30.0
+    max_lingering: Annotated[
+        int,
+        setting(
+            "Connections of each backend that discard the rest of a request at once. Others are "
+            "closed right after their answer, which their clients may lose.",
+            ge=0,
+        ),
+    ] = 1000
     drain_timeout: Annotated[
         float, setting("Seconds for requests under way when stopping.", gt=0, le=3600)
     ] = 10.0

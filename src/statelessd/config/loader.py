@@ -1,5 +1,6 @@
 """Loads the YAML file and the environment, or says all that is wrong with them at once."""
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
-from .checks import warnings_of, wrong_with
+from . import document
+from .checks import Wrong, warnings_of, wrong_with
+from .secrets import redacted
+from .service_links import is_service_link
 from .settings import AMQPS_PORT, SECTIONS, Config, Route
+from .wording import complaint, is_bounded, kind
 
 # A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
@@ -26,6 +30,10 @@ ROUTE_CLASSES = {
     f"statelessd.{name}": f"statelessd.pages.{name}" for name in ("Publisher", "Stats", "Dashboard")
 }
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
+EMPTY = (
+    "the file is empty. It needs a setting, even if that is a default, such as "
+    'HTTPServer: {address: ""} to listen on all interfaces'
+)
 
 # Settings of the original's frameworks (Tornado, tinman, clihelper) that have no meaning
 # here. They only cause a warning, because a file of 2013 has to work.
@@ -76,11 +84,21 @@ class ConfigError(Exception):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A configuration. ``sources`` names the file or the environment for each key path."""
+    """A configuration.
+
+    ``sources`` names the file or the environment for each key path. ``file`` is the file's
+    path, or "", and ``sections`` are those that it has something in.
+    """
 
     config: Config
     sources: dict[str, str]
     warnings: list[str]
+    file: str = ""
+    sections: tuple[str, ...] = ()
+
+    def told(self, wrong: Wrong) -> str:
+        """Return what is wrong with a setting, after the place where it is given."""
+        return _told(self.file, self.sources, wrong)
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
@@ -90,13 +108,23 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
     if path is not None:
         # The original listened on all interfaces, and its users' balancers are elsewhere.
         reader.values.setdefault("HTTPServer.address", "")
-        reader.document(_read_yaml(path))
+        reader.file()
     config = reader.config()
     for setting, element, what in wrong_with(config, reader.sources):
         reader.error(setting, what, element)
     if reader.errors:
         raise ConfigError(reader.errors)
-    return Loaded(config, reader.sources, [*reader.warnings, *warnings_of(config, reader.sources)])
+    warnings = [*reader.warnings, *warnings_of(config, reader.sources)]
+    return Loaded(config, reader.sources, warnings, reader.name, reader.sections)
+
+
+def _told(file: str, sources: Mapping[str, str], wrong: Wrong) -> str:
+    setting, element, what = wrong
+    if sources.get(setting, "").startswith("environment"):
+        place = f"environment: {environment_name(setting)}{element}"
+    else:
+        place = ": ".join(part for part in (file, redacted(setting + element)) if part)
+    return f"{place}: {redacted(what)}"
 
 
 def leaves(cls: type[msgspec.Struct], path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -146,7 +174,9 @@ class _Reader:
         self.warnings: list[str] = []
         self.sources: dict[str, str] = {}
         self.values: dict[str, Any] = {}
-        self._file = file
+        self.name = file
+        self.sections: tuple[str, ...] = ()
+        self._document = document.Document(None, None)
         self._hints = {
             path: hint
             for section, (_, cls) in SECTIONS.items()
@@ -157,35 +187,44 @@ class _Reader:
 
     def error(self, path: str, what: str, element: str = "") -> None:
         """Add what is wrong with a setting, or with an element of it such as ``[0]``."""
-        if self.sources.get(path, "").startswith("environment"):
-            place = f"environment: {environment_name(path)}{element}"
-        else:
-            place = ": ".join(part for part in (self._file, path + element) if part)
-        self.errors.append(f"{place}: {what}")
+        self.errors.append(_told(self.name, self.sources, (path, element, what)))
 
     def environment(self, environment: Mapping[str, str]) -> None:
         """Take the variables that name a setting; they come before the file, and win."""
         paths = {environment_name(path): path for path in self._hints}
         for name, text in environment.items():
-            if path := paths.get(name):
+            path = paths.get(name)
+            if is_service_link(name, text):
+                if path:
+                    what = f"is a service link of Kubernetes, and not used as {path}"
+                    self.warnings.append(f"environment: {name} {what}")
+            elif path:
                 self.sources[path] = f"environment ({name})"
                 self._convert(path, _parsed(text, self._hints[path]), strict=False)
             elif name.startswith(ENVIRONMENT_PREFIX):
                 self.errors.append(f"environment: {name} is not a setting{nearest(name, paths)}")
 
-    def document(self, document: Any) -> None:
-        """Take the settings of the file."""
-        document = {} if document is None else document
-        if not isinstance(document, dict):
+    def file(self) -> None:
+        """Take the settings of the file. Raise ConfigError if it cannot be read or is empty."""
+        try:
+            self._document = document.read(Path(self.name))
+        except document.DocumentError as error:
+            raise ConfigError([f"{self.name}: {error}"]) from error
+        given = self._document.value
+        if given in (None, "", {}, []):
+            # With all defaults it would listen on all interfaces, which nobody has asked for.
+            raise ConfigError([f"{self.name}: {EMPTY}"])
+        if not isinstance(given, dict):
             self.error("", "the file must be a mapping of sections")
             return
-        for key in document:
+        for key in given:
             if key not in TOP_LEVEL:
                 self.error(str(key), f"unknown section{nearest(str(key), TOP_LEVEL)}")
+        self.sections = tuple(name for name in TOP_LEVEL if given.get(name))
         for section, (_, cls) in SECTIONS.items():
-            self._section(cls, document.get(section), section)
-        self._take_routes(document.get("Routes"))
-        self._logging = document.get("Logging")
+            self._section(cls, given.get(section), section)
+        self._take_routes(given.get("Routes"))
+        self._logging = given.get("Logging")
         if self._logging is not None and not isinstance(self._logging, dict):
             self.error("Logging", "must be a mapping, as logging.config.dictConfig takes it")
 
@@ -216,7 +255,7 @@ class _Reader:
         if given is None:
             return
         if not isinstance(given, dict):
-            self.error(path, f"must be a mapping, not {_kind(given)}")
+            self.error(path, f"must be a mapping, not {kind(given)}")
             return
         hints = _hints_of(cls)
         for name, value in given.items():
@@ -238,7 +277,7 @@ class _Reader:
         meaningless = [name for name in names if name in MEANINGLESS.get(path, ())]
         if meaningless:
             self.warnings.append(
-                f"{self._file}: without a meaning here and ignored: "
+                f"{self.name}: without a meaning here and ignored: "
                 + ", ".join(f"{path}.{name}" for name in meaningless)
                 + (" (TLS is HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
             )
@@ -262,19 +301,28 @@ class _Reader:
                 self.values[path] = converted
 
     def _checked(self, path: str, value: Any, hint: Any, element: str, *, strict: bool) -> Any:
-        try:
-            return msgspec.convert(value, hint, strict=strict)
-        except msgspec.ValidationError as error:
-            # Such as "Expected `int`, got `str` - at `$[2]`".
-            reason, _, place = str(error).partition(" - at `$")
-            self.error(path, reason.replace("`", ""), element + place.rstrip("`"))
+        converted = None
+        with contextlib.suppress(msgspec.ValidationError):
+            converted = msgspec.convert(value, hint, strict=strict)
+            if isinstance(converted, str) and "\0" in converted:
+                self.error(path, "has a NUL character", element)
+                return None
+            if is_bounded(converted):
+                return converted
+        self.error(path, complaint(value, hint, self._written(path, element, strict)), element)
+        return None
+
+    def _written(self, path: str, element: str, strict: bool) -> str | None:
+        """Return how the file has a value, "" if it is not to be shown, or None."""
+        if not strict:
             return None
+        return "" if element or path.endswith("password") else self._document.written(path)
 
     def _take_routes(self, given: Any) -> None:
         if given is None:
             return
         if not isinstance(given, list):
-            self.error("Routes", f"must be a list, not {_kind(given)}")
+            self.error("Routes", f"must be a list, not {kind(given)}")
             return
         self.sources["Routes"] = "file"
         for i, entry in enumerate(given):
@@ -282,7 +330,7 @@ class _Reader:
             match entry:
                 case [str(pattern), str(endpoint), *rest] if len(rest) < 2:
                     if rest:
-                        self.warnings.append(f"{self._file}: {path}: its third element is ignored")
+                        self.warnings.append(f"{self.name}: {path}: its third element is ignored")
                     for what in _wrong_with_route(pattern, endpoint):
                         self.error(path, what)
                     self._routes += (Route(pattern, endpoint),)
@@ -325,36 +373,6 @@ def _listed(text: str) -> list[str]:
     return [part for each in bare.split(",") if (part := each.strip(" '\""))]
 
 
-def _read_yaml(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, with one check more
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", error)
-        raise ConfigError([f"{path}: not valid YAML{where}: {what}"]) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys. YAML forbids them, but PyYAML does not."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
 @functools.cache
 def _hints_of(cls: type[msgspec.Struct]) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
@@ -373,9 +391,4 @@ def _item_type(hint: Any) -> Any:
 def _number_or_text(text: str, hint: Any) -> int | str:
     """Convert digits to a number if the setting may be either, which msgspec does not do."""
     either = int in (getattr(each, "__origin__", each) for each in typing.get_args(hint))
-    return int(text) if either and text.isdecimal() else text
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", bool: "a truth value"}
-    return names.get(type(value), type(value).__name__)
+    return int(text) if either and text.isdecimal() and len(text) < 20 else text

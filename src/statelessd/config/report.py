@@ -6,7 +6,8 @@ import msgspec
 import yaml
 
 from .loader import Loaded
-from .settings import SECTIONS, without_secrets
+from .secrets import hidden, without_secrets
+from .settings import SECTIONS
 
 
 def print_config(loaded: Loaded) -> str:
@@ -34,7 +35,9 @@ def _mapping(struct: msgspec.Struct, path: str, sources: dict[str, str], indent:
             lines.append(f"{indent}{name}:")
             lines += _mapping(value, here, sources, indent + "  ")
         else:
-            lines.append(f"{indent}{name}: {inline(value)}  # {sources.get(here, 'default')}")
+            lines.append(
+                f"{indent}{name}: {inline(hidden(value))}  # {sources.get(here, 'default')}"
+            )
     return lines
 
 

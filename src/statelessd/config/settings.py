@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from .http_server import KIB, MIB, HTTPServer, KeyFile, Listener, TlsVersion, setting
+from .http_server import KIB, MIB, YEAR, HTTPServer, KeyFile, Listener, TlsVersion, setting
 
 __all__ = ["HTTPServer", "Listener"]
 
@@ -131,8 +131,24 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 128 * KIB
     max_connections: Annotated[
-        int, setting("Connections to the broker from each backend.", ge=1, le=60000)
+        int,
+        setting(
+            "Connections to the broker from each backend, beside those that log in. One more login "
+            "closes the least recently used idle connection.",
+            ge=1,
+            le=60000,
+        ),
     ] = 1000
+    max_logins: Annotated[
+        int,
+        setting(
+            "Logins under way at once, from each backend, of users whom the broker has not let in "
+            "before. Users whom it has let in have four times as many places of their own. More "
+            "places slow the broker down for everybody while it refuses invented users.",
+            ge=1,
+            le=1000,
+        ),
+    ] = 8
     channels_per_connection: Annotated[
         int,
         setting(
@@ -160,10 +176,11 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
             "Seconds after which a connection is replaced by a new login, so that changed "
             "passwords and permissions apply.",
             gt=0,
+            le=YEAR,
         ),
     ] = 300.0
     idle_timeout: Annotated[
-        float, setting("Seconds after which an unused connection is closed.", gt=0)
+        float, setting("Seconds after which an unused connection is closed.", gt=0, le=YEAR)
     ] = 600.0
     stalled_timeout: Annotated[
         float,
@@ -172,6 +189,7 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
             "connection, after which the connection is replaced. It is asked when a message is "
             "unconfirmed for about a second.",
             gt=0,
+            le=3600,
         ),
     ] = 2.5
     probe: Probe = Probe()
@@ -256,6 +274,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
             "Form of the log, without a section Logging: console (lines on standard error), json "
             "(an object in each line there), or syslog; auto is console, and syslog for a daemon.",
             pattern="^(auto|console|json|syslog)$",
+            title="auto, console, json or syslog",
         ),
     ] = "auto"
     access_log: Annotated[
@@ -295,6 +314,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...] = ()
     logging: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:  # without the section Logging, which may have passwords
+        return f"<Config {self.daemon!r} {self.application!r} {self.http_server!r}>"
+
 
 SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Daemon": ("daemon", Daemon),
@@ -302,14 +324,3 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "HTTPServer": ("http_server", HTTPServer),
 }
 """The attribute of Config and the type of each section; Routes and Logging have other forms."""
-
-
-def without_secrets(config: Config) -> Config:
-    """Return the configuration without passwords."""
-    probe = config.application.rabbitmq.probe
-    if not probe.password:
-        return config
-    replace = msgspec.structs.replace
-    shown = replace(probe, password="…")  # noqa: S106 - stands for one
-    rabbitmq = replace(config.application.rabbitmq, probe=shown)
-    return replace(config, application=replace(config.application, rabbitmq=rabbitmq))

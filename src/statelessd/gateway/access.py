@@ -49,11 +49,11 @@ class AccessLog:
             "seconds": round(seconds, 6),
         }
         fields = {name: value for name, value in fields.items() if value != ""}
-        text = " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
+        text = " ".join(f"{name}={shown(value)}" for name, value in fields.items())
         logger.info("%s", text, extra=fields)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return the value as one word, because names may contain spaces and line ends."""
     text = str(value)
-    return text if text.isprintable() and " " not in text and '"' not in text else ascii(text)
+    return text if text.isprintable() and " " not in text and '"' not in text else repr(text)

@@ -1,8 +1,8 @@
 """Admission: decide by the head of a request whether its sender may publish here.
 
 Single publishes and batches both pass through ``Admission.admit``. It checks, in this
-order: the site that sends the request, the credentials, where ``guest`` comes from, the
-length of the body, and the path.
+order: the site that sends the request, the name by which a page found this gateway, the
+credentials, where ``guest`` comes from, the length of the body, and the path.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ from ..message import Credentials, Outcome, Public, RequestError
 from .client_address import Client, ClientAddress, Headers
 from .cors import CorsPolicy
 from .credentials import parse_authorization
+from .hosts import Hosts
 from .known_heads import NOBODY
 
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096
 ANNOUNCED = Public(
-    "The request announces a body by its Content-Type or Expect header, but has neither a "
-    "Content-Length nor a Transfer-Encoding."
+    "The request announces a body by an Expect header or one such as Content-Type, but has "
+    "neither a Content-Length nor a Transfer-Encoding."
 )
 
 
@@ -29,9 +30,17 @@ class Admission:
     """The rules of one backend, and the credentials that it has parsed."""
 
     def __init__(
-        self, cors: CorsPolicy, client_address: ClientAddress, *, allow_remote_guest: bool
+        self,
+        cors: CorsPolicy,
+        hosts: Hosts,
+        client_address: ClientAddress,
+        *,
+        allow_remote_guest: bool,
+        on_loopback: bool,
     ) -> None:
         self._cors = cors
+        self._hosts = hosts
+        self._on_loopback = on_loopback
         self._client_address = client_address
         self._allow_remote_guest = allow_remote_guest
         self._cache_key = os.urandom(32)
@@ -55,19 +64,14 @@ class Admission:
         """
         if self.may_be_a_page(headers):
             self._cors.check(headers)
+            self.check_host(headers)
         authorization = headers.get(b"authorization", b"")
         if compare_digest(authorization, self._last_header):
             credentials = self._last_credentials
         else:
             credentials = self.credentials_of(headers)
-        if (
-            credentials.username == GUEST
-            and not self._allow_remote_guest
-            and not self._client_address.is_loopback(client(), fields)
-        ):
-            raise RequestError(
-                Outcome.FORBIDDEN, Public("The user guest may publish from this machine only.")
-            )
+        if credentials.username == GUEST:
+            self._check_guest(headers, client, fields)
         length = headers.get(b"content-length")
         if length is None:
             if b"transfer-encoding" not in headers and announces_body(headers):
@@ -77,6 +81,24 @@ class Admission:
         if refusal is not None:
             raise refusal
         return credentials
+
+    def check_host(self, headers: Mapping[bytes, bytes], *, is_guest: bool = False) -> None:
+        """Raise RequestError if DNS rebinding may have led a page to this machine or to guest.
+
+        Browsers send ``Origin`` with each POST. A request without it is not a page's.
+        """
+        if b"origin" in headers and (is_guest or self._on_loopback):
+            self._hosts.check(headers)
+
+    def _check_guest(
+        self, headers: Mapping[bytes, bytes], client: Callable[[], Client], fields: Headers
+    ) -> None:
+        """Raise RequestError if guest comes from elsewhere, or its password is a page's guess."""
+        self.check_host(headers, is_guest=True)
+        if not self._allow_remote_guest and not self._client_address.is_loopback(client(), fields):
+            raise RequestError(
+                Outcome.FORBIDDEN, Public("The user guest may publish from this machine only.")
+            )
 
     def may_be_a_page(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a page in a browser may have sent the request, so that CORS applies."""
@@ -95,7 +117,8 @@ class Admission:
         if found is None:
             found = parse_authorization(authorization)
             if len(self._credentials) >= CACHED_CREDENTIALS:
-                self._credentials.clear()
+                # The oldest: to forget all would cost users, whenever a storm of others comes.
+                del self._credentials[next(iter(self._credentials))]
             self._credentials[digest] = found
         self._last_header, self._last_credentials = authorization, found
         return found

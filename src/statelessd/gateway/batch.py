@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from ..broker.login_gate import Sender
 from ..broker.pending import Publish
 from ..message import Credentials, Message, Outcome, RequestError, is_unknown
 from ..message import problem as problem_of
@@ -93,6 +94,7 @@ class Batch:
         wait: float,
         told: Callable[[BatchItem], None],
         *,
+        sender: Sender,
         keep: bool = False,
         request_id: bytes = b"",
     ) -> None:
@@ -104,6 +106,7 @@ class Batch:
         self._credentials = credentials
         self._wait = wait  # seconds, for each item
         self._told = told
+        self._sender = sender
         self._keep = keep
         self._request_id = request_id
         # Only a part of what one login may have in flight, because others publish with it too.
@@ -135,7 +138,12 @@ class Batch:
             item.publish = item.outcome = None
             message.body = body  # a publish that is refused drops it
             item.publish = self._gateway.publisher.publish(
-                self._target.virtual_host, self._credentials, message, deadline, item.settled
+                self._target.virtual_host,
+                self._credentials,
+                message,
+                deadline,
+                item.settled,
+                self._sender,
             )
             if item.outcome is not Outcome.OVERLOADED or not self._may_wait(deadline):
                 self._taken += 1
@@ -181,10 +189,11 @@ class Batch:
     def count_error(self, outcome: Outcome, detail: str, *, handed_over: bool = False) -> None:
         """Count an outcome that is not a success, and keep it among the recent errors."""
         self._gateway.statistics.errors[outcome.value] += 1
-        self._gateway.recent_errors.add(
+        self._gateway.failed(
             outcome,
             detail,
             handed_over=handed_over,
+            is_item=True,
             request_id=self._request_id,
             **self._target.about(self._credentials),
         )

@@ -27,7 +27,7 @@ from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
 from .nesting import deeper
-from .request import media_type_of
+from .request import content_type_of, is_coded
 from .router import Match
 from .slices import SLICE, at_once
 
@@ -81,6 +81,10 @@ class BatchRequest:
         if self._batch is not None:
             self._batch.cut(None)
 
+    def address(self) -> str:
+        """Return where the client is. The publisher asks before a first login."""
+        return self._gateway.origin(self._scope["client"], self._scope["headers"])
+
     def report(self) -> None:
         """Leave for the access log how many messages were published."""
         batch = self._batch
@@ -91,7 +95,7 @@ class BatchRequest:
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
-        media_type = media_type_of(self._headers)
+        media_type, _ = content_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
         self._is_array = not is_stream
         match: Match = self._state["match"]
@@ -104,7 +108,7 @@ class BatchRequest:
         )
         self._target = match.target or NOWHERE  # without a target there is a refusal
         self._state["logged"] = self._target.about(self._credentials)
-        if self._headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if is_coded(self._headers):
             raise bad_request("A batch must not have a Content-Encoding.")
         if not is_stream and media_type != JSON.encode():
             raise bad_request(
@@ -267,6 +271,7 @@ class BatchRequest:
             self._credentials,
             self._gateway.wait(self._headers),
             told,
+            sender=self,
             keep=keep,
             request_id=self._state["request_id"],
         )

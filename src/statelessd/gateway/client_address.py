@@ -58,6 +58,21 @@ class ClientAddress:
             for text in self._places(client, headers)
         )
 
+    def origin(self, client: Client, headers: Headers) -> str:
+        """Return where the client is, to be fair between clients; in IPv6 only its network.
+
+        Where headers contradict each other it is the peer, because a client may have written
+        one of them, with another address each time.
+        """
+        found = set(self._places(client, headers))
+        text = found.pop() if len(found) == 1 else ""
+        address = _address(text)
+        if address is None:
+            return self._peer(client)
+        if isinstance(address, ipaddress.IPv6Address):  # one client can have all of a /64
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(address)
+
     def _peer(self, client: Client) -> str:
         if self._over_unix_socket:
             return UNIX_SOCKET

@@ -76,9 +76,14 @@ class ClientHandler:
         """Remember this head, which came with a body of ``size`` bytes."""
         if request.raw and b"expect" not in request.headers:
             self._repeat = Repeat.of(publish.head, request.raw, size)
-            # Whether guest may publish depends on the client's address.
-            if publish.head.credentials.username != GUEST and request.version == "1.1":
-                self.gateway.heads.add(publish.head, request.raw, size)
+            head, gateway = publish.head, self.gateway
+            is_connected = gateway.publisher.is_connected(
+                head.target.virtual_host, head.credentials
+            )
+            # Whether guest may publish depends on the client's address. Heads of senders whom
+            # the broker does not know would displace those of users.
+            if is_connected and head.credentials.username != GUEST and request.version == "1.1":
+                gateway.heads.add(head, request.raw, size)
 
     # What was parsed
 
@@ -132,7 +137,7 @@ class ClientHandler:
                 headers,
                 gateway.http_server.max_body_bytes,
                 match.refusal,
-                self._peer,
+                self.peer,
                 request.fields,
             )
             head.read = message_reader(head.target, headers, request.query, gateway.defaults)
@@ -144,7 +149,8 @@ class ClientHandler:
                 response.send_continue()
         return publish
 
-    def _peer(self) -> Peer:
+    def peer(self) -> Peer:
+        """Return the address and port of the other end, if it has any."""
         _, client = self._connection.addresses()
         return client if isinstance(client, tuple) else None
 
@@ -177,10 +183,13 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
         head_timeout=settings.header_timeout,
         body_timeout=settings.body_timeout,
         idle_timeout=settings.idle_timeout,
+        linger_rate=settings.linger_rate,
+        linger_timeout=settings.linger_timeout,
+        max_lingering=settings.max_lingering,
         keep_alive=not settings.no_keep_alive,
     )
     make_handler = functools.partial(ClientHandler, gateway, pages)
     shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
-    gateway.client_connections = shared.connections
+    gateway.places = shared.places
     gateway.budget = shared.budget
     return shared

@@ -30,15 +30,19 @@ def parse_authorization(value: bytes | None) -> Credentials:
         return _of_token(encoded.strip())
     if scheme.lower() != b"basic":
         raise _unauthorized("The Authorization header is not of type Basic or Bearer.")
+    credentials, wrong = None, "is malformed"
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        credentials = Credentials(username.decode(), password.decode())
-    except (binascii.Error, UnicodeDecodeError):
-        colon = b""
+        if username and colon:
+            credentials = Credentials(username.decode(), password.decode())
+    except UnicodeDecodeError:
+        wrong = "has a user name or password that is not UTF-8"
+    except binascii.Error:
+        pass
     # NUL ends the name and the password in AMQP's login (RFC 4616); neither can hold one.
-    if not colon or not credentials.username or "\0" in credentials.username + credentials.password:
+    if credentials is None or "\0" in credentials.username + credentials.password:
         # Raised here and not above, because the exception there holds the secret.
-        raise _unauthorized("The Authorization header is malformed.")
+        raise _unauthorized(f"The Authorization header {wrong}.")
     return credentials
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
 from ..http1.budget import Account, Budget
+from ..http1.places import Places
 from ..message import Credentials, Outcome
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
@@ -18,6 +19,8 @@ from .admission import Admission
 from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
+from .failure_log import FailureLog
+from .hosts import Hosts
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
@@ -39,6 +42,7 @@ class Gateway:
         router: Router,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,
+        on_loopback: bool = False,
         access_log: int = 0,
     ) -> None:
         self.http_server = http_server
@@ -51,7 +55,9 @@ class Gateway:
         self.access = AccessLog(access_log) if access_log else None
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
-        self.client_connections: Sized = ()  # the open ones
+        self.failures = FailureLog()
+        # Those of the server, once there is one.
+        self.places = Places(http_server.max_connections, self.statistics)
         self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
@@ -62,7 +68,11 @@ class Gateway:
             over_unix_socket=isinstance(port, str),
         )
         self.admission = Admission(
-            self.cors, self._client_address, allow_remote_guest=publish.allow_remote_guest
+            self.cors,
+            Hosts(http_server.hosts, http_server.cors.origins),
+            self._client_address,
+            allow_remote_guest=publish.allow_remote_guest,
+            on_loopback=on_loopback,
         )
         self._page_networks = networks_of(http_server.pages.networks)
         self.heads = KnownHeads()
@@ -76,6 +86,10 @@ class Gateway:
         """Return whether HTTPServer.pages.networks has the client."""
         networks = self._page_networks
         return not networks or self._client_address.is_within(networks, client, headers)
+
+    def origin(self, client: Client, headers: Headers) -> str:
+        """Return where a client is, to be fair between clients."""
+        return self._client_address.origin(client, headers)
 
     def wait(self, headers: Mapping[bytes, bytes]) -> float:
         """Return the seconds for each message of a request, which may ask for less or more."""
@@ -94,11 +108,36 @@ class Gateway:
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the client's X-Request-ID, or one of our own."""
         given = headers.get(b"x-request-id")
-        # The parser does not remove white space after a value (RFC 9112 section 5.1).
-        if given is not None and _REQUEST_ID.fullmatch(given := given.rstrip(b" \t")):
+        if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         self._ids += 1
         return self._id_prefix + b"%x" % self._ids
+
+    def failed(
+        self,
+        outcome: Outcome,
+        detail: str,
+        *,
+        handed_over: bool = False,
+        request_id: bytes = b"",
+        is_item: bool = False,
+        **about: str,
+    ) -> None:
+        """Keep among the recent errors, and in the log, what a client is told.
+
+        ``about`` has the virtual host, the exchange and the user, as far as they are known.
+        """
+        self.recent_errors.add(
+            outcome, detail, handed_over=handed_over, request_id=request_id, **about
+        )
+        self.failures.add(
+            outcome,
+            detail,
+            handed_over=handed_over,
+            request_id=request_id,
+            is_item=is_item,
+            **about,
+        )
 
     def set_date(self, date: bytes) -> None:
         """Take the date of this second, and prepare the usual responses with it."""

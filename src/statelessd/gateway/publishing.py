@@ -14,6 +14,7 @@ from ..http1.states import RESPONDING
 from ..message import FAULT, TABLE, Message, Outcome, Public, RequestError
 from . import response as answers
 from .admission import too_large
+from .client_address import Client
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
 from .request import Steps
@@ -50,6 +51,9 @@ class Asker(Protocol):
     gateway: Gateway
     misses: int  # publishes in a row whose head was not known
     url: bytes  # of a request that could not be read
+
+    def peer(self) -> Client:
+        """Return the address and port of the other end, if it has any."""
 
     def remember(self, publish: "PublishRequest", request: Request, size: int) -> None:
         """Remember this head."""
@@ -165,7 +169,7 @@ class PublishRequest:
         if message.message_id is not None:
             self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
         self._publish = self._client.gateway.publisher.publish(
-            head.target.virtual_host, head.credentials, message, deadline, self.answer
+            head.target.virtual_host, head.credentials, message, deadline, self.answer, self
         )
 
     def _failed(self, error: Exception) -> None:
@@ -176,6 +180,12 @@ class PublishRequest:
         self.request_id = self.request_id or self._client.gateway.request_id(self.head.headers)
         logger.error("the publish %s failed", self.request_id.decode(), exc_info=error)
         self.answer(Outcome.INTERNAL_ERROR, FAULT)
+
+    def address(self) -> str:
+        """Return where the client is. The publisher asks before a first login."""
+        request, client = self.request, self._client
+        fields = tuple(self.head.headers.items()) if request is None else request.fields
+        return client.gateway.origin(client.peer(), fields)
 
     def answer(self, outcome: Outcome, detail: str) -> None:
         """Write the response unless it was written. The publisher reports its outcome here."""
@@ -231,7 +241,7 @@ class PublishRequest:
                 kind = ""
             else:
                 about = self.head.target.about(self.head.credentials)
-                gateway.recent_errors.add(
+                gateway.failed(
                     outcome, detail, handed_over=handed_over, request_id=request_id, **about
                 )
         gateway.statistics.answered(self._method, status, kind, elapsed, len(data))

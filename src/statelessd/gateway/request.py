@@ -31,6 +31,12 @@ from .slices import at_once
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
+FORMS = (URLENCODED, MULTIPART)
+FORM_NAMES = (b"x-www-form-urlencoded", b"form-data")
+NDJSONS = {  # names of it that are in use; batches take the first
+    b"application/x-ndjson", b"application/ndjson", b"application/jsonl",
+    b"application/jsonlines", b"application/x-jsonlines",
+}  # fmt: skip
 
 # The meaning of forms without their body is cached: for so many, each of at most so many bytes.
 REMEMBERED_SIZE = 512
@@ -38,11 +44,15 @@ REMEMBERED_FORMS = 1024
 
 # Of the properties in a large form: ``headers`` as JSON, and all others.
 MAX_PROPERTIES = properties.MAX_HEADERS_TEXT + 64 * 1024
+IS_A_BATCH = Public(
+    "NDJSON is a batch, and the path of a batch has no third part: /virtual-host/exchange, without "
+    "a slash at the end."
+)
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # Text between commas. A comma in a quoted string is part of the text. A quote that is not
 # closed runs to the end, which keeps the search linear.
-_PREFERENCE = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
+_MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -92,7 +102,7 @@ def _segment(what: str, raw: bytes) -> str:
 
 def wait_seconds(prefer: bytes) -> float | None:
     """Return the seconds of the first ``Prefer: wait`` (RFC 7240 section 4.3), or None."""
-    for preference in _PREFERENCE.findall(prefer):
+    for preference in _MEMBER.findall(prefer):
         name, _, value = preference.partition(b";")[0].partition(b"=")
         if name.strip().lower() == b"wait":
             value = value.strip()
@@ -102,9 +112,47 @@ def wait_seconds(prefer: bytes) -> float | None:
     return None
 
 
-def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the media type of a body in lower case, without parameters."""
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+def content_type_of(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return the media type in lower case, and the whole Content-Type, which may be empty.
+
+    Proxies join two Content-Type headers with a comma. If both say the same, they are one.
+    Raise RequestError if they differ, or if the type seems to mean a form and is not one: the
+    fields of a form must not become the message.
+    """
+    value = headers.get(b"content-type", b"")
+    if b"," in value:
+        value = _one_of(value)
+    media_type = value.partition(b";")[0].strip().lower()
+    if media_type not in FORMS and _mentions_form(media_type):
+        raise bad_request(
+            Public(
+                f"The Content-Type seems to mean a form, but is neither {URLENCODED.decode()} nor "
+                f"{MULTIPART.decode()}. Parameters follow a semicolon."
+            )
+        )
+    return media_type, value
+
+
+def _one_of(value: bytes) -> bytes:
+    """Return the one Content-Type that a list repeats, or ``value`` if it is not a list."""
+    found = [member.strip() for member in _MEMBER.findall(value)]
+    members = [member.partition(b";") for member in found if member]
+    if len({(name.strip().lower(), rest.strip()) for name, _, rest in members}) == 1:
+        return b"".join(members[0])
+    types = [name for name, _, _ in members if b"/" in name]
+    if len(types) > 1 or any(_mentions_form(name.lower()) for name, _, _ in members[1:]):
+        raise bad_request(Public("There must be one Content-Type."))
+    return value  # a parameter has a comma without quotes
+
+
+def _mentions_form(media_type: bytes) -> bool:
+    return any(name in media_type for name in FORM_NAMES)
+
+
+def is_coded(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a body has a Content-Encoding (RFC 9110 section 8.4)."""
+    codings = headers.get(b"content-encoding", b"").lower().split(b",")
+    return any(coding.strip() not in (b"", b"identity") for coding in codings)
 
 
 Steps = Generator[None, None, Message]
@@ -121,29 +169,31 @@ def message_reader(
     Of a form that is costly to decode, it makes the steps to the message.
     """
     exchange, key = target.exchange, target.routing_key
-    media_type = media_type_of(headers)
-    is_form = media_type in (URLENCODED, MULTIPART)
-    is_coded = is_form and b"content-encoding" in headers
-    if inherits(headers, defaults) or media_type == MULTIPART or is_coded:
+    media_type, content_type = content_type_of(headers)
+    is_form = media_type in FORMS
+    if is_form and is_coded(headers):
+        raise bad_request("A form must not have a Content-Encoding.")
+    if not key and media_type in NDJSONS:
+        raise bad_request(IS_A_BATCH)
+    if inherits(headers, defaults) or media_type == MULTIPART:
 
         def read(body: bytes) -> Made:
             stamps = stamps_of(headers, defaults)  # which differ from one request to the next
-            if is_coded:
-                raise bad_request("A form must not have a Content-Encoding.")
             if media_type == MULTIPART or (is_form and is_costly(body)):
-                steps = _read_in_steps(body, target, headers, query, defaults, stamps)
+                form = content_type if media_type == MULTIPART else None
+                steps = _read_in_steps(body, form, target, query, defaults, stamps)
                 return steps if len(body) > CHEAP else at_once(steps)
             if is_form:
                 body, made = _read_urlencoded(body, query, defaults, stamps)
             else:
-                made = options(_of_raw(headers, query), defaults, stamps)
+                made = options(_of_raw(headers, content_type, query), defaults, stamps)
             return Message(exchange, key, made[0], body, *made[1:])
 
     elif is_form:
 
         def read(body: bytes) -> Made:
             if len(body) > CHEAP and is_costly(body):
-                return _read_in_steps(body, target, headers, query, defaults, None)
+                return _read_in_steps(body, None, target, query, defaults, None)
             value, made = _read_urlencoded(body, query, defaults, None)
             return Message(exchange, key, made[0], value, *made[1:])
 
@@ -153,7 +203,7 @@ def message_reader(
         def read(body: bytes) -> Made:
             nonlocal made
             if made is None:
-                made = options(_of_raw(headers, query), defaults, None)
+                made = options(_of_raw(headers, content_type, query), defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
 
     return read
@@ -161,17 +211,20 @@ def message_reader(
 
 def _read_in_steps(
     body: bytes,
+    multipart: bytes | None,
     target: Target,
-    headers: Mapping[bytes, bytes],
     query: bytes,
     defaults: Defaults,
     stamps: Stamps | None,
 ) -> Steps:
-    """Make the message of a form, in the memory of its bytes."""
+    """Make the message of a form, in the memory of its bytes.
+
+    ``multipart`` is the Content-Type of a multipart form.
+    """
     data = bytearray(body)
     del body
-    if media_type_of(headers) == MULTIPART:
-        spans = yield from multipart_steps(data, headers[b"content-type"])
+    if multipart is not None:
+        spans = yield from multipart_steps(data, multipart)
     else:
         spans = yield from urlencoded_steps(data)
     pairs = _from_pairs(_pairs_that_count(data, spans))
@@ -314,20 +367,20 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
     return fields
 
 
-def _of_raw(headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Any]:
-    return _merged(_from_request_headers(headers), _from_query(query))
+def _of_raw(headers: Mapping[bytes, bytes], content_type: bytes, query: bytes) -> dict[str, Any]:
+    return _merged(_from_request_headers(headers, content_type), _from_query(query))
 
 
-def _from_request_headers(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+def _from_request_headers(headers: Mapping[bytes, bytes], content_type: bytes) -> dict[str, Any]:
     """Return the fields of a raw publish; ``AMQP-*`` wins over the request's own Content-Type."""
     fields: dict[str, Any] = {}
     table: dict[str, FieldValue] = {}
+    if content_type:
+        fields["content_type"] = properties.text("content-type", content_type)
+    if coding := headers.get(b"content-encoding"):
+        fields["content_encoding"] = properties.text("content-encoding", coding)
     for raw_name, raw_value in headers.items():
-        if raw_name in (b"content-type", b"content-encoding"):
-            name = raw_name.decode().replace("-", "_")
-            if raw_value and name not in fields:
-                fields[name] = properties.text(raw_name.decode(), raw_value)
-        elif raw_name.startswith(b"amqp-header-"):
+        if raw_name.startswith(b"amqp-header-"):
             key = raw_name[len(b"amqp-header-") :].decode("ascii", "replace")
             table[key] = properties.text(raw_name.decode("ascii", "replace"), raw_value)
         elif raw_name.startswith(b"amqp-") and raw_value:

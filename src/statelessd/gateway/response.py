@@ -7,6 +7,7 @@ import msgspec
 
 from ..message import TABLE, Outcome, problem
 
+CHALLENGE = b'Basic realm="statelessd", charset="UTF-8"'  # RFC 7617 section 2.1
 PROBLEM_JSON = b"application/problem+json"
 _encode = msgspec.json.Encoder().encode
 
@@ -19,7 +20,7 @@ def headers(
     retry_after = retry_after or row.retry_after
     fields = [(b"content-type", PROBLEM_JSON)]
     if outcome is Outcome.UNAUTHORIZED:
-        fields.append((b"www-authenticate", b'Basic realm="statelessd"'))
+        fields.append((b"www-authenticate", CHALLENGE))
     if outcome is Outcome.METHOD_NOT_ALLOWED:
         fields.append((b"allow", allow.encode()))
     if retry_after is not None:

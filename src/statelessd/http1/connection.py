@@ -1,7 +1,8 @@
 """One client connection: bytes go in, requests go to handlers, responses come out in order.
 
 Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``pipeline``
-(bytes that wait for their turn), ``flow`` (back-pressure), ``timeouts`` and ``response``.
+(bytes that wait for their turn), ``flow`` (back-pressure), ``timeouts``, ``response`` and
+``lingering`` (what comes behind the last response).
 """
 
 import asyncio
@@ -12,8 +13,9 @@ from ..message import FAULT, Outcome, Public, RequestError
 from . import probes
 from .flow import FlowControl
 from .handler import Handler, RequestHandler
+from .lingering import Linger
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, UNTOLD, Reader, Request
+from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request, skip_line_ends
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -26,11 +28,12 @@ from .states import (
     WAITING,
     State,
 )
-from .timeouts import Wait, Watch
+from .timeouts import Wait, Watch, wait_of
 
 logger = logging.getLogger(__name__)
 
-REFUSED_AT_ONCE = 1000  # connections above the limit that still get a response
+TURN = 64  # pieces of bodies that are read before other connections have their turn
+HEAD = 4  # pieces that a head, and what becomes of it, cost at least
 TOO_MANY = Public("Too many connections are open here.")
 
 
@@ -38,7 +41,7 @@ class Connection(asyncio.Protocol):
     """One client connection, as asyncio, responses and the server call it."""
 
     __slots__ = (
-        "_discarded", "_half_closed", "_handler", "_reader", "_request_handler", "_response",
+        "_half_closed", "_handler", "_linger", "_reader", "_request_handler", "_response",
         "_watch", "flow", "has_asked", "lingers", "pipeline", "progress", "shared", "state",
         "transport",
     )  # fmt: skip
@@ -49,7 +52,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.pipeline = Pipeline()
+        shared.counters.accepted += 1
+        self.pipeline = Pipeline(shared.budget)
         self.state: State = IDLE
         self.progress = 0  # changes with everything that restarts a time-out
         self.has_asked = False  # something of a request has come
@@ -60,7 +64,7 @@ class Connection(asyncio.Protocol):
         # These are made when they are needed. Many connections never need them.
         self._reader: Reader | None = None
         self._watch: Watch | None = None
-        self._discarded = 0  # bytes
+        self._linger: Linger | None = None
         self._half_closed = False  # the client sends no more, and may still read
 
     def __repr__(self) -> str:
@@ -74,20 +78,15 @@ class Connection(asyncio.Protocol):
         self.flow = FlowControl(transport)
         shared = self.shared
         self._handler = shared.make_handler(self)
-        shared.connections.add(self)
-        shared.counters.accepted += 1
-        above = len(shared.connections) - shared.limits.max_connections
-        if above > 0:
-            shared.counters.refused_clients += 1
-            if above > REFUSED_AT_ONCE:
-                transport.abort()
-            else:
-                self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
+        if not shared.places.take(self):
+            self.lingers = True  # its request may be on the way
+            self._refuse(RequestError(Outcome.OVERLOADED, TOO_MANY))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.shared.connections.discard(self)
+        self.shared.places.leave(self)
         self.state = self.state.to(CLOSED)
         self.pipeline.clear()
+        self._stop_lingering()
         self.flow.resume_writing()
         if self._reader is not None:
             self._reader.close()
@@ -153,24 +152,23 @@ class Connection(asyncio.Protocol):
         """Read one request after the other, until one has to be answered before the next."""
         reader = self._reader
         if reader is None:
-            reader = self._reader = Reader(self.shared.limits)
+            reader = self._reader = Reader(self.shared.limits, self.shared.budget)
+        left = TURN
         try:
             while at < len(data):
                 state = self.state
+                if left <= 0 and (state is IDLE or state is READING_BODY):
+                    self._hold(data, at)
+                    self.shared.turns.wait(self._go_on)
+                    return
+                left -= 1 if state is READING_BODY else HEAD
                 if state is READING_BODY:
                     if not reader.complete:
-                        at, piece = reader.read_body(data, at)
-                        self.progress += 1
-                        if piece:
-                            response, handler = self._response, self._request_handler
-                            if response is None or handler is None or response.complete:
-                                self._discard(len(piece))
-                            else:
-                                handler.on_body(piece)
+                        at = self._read_body(reader, data, at)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at += 1
+                            at = skip_line_ends(data, at)
                             continue
                         self.progress += 1
                         self.has_asked = True
@@ -190,10 +188,20 @@ class Connection(asyncio.Protocol):
             logger.exception("reading a request failed")
             self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
 
+    def _read_body(self, reader: Reader, data: bytes, at: int) -> int:
+        """Read on to where the body may end, and return where that is."""
+        end, piece = reader.read_body(data, at)
+        self.progress += 1
+        response, handler = self._response, self._request_handler
+        if response is None or handler is None or response.complete:
+            self._discard(end - at)
+        elif piece:
+            handler.on_body(piece)
+        return end
+
     def _begin(self, request: Request) -> None:
         self.state = self.state.to(READING_BODY)
         self.progress += 1
-        self._discarded = 0
         keep_alive = not request.is_last and self.shared.limits.keep_alive
         response = self._response = Response(self, keep_alive)
         if request.length == UNTOLD:
@@ -205,21 +213,22 @@ class Connection(asyncio.Protocol):
 
         That is more than the head if the length of the body is UNTOLD.
         """
-        if self.lingers:
+        response, handler = self._response, self._request_handler
+        if self.lingers and response is not None:
             rest, at = data[at:].lstrip(LINE_ENDS), len(data)
             if rest:
-                self._give_late(rest)
+                self._give_late(response, rest)
             elif not self.is_tls and probes.has_bytes(self.transport):
                 return at  # they come with the next read
             if self.state is not READING_BODY:
                 return at
         self.progress += 1
-        response, handler = self._response, self._request_handler
         if response is not None and response.complete:
-            if self.shared.draining:
+            if self.shared.draining or not response.keep_alive:
                 self.close()  # it was answered before it was read
             else:
                 self.state = self.state.to(IDLE)
+                self._stop_lingering()
         elif handler is not None:
             self.state = self.state.to(RESPONDING)
             handler.on_end()
@@ -230,40 +239,52 @@ class Connection(asyncio.Protocol):
     def _put_aside(self, data: bytes, at: int) -> None:
         """Keep what must wait for its turn; discard what nobody will ask for."""
         response = self._response
-        if self.state in (LINGERING, CLOSED) or (
-            response is not None and not (response.complete or response.keep_alive)
-        ):
+        if self.state is LINGERING or self.state is CLOSED:
             self._discard(len(data) - at)
-            if self.state is RESPONDING and self.lingers:
-                self._give_late(data[at:])
-            return
-        self.pipeline.hold(data, at)
-        self.flow.pause_reading()
-        if self.state is not WAITING:
-            self.state = self.state.to(WAITING)
+        elif response is None or response.complete or response.keep_alive:
+            self._hold(data, at)
+        else:
+            self._give_late(response, data[at:])
 
-    def _give_late(self, data: bytes) -> None:
-        """Show the handler what comes behind a request that is UNTOLD: it may be its body."""
+    def _give_late(self, response: Response, data: bytes) -> None:
+        """Take what comes behind the last request: bytes of its body if it is UNTOLD."""
+        response.close_after()
         request, rest = self._request, data.lstrip(LINE_ENDS)
         is_untold = request is not None and request.length == UNTOLD
         if is_untold and rest and self._request_handler is not None:
             self._request_handler.on_body(rest)
+        if not response.complete and (rest or not is_untold):
+            self.flow.hold_back(True)  # the client can read the response before we read on
+
+    def _hold(self, data: bytes, at: int) -> None:
+        """Keep the rest of ``data`` for later. If there is no room, let no request follow."""
+        response = self._response
+        if self.pipeline.hold(data, at):
+            if self.state is not READING_BODY and self.state is not WAITING:
+                self.state = self.state.to(WAITING)
+        elif response is None or response.complete or self.state is READING_BODY:
+            self._refuse(RequestError(Outcome.OVERLOADED, TOO_MUCH))
+            return
+        else:
+            response.close_after()
+        self.flow.hold_back(True)
 
     def _go_on(self) -> None:
         """Work on what waits, if its turn has come."""
         if self.flow.write_paused:
             return
-        if self.state is WAITING and (self._response is None or self._response.complete):
+        if self.state is WAITING:
+            if self._response is not None and not self._response.complete:
+                return
             self.state = self.state.to(IDLE)
-            self.flow.resume_reading()
+        self.flow.hold_back(False)
+        if self.pipeline.size:
             self._work(*self.pipeline.take())
-        elif not self.pipeline.size:
-            self.flow.resume_reading()
 
     def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded > self.shared.limits.max_body_bytes:
-            self.transport.abort()
+        self.progress += 1
+        if self._linger is not None:
+            self._linger.discard(size)
 
     # Responses
 
@@ -301,6 +322,7 @@ class Connection(asyncio.Protocol):
             if state is RESPONDING:
                 self.state = state.to(IDLE)
             if self.flow.read_paused:
+                self.flow.resume_reading()  # whatever room the handler had
                 self._go_on()
         elif state is not CLOSED:
             self._leave(state is READING_BODY or self.lingers)
@@ -317,6 +339,7 @@ class Connection(asyncio.Protocol):
             response, handler = Response(self, False), None
             self._response = response
         elif response.complete:
+            response.close_after()
             self._leave(True)
             return
         response.close_after()
@@ -338,21 +361,42 @@ class Connection(asyncio.Protocol):
         """Close. If the client may still be sending, read what it sends first.
 
         Closing a socket with unread data resets it, and the client would lose the response
-        (RFC 9112 section 9.6). With TLS the close itself does this: it sends close_notify
-        and reads on until the client has sent it too, or hung up.
+        (RFC 9112 section 9.6). Over TLS asyncio cannot close one half. So there the client
+        is told the end by the response alone, until its request is read or it is silent.
         """
         self.pipeline.clear()
+        self.flow.hold_back(False)
         self.flow.resume_reading()
-        if (may_arrive or self.shared.draining) and self.transport.can_write_eof():
+        if not self._may_linger(may_arrive):
+            self.close()
+        elif not self.is_tls:
             self.state = self.state.to(LINGERING)
             self.transport.write_eof()
-        else:
-            self.close()
+        elif self.lingers or self.state is not READING_BODY:
+            self.state = self.state.to(LINGERING)
+        elif self._response is not None:
+            self._response.keep_alive = False  # it closes at the end of the body
+
+    def _may_linger(self, may_arrive: bool) -> bool:
+        """Begin to discard what comes, if there is a reason and a place for it."""
+        if self._linger is None:
+            self._linger = Linger.begin(self, self.shared, may_arrive, self.is_tls)
+        return self._linger is not None
+
+    def _stop_lingering(self) -> None:
+        if self._linger is not None:
+            self._linger = None
+            self.shared.lingering.discard(self)
 
     def close(self) -> None:
         """Close once everything is written."""
         self.state = self.state.to(CLOSED)
+        self._stop_lingering()
         self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, and drop what is not written yet."""
+        self.transport.abort()
 
     # Time
 
@@ -367,7 +411,16 @@ class Connection(asyncio.Protocol):
             self._half_closed = probes.polls(self.transport, probes.ENDED)
             if self._half_closed:
                 self._ask_whether_it_reads()
-        wait = self._wait()
+        if self._is_discarding(now):
+            return
+        if self.state is IDLE and self._request_handler is not None:
+            # An idle connection holds nothing of its last request.
+            self._request_handler = self._response = None
+            if self._reader is not None:
+                self._reader.reset()
+        flow = self.flow
+        is_stuck = flow.write_paused or self.transport.is_closing()
+        wait = wait_of(self.state, self.has_asked, flow.read_paused, is_stuck)
         watch = self._watch
         if watch is None:
             watch = self._watch = Watch()
@@ -376,17 +429,21 @@ class Connection(asyncio.Protocol):
             if not (watch.respite() and probes.polls(self.transport, event)):
                 self._expire(wait)
 
-    def _wait(self) -> Wait:
-        state = self.state
-        if state is LINGERING:
-            return Wait.LINGER
-        if self.flow.write_paused or self.transport.is_closing():
-            return Wait.READER
-        if state is RESPONDING or state is WAITING or self.flow.read_paused:
-            return Wait.HANDLER  # the client waits for us
-        if state is READING_BODY:
-            return Wait.BODY
-        return Wait.REQUEST if state is IDLE and self.has_asked else Wait.HEAD
+    def _is_discarding(self, now: float) -> bool:
+        """Return whether what comes is discarded, and end that if it takes too long."""
+        response, linger = self._response, self._linger
+        if linger is None:
+            # A body that comes at once, behind its early response, needs no place.
+            if self.state is not READING_BODY or response is None or not response.complete:
+                return False
+            if not self._may_linger(True):
+                self.close()
+        elif linger.is_over(now, self.transport):
+            if self.is_tls:
+                self.close()
+            else:
+                self.transport.abort()
+        return True
 
     def _expire(self, wait: Wait) -> None:
         if self.state is IDLE and wait is not Wait.READER:

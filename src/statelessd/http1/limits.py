@@ -9,7 +9,8 @@ class Limits:
 
     ``body_timeout`` also bounds how long a client may leave its response unread.
     ``max_unverified_bytes`` is the limit of the ``Budget`` that all connections share.
-    ``max_body_bytes`` bounds what is read and discarded of a body that nobody wants.
+    What a client sends after its last answer is discarded while ``linger_rate`` bytes come
+    each second, for ``linger_timeout`` at most, on ``max_lingering`` connections at once.
     """
 
     max_connections: int = 10_000
@@ -20,5 +21,7 @@ class Limits:
     head_timeout: float = 10.0
     body_timeout: float = 10.0
     idle_timeout: float = 75.0
-    linger_timeout: float = 2.0
+    linger_rate: int = 64 * 1024
+    linger_timeout: float = 30.0
+    max_lingering: int = 1000
     keep_alive: bool = True

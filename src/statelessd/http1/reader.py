@@ -7,21 +7,33 @@ handle: up to the end of a head, then up to where the body may end. The order of
     read_body  until ``complete``
 """
 
+import re
 from typing import Any
 
 import httptools
 
 from ..message import Outcome, Public, RequestError, bad_request
-from .fields import Fields, check_coding, merge_repeated, without_upgrade
+from .budget import Budget
+from .chunks import Chunks
+from .fields import Fields, check_coding, expects_continue, merge_repeated, without_upgrade
 from .limits import Limits
 
-END = b"\r\n\r\n"  # ends a head, and a body in chunks
+END = b"\r\n\r\n"  # ends a head, and the trailers behind chunks
 LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
 FRAGMENT = ord("#")  # begins one, which is not a part of a request target
+MOST_PIECES = 64  # of a request target, until they become one
+SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
+TOO_MUCH = Public("Too many bytes of requests wait here.")
+
+_NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
 
 # Lengths of a body that no header field gives in bytes.
 CHUNKED = -1
-UNTOLD = -2  # it has no length, and only the end of the stream tells whether one follows
+UNTOLD = -2  # it has no length, and only what follows tells whether there is one
+
+VERSIONS = ("1.0", "1.1")
+
+_may_follow = re.compile(rb"[\r\n]*(?:[A-Z][A-Z-]*(?: |\Z)|\Z)").match  # it may be a request
 
 
 class Request:
@@ -59,8 +71,10 @@ class Request:
 class Reader:
     """Reads the requests of one connection. After a RequestError it cannot be used."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget) -> None:
         self._limits = limits
+        self._budget = budget
+        self._held = 0  # bytes that count in it
         self._urls: list[bytes] = []
         self._pieces: list[bytes] = []
         # What httptools calls.
@@ -69,12 +83,17 @@ class Reader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._tail = b""  # the last bytes, which may be the beginning of END
         self._left = 0  # bytes of the body that are still to come, or CHUNKED
+        self._trailers = self._trailer_fields = 0  # bytes, and their number
+        self._chunks: Chunks  # of a body that has them
         self._keep_alive = False
-        self._begin()
+        self.reset()
 
-    def _begin(self) -> None:
+    def reset(self) -> None:
+        """Forget the last request, before the next one begins."""
         self.request: Request | None = None  # once its head has been read
         self.complete = False  # the request has been read to its end
+        if self._held:
+            self._give_back()
         self._urls.clear()
         self._fields: Fields = []
         self._size = 0  # bytes of the head; then of what came since the last piece of the body
@@ -86,8 +105,19 @@ class Reader:
         return b"".join(self._urls)
 
     def close(self) -> None:
-        """Let go of the parser, which refers to this object."""
+        """Let go of the parser, which refers to this object, and of what it has read."""
         self._parser = None
+        self._give_back()
+
+    def _hold(self, size: int) -> None:
+        """Count ``size`` more bytes of a head. Raise RequestError if there is no room."""
+        if not self._budget.take(size):
+            raise RequestError(Outcome.OVERLOADED, TOO_MUCH)
+        self._held += size
+
+    def _give_back(self) -> None:
+        self._budget.give_back(self._held)
+        self._held = 0
 
     # Head
 
@@ -97,7 +127,7 @@ class Reader:
         Where a head begins, ``data[at]`` is not a line end.
         """
         if self.request is not None:
-            self._begin()
+            self.reset()
         end = data.find(END, at) + len(END)
         if self._tail or end < len(END):
             end = self._end_of_lines(data, at)
@@ -114,7 +144,13 @@ class Reader:
         except httptools.HttpParserError as error:
             raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
         if self._has_head:
-            self._finish_head(piece if begins else b"")
+            self._finish_head(piece if begins else b"", data, end)
+        else:
+            if len(self._fields) > self._limits.max_head_fields:
+                raise self._too_large()
+            self._hold(end - at)
+            if len(self._urls) > MOST_PIECES:
+                self._urls[:] = [self.url]
         return end
 
     def _end_of_lines(self, data: bytes, at: int) -> int:
@@ -139,18 +175,22 @@ class Reader:
         if method == b"CONNECT":
             raise bad_request("This is not a proxy.")
         head = without_upgrade(method, self.url, version, self._fields)
-        self._begin()
+        self.reset()
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(head)
 
-    def _finish_head(self, raw: bytes) -> None:
+    def _finish_head(self, raw: bytes, data: bytes, end: int) -> None:
         parser, fields = self._parser, self._fields
         if len(fields) > self._limits.max_head_fields:
             raise self._too_large()
+        if self._size > SMALL and not self._held:
+            self._hold(self._size)
         headers = dict(fields)
         # HTTP/1.0 can only be kept alive by a Connection header.
         kept_alive = self._keep_alive and b"connection" not in headers
         version = "1.1" if kept_alive else parser.get_http_version()
+        if version not in VERSIONS:
+            raise bad_request("The request's HTTP version is not 1.0 or 1.1.")
         if len(headers) != len(fields) or b"host" not in headers:
             fields = merge_repeated(fields, headers, version)
         request = self.request = Request()
@@ -165,9 +205,7 @@ class Reader:
         # HTTP/1.0 cannot tell where a response without Content-Length ends.
         request.is_last = not self._keep_alive or version != "1.1"
         request.expects_continue = (
-            b"expect" in headers
-            and headers[b"expect"].lower() == b"100-continue"
-            and version != "1.0"
+            b"expect" in headers and expects_continue(headers) and version != "1.0"
         )
         length = headers.get(b"content-length")
         request.has_length = True
@@ -176,11 +214,14 @@ class Reader:
         elif b"transfer-encoding" in headers:
             check_coding(headers[b"transfer-encoding"], version)
             request.length = CHUNKED
+            self._chunks = Chunks()
         else:
             request.has_length = False
-            request.length = UNTOLD if request.is_last and request.method == "POST" else 0
+            request.length = 0
+            if request.method == "POST" and (request.is_last or not _may_follow(data, end)):
+                request.length, request.is_last = UNTOLD, True
         self._left = request.length
-        self._size = 0
+        self._size = self._trailers = self._trailer_fields = 0
         self._fields = []  # trailers from here on
 
     def _too_large(self) -> RequestError:
@@ -201,28 +242,46 @@ class Reader:
         Return where that is, and what was read of the body.
         """
         left, end = self._left, len(data)
-        if left == CHUNKED:
-            end = self._end_of_lines(data, at)
-        else:
-            if end - at > left:
-                end = at + left
-            self._left = left - (end - at)
+        if left != CHUNKED and end - at > left:
+            end = at + left
         try:
-            self._parser.feed_data(data if end - at == len(data) else data[at:end])
+            if left == CHUNKED:
+                end = self._read_chunks(data, at)
+            else:
+                self._left = left - (end - at)
+                self._parser.feed_data(data if end - at == len(data) else data[at:end])
         except httptools.HttpParserError as error:
             raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
-        if left == CHUNKED:
-            self._bound_lines(end - at)
         pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         return end, piece
 
+    def _read_chunks(self, data: bytes, at: int) -> int:
+        """Read on to the end of the body or of ``data``, and return where that is."""
+        chunks, begin = self._chunks, at
+        if not chunks.at_last:
+            at = chunks.find_last(data, at)
+            self._tail = LINE_ENDS  # of the line before the trailers
+        end = self._end_of_lines(data, at) if chunks.at_last else at
+        self._parser.feed_data(data[begin:end])
+        self._bound_lines(end - begin)
+        if self.complete and self._trailer_fields:
+            # The parser takes a Connection among the trailers for a header.
+            self._parser = httptools.HttpRequestParser(self)
+        return end
+
     def _bound_lines(self, size: int) -> None:
         """Raise RequestError for trailers, or the extension of a chunk, that have no end."""
         self._size = 0 if self._pieces else self._size + size
-        trailers = sum(len(name) + len(value) + 4 for name, value in self._fields)
-        if max(self._size, trailers) > self._limits.max_head_bytes:
+        self._trailers += sum(len(name) + len(value) + 4 for name, value in self._fields)
+        self._trailer_fields += len(self._fields)
+        self._fields.clear()
+        limits = self._limits
+        if (
+            max(self._size, self._trailers) > limits.max_head_bytes
+            or self._trailer_fields > limits.max_head_fields
+        ):
             raise self._too_large()
 
     # What httptools calls
@@ -230,7 +289,8 @@ class Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come through here as well. They are not headers (RFC 9110 section
         # 6.5.1), because no proxy has checked them. They only count.
-        self._fields.append((name.lower(), value))
+        # White space after a value is not a part of it (RFC 9112 section 5.1).
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._keep_alive = self._parser.should_keep_alive()
@@ -238,6 +298,12 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def skip_line_ends(data: bytes, at: int) -> int:
+    """Return where the line ends from ``at`` on are over."""
+    found = _NO_LINE_END.search(data, at)
+    return len(data) if found is None else found.start()
 
 
 def _target(url: bytes) -> bytes:

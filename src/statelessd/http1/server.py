@@ -6,12 +6,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from .connection import Connection
+from .handshake import TlsListener
 from .shared import Shared
 
 BACKLOG = 2048
 LOOK = 0.02  # seconds between checks of what is left
+UNSENT = 128 * 1024  # bytes of responses that the kernel takes before the client reads
 
 
 class Server:
@@ -25,7 +28,7 @@ class Server:
         self._shared = shared
         self._loop = shared.loop
         self._tasks = tasks
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._sockets: Sequence[socket.socket] = ()
         self._date: asyncio.TimerHandle | None = None
         self.in_a_hurry = False
@@ -37,15 +40,23 @@ class Server:
         self._keep_date()
         self._sockets = sockets
         for each in sockets:
+            if each.family != socket.AF_UNIX:
+                # Accepted sockets inherit it. Without it the kernel keeps megabytes for each
+                # client that asks and does not read.
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+            if context is not None:
+                each.listen(BACKLOG)
+                self._servers.append(TlsListener(self._shared, each, context))
+                continue
             server = await self._loop.create_server(
-                lambda: Connection(self._shared), sock=each, ssl=context, backlog=BACKLOG
+                partial(Connection, self._shared), sock=each, backlog=BACKLOG
             )
             self._servers.append(server)
 
     def _keep_date(self) -> None:
-        self._shared.set_date()
         pause = 1.0 - time.time() % 1.0
         self._date = self._loop.call_later(pause, self._keep_date)
+        self._shared.failures.guard("setting the date of responses", self._shared.set_date)
 
     async def close_listeners(self) -> None:
         """Accept no more connections. Return when those accepted last can be seen."""

@@ -1,35 +1,20 @@
 """What the connections of one server share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 
+from ..failures import Failures
 from .budget import Budget
 from .limits import Limits
+from .places import Counters, Open, Places
 from .timeouts import seconds
+from .turns import Turns
 
-
-class Counters(Protocol):
-    """What is counted of all connections."""
-
-    accepted: int
-    refused_clients: int  # above the limit of connections
-    received: int  # bytes
-
-
-class Open(Protocol):
-    """An open connection, as its server sees it."""
-
-    has_asked: bool
-
-    @property
-    def has_pending(self) -> bool: ...
-    def check_timeouts(self, now: float) -> None: ...
-    def drain(self) -> None: ...
-    def shutdown(self) -> None: ...
-    def close(self) -> None: ...
+logger = logging.getLogger(__name__)
 
 
 class Shared:
@@ -52,9 +37,13 @@ class Shared:
         self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
-        self.connections: set[Open] = set()
+        self.places = Places(limits.max_connections, counters)
+        self.connections = self.places.open
+        self.turns = Turns(loop)
+        self.lingering: set[Open] = set()  # those that discard the rest of a request
         self.draining = False  # each response is the last one of its connection
         self.date = b""
+        self.failures = Failures(logger)
         self._on_date = on_date
         self.set_date()
 
@@ -67,4 +56,8 @@ class Shared:
         """Let each connection check its time-outs. Call it a few times a second."""
         now = self.loop.time()
         for connection in list(self.connections):
-            connection.check_timeouts(now)
+            try:
+                connection.check_timeouts(now)
+            except Exception as error:  # the time-outs of the others must not stop over it
+                self.failures.log("checking the time-outs of a client", error)
+                connection.abort()

@@ -6,6 +6,7 @@ No request has a timer. The server checks all connections a few times a second i
 import enum
 
 from .limits import Limits
+from .states import IDLE, READING_BODY, RESPONDING, WAITING, State
 
 
 class Wait(enum.Enum):
@@ -16,7 +17,6 @@ class Wait(enum.Enum):
     BODY = "body"
     HANDLER = "response"  # which has a deadline of its own
     READER = "reader"  # the client does not read its responses
-    LINGER = "end of the connection"
 
 
 def seconds(limits: Limits) -> dict[Wait, float]:
@@ -27,8 +27,22 @@ def seconds(limits: Limits) -> dict[Wait, float]:
         Wait.BODY: limits.body_timeout,
         Wait.HANDLER: float("inf"),
         Wait.READER: limits.body_timeout,
-        Wait.LINGER: limits.linger_timeout,
     }
+
+
+def wait_of(state: State, has_asked: bool, read_paused: bool, is_stuck: bool) -> Wait:
+    """Return what a connection waits for.
+
+    ``has_asked``: something of a request has come. ``is_stuck``: what was written cannot
+    leave.
+    """
+    if is_stuck:
+        return Wait.READER
+    if state is RESPONDING or state is WAITING or read_paused:
+        return Wait.HANDLER  # the client waits for us
+    if state is READING_BODY:
+        return Wait.BODY
+    return Wait.REQUEST if state is IDLE and has_asked else Wait.HEAD
 
 
 class Watch:

@@ -13,8 +13,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..config.loader import load_class
 from ..config.settings import Paths, Route
+from ..failures import Failures, is_shortage
 from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
-from ..message import FAULT, Outcome
+from ..message import FAULT, Outcome, Public
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
 from .dashboard import DashboardData, DetailsData, Documents
@@ -28,6 +29,7 @@ from .restricted import Restricted
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
+SHORTAGE = Public("The gateway has no file descriptor or memory left for a moment.")
 BUILT_IN_ROUTES: tuple[tuple[str, type], ...] = (
     (BUILT_IN_PUBLISH, Publisher),
     ("/stats", Stats),
@@ -70,6 +72,7 @@ class Application:
 
     def __init__(self, monitoring: Monitoring, paths: Paths) -> None:
         self._gateway = monitoring.gateway
+        self._failures = Failures(logger)
         self._state = {
             "gateway": monitoring.gateway,
             "monitoring": monitoring,
@@ -110,10 +113,15 @@ class Application:
             outcome = Outcome.METHOD_NOT_ALLOWED if error.status_code == 405 else Outcome.NOT_FOUND
             answer = problem_response(scope, outcome, f"{error.detail}.", allow=READING)
             await answer(scope, receive, completing_send)
-        except Exception:
-            logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
+        except Exception as error:
+            if is_shortage(error):
+                outcome, detail = Outcome.OVERLOADED, SHORTAGE
+                self._failures.log("a page", error)
+            else:
+                outcome, detail = Outcome.INTERNAL_ERROR, FAULT
+                logger.exception("the page %s failed (%s)", scope["path"], request_id.decode())
             if not status:
-                answer = problem_response(scope, Outcome.INTERNAL_ERROR, FAULT)
+                answer = problem_response(scope, outcome, detail)
                 await answer(scope, receive, completing_send)
         if status:
             self._count(scope, status, size, perf_counter_ns() - started_at)
@@ -159,6 +167,18 @@ def _static_files(paths: Paths) -> ASGIApp:
         root = scope.get("root_path", "")
         # The files are small: no parts of them, and none of the answers that go with parts.
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
-        await files({**scope, "headers": headers, "root_path": f"{root}/static"}, receive, send)
+        start: list[Message] = []
+
+        async def send_whole(message: Message) -> None:
+            # The head waits for the body, because the file may turn out to be unreadable.
+            if message["type"] == "http.response.start":
+                start.append(message)
+                return
+            while start:
+                await send(start.pop())
+            await send(message)
+
+        asked = {**scope, "headers": headers, "root_path": f"{root}/static"}
+        await files(asked, receive, send_whole)
 
     return static

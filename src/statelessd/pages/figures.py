@@ -97,9 +97,13 @@ REFUSALS = {
     "arriving_bytes": "a body that was arriving, for the same reason",
     "login": "a message: `Application.rabbitmq.in_flight_per_connection` of its user wait or "
     "are unconfirmed",
+    "logins": "a message of a user who has not logged in yet: such messages take a quarter of "
+    "`Application.publish.max_messages` or `max_bytes`",
     "broker_connections": "a message of a user without a connection, because there are "
-    "`Application.rabbitmq.max_connections`",
-    "client_connections": "a client: there are `HTTPServer.max_connections`",
+    "`Application.rabbitmq.max_connections`, and all are busy",
+    "client_connections": "a client: there are `HTTPServer.max_connections`, or as many as files "
+    "may be open",
+    "handshakes": "a client whose TLS handshake was under way, because too many began after it",
 }
 CLOSED = {reason.label: reason.meaning for reason in CloseReason}
 CHANNELS_CLOSED = {
@@ -132,10 +136,10 @@ FIGURES = (
            lambda r: r.gateway.statistics.received),
     Figure("http_sent_bytes", COUNTER, "Bytes of answers, without the headers of pages.",
            lambda r: r.gateway.statistics.sent),
-    Figure("http_connections", GAUGE, "Open client connections.",
-           lambda r: len(r.gateway.client_connections), dashboard="client_connections"),
+    Figure("http_connections", GAUGE, "Open client connections, TLS handshakes included.",
+           lambda r: len(r.gateway.places.open), dashboard="client_connections"),
     Figure("http_connections_limit", GAUGE, "Client connections that may be open at once.",
-           lambda r: r.gateway.http_server.max_connections),
+           lambda r: r.gateway.places.limit),
     Figure("http_connections_accepted", COUNTER, "Client connections so far.",
            lambda r: r.gateway.statistics.accepted),
     Figure("draining", GAUGE, "1 while this backend stops.",
@@ -173,7 +177,8 @@ FIGURES = (
            lambda r: r.gateway.publish.max_bytes),
     Figure("refusals", COUNTER, "Messages and clients refused, by the limit.",
            lambda r: r.broker.refusals | {
-               "client_connections": r.gateway.statistics.refused_clients},
+               "client_connections": r.gateway.statistics.refused_clients,
+               "handshakes": r.gateway.statistics.refused_handshakes},
            labels=("limit",), values=REFUSALS),
     # The broker
     Figure("broker_state", GAUGE, "1 for how the broker is reached now, 0 for the other states.",
@@ -196,6 +201,9 @@ FIGURES = (
     Figure("broker_connection_attempts_failed", COUNTER,
            "Attempts to connect that ended without a connection.",
            lambda r: r.broker.attempts_failed),
+    Figure("broker_logins", GAUGE, "Logins that wait for their turn, and those under way.",
+           lambda r: {"waiting": r.broker.logins_waiting, "under_way": r.broker.logins_under_way},
+           labels=("state",)),
     Figure("broker_logins_refused", COUNTER, "Logins that the broker refused.",
            lambda r: r.broker.logins_refused),
     Figure("broker_channels", GAUGE, "Open channels to the broker.",

@@ -90,13 +90,11 @@ class Monitoring:
 
     def sample(self, second: int, reading: Reading) -> Sample:
         """Return the sample of ``second`` and of those before it that were missed."""
-        now = self._steady()
+        now, counted = self._steady(), _counted(reading)
         self.process.finish_second(max(now - self._sampled_at, 1e-3))
         seconds = min(max(1, second - self._sampled), WINDOW)
-        self._sampled, self._sampled_at = second, now
-        before, self._counted = self._counted, _counted(reading)
-        grown = {name: _growth(counts, before[name]) for name, counts in self._counted.items()}
-        return Sample(
+        grown = {name: _growth(counts, self._counted[name]) for name, counts in counted.items()}
+        sample = Sample(
             os.getpid(),
             seconds,
             reading.state.state.value,
@@ -104,6 +102,9 @@ class Monitoring:
             {f.dashboard: grown[f.dashboard] for f in HISTORY if f.kind is COUNTER},
             {f.dashboard: grown[f.dashboard] for f in HISTORY if f.kind is HISTOGRAM},
         )
+        # Last of all: what a sample that fails had to report is in the next one.
+        self._sampled, self._sampled_at, self._counted = second, now, counted
+        return sample
 
 
 def _counted(reading: Reading) -> dict[str, dict[Any, int]]:

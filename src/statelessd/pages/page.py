@@ -21,7 +21,7 @@ def problem_response(scope: Scope, outcome: Outcome, detail: str, *, allow: str 
     state["problem"] = outcome.value
     gateway: Gateway = state["gateway"]
     about = {name: value for name, value in state.get("logged", {}).items() if name in ABOUT}
-    gateway.recent_errors.add(outcome, detail, request_id=state["request_id"], **about)
+    gateway.failed(outcome, detail, request_id=state["request_id"], **about)
     answer = Response(msgspec.json.encode(document), status_code=document.status)
     for name, value in response.headers(outcome, allow=allow):
         answer.headers[name.decode()] = value.decode()

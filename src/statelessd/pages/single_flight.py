@@ -28,7 +28,12 @@ class SingleFlight(Generic[T]):
         found = self._kept.get(key)
         if found is None:
             found = self._kept[key] = asyncio.create_task(make())
-        return await asyncio.shield(found)  # a client that goes away must not cancel it for others
+        try:
+            return await asyncio.shield(found)  # a client that leaves must not cancel it for others
+        except Exception:
+            if self._kept.get(key) is found:  # the next one who asks may get an answer
+                del self._kept[key]
+            raise
 
     def __len__(self) -> int:
         """Return the number of answers that are kept."""

@@ -9,17 +9,20 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import uvloop
 
 from ..broker.publisher import Publisher
-from ..config.settings import Config, Listener, without_secrets
+from ..config.secrets import without_secrets
+from ..config.settings import Config, Listener
+from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
 from ..http1.asgi import Bridge
+from ..http1.places import Open
 from ..http1.server import Server
-from ..http1.shared import Open
 from ..message import Outcome
 from ..pages.app import Application, build_router
 from ..pages.monitoring import Monitoring
@@ -27,6 +30,7 @@ from ..pages.snapshot import snapshot
 from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
+from . import logs
 from . import sockets as listeners
 from .allocator import keep_freed_memory
 from .reexec import RETIRE
@@ -83,7 +87,7 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, self.publisher, loop)
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -99,6 +103,7 @@ class Backend:
         self._stop = asyncio.Event()
         self._has_successor = False
         self._listener = listener
+        self._failures = Failures(logger)
         self._brief = False  # our logins are too many for the scoreboard
 
     @property
@@ -124,6 +129,8 @@ class Backend:
         sweeper.cancel()
         await self.publisher.close()  # this answers the messages that are under way
         self._report(int(time.time()))
+        self.gateway.failures.write_left_out(at_once=True)
+        logs.write_left_out(at_once=True)
         unanswered = sum(c.has_pending for c in self.connections)
         if unanswered:
             logger.warning("stopped with %d requests unanswered", unanswered)
@@ -158,9 +165,8 @@ class Backend:
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
             await self._server.close_listeners()
-            if certificate := self._certificate:
-                is_done = lambda: not certificate.is_shaking_hands  # noqa: E731
-                await self._server.wait_for(is_done, half, HANDSHAKE)
+            is_done = lambda: not self._shared.places.has_handshakes  # noqa: E731
+            await self._server.wait_for(is_done, half, HANDSHAKE)
             await self._let_ask(lambda: all(c.has_asked for c in self.connections))
         self._server.drain()
         # A batch needs some time to report its items.
@@ -177,43 +183,47 @@ class Backend:
         await self._server.wait_for(condition, self._drained_by, LAST_REQUESTS)
 
     async def _sweep(self) -> None:
+        # Whatever fails in one sweep, the next one tries again.
+        guard, monitoring = self._failures.guard, self.monitoring
         while True:
             pause = _until_next_sweep(time.time())
             due = time.perf_counter_ns() + int(pause * 1e9)
             await asyncio.sleep(pause)
-            self.monitoring.process.lagged(max(0, time.perf_counter_ns() - due))
-            self.monitoring.probe_if_watched()
-            second = self.monitoring.second_over()
+            monitoring.process.lagged(max(0, time.perf_counter_ns() - due))
+            guard("probing the broker", monitoring.probe_if_watched)
+            second = monitoring.second_over()
             if second is not None:
                 self._report(second)
-            try:
-                self._shared.check_timeouts()
-            except Exception:  # the sweeps must go on
-                logger.exception("looking at the clients' time-outs failed")
+                guard("writing what the log left out", self.gateway.failures.write_left_out)
+                guard("writing what the log left out", logs.write_left_out)
+            guard("checking the clients' time-outs", self._shared.check_timeouts)
             for each in (self._certificate, self._trust):
                 if each is not None:
-                    each.refresh(self._loop.time())
+                    guard("looking at TLS files", partial(each.refresh, self._loop.time()))
 
     def _report(self, second: int) -> None:
         """Write our figures to the scoreboard, and their growth to the history."""
+        self._failures.guard("leaving figures for the other backends", partial(self._share, second))
+
+    def _share(self, second: int) -> None:
         monitoring, scoreboard = self.monitoring, self.monitoring.scoreboard
         if scoreboard is None:
             return
-        try:
-            reading = monitoring.read()
-            if not scoreboard.write(self._listener, snapshot(monitoring, reading)):
-                if not self._brief:
-                    logger.warning("too many logins: ?scope=all goes without those of this backend")
-                self._brief = True
-                scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
-            scoreboard.record(self._listener, second, monitoring.sample(second, reading))
-        except Exception:  # publishing must outlive it, and one log entry is enough
-            logger.exception("leaving figures for the other backends failed")
-            monitoring.scoreboard = None
+        reading = monitoring.read()
+        if not scoreboard.write(self._listener, snapshot(monitoring, reading)):
+            if not self._brief:
+                logger.warning("too many logins: ?scope=all goes without those of this backend")
+            self._brief = True
+            scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
+        scoreboard.record(self._listener, second, monitoring.sample(second, reading))
 
 
 def _gateway(
-    config: Config, listener: Listener, publisher: Publisher, loop: asyncio.AbstractEventLoop
+    config: Config,
+    listener: Listener,
+    sockets: list[socket.socket],
+    publisher: Publisher,
+    loop: asyncio.AbstractEventLoop,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -225,6 +235,7 @@ def _gateway(
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
+        on_loopback=all(listeners.is_on_loopback(each) for each in sockets),
     )
     refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
     gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for
@@ -258,6 +269,7 @@ def run(
     """
 
     keep_freed_memory()
+    logs.bound_lines()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -1,13 +1,16 @@
 """A daemon: a process that is detached from the terminal, and its pidfile."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import pwd
 import select
+import stat
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +19,8 @@ import daemon
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0  # for the daemon to serve, while the command waits
+RIVAL_SECONDS = 1.0  # for another start to replace a stale pidfile that it has locked
+MODE = 0o644  # of the pidfile
 
 
 class DaemonError(Exception):
@@ -25,9 +30,12 @@ class DaemonError(Exception):
 class PidFile:
     """A file with the daemon's process id, locked for as long as the daemon lives.
 
-    The lock shows that the file is not stale. It belongs to the open file. It is acquired
-    before the daemon detaches, so that the terminal still gets an error. After a reload
-    ``descriptor`` is the open file that holds it.
+    It is made and locked before the daemon detaches, so that the terminal still gets an error.
+    Until then it has the process id of the command. The lock belongs to the open file; after a
+    reload ``descriptor`` is the open file that holds it.
+
+    Whoever may read the file may lock it too. So a lock alone does not show that a daemon
+    lives, and a stale file is not locked and written, but replaced by a new one.
     """
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:
@@ -35,46 +43,153 @@ class PidFile:
         self.descriptor = descriptor
 
     def acquire(self) -> None:
-        """Lock the file. Raise DaemonError if a daemon lives or the file cannot be written."""
+        """Make the file. Raise DaemonError if a daemon lives or the file cannot be made."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DaemonError(
-                f"{self._path}: statelessd runs already, as process {self._recorded()}"
-            ) from None
+            deadline = time.monotonic() + RIVAL_SECONDS
+            while not self._take_place(is_late=time.monotonic() > deadline):
+                time.sleep(0.02)
         except OSError as error:
             raise DaemonError(f"{self._path}: {error.strerror}") from error
-        recorded = self._recorded()
-        # One that does not lock is of 2013, perhaps.
-        if recorded != os.getpid() and _is_statelessd(recorded):
-            raise DaemonError(f"{self._path}: statelessd runs already, as process {recorded}")
-        if recorded:
-            logger.warning("%s is stale: process %d is gone", self._path, recorded)
 
     def owner(self) -> int:
         """Return the daemon's process id. Raise DaemonError if none runs."""
-        pid = self._recorded()
+        try:
+            with self._opened() as descriptor:
+                pid = _recorded(descriptor)
+        except FileNotFoundError:
+            pid = 0
+        except OSError as error:
+            raise DaemonError(f"{self._path}: {error.strerror}") from error
         if not pid or not _is_statelessd(pid):
             raise DaemonError(f"{self._path}: no statelessd runs")
         return pid
 
-    def _recorded(self) -> int:
-        try:
-            return int(self._path.read_text())
-        except (OSError, ValueError):
-            return 0
+    def release(self) -> None:
+        """Remove the file, unless another process has replaced it."""
+        with contextlib.suppress(OSError):
+            if self._is_at_path(self.descriptor):
+                self._path.unlink()
+        os.close(self.descriptor)
 
     def __enter__(self) -> Self:
         """Write the process id of this process, the daemon."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+        _record(self.descriptor)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._path.unlink(missing_ok=True)
-        os.close(self.descriptor)
+        self.release()
+
+    def _take_place(self, *, is_late: bool) -> bool:
+        """Put a new file in the place of none, or of a stale one. Return false to try again.
+
+        Of two starts at the same time one makes the file, or locks the stale one and replaces
+        it. If the stale one is still locked when it ``is_late``, somebody else did that.
+        """
+        try:
+            with self._opened() as former:
+                has_lock, pid = _lock(former), _recorded(former)
+                self._refuse_if_alive(pid, is_locked=not has_lock)
+                if not self._is_at_path(former) or not (has_lock or is_late):
+                    return False
+                self._replace()
+        except FileNotFoundError:
+            return self._make_first()
+        if pid:
+            logger.warning("%s is stale: process %d is gone", self._path, pid)
+        return True
+
+    def _make_first(self) -> bool:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self.descriptor = os.open(self._path, flags, MODE)
+        except FileExistsError:
+            return False
+        if _lock(self.descriptor):
+            os.fchmod(self.descriptor, MODE)
+            _record(self.descriptor)
+            if self._is_at_path(self.descriptor):
+                return True
+        os.close(self.descriptor)  # a rival has replaced it, or is about to do so
+        return False
+
+    def _replace(self) -> None:
+        descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+        try:
+            os.fchmod(descriptor, MODE)
+            _lock(descriptor)  # nobody else knows the file yet
+            _record(descriptor)
+            Path(name).rename(self._path)
+        except OSError:
+            os.close(descriptor)
+            Path(name).unlink(missing_ok=True)
+            raise
+        self.descriptor = descriptor
+
+    def _refuse_if_alive(self, pid: int, *, is_locked: bool) -> None:
+        """Raise DaemonError if ``pid`` is a daemon, as its name or the lock shows."""
+        # A daemon of 2013 does not lock. In a container that was started again, the process
+        # id may be ours.
+        is_alive = _is_statelessd(pid) or (is_locked and _exists(pid))
+        if pid not in (0, os.getpid()) and is_alive:
+            raise DaemonError(f"{self._path}: statelessd runs already, as process {pid}")
+
+    def _is_at_path(self, descriptor: int) -> bool:
+        return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Open the file that is there. Raise DaemonError if it cannot be a pidfile of ours."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._path, flags)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise DaemonError(f"{self._path} is a symbolic link") from None
+            raise
+        try:
+            found, directory = os.fstat(descriptor), self._path.parent.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise DaemonError(f"{self._path} is not a regular file")
+            if directory.st_mode & stat.S_IWOTH and found.st_uid not in (0, os.geteuid()):
+                raise DaemonError(
+                    f"{self._path} belongs to another user, and everybody may write to its "
+                    "directory: use a directory of its own"
+                )
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Return whether nobody else has the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _record(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _recorded(descriptor: int) -> int:
+    try:
+        return max(0, int(os.pread(descriptor, 32, 0)))
+    except ValueError:
+        return 0
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class StartReport:

@@ -1,18 +1,18 @@
 """Python's logging: from the section Logging as the original had it, or a ready-made form."""
 
 import copy
-import datetime as dt
 import logging
 import logging.config
 import logging.handlers
 import re
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ..config.settings import Config
+from .log_records import Flood, JsonFormatter, cleaned
 
 LIBRARIES = ("asyncio", "starlette")
 SYSLOG_SOCKET = "/dev/log"
@@ -20,66 +20,11 @@ SYSLOG_SOCKET = "/dev/log"
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
-_PLAIN = logging.Formatter()
+_floods: list[Flood] = []  # of this process
 
 
 class LoggingError(Exception):
     """The section is not what dictConfig takes."""
-
-
-class Redaction(logging.Filter):
-    """Removes credentials in URLs and headers. No code logs one, so this is a second defence."""
-
-    _SECRETS = re.compile(r"(?<=\bBasic )[\w+/=-]{4,}|(?<=\bBearer )[\w.+/=~-]{4,}")
-    _WORD = re.compile(r"\S++")
-    _LOGIN = re.compile(r"(?<=://)[^/\s@:]++:")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Remove secrets from the record's text and traceback. Return true."""
-        text = record.getMessage()
-        redacted = self._redacted(text)
-        if redacted != text:
-            record.msg, record.args = redacted, ()
-        if record.exc_info:
-            # Formatters use this text if it is there already.
-            traceback = record.exc_text or _PLAIN.formatException(record.exc_info)
-            record.exc_text = self._redacted(traceback)
-        return True
-
-    def _redacted(self, text: str) -> str:
-        if "://" in text and "@" in text:
-            text = self._WORD.sub(self._without_login, text)
-        return self._SECRETS.sub("…", text)
-
-    def _without_login(self, word: re.Match[str]) -> str:
-        """Redact a word from its first login to its last @; it is searched once, from its start."""
-        text = word[0]
-        end = text.rfind("@")
-        login = self._LOGIN.search(text, 0, max(0, end))
-        return text if login is None else f"{text[: login.start()]}…{text[end:]}"
-
-
-class JsonFormatter(logging.Formatter):
-    """Writes one JSON object in each line: the record, and what ``extra`` added to it.
-
-    In a section Logging of your own: ``"()": statelessd.process.logs.JsonFormatter``.
-    """
-
-    _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        document: dict[str, Any] = {
-            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "process": record.process,
-            "message": record.getMessage(),
-        }
-        document |= {k: v for k, v in vars(record).items() if k not in self._KNOWN}
-        if record.exc_info:
-            document["exception"] = record.exc_text or self.formatException(record.exc_info)
-        return msgspec.json.encode(document, enc_hook=str).decode()
 
 
 def configure(config: Config, *, foreground: bool) -> None:
@@ -91,9 +36,7 @@ def configure(config: Config, *, foreground: bool) -> None:
         logging.getLogger("statelessd").setLevel(logging.DEBUG)
     # A handler that fails later, such as a restarted syslog, would print a traceback each time.
     logging.raiseExceptions = False
-    redaction = Redaction()
     for handler in _all_handlers():
-        handler.addFilter(redaction)
         _contain(handler)
     for warning in warnings:
         logger.warning("%s", warning)
@@ -126,13 +69,27 @@ def _left_out(handler: str, reason: str) -> str:
     return f"the log handler {handler!r} is left out: {reason}"
 
 
+def bound_lines(clock: Callable[[], float] = time.monotonic) -> None:
+    """Bound the lines of each kind from now on, because clients and brokers can cause them.
+
+    ``write_left_out`` has to be called often.
+    """
+    _floods[:] = [Flood(handler, clock) for handler in _all_handlers()]
+
+
+def write_left_out(*, at_once: bool = False) -> None:
+    """Write how many lines of a kind were left out; ``at_once``: although more may follow."""
+    for flood in _floods:
+        flood.write_due(at_once=at_once)
+
+
 def _contain(handler: logging.Handler) -> None:
-    """Let the handler report its errors, which must not end a request, and not raise them."""
+    """Let the handler write clean records, and report its errors, which must not end a request."""
     emit = handler.emit
 
     def contained(record: logging.LogRecord) -> None:
         try:
-            emit(record)
+            emit(cleaned(record, keep_lines=isinstance(handler.formatter, JsonFormatter)))
         except Exception:
             handler.handleError(record)
 

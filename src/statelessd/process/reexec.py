@@ -20,7 +20,8 @@ from typing import Self
 
 import msgspec
 
-from ..config.settings import Config, Listener
+from ..config.loader import Loaded
+from ..config.settings import Listener
 from .sockets import UnixListener
 
 RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
@@ -55,13 +56,14 @@ class Former(msgspec.Struct, frozen=True):
     """What the program before this one held. In a check, what the running one holds.
 
     ``scoreboard`` is its descriptor. ``pidfile`` is the descriptor that holds
-    the lock of ``pidfile_path``, or -1.
+    the lock of ``pidfile_path``, or -1. ``sections`` are those of its configuration file.
     """
 
     served: list[Served]
     scoreboard: int = msgspec.field(default=-1, name="board")
     pidfile: int = -1
     pidfile_path: str | None = None
+    sections: tuple[str, ...] = ()
 
     @classmethod
     def received(cls) -> Self | None:
@@ -97,13 +99,14 @@ class Former(msgspec.Struct, frozen=True):
 class Program:
     """This program and its arguments; make it before anything changes the directory."""
 
-    def __init__(self, config: Config, scoreboard: int, pidfile: int = -1) -> None:
+    def __init__(self, loaded: Loaded, scoreboard: int, pidfile: int = -1) -> None:
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
         self._directory = Path.cwd()
-        self._http_server = config.http_server
+        self._http_server = loaded.config.http_server
+        self._sections = loaded.sections
         self._scoreboard = scoreboard
         self._pidfile = pidfile
-        self._pidfile_path = config.daemon.pidfile if pidfile >= 0 else None
+        self._pidfile_path = loaded.config.daemon.pidfile if pidfile >= 0 else None
 
     def start_anew(
         self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
@@ -119,7 +122,7 @@ class Program:
             )
             for listener, sockets in bound.items()
         ]
-        former = Former(served, self._scoreboard, self._pidfile, self._pidfile_path)
+        former = Former(served, self._scoreboard, self._pidfile, self._pidfile_path, self._sections)
         environment = {**os.environ, VARIABLE: msgspec.json.encode(former).decode()}
         self._check(environment)
         for descriptor in (

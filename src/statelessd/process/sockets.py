@@ -2,6 +2,7 @@
 
 import ctypes
 import grp
+import ipaddress
 import logging
 import os
 import socket
@@ -50,9 +51,22 @@ class UnixListener(socket.socket):
 
     def open_to(self, mode: int, group: int) -> None:
         """Set who may connect, unless another process has replaced the file."""
-        if path := self._own_path():
-            os.chown(path, -1, group)
-            os.chmod(path, mode)  # noqa: PTH101 - as the others
+        path = self._own_path()
+        if not path:
+            return
+        # Held open, it stays the same file, even if somebody puts a symbolic link into its place.
+        held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if _identity_of(os.fstat(held)) == self._file:
+                os.chown(f"/proc/self/fd/{held}", -1, group)
+                os.chmod(f"/proc/self/fd/{held}", mode)  # noqa: PTH101 - as the others
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on unix:{path}: HTTPServer.unix_group: {error.strerror} "
+                "(the process's user must be in that group)"
+            ) from error
+        finally:
+            os.close(held)
 
     def remove(self) -> None:
         """Remove the file, unless another process has replaced it."""
@@ -133,6 +147,13 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
             each.close()
 
 
+def is_on_loopback(listener: socket.socket) -> bool:
+    """Return whether only programs of this machine reach the listener, over the network."""
+    if listener.family == socket.AF_UNIX:
+        return False
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 def hold_off(listeners: list[socket.socket]) -> None:
     """Ignore new connections without refusing them. Those in the queue can be accepted.
 
@@ -207,26 +228,41 @@ def _group_id(name: str | None, path: str) -> int:
 def _remove_stale(path: str) -> None:
     """Remove the socket of a process that ended without doing so."""
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ListenError(f"cannot listen on unix:{path}: what is there is not a socket")
+        # Held open, its inode is not used again for a socket that another start puts there.
+        held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    try:
+        found = os.fstat(held)
+        if not stat.S_ISSOCK(found.st_mode):
+            raise ListenError(f"cannot listen on unix:{path}: what is there is not a socket")
+        if _somebody_listens(f"/proc/self/fd/{held}"):
+            raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+        if _identity(path) == _identity_of(found):
+            logger.info("%s is of a process that is gone: replacing it", path)
+            os.unlink(path)  # noqa: PTH108 - as the others
+    finally:
+        os.close(held)
+
+
+def _somebody_listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            logger.info("%s is of a process that is gone: replacing it", path)
-            os.unlink(path)  # noqa: PTH108 - as the others
-            return
+            return False
         except BlockingIOError:
             pass  # its queue is full, so a process listens
-    raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+    return True
 
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.lstat(path)
+        return _identity_of(os.lstat(path))
     except OSError:
         return None
+
+
+def _identity_of(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino

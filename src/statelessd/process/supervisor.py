@@ -20,9 +20,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..config.settings import Config, Listener
+from ..failures import Failures
 from . import sockets as listeners
 from .daemon import StartReport
 from .reexec import RETIRE, Program, ReexecError
@@ -154,6 +156,7 @@ class Supervisor:
         self._reload_wanted = False
         self._drain = config.http_server.drain_timeout + GRACE
         self._status = 0
+        self._failures = Failures(logger)
 
     def run(self) -> int:
         """Keep the backends running until told to stop; return the exit status."""
@@ -162,18 +165,24 @@ class Supervisor:
             self._retire(each)
         try:
             while True:
-                self._reap()
-                if self._phase is not _Phase.STOPPING:
-                    self._go_on(mask)
-                elif not self._processes():
+                # The backends die with this process, so nothing that fails here may end it.
+                is_well = self._failures.guard("keeping the backends", partial(self._keep, mask))
+                if self._phase is _Phase.STOPPING and not self._processes():
                     return self._status
-                received = signal.sigtimedwait(WATCHED, self._patience())
+                patience = self._patience() if is_well else FIRST_PAUSE
+                received = signal.sigtimedwait(WATCHED, patience)
                 if received is not None:
-                    self._handle(received.si_signo)
+                    handle = partial(self._handle, received.si_signo)
+                    self._failures.guard("acting on a signal", handle)
                 else:
-                    self._kill_what_is_late()
+                    self._failures.guard("ending what is late", self._kill_what_is_late)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _keep(self, mask: set[int | signal.Signals]) -> None:
+        self._reap()
+        if self._phase is not _Phase.STOPPING:
+            self._go_on(mask)
 
     def _processes(self) -> list[_Process]:
         """Return all backend processes, former ones too."""
@@ -193,7 +202,11 @@ class Supervisor:
         now = time.monotonic()
         for each in self._may_start():
             if now >= each.start_at:
-                each.backend = self._fork(each, mask)
+                try:
+                    each.backend = self._fork(each, mask)
+                except OSError as error:
+                    self._failures.log(f"starting the backend on {each.name}", error)
+                    each.start_at = now + FIRST_PAUSE
         is_ready = all(each.is_served and not each.former for each in self._served)
         if is_ready and self._phase is _Phase.STARTING:
             self._phase = _Phase.SERVING
@@ -224,7 +237,12 @@ class Supervisor:
         parent = os.getpid()
         signs, sign = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(sign, True)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(signs)
+            os.close(sign)
+            raise
         if pid:
             os.close(sign)
             return _Process(pid, io.FileIO(signs))
@@ -346,7 +364,8 @@ class Supervisor:
         try:
             program.start_anew(self._bound, backends)
         except ReexecError as error:
-            logger.error("%s", error)  # noqa: TRY400 - all is said
+            for line in str(error).splitlines():
+                logger.error("%s", line)  # noqa: TRY400 - all is said
         if self._phase is _Phase.SERVING:
             self._notifier.ready()
 

@@ -1,5 +1,6 @@
 """The resources that this process uses, and the lag of its event loop."""
 
+import contextlib
 import resource
 import time
 from pathlib import Path
@@ -33,7 +34,8 @@ class ProcessStatistics:
         cpu_time = time.process_time()
         self.cpu = (cpu_time - self._cpu_time) / elapsed
         self._cpu_time = cpu_time
-        self.memory = resident()
+        with contextlib.suppress(OSError):  # no file can be opened: the last figure stays
+            self.memory = resident()
         self.worst_lag, self._worst_lag = self._worst_lag, 0.0
 
 

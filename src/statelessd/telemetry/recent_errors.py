@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ..message import Outcome, Public
+from ..message import Outcome, Public, printable
 from ..message import problem as problem_of
 
 MOST = 100
@@ -61,10 +61,10 @@ class RecentErrors:
                 problem.status,
                 outcome.value,
                 problem.outcome,
-                detail[:LONGEST_DETAIL] if isinstance(detail, Public) else "",
-                virtual_host[:LONGEST_NAME],
-                exchange[:LONGEST_NAME],
-                user[:LONGEST_NAME],
+                printable(detail, LONGEST_DETAIL) if isinstance(detail, Public) else "",
+                printable(virtual_host, LONGEST_NAME),
+                printable(exchange, LONGEST_NAME),
+                printable(user, LONGEST_NAME),
                 request_id.decode(),
             )
         )

@@ -16,7 +16,7 @@ class RequestStatistics:
 
     __slots__ = (
         "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",
-        "refused_clients", "sent",
+        "refused_clients", "refused_handshakes", "sent",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class RequestStatistics:
         self.durations = Histogram()  # from the request to its answer
         self.accepted = 0  # client connections
         self.refused_clients = 0  # above the limit of connections
+        self.refused_handshakes = 0  # TLS, given up for later ones
         self.received = 0  # bytes
         self.sent = 0  # bytes of answers
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ..config.http_server import Tls
 from ..config.settings import BrokerTls
+from ..failures import is_shortage
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +22,16 @@ Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and si
 
 
 class TlsError(Exception):
-    """A TLS setting that cannot be used: its key path and the reason."""
+    """A TLS setting that cannot be used: its key path and the reason.
 
-    def __init__(self, setting: str, reason: str) -> None:
+    ``passes``: the file could not be read for now, because the system lacks descriptors.
+    """
+
+    def __init__(self, setting: str, reason: str, *, passes: bool = False) -> None:
         super().__init__(f"{setting}: {reason}")
         self.setting = setting
         self.reason = reason
+        self.passes = passes
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -72,7 +77,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         except _PassphraseError:
             raise TlsError(in_question, f"the key in {holder} has a passphrase") from None
         except OSError as error:
-            raise TlsError(in_question, f"cannot be read: {error.strerror}") from None
+            raise _unreadable(in_question, "cannot be read", error) from None
 
 
 class Watch:
@@ -84,12 +89,14 @@ class Watch:
         self._seen = {path: _stamp_of(path) for path in paths if path}
         self._taken = self._seen
         self._look_at = 0.0
+        self._waits = False  # for a descriptor, to read changed files with
 
     def refresh(self, now: float, take_up: Callable[[], None]) -> None:
         """Call ``take_up`` once for each change of the files. Call this often.
 
         A change counts when two checks in a row saw the same files, because replacing several
-        files takes a moment. If ``take_up`` raises TlsError, log it and change nothing.
+        files takes a moment. If ``take_up`` raises TlsError, log it and change nothing. Try
+        again if that passes.
         """
         if now < self._look_at:
             return
@@ -98,13 +105,17 @@ class Watch:
         self._seen = {path: _stamp_of(path, known) for path, known in seen.items()}
         if self._seen == self._taken or self._seen != seen:
             return
-        self._taken = self._seen
         try:
             take_up()
         except TlsError as error:
-            logger.error("%s; %s stays as it was", error, self._what)  # noqa: TRY400 - all is said
+            if not (error.passes and self._waits):
+                logger.error("%s; %s stays as it was", error, self._what)  # noqa: TRY400 - all is said
+            self._waits = error.passes
         else:
             logger.info("files of %s have changed: using them", self._section)
+            self._waits = False
+        if not self._waits:
+            self._taken = self._seen
 
 
 def check_readable(setting: str, path: str) -> None:
@@ -113,7 +124,7 @@ def check_readable(setting: str, path: str) -> None:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise TlsError(setting, f"{path} cannot be read: {error.strerror}") from None
+        raise _unreadable(setting, f"{path} cannot be read", error) from None
 
 
 def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
@@ -122,6 +133,12 @@ def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
         context.load_verify_locations(path)
     except ssl.SSLError:
         raise TlsError(setting, f"{path} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise _unreadable(setting, f"{path} cannot be read", error) from None
+
+
+def _unreadable(setting: str, what: str, error: OSError) -> TlsError:
+    return TlsError(setting, f"{what}: {error.strerror}", passes=is_shortage(error))
 
 
 class _PassphraseError(Exception):

@@ -1,31 +1,11 @@
 """The certificate of the TLS listeners, which is reloaded when its files change."""
 
 import ssl
-import weakref
-from typing import Any, Self
 
 from ..config.http_server import Tls
 from .files import VERSIONS, KeyPair, Watch
 
 SECTION = "HTTPServer.tls"
-
-
-class _Context(ssl.SSLContext):
-    """A context that knows the connections made with it, as long as they live."""
-
-    def __new__(cls, settings: Tls) -> Self:
-        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-
-    def __init__(self, settings: Tls) -> None:
-        self.minimum_version = VERSIONS[settings.minimum_version]
-        self.options |= ssl.OP_NO_RENEGOTIATION
-        self.set_alpn_protocols(["http/1.1"])
-        self.made: weakref.WeakSet[ssl.SSLObject] = weakref.WeakSet()
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        made = super().wrap_bio(*args, **kwargs)
-        self.made.add(made)
-        return made
 
 
 class Certificate:
@@ -40,13 +20,11 @@ class Certificate:
         assert pair is not None  # noqa: S101 - the settings name one
         self._pair = pair
         self._watch = Watch(SECTION, "the certificate", pair.certificate, pair.key)
-        self.context = _Context(settings)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = VERSIONS[settings.minimum_version]
+        self.context.options |= ssl.OP_NO_RENEGOTIATION
+        self.context.set_alpn_protocols(["http/1.1"])
         self._take_up()
-
-    @property
-    def is_shaking_hands(self) -> bool:
-        """Return whether a client has connected and its TLS handshake is not complete."""
-        return any(made.version() is None for made in self.context.made)
 
     def refresh(self, now: float) -> None:
         """Use changed files for new connections. ``now`` is in seconds; call it often."""

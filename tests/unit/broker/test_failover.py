@@ -3,6 +3,9 @@
 import brokerside
 import pytest
 from scenario import O, hosts
+from waiting import open_files
+
+from statelessd.broker.session import Session
 
 
 async def test_logins_spread_over_the_nodes(broker, other, client):
@@ -90,3 +93,25 @@ async def test_what_is_in_flight_on_a_replaced_channel_is_settled_there(broker, 
     assert (await held)[0] is O.CONFIRMED
     await publish.until(lambda: "Channel.Close" in peer.methods)
     await publish.is_idle()
+
+
+async def test_without_a_descriptor_no_node_is_down_and_the_next_publish_connects(
+    broker, publish, caplog
+):
+    with open_files(3):
+        outcome, detail = await publish.start(timeout=0.5)
+    assert outcome is O.BROKER_UNAVAILABLE
+    assert "the gateway has no file descriptor" in detail
+    assert publish.publisher.figures().nodes_up == {f"127.0.0.1:{broker.port}": True}
+    assert await publish() is O.CONFIRMED
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_message_that_cannot_be_given_up_does_not_hold_others_beyond_their_deadlines(
+    broker, publish, monkeypatch, caplog
+):
+    broker.is_silent()
+    stuck = [publish.start(b"%d" % n, timeout=0.3) for n in range(3)]
+    monkeypatch.setattr(Session, "why_waiting", lambda self: 1 / 0)
+    assert {(await each)[0] for each in stuck} <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
+    assert caplog.text.count("giving up a message at its deadline failed") <= 1

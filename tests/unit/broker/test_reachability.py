@@ -1,13 +1,15 @@
 """What is known and logged of the broker: a line for each change, not for each who notices."""
 
 import logging
+import re
 
 import brokerside
 import pytest
 from scenario import O
 
-from statelessd.broker.reachability import KNOWN_FOR, LINES, WINDOW, LoginLog, Reachability
+from statelessd.broker.reachability import KNOWN_FOR, LoginLog, Reachability
 from statelessd.message import Credentials
+from statelessd.telemetry.log_limit import LINES, WINDOW
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ def test_single_logins_have_so_many_lines_and_then_a_count(time, lines):
     time[0] = WINDOW
     log.tick()
     log.tick()
-    assert lines()[LINES:] == ["7 more lines about logins were left out"]
+    assert lines()[LINES:] == ["login 26 (and 6 more like it in the last 10 s)"]
     log.say("another")
     assert lines()[-1] == "another"
 
@@ -129,7 +131,13 @@ async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
     broker.on_login = lambda peer: peer.send(REFUSED)
     assert await publish() is O.UNAUTHORIZED
     for _ in range(100):
-        assert await publish() is O.TOO_MANY_FAILURES
+        outcome, detail = await publish.start()
+        assert outcome is O.TOO_MANY_FAILURES
+        assert re.fullmatch(
+            r"The broker refused the user name or password\. That was \d\.\d s ago, "
+            r"and the broker was not asked again\.",
+            detail,
+        )
     assert lines() == ["'guest', virtual host 'test': login refused: unauthorized"]
 
 

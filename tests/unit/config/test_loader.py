@@ -64,9 +64,18 @@ def test_no_file_at_all():
     assert load(None, {"STATELESSD_HTTPSERVER_ADDRESS": ""}).config.http_server.address == ""
 
 
-@pytest.mark.parametrize("text", ["", "%YAML 1.2\n---\n", "Application:\nHTTPServer: {}\n"])
-def test_a_file_that_says_nothing(write, text):
-    config = load(write(text), {}).config
+EMPTY = ["", "\n", "# Application:\n#   debug: true\n", "%YAML 1.2\n---\n", "{}", "[]", "~", "''"]
+
+
+@pytest.mark.parametrize("text", [*EMPTY, "\ufeff", "---\n...\n"])
+def test_an_empty_file_is_refused(write, text):
+    path = write(text)
+    [error] = errors(path, {"STATELESSD_APPLICATION_DEBUG": "true"})
+    assert error.startswith(f"{path}: the file is empty. It needs a setting")
+
+
+def test_a_file_with_empty_sections_only(write):
+    config = load(write("Application:\nHTTPServer: {}\n"), {}).config
     assert config == msgspec.structs.replace(
         Config(), http_server=msgspec.structs.replace(Config().http_server, address="")
     )
@@ -96,17 +105,17 @@ Logging: 5
     text = "\n".join(got)
     for expected in (
         "environment: STATELESSD_PORT is not a setting (did you mean STATELESSD_HTTPSERVER_PORTS?)",
-        "environment: STATELESSD_APPLICATION_XSRF_COOKIES: Expected bool",
+        "environment: STATELESSD_APPLICATION_XSRF_COOKIES: must be true or false",
         f"{path}: Rotues: unknown section (did you mean Routes?)",
         f"{path}: Daemon.pid: unknown key (did you mean pidfile?)",
-        f"{path}: Application.debug: Expected bool, got str",
+        f"{path}: Application.debug: must be true or false, not text",
         f"{path}: Application.rabbitmq.prot: unknown key (did you mean port?)",
-        f"{path}: Application.rabbitmq.port: Expected int <= 65535",
-        f"{path}: Application.rabbitmq.host: Expected str, got int",
+        f"{path}: Application.rabbitmq.port: must be a whole number from 1 to 65535",
+        f"{path}: Application.rabbitmq.host: must be text of at least 1 character, not a number",
         f"{path}: Application.rabbitmq.heartbeat: has no value",
         f"{path}: Application.publish: must be a mapping",
-        f"{path}: HTTPServer.ports[1]: Expected str matching regex",
-        f"{path}: HTTPServer.ports[2]: Expected int >= 1",
+        f"{path}: HTTPServer.ports[1]: must be a port from 1 to 65535, or a Unix socket such as",
+        f"{path}: HTTPServer.ports[2]: must be a port from 1 to 65535, or a Unix",
         f"{path}: Routes[0]: there is no class statelessd.Stat (did you mean statelessd.Stats?)",
         f"{path}: Routes[1]: '/(a' is not a regular expression",
         f"{path}: Routes[2]: '/([^/]+)' has 1 groups",
@@ -120,19 +129,23 @@ Logging: 5
 
 WRONG = r"""
 HTTPServer: {ports: [8000, 8000]} => has 8000 more than once
-HTTPServer: {ports: []} => length >= 1
+HTTPServer: {ports: []} => must be a list with at least one element
 HTTPServer: {ports: ['unix:/x', 'unix:/x']} => has unix:/x more than once
-HTTPServer: {ports: ['unix:x']} => ports[0]: Expected str matching regex '^unix:/
+HTTPServer: {ports: ['unix:x']} => ports[0]: must be a port from 1 to 65535, or a Unix socket
 HTTPServer: {tls: {key: /x}} => HTTPServer.tls.certificate: is needed
-HTTPServer: {tls: {minimum_version: '1.1'}} => minimum_version: Invalid enum value
+HTTPServer: {tls: {minimum_version: '1.1'}} => minimum_version: must be "1.2" or "1.3"
 Application: {rabbitmq: {tls: {ca: /x}}} => rabbitmq.tls.enabled: is needed, because
 Application: {rabbitmq: {tls: {enabled: true, key: /x}}} => tls.certificate: is needed
 Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}} => /no/such.pem cannot be read
 Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}} => holds no certificate
-Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}} => '.x' is no host name
-HTTPServer: {unix_mode: rw} => unix_mode: Expected str matching regex
-HTTPServer: {unix_mode: '0888'} => unix_mode: Expected str matching regex
-HTTPServer: {trusted_proxies: [here]} => trusted_proxies[0]: 'here' does not appear
+Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}} => '.x' is neither a host name nor
+HTTPServer: {unix_mode: rw} => unix_mode: must be three octal digits in quotes
+HTTPServer: {unix_mode: '0888'} => unix_mode: must be three octal digits in quotes
+HTTPServer: {trusted_proxies: [here]} => trusted_proxies[0]: 'here' is not a network
+HTTPServer: {hosts: ['gateway.example:8000']} => HTTPServer.hosts[0]: 'gateway.example:8000' is not
+HTTPServer: {hosts: [a.example, 'http://b.example']} => hosts[1]: 'http://b.example' is not a host
+HTTPServer: {hosts: ['*']} => hosts[0]: '*' is not a host name
+HTTPServer: {hosts: a.example} => hosts: must be a list
 a: [ => not valid YAML at line 1, column 5
 Daemon: {user: a, user: b} => the key 'user' is given twice
 - a list => the file must be a mapping
@@ -143,11 +156,11 @@ Routes: [[/x, ..foo]] => there is no class ..foo
 Routes: [['/(.*)', statelessd.pages.Publisher]] => has 1 groups
 Application: !!python/object:os.system {} => not valid YAML
 HTTPServer: {pages: {networks: ['::1', 10.0.0.0/33]}} => networks[1]: '10.0.0.0/33'
-HTTPServer: {pages: {networks: [example.com]}} => networks[0]: 'example.com' does not
-HTTPServer: {pages: {networks: 10.0.0.0/8}} => networks: Expected array
+HTTPServer: {pages: {networks: [example.com]}} => networks[0]: 'example.com' is not a network
+HTTPServer: {pages: {networks: 10.0.0.0/8}} => networks: must be a list, not text
 HTTPServer: {pages: {listener: 8000}} => listener: 8000 is one of HTTPServer.ports
-HTTPServer: {pages: {listener: 70000}} => listener: Expected int <= 65535
-HTTPServer: {pages: {listener: nonsense}} => listener: Expected str matching regex
+HTTPServer: {pages: {listener: 70000}} => listener: must be a port from 1 to 65535, or
+HTTPServer: {pages: {listener: nonsense}} => listener: must be a port from 1 to 65535, or
 HTTPServer: {pages: {address: '::1'}} => pages.address: is of no use without a port
 HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => is of no use without a
 Application: {rabbitmq: {probe: {password: x}}} => is of no use without a username
@@ -161,7 +174,10 @@ Application: {rabbitmq: {probe: {password: x}}} => is of no use without a userna
         ("Routes: [['/\\u0041', statelessd.Stats]]", "not a regular expression for paths"),
         (f"HTTPServer: {{ports: ['unix:/{'é' * 54}']}}", "ports: /éé"),
         (f"HTTPServer: {{pages: {{listener: 'unix:/{'x' * 107}'}}}}", "is longer than 107 bytes"),
-        ('Application: {rabbitmq: {tls: {enabled: true, server_name: "a\\0"}}}', "is no host name"),
+        (
+            'Application: {rabbitmq: {tls: {enabled: true, server_name: "a\\0"}}}',
+            "server_name: has a NUL character",
+        ),
     ],
 )
 def test_one_thing_wrong(write, text, words):
@@ -332,7 +348,7 @@ def test_the_probes_password_is_nowhere_to_be_read(write):
 @pytest.mark.parametrize("value", ["[hush-hush]", "4711", f"'{'4711' * 200}'"])
 def test_nor_where_it_is_wrong(write, value):
     [error] = errors(write(PROBE.replace("hush-hush", value)))
-    assert "Application.rabbitmq.probe.password: Expected" in error
+    assert "Application.rabbitmq.probe.password: must be text" in error
     assert "hush" not in error
     assert "4711" not in error
 
@@ -376,7 +392,9 @@ def test_each_element_that_is_wrong_is_told(write):
     )
     place = f"{path}: Application.rabbitmq.hosts"
     assert errors(path) == [
-        f"{place}[0]: 'amqp://a' is a URL; what is wanted is name or name:port",
+        f"{place}[0]: is a URL, and not name or name:port; its parts are the settings "
+        "Application.rabbitmq.host, Application.rabbitmq.port and, for amqps, "
+        "Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host",
         f"{place}[1]: '::1': an IPv6 address is written in brackets, as [::1]:5672",
         f"{place}[2]: 'a:0': a port is a number from 1 to 65535",
         f"{place}[3]: 'a:b' is not name, name:port, address:port or [IPv6 address]:port",
@@ -384,7 +402,9 @@ def test_each_element_that_is_wrong_is_told(write):
         f"{place}: has a:5672 more than once",
     ]
     [error] = errors(None, {"STATELESSD_HTTPSERVER_PORTS": "70000,unix:/x"})
-    assert "STATELESSD_HTTPSERVER_PORTS[0]: Expected int <= 65535" in error
+    assert (
+        "STATELESSD_HTTPSERVER_PORTS[0]: must be a port from 1 to 65535, or a Unix socket" in error
+    )
     assert errors(None, {HOSTS: "a,b:70000"}) == [
         f"environment: {HOSTS}[1]: 'b:70000': a port is a number from 1 to 65535"
     ]

@@ -7,6 +7,7 @@ import pytest
 from edge import FORM, edge_test, post
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import JSON
 
 from statelessd.gateway.credentials import OPAQUE, parse_authorization
 from statelessd.message import Credentials, Outcome, RequestError
@@ -53,6 +54,20 @@ class TestAuthorization:
         assert error.value.outcome is Outcome.UNAUTHORIZED
         assert "secret" not in error.value.detail
         assert error.value.__context__ is None
+
+    @pytest.mark.parametrize(
+        "login", [b"\xff:secret", b"a:secret\xe4", b"\xe4:secret", "a:secretü".encode("utf-16")]
+    )
+    @edge_test()
+    async def test_whoever_sends_latin_1_is_told_to_send_utf_8(self, edge, login):
+        headers = b"Authorization: Basic %b\r\n" % base64.b64encode(login)
+        for path, media_type in ((b"/v/e/k", FORM), (b"/v/e", JSON)):
+            answer = await edge.ask(post(path=path, headers=headers + media_type))
+            assert (answer.status, answer.problem) == (401, "unauthorized")
+            # Header values are in lower case here.
+            assert answer.headers["www-authenticate"] == 'basic realm="statelessd", charset="utf-8"'
+            assert "not UTF-8" in json.loads(answer.body)["detail"]
+            assert b"secret" not in answer.body
 
     def test_different_passwords_are_different_credentials(self):
         assert Credentials("a", "bc") not in (Credentials("a", "c"), Credentials("ab", "c"))

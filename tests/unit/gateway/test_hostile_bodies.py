@@ -104,7 +104,7 @@ async def test_a_hostile_body_takes_a_few_times_its_size(edge, name):
 @edge_test(max_unverified_bytes=32 * MIB // 8)
 async def test_ten_hostile_bodies_at_once_stay_within_the_limits(edge, connected):
     """Everything is an eighth of the defaults. No message is kept by anybody."""
-    edge.publisher.connected = connected
+    edge.publisher.known = connected
     edge.publisher.room = Publish().max_bytes // 8
     edge.publisher.forget = True
     names = [
@@ -135,7 +135,7 @@ async def test_ten_hostile_bodies_at_once_stay_within_the_limits(edge, connected
 
 @edge_test()
 async def test_senders_who_are_not_verified_cannot_take_the_room_of_others(edge):
-    edge.publisher.connected = False
+    edge.publisher.known = False
     kind = BODIES["line without an end"]
     request = post(kind.make(SIZE), path=kind.path, headers=AUTH + kind.headers)
     for _ in range(3):  # none of them ends
@@ -145,7 +145,7 @@ async def test_senders_who_are_not_verified_cannot_take_the_room_of_others(edge)
     refused = await edge.ask(whole, step=MIB // 4)
     assert (refused.status, refused.problem) == (503, "overloaded")
     assert edge.gateway.budget.held <= 32 * MIB
-    edge.publisher.connected = True
+    edge.publisher.known = True
     assert (await edge.ask(whole, step=MIB // 4)).status == 204
     batch = post(b'[{"routing_key":"k","body":"%b"}]' % (b"x" * MIB), b"/v/e", AUTH + JSON)
     assert (await edge.ask(batch)).status == 200
@@ -156,7 +156,7 @@ async def test_senders_who_are_not_verified_cannot_take_the_room_of_others(edge)
 )
 @edge_test()
 async def test_a_client_that_hangs_up_gives_its_bytes_back(edge, name):
-    edge.publisher.connected = False
+    edge.publisher.known = False
     kind = BODIES[name]
     request = post(kind.make(SIZE), path=kind.path, headers=AUTH + kind.headers)
     for part in (len(request) // 2, len(request)):

@@ -8,7 +8,7 @@ import pytest
 from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON
 
-from statelessd.message import Outcome
+from statelessd.message import TABLE, Outcome
 
 REQUESTS = {
     "garbage": b"nonsense\r\n\r\n",
@@ -27,10 +27,7 @@ REQUESTS = {
     "bad batch": post(b"[{", path=b"/v/e", headers=AUTH + JSON),
     "upgrade": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
 }
-OUTCOMES = [
-    Outcome.UNAUTHORIZED, Outcome.TOO_MANY_FAILURES, Outcome.EXCHANGE_NOT_FOUND, Outcome.OVERLOADED,
-    Outcome.BROKER_UNAVAILABLE, Outcome.BROKER_BLOCKED, Outcome.NACKED, Outcome.UNCONFIRMED,
-]  # fmt: skip
+OUTCOMES = [each for each in Outcome if 400 <= TABLE[each].status < 500]
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """A publish request: its path and preferences, and the message that it makes."""
 
-import struct
-
 import pytest
-from pamqp import header as pamqp_header
+from contents import properties_in
 
 from statelessd.gateway.request import (
     Defaults,
@@ -28,10 +26,7 @@ def form(body, **kwargs):
 
 
 def properties_of(message):
-    content = pamqp_header.ContentHeader()
-    content.unmarshal(struct.pack(">HHQ", 60, 0, 0) + message.header)
-    got = {n: getattr(content.properties, n) for n in content.properties.attributes()}
-    return {n: v for n, v in got.items() if v not in (None, "")}
+    return properties_in(message.header)
 
 
 class TestTarget:

@@ -75,7 +75,7 @@ def test_a_confirmed_message_is_204_without_a_length():
 
 def test_some_outcomes_have_headers_of_their_own():
     _, headers, _ = answer(Outcome.UNAUTHORIZED)
-    assert headers["www-authenticate"] == 'Basic realm="statelessd"'
+    assert headers["www-authenticate"] == 'Basic realm="statelessd", charset="UTF-8"'
     _, headers, _ = answer(Outcome.METHOD_NOT_ALLOWED, allow="GET, HEAD")
     assert headers["allow"] == "GET, HEAD"
     _, headers, _ = answer(Outcome.SHUTTING_DOWN, keep_alive=False)

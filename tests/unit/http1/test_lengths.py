@@ -55,6 +55,13 @@ class TestTyped:
     async def test_an_expectation_announces_one_too(self, edge):
         is_refused(edge, await edge.ask(bare(AUTH + b"Expect: 100-continue\r\n")))
 
+    @pytest.mark.parametrize(
+        "name", [b"Content-Encoding: gzip", b"Content-Language: de", b"content-type:"]
+    )
+    @edge_test()
+    async def test_so_does_each_field_that_describes_one(self, edge, name):
+        is_refused(edge, await edge.ask(bare(AUTH + name + b"\r\n")))
+
     @edge_test()
     async def test_behind_other_requests_it_is_refused_in_its_turn(self, edge):
         edge.publisher.hold = True
@@ -198,6 +205,29 @@ class TestUntyped:
         await edge.until(lambda: edge.gateway.statistics.received == size)
         assert (await client.answer()).status == 204
         assert await client.at_end()
+
+    @pytest.mark.parametrize("end", [b"", b"\r\n", b"\n\r\n"])
+    @pytest.mark.parametrize("body", [BODY, b"21.5", b"\0", b"temp=5", b"TEMP=5", b"OK\n", b"{"])
+    @edge_test()
+    async def test_bytes_that_cannot_be_a_request_are_a_body(self, edge, body, end):
+        client = await edge.connect()
+        client.send(bare() + end + body)
+        is_refused(edge, await client.answer())
+        assert await client.at_end()
+        assert edge.publisher.published == []
+
+    @pytest.mark.parametrize("end", [b"", b"\r\n", b"\n\r\n"])
+    @edge_test()
+    async def test_the_beginning_of_a_request_is_none(self, edge, end):
+        following = post(b"next", headers=AUTH)
+        for size in range(len(following)):
+            client = await edge.connect()
+            client.send(bare() + end + following[:size])
+            assert (await client.answer()).status == 204
+            client.send(following[size:])
+            assert (await client.answer()).status == 204
+        bodies = [body for *_, body in edge.publisher.published]
+        assert bodies == [b"", b"next"] * len(following)
 
     @edge_test(no_keep_alive=True)
     async def test_a_setting_of_ours_makes_no_last_request(self, edge):

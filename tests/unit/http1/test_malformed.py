@@ -19,6 +19,17 @@ class TestMalformed:
             b"POST /v/e/k HTTP/1.1\r\nHost : x\r\n\r\n",
             b"POST /v/e/k HTTP/1.1\r\n X: y\r\n\r\n",
             b"POST /v/e/k HTTP/9.9\r\n\r\n",
+            *(
+                b"POST /v/e/k HTTP/%b\r\nHost: x\r\n%b\r\n" % (version, AUTH + framing)
+                + b"0\r\n\r\n"
+                for version in (b"0.9", b"2.0")
+                for framing in (
+                    b"",
+                    b"Content-Length: 5\r\n",
+                    b"Transfer-Encoding: chunked\r\n",
+                    b"Connection: keep-alive\r\nContent-Length: 5\r\n",
+                )
+            ),
             b"GET /stats HTTP/1.1\nHost: x\n\n",
             b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
             b"POST http:// HTTP/1.1\r\nHost: x\r\n\r\n",

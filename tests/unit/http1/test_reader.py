@@ -1,7 +1,10 @@
 """Requests from bytes: whole, byte by byte, and with what comes behind them."""
 
+import time
+
 import pytest
 
+from statelessd.http1.budget import Budget
 from statelessd.http1.limits import Limits
 from statelessd.http1.reader import CHUNKED, UNTOLD, Reader
 from statelessd.message import Outcome, RequestError
@@ -50,12 +53,12 @@ def told(reader, body):
 @pytest.mark.parametrize("data", REQUESTS)
 class TestRequests:
     def test_whole(self, data):
-        reader = Reader(Limits())
+        reader = Reader(Limits(), Budget(10**6))
         body, at = read(reader, data)
         assert (told(reader, body), at, reader.complete) == (REQUESTS[data], len(data), True)
 
     def test_byte_by_byte(self, data):
-        reader, body = Reader(Limits()), b""
+        reader, body = Reader(Limits(), Budget(10**6)), b""
         for number in range(len(data)):
             assert not reader.complete
             body += read(reader, data[number : number + 1])[0]
@@ -63,7 +66,7 @@ class TestRequests:
 
     @pytest.mark.parametrize("size", [1, 3, 7, 1000])
     def test_nothing_behind_it_is_worked_on(self, data, size):
-        reader, body = Reader(Limits()), b""
+        reader, body = Reader(Limits(), Budget(10**6)), b""
         for start in range(0, len(data) + len(NEXT), size):
             piece = (data + NEXT)[start : start + size]
             more, at = read(reader, piece)
@@ -76,20 +79,77 @@ class TestRequests:
 
 def test_the_bytes_of_a_head_are_kept_where_they_came_whole():
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, NEXT + head + b"hi")
     read(reader, NEXT + head + b"hi", reader.read_head(NEXT + head, len(NEXT)))
     assert reader.request.raw == head
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, head[:5])
     read(reader, head[5:])
     assert reader.request.raw == b""
 
 
 def test_a_request_shows_no_password():
-    reader = Reader(Limits())
+    reader = Reader(Limits(), Budget(10**6))
     read(reader, b"GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Basic secret\r\n\r\n")
     assert repr(reader.request) == "<Request GET b'/a'>"
+
+
+def chunk(size, number):
+    """A chunk full of what looks like the end of a body, with its size in one of four forms."""
+    line = (b"%x", b"%X", b"000%x", b"%x;a=b;c")[number % 4] % size
+    return line + b"\r\n" + (b"\r\n0\r\n\r\n" * size)[:size] + b"\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 16, 100, 10_000])
+def test_a_body_in_chunks_of_all_sizes_ends_where_it_ends(step):
+    sizes = [*range(1, 40), 1, 1, 300, 15, 16, 4000, 17, 1]
+    body = b"".join(chunk(size, number) for number, size in enumerate(sizes))
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for end in (b"0\r\n\r\n", b"000;x\r\n\r\n", b"0\r\nT: v\r\nU: w\r\n\r\n"):
+        reader, found = Reader(Limits(), Budget(10**9)), b""
+        data = head + body + end
+        for start in range(0, len(data), step):
+            assert not reader.complete
+            piece = data[start : start + step]
+            last = start + step >= len(data)
+            more, at = read(reader, piece + NEXT if last else piece)
+            found += more
+            assert at == len(piece)
+        assert reader.complete
+        assert found == b"".join((b"\r\n0\r\n\r\n" * size)[:size] for size in sizes)
+
+
+READ = 256 * 1024  # bytes; an event loop reads no more at once
+
+
+@pytest.mark.parametrize(
+    ("size", "body"),
+    [
+        pytest.param(READ, b"\r\n\r\n", id="ends inside a chunk"),
+        pytest.param(READ, b"\r\n0\r\n\r\n", id="last chunks inside a chunk"),
+        pytest.param(0, b"1\r\nx\r\n", id="small chunks"),
+        pytest.param(0, b"2\r\n\r\n\r\n", id="small chunks of line ends"),
+        pytest.param(0, b"1;a\r\nx\r\n", id="small chunks with extensions"),
+        pytest.param(0, b"10\r\n" + b"\r\n" * 9, id="chunks of sixteen bytes"),
+        pytest.param(0, b"0" * 20 + b"1\r\nx\r\n", id="small chunks with zeros"),
+    ],
+)
+def test_no_body_in_chunks_takes_long(size, body):
+    """One read has 256 KiB of it. A call of the parser for each line takes 100 ms of CPU."""
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    if size:
+        head += b"%x\r\n" % size
+    body *= READ // len(body)
+
+    def seconds():
+        reader = Reader(Limits(), Budget(10**9))
+        read(reader, head)
+        begun = time.process_time()
+        read(reader, body)
+        return time.process_time() - begun
+
+    assert min(seconds() for _ in range(5)) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -104,7 +164,7 @@ def test_a_request_shows_no_password():
 )
 @pytest.mark.parametrize("size", [1, 1000])
 def test_what_cannot_be_read(data, outcome, size):
-    reader = Reader(Limits(max_head_bytes=100, max_head_fields=5))
+    reader = Reader(Limits(max_head_bytes=100, max_head_fields=5), Budget(10**6))
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     with pytest.raises(RequestError) as error:
         [read(reader, piece) for piece in pieces]

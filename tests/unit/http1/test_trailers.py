@@ -138,6 +138,41 @@ class TestPublishes:
         assert answer.headers["x-request-id"] != "from-a-trailer"
 
     @pytest.mark.parametrize(
+        "trailers",
+        [
+            b"Connection: close",
+            b"Proxy-Connection: close",
+            b"Connection: x, close",
+            b"Connection: Upgrade\r\nUpgrade: h2c",
+            *ALL,
+        ],
+    )
+    @pytest.mark.parametrize("slowly", [False, True])
+    @edge_test()
+    async def test_none_ends_the_connection(self, edge, trailers, slowly):
+        client = await edge.connect()
+        for path, headers, status in ((b"/v/e/k", USER, 204), (b"/v/e", USER + JSON, 200)):
+            data = chunked(path, headers, BATCH, trailers) + post(b"next", headers=USER)
+            if slowly:
+                await client.send_slowly(data)
+            else:
+                client.send(data)
+            for expected in (status, 204):
+                answer = await client.answer()
+                assert (answer.status, answer.headers.get("connection")) == (expected, None)
+
+    @pytest.mark.parametrize("trailers", [b"", b"Connection: keep-alive", *ALL])
+    @edge_test()
+    async def test_none_keeps_a_connection_open(self, edge, trailers):
+        request = chunked(b"/v/e/k", USER + b"Connection: close\r\n", b"hi", trailers)
+        client = await edge.connect()
+        client.send(request + post(b"next", headers=USER))
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (204, "close")
+        assert await client.at_end()
+        assert len(edge.publisher.published) == 1
+
+    @pytest.mark.parametrize(
         "headers", [b"Sec-Fetch-Site: same-origin", b"Origin: http://x", b"\r\n".join(TRAILERS)]
     )
     @edge_test(strict=True)
@@ -173,6 +208,12 @@ class TestBounds:
         answer = await edge.ask(chunked(b"/v/e/k", USER, b"hi", trailer))
         assert (answer.status, answer.problem) == (400, "bad-request")
         assert edge.publisher.published == []
+
+    @edge_test(max_header_fields=20)
+    async def test_no_more_trailers_than_headers(self, edge):
+        for count, status in ((20, 204), (21, 431)):
+            trailers = b"\r\n".join([b"X: y"] * count)
+            assert (await edge.ask(chunked(b"/v/e/k", USER, b"hi", trailers))).status == status
 
     @pytest.mark.parametrize("trailers", [b"X: " + b"x" * 1000, b"\r\n".join([b"X: y"] * 1000)])
     @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Whatever is not a publish: pages, files, and a user's own classes."""
 
 import asyncio
+import json
 import sys
 import types
 
 import pytest
 from edge import edge_test
 from starlette.responses import PlainTextResponse
+from waiting import open_files
 
 from statelessd.config.settings import Paths, Route
 from statelessd.pages.app import build_router
@@ -158,3 +160,19 @@ class TestFiles:
 def test_a_class_that_does_not_exist_is_a_clear_error():
     with pytest.raises(ImportError, match=r"there is no class statelessd\.Nothing"):
         build_router([Route("/x", "statelessd.Nothing")], Paths())
+
+
+@pytest.mark.parametrize("path", [b"/static/overview.js", b"/"])
+@edge_test()
+async def test_without_a_descriptor_a_page_is_a_503_and_comes_back(edge, path, caplog):
+    client = await edge.connect()
+    await edge.until(lambda: edge.connections)
+    with open_files(3):
+        client.send(get(path))
+        answer = await client.answer()
+    assert (answer.status, answer.problem) == (503, "overloaded")
+    assert "retry-after" in answer.headers
+    assert "no file descriptor" in json.loads(answer.body)["detail"]
+    assert "Traceback" not in caplog.text
+    client.send(get(path))
+    assert (await client.answer()).status == 200

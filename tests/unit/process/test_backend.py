@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import socket
+import time
 
 import msgspec
 import pytest
@@ -103,6 +105,111 @@ async def test_too_many_logins_for_the_scoreboard_do_not_freeze_its_counters(it,
     assert caplog.text.count("too many logins") == 1
 
 
+class Faulty:
+    """Raises the error for as long as there is one, and then does what it stands for."""
+
+    def __init__(self, work, error):
+        self.work, self.error, self.calls = work, error, 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return self.work(*arguments)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), OSError(errno.EMFILE, "Too many open files"), BufferError()]
+)
+@backend_test()
+async def test_reports_recover_from_any_exception(it, caplog, error):
+    monitoring, publisher = it.backend.monitoring, it.backend.gateway.publisher
+    before = [each.time for page in monitoring.pages() for each in page.living]
+    faulty = publisher.figures = Faulty(publisher.figures, error)
+    await it.until(lambda: faulty.calls >= 2)
+    assert caplog.text.count("leaving figures for the other backends failed") == 1
+    assert ("Traceback" in caplog.text) is not isinstance(error, OSError)
+    faulty.error = None
+    after = lambda: [each.time for page in monitoring.pages() for each in page.living]  # noqa: E731
+    await it.until(lambda: after() > before)
+
+
+@backend_test()
+async def test_what_a_failed_report_left_out_is_in_the_next_one(it, caplog):
+    monitoring = it.backend.monitoring
+    client = await it.connect()
+    client.send(post())
+    assert (await client.answer()).status == 204
+    faulty = monitoring.scoreboard.record = Faulty(monitoring.scoreboard.record, None)
+    statm = monitoring.process.finish_second = Faulty(
+        monitoring.process.finish_second, OSError(errno.EMFILE, "Too many open files")
+    )
+    client.send(post())
+    assert (await client.answer()).status == 204
+    await it.until(lambda: statm.calls >= 2)
+    statm.error = None
+    await it.until(lambda: faulty.calls)
+    now = int(time.time())
+    known = monitoring.scoreboard.history(it.port, now - 60, now + 1)
+    published = [s.counts.get("published", {}) for samples in known.values() for s in samples]
+    assert sum(each.get("", 0) * 1 for each in published) == 2
+
+
+class Broken:
+    """A connection that cannot be checked."""
+
+    has_asked = has_pending = aborted = False
+
+    def check_timeouts(self, now):
+        raise TypeError("argument must be an int, or have a fileno() method")
+
+    def abort(self):
+        self.aborted = True
+
+
+@backend_test(header_timeout=0.05)
+async def test_one_clients_exception_does_not_end_the_time_outs_of_the_others(it, caplog):
+    broken = Broken()
+    it.backend.connections.add(broken)
+    good = await it.connect()
+    assert await good.at_end()
+    await it.until(lambda: broken.aborted)
+    it.backend.connections.discard(broken)
+    assert caplog.text.count("checking the time-outs of a client failed") == 1
+
+
+@pytest.mark.parametrize("pipelined", [1, 2, 5000])
+@backend_test()
+async def test_a_transport_that_has_lost_its_socket_ends_no_sweep(it, caplog, pipelined):
+    it.broker.accept = False
+    client = await it.connect()
+    client.send(post(headers=PATIENT) * pipelined)
+    await it.until(lambda: any(c.has_pending for c in it.backend.connections))
+    # As uvloop leaves it with TLS, between a reset and the report of the loss.
+    [connection] = it.backend.connections
+    connection.transport = Bare(connection.transport)
+    now = asyncio.get_running_loop().time()
+    for seconds in (0, 1, 100):
+        connection.check_timeouts(now + seconds)
+    assert connection.addresses() == (None, None)
+    connection.eof_received()
+    connection.shutdown()
+    assert not caplog.records or "Traceback" not in caplog.text
+
+
+class Bare:
+    """A transport that has lost its socket."""
+
+    def __init__(self, transport):
+        self.transport = transport
+
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def __getattr__(self, name):
+        return getattr(self.transport, name)
+
+
 @backend_test(drain_timeout=1.0)
 async def test_what_is_not_settled_in_time_is_told_the_truth(it, caplog):
     it.broker.on_publish = lambda *publish: None
@@ -150,7 +257,8 @@ async def test_a_stream_under_way_ends_with_its_summary(it, caplog):
     assert document["error"]["type"] == "/docs#shutting-down"
     assert await client.at_end()
     await it.ended()
-    assert not [r for r in caplog.records if r.levelno > logging.INFO]
+    [line] = [r.getMessage() for r in caplog.records if r.levelno > logging.INFO]
+    assert line.startswith("503 shutting-down request_id=")
 
 
 @backend_test(drain_timeout=1.5)
@@ -179,3 +287,12 @@ async def test_a_second_stop_hurries_a_batch_too(it, caplog):
     it.backend.stop()
     await it.ended()
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+@backend_test()
+async def test_it_knows_that_it_listens_on_loopback(it):
+    """So a page that reaches it by DNS rebinding may not publish, whoever its user is."""
+    client = await it.connect()
+    request = post(headers=b"Authorization: Basic dTpw\r\nOrigin: http://evil\r\n" + FORM)
+    client.send(request.replace(b"Host: x", b"Host: evil"))
+    assert (await client.answer()).problem == "cross-site"

@@ -167,14 +167,120 @@ def test_credentials_are_redacted_should_one_ever_get_here(text, shown):
     assert told.endswith(f"ValueError: {shown}\n")
 
 
-@pytest.mark.parametrize("part", ["://a:", "://", "://a", "a", "@", ":", "Basic ", "://a:@"])
-@pytest.mark.parametrize("end", ["", "@"])
-def test_looking_for_credentials_takes_little_time_whatever_the_text_is(part, end):
-    text = part * (100_000 // len(part)) + end
-    record = logging.makeLogRecord({"msg": "%s", "args": (text,)})
-    before = time.process_time()
-    logs.Redaction().filter(record)
-    assert time.process_time() - before < 0.5  # it was more than a minute
+NASTY = "a\x1b[2J\x9b1m\r\n2026 ERROR x\u202ey\u2028\x00"
+
+
+def test_what_a_terminal_would_obey_is_written_as_an_escape():
+    text = logged(section(), text=NASTY)
+    assert text == r"INFO statelessd.x a\x1b[2J\x9b1m\r\n2026 ERROR x\u202ey\u2028\x00" + "\n"
+
+
+def test_so_it_is_in_json_where_a_parser_gives_line_ends_back():
+    line = logged(None, form="json", text=NASTY)
+    assert line.rstrip("\n").isprintable()
+    message = json.loads(line)["message"]
+    assert message == "a\\x1b[2J\\x9b1m\\r\n2026 ERROR x\\u202ey\\u2028\\x00"
+
+
+def test_a_traceback_cannot_look_like_a_line_of_the_log():
+    first, *others = logged(section(), error=ValueError(NASTY)).split("\n")
+    assert first == "INFO statelessd.x hello"
+    assert all(line.startswith("    ") and line.isprintable() for line in others[:-1])
+    assert others[-1] == ""
+
+
+def test_what_was_added_to_a_record_is_printable_where_a_format_has_it():
+    settings = section(formatters={"plain": {"format": "%(message)s %(request_id)s"}})
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr):
+        logs.configure(config(settings), foreground=True)
+        logging.getLogger("statelessd.x").info("hello", extra={"request_id": NASTY})
+    assert stderr.getvalue().count("\n") == 1
+    assert stderr.getvalue().rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["://a:" * 20_000, "@ " + "://a:" * 20_000, "\x1b" * 100_000, "a\n" * 50_000, "@" * 10**5],
+)
+def test_a_long_text_takes_little_time_and_is_cut(text):
+    began = time.process_time()
+    written = logged(section(), text=text)
+    assert time.process_time() - began < 0.5
+    assert len(written) < 100_000
+
+
+class Flooded:
+    """A log with bounded lines, and the time in which they are written."""
+
+    def __init__(self, settings=None, **how):
+        self.now = 0.0
+        self._stderr = io.StringIO()
+        with contextlib.redirect_stderr(self._stderr):
+            logs.configure(config(settings or section(), **how), foreground=True)
+        logs.bound_lines(lambda: self.now)
+
+    def lines(self):
+        return self._stderr.getvalue().splitlines()
+
+    def later(self):
+        self.now += 10
+        logs.write_left_out()
+        return self.lines()[-1]
+
+
+class TestFlood:
+    def test_lines_of_one_kind_are_counted_whatever_they_name(self):
+        log = Flooded()
+        logger = logging.getLogger("statelessd.x")
+        for number in range(5000):
+            logger.warning("the broker closed %d", number)
+        assert len(log.lines()) == 20
+        logger.warning("the broker is back")
+        assert log.lines()[-1].endswith("the broker is back")
+        assert log.later().endswith(
+            "the broker closed 4999 (and 4,979 more like it in the last 10 s)"
+        )
+
+    def test_so_are_tracebacks(self):
+        log = Flooded()
+        for number in range(100):
+            error = ValueError(number)
+            logging.getLogger("statelessd.x").error("it failed", exc_info=error)
+        assert sum("it failed" in line for line in log.lines()) == 20
+        assert log.later().endswith("ValueError: 99")
+
+    def test_so_are_the_libraries_whose_texts_all_differ(self):
+        log = Flooded(None)
+        for number in range(100):
+            logging.getLogger("asyncio").error("transport at " + hex(number))  # noqa: G003 - as it does
+        assert len(log.lines()) == 20
+        assert "(and 79 more like it" in log.later()
+
+    def test_the_access_log_and_debug_have_bounds_of_their_own(self):
+        log = Flooded(debug=True)
+        for _ in range(50):
+            logging.getLogger("statelessd.access").info("request")
+            logging.getLogger("statelessd.x").debug("detail")
+        assert len(log.lines()) == 100
+
+    def test_each_handler_has_its_own_count(self, tmp_path):
+        file = tmp_path / "x.log"
+        handler = {"class": "logging.FileHandler", "filename": str(file), "formatter": "plain"}
+        log = Flooded(with_handlers(file=handler))
+        for _ in range(30):
+            logging.getLogger("statelessd.x").info("hello")
+        log.later()
+        for lines in (log.lines(), file.read_text().splitlines()):
+            assert len(lines) == 21
+            assert lines[-1].endswith("hello (and 9 more like it in the last 10 s)")
+
+    def test_before_the_end_all_is_written(self):
+        log = Flooded()
+        for _ in range(30):
+            logging.getLogger("statelessd.x").info("hello")
+        logs.write_left_out(at_once=True)
+        assert log.lines()[-1].endswith("(and 9 more like it in the last 0 s)")
 
 
 class Raising(logging.Handler):

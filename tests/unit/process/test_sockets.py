@@ -122,6 +122,56 @@ class TestUnixSockets:
             bind(settings("", place))
         assert path.read_text() == "precious"
 
+    def test_a_symbolic_link_is_refused_and_its_socket_stays(self, place, path, tmp_path):
+        stale = tmp_path / "of-somebody-else.sock"
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(stale))
+        path.symlink_to(stale)
+        with pytest.raises(ListenError, match="what is there is not a socket"):
+            bind(settings("", place))
+        assert stale.exists()
+        assert path.is_symlink()
+
+    def test_a_link_that_comes_while_it_binds_is_not_followed(
+        self, bound, place, path, tmp_path, monkeypatch
+    ):
+        """In a directory where somebody else may write, the file may change after each look."""
+        precious = tmp_path / "precious"
+        precious.touch(0o600)
+        lstat, looks = os.lstat, itertools.count(1)
+
+        def somebody_is_quick(name):
+            found = lstat(name)
+            if next(looks) == 2:  # the last one before it sets the mode
+                path.unlink()
+                path.symlink_to(precious)
+            return found
+
+        monkeypatch.setattr(os, "lstat", somebody_is_quick)
+        bound(settings("", place, unix_mode="0666"))
+        assert next(looks) > 2
+        assert path.is_symlink()
+        assert stat.S_IMODE(precious.stat().st_mode) == 0o600
+
+    def test_a_stale_socket_that_is_replaced_meanwhile_stays(self, place, path, monkeypatch):
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(path))
+        with socket.socket(socket.AF_UNIX) as rival:
+            lstat, looks = os.lstat, itertools.count(1)
+
+            def rival_is_quick(name):
+                if next(looks) == 1:  # the stale one was found to be stale
+                    path.unlink()
+                    rival.bind(str(path))
+                    rival.listen()
+                return lstat(name)
+
+            monkeypatch.setattr(os, "lstat", rival_is_quick)
+            with pytest.raises(ListenError, match="Address already in use"):
+                bind(settings("", place))
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+
     def test_a_directory_that_is_not_there_is_told_and_nothing_is_left(self, place, path, tmp_path):
         with pytest.raises(ListenError, match="nowhere/x: No such file or directory"):
             bind(settings("", place, f"unix:{tmp_path}/nowhere/x"))

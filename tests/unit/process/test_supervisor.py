@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -121,3 +122,21 @@ def test_a_backend_that_does_not_stop_is_killed(start):
     _, stderr = parent.communicate(timeout=20)
     assert parent.returncode == 0
     assert "did not stop in time; killing it" in stderr
+
+
+def test_a_parent_without_descriptors_lives_and_starts_the_backend_later(start, tmp_path, pids):
+    parent = start(serve, 1)
+    ready = tmp_path / "ready-0"
+    ready.unlink()
+    before = resource.prlimit(parent.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(parent.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    os.kill(pids(0)[0], signal.SIGKILL)
+    line = parent.stderr.readline() + parent.stderr.readline()
+    assert "starting the backend on port 0 failed: Too many open files" in line
+    assert len(pids(0)) == 1
+    resource.prlimit(parent.pid, resource.RLIMIT_NOFILE, before)
+    wait_until(ready.exists)
+    parent.send_signal(signal.SIGTERM)
+    _, stderr = parent.communicate(timeout=20)
+    assert parent.returncode == 0
+    assert "OSError" not in stderr

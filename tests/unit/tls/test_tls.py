@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from certificates import Authority
 from cryptography.hazmat.primitives import serialization
+from waiting import open_files
 
 from statelessd.config.http_server import Tls
 from statelessd.tls.files import LOOK, TlsError
@@ -38,13 +39,11 @@ def shaken(certificate):
     context.set_alpn_protocols(["h2", "http/1.1"])
     client = context.wrap_bio(to_client, to_server)
     server = certificate.context.wrap_bio(to_server, to_client, server_side=True)
-    assert certificate.is_shaking_hands
     for end in (client, server, client, server):
         try:
             end.do_handshake()
         except ssl.SSLWantReadError:
             continue
-    assert not certificate.is_shaking_hands
     return ssl.DER_cert_to_PEM_cert(client.getpeercert(True)).split(), client
 
 
@@ -130,6 +129,17 @@ def test_files_that_the_backends_user_cannot_see_have_not_changed(tmp_path, capl
         looks(certificate, 6)
     assert not caplog.records
     new = authority.issue()
+    looks(certificate)
+    assert serial(certificate) == new.split()
+
+
+def test_without_a_descriptor_changed_files_are_tried_again(authority, settings, caplog):
+    certificate = Certificate(settings)
+    new = authority.issue()
+    with open_files(3):
+        looks(certificate, 6)
+    [record] = caplog.records
+    assert "Too many open files; the certificate stays as it was" in record.getMessage()
     looks(certificate)
     assert serial(certificate) == new.split()
 

@@ -1,0 +1,27 @@
+"""Turns of the event loop for connections that have more to do than fits in one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Turns:
+    """Lets one of the connections that wait here work in each turn of the event loop.
+
+    So however many clients send long pipelines, the others wait for a part of one only.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call ``go_on`` when those who wait already have had their turn."""
+        self._waiting.append(go_on)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if len(self._waiting) > 1:
+            self._loop.call_soon(self._next)
+        self._waiting.popleft()()
