@@ -46,12 +46,14 @@ class FakePublisher:
         self.deadlines = []
         self.broker = BrokerState(BrokerStatus.UNUSED)
         self.reserved = 0
+        self.forget = False  # the bodies of what was published
         self.room = 10**9
         self.confirms = FineHistogram()
         self.in_flight_per_login = self.max_connections = 2000
 
     def publish(self, virtual_host, credentials, message, deadline, settled, sender):
-        self.published.append((virtual_host, message.exchange, message.routing_key, message.body))
+        body = b"" if self.forget else message.body
+        self.published.append((virtual_host, message.exchange, message.routing_key, body))
         self.headers.append(message.header)
         self.credentials.append(credentials)
         self.senders.append(sender.address())
@@ -72,13 +74,13 @@ class FakePublisher:
     def cancel(self, publish):
         self.cancelled.append(publish)
 
-    def reserve(self, size):
+    def take(self, size):
         if self.reserved + size > self.room:
             return False
         self.reserved += size
         return True
 
-    def release(self, size):
+    def give_back(self, size):
         self.reserved -= size
 
     def connection_statistics(self):

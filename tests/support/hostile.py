@@ -127,7 +127,7 @@ BODIES = {
         SINGLE,
         MULTIPART,
         lambda size=SIZE: (
-            (PART[:-2] + b"a: %b\r\n" % (b";=" * 2000) * 6 + b"\r\n\r\n") * min(999, size // 24_000)
+            (PART[:-2] + b"a: %b\r\n" % (b";=" * 2000) * 6 + b"\r\n\r\n") * min(999, size // 25_000)
             + NO_PART
         ),
     ),

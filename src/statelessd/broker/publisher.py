@@ -114,7 +114,9 @@ class Publisher:
             publish.finish(Outcome.SHUTTING_DOWN, STOPPING)
         elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
-        elif len(tally.active) > self._max_messages or tally.size > self._max_bytes:
+        elif len(tally.active) > self._max_messages or (
+            tally.size > self._max_bytes // 2 and not self._has_room(virtual_host, credentials)
+        ):
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
             publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
         else:
@@ -147,16 +149,25 @@ class Publisher:
     def max_connections(self, limit: int) -> None:
         self._pool.max_connections = limit
 
-    def reserve(self, size: int) -> bool:
-        """Count bytes of a body that is still arriving; return False if there is no room."""
+    def take(self, size: int) -> bool:
+        """Count bytes of a body that is arriving. Return False if there is no room."""
         if self._tally.size + size > self._max_bytes:
             self.refusals["arriving_bytes"] += 1
             return False
         self._tally.size += size
         return True
 
-    def release(self, size: int) -> None:
-        """Give back ``size`` bytes that were reserved."""
+    def _has_room(self, virtual_host: str, credentials: Credentials) -> bool:
+        """Return whether the bytes of a message, which are counted already, may stay.
+
+        Senders whom the broker does not know may fill half of the room, so that they do not
+        take it from those whom it knows.
+        """
+        known = self._pool.is_connected(virtual_host, credentials)
+        return self._tally.size <= (self._max_bytes if known else self._max_bytes // 2)
+
+    def give_back(self, size: int) -> None:
+        """Count ``size`` bytes no more."""
         self._tally.size -= size
 
     def connection_statistics(self) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,6 @@ ANNOUNCED = Public(
     "The request announces a body by an Expect header or one such as Content-Type, but has "
     "neither a Content-Length nor a Transfer-Encoding."
 )
-TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
 
 
 class Admission:
@@ -70,7 +69,7 @@ class Admission:
         if compare_digest(authorization, self._last_header):
             credentials = self._last_credentials
         else:
-            credentials = self._credentials_of(headers)
+            credentials = self.credentials_of(headers)
         if credentials.username == GUEST:
             self._check_guest(headers, client, fields)
         length = headers.get(b"content-length")
@@ -105,8 +104,11 @@ class Admission:
         """Return whether a page in a browser may have sent the request, so that CORS applies."""
         return b"origin" in headers or b"sec-fetch-site" in headers or self._cors.is_strict
 
-    def _credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
-        """Parse each header value once, and find it by its keyed digest."""
+    def credentials_of(self, headers: Mapping[bytes, bytes]) -> Credentials:
+        """Return the credentials of a request, or raise RequestError.
+
+        Each header value is parsed once, and found by its keyed digest.
+        """
         authorization = headers.get(b"authorization")
         if authorization is None:
             return parse_authorization(None)

@@ -6,6 +6,7 @@ bounded, whatever its length.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -19,8 +20,9 @@ from .request import Target
 
 WINDOW = 1000  # items without an outcome, or whose result the client has not read yet
 WINDOW_BYTES = 4 * 1024 * 1024  # of their messages
-TURN = 100  # items after which other tasks get the event loop
 BREATH = 0.02  # seconds between attempts while others take all the room
+
+_BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*+\n)*+")
 
 
 class Result(msgspec.Struct, omit_defaults=True):
@@ -267,25 +269,47 @@ class ReorderBuffer:
 
 
 class Lines:
-    """Cuts a stream into lines, in bounded memory. A line that is too long becomes None."""
+    """Cuts a stream into lines, in bounded memory. A line that is too long becomes None.
+
+    ``size`` is how many bytes of a line without an end are kept.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = bytearray()  # of a line whose end has not come
+        self._is_blank = True
 
-    def feed(self, data: bytes) -> Iterator[bytes | None]:
-        """Yield the lines that end in ``data``, without the empty ones."""
-        *ends, rest = data.split(b"\n")
-        for piece in ends:
-            self._keep(piece)
-            line = bytes(self._rest)
-            self._rest.clear()
-            if len(line) > self._limit:
-                yield None
-            elif line and not line.isspace():
-                yield line
-        self._keep(rest)
+    @property
+    def size(self) -> int:
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> Iterator[bytes | bytearray | None]:
+        """Yield the lines that end in ``data``, without the empty ones.
+
+        A line that came in pieces is a bytearray, which the caller owns.
+        """
+        at = 0
+        while at < len(data):
+            if not self._rest:
+                blank = _BLANK_LINES.match(data, at)
+                at = blank.end() if blank else at
+            end = data.find(b"\n", at)
+            piece = data[at : end if end >= 0 else len(data)]
+            at += len(piece) + 1
+            if self._rest or end < 0:
+                self._keep(piece)
+                if end < 0:
+                    return
+                line, self._rest = self._rest, bytearray()
+                is_blank, self._is_blank = self._is_blank, True
+                if len(line) > self._limit:
+                    yield None
+                elif not is_blank:
+                    yield line
+            elif piece and not piece.isspace():
+                yield None if len(piece) > self._limit else piece
 
     def _keep(self, piece: bytes) -> None:
+        self._is_blank = self._is_blank and (not piece or piece.isspace())
         if len(self._rest) <= self._limit:  # else the line is too long, whatever follows
             self._rest += piece

@@ -7,32 +7,37 @@ with a summary, or with a stream of results.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from operator import attrgetter
+from time import perf_counter
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
-from .admission import TOO_MANY_BODIES, too_large
-from .batch import TURN, Batch, BatchItem, Lines, ReorderBuffer, Result
+from . import json_steps
+from .admission import too_large
+from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
 from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
+from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
 from .nesting import deeper
 from .request import content_type_of, is_coded
 from .router import Match
+from .slices import SLICE, at_once
 
 MAX_FAILURES = 1000  # the most that a summary lists
-MAX_DEPTH = 512  # levels of an item's JSON, which the parser of every Python can follow
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
+SMALL = 4 * 1024  # bytes of an item that is read at once
+FEED = 64 * 1024  # bytes that are cut into lines at once
 
 _STREAM = re.compile(rb'(?:^|,)\s*results\s*=\s*"?stream"?\s*(?:[;,]|$)')
-_TOO_DEEP = f"An item is nested more than {MAX_DEPTH} levels deep."
 _STREAM_HEADERS = [
     (b"content-type", NDJSON.encode()),
     (b"preference-applied", b"results=stream"),
@@ -41,12 +46,10 @@ _STREAM_HEADERS = [
 ]
 _encode = msgspec.json.Encoder().encode
 
-Text = bytes | msgspec.Raw | None
+Text = bytes | LargeItem | None
 """An item: a line, an element of an array, or a line that is too long."""
 
-
-class _Messages(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[msgspec.Raw]
+Found = tuple[str | int | None, Message]
 
 
 class BatchRequest:
@@ -69,6 +72,9 @@ class BatchRequest:
         self._stamps: Stamps | None = None
         self._batch: Batch | None = None
         self._gone = False  # the client hung up
+        self._is_array = False
+        account: Account = self._state.get("account", self._gateway.budget)
+        self._holding = Holding(account)  # of what was received and is not published yet
 
     def cancel(self) -> None:
         """Send nothing more, because the client is gone."""
@@ -91,6 +97,7 @@ class BatchRequest:
         """Publish and answer, or raise RequestError if nothing was published."""
         media_type, _ = content_type_of(self._headers)
         is_stream = media_type == NDJSON.encode()
+        self._is_array = not is_stream
         match: Match = self._state["match"]
         self._credentials = self._gateway.admission.admit(
             self._headers,
@@ -120,27 +127,19 @@ class BatchRequest:
     # The three forms of an answer
 
     async def _answer_array(self) -> None:
-        reserved = 0
         try:
-            body = bytearray()
-            async for piece in self._pieces():
-                body += piece
-                if len(body) > self._largest:
-                    raise too_large(self._largest)
-                if not self._gateway.publisher.reserve(len(piece)):
-                    raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
-                reserved += len(piece)
+            body = await self._whole_body()
             if self._gone:
                 return
-            texts = self._parse(bytes(body))
-            for text in texts:  # an array is refused as a whole
-                await _check_depth(bytes(text))
+            texts = await self._gateway.slices.run(self._items_of(body))
             items: list[BatchItem] = []
             batch = self._begin(items.append)
             await self._publish(batch, texts)
+            del body, texts
+            self._holding.hold(0)
             await batch.settle()
         finally:
-            self._gateway.publisher.release(reserved)
+            self._holding.hold(0)
         results = [item.result() for item in sorted(items, key=attrgetter("index"))]
         status = 200 if batch.published == batch.items else 207
         await self._respond({**batch.summary(), "results": results}, status)
@@ -168,7 +167,7 @@ class BatchRequest:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_results(batch, known))
             try:
-                await self._publish_lines(batch)
+                await self._publish_lines(batch, answers=True)
                 await batch.settle()
             finally:
                 known.finish()
@@ -213,35 +212,52 @@ class BatchRequest:
                 yield message["body"]
             more = message["more_body"]
 
-    def _parse(self, body: bytes) -> list[msgspec.Raw]:
-        try:
-            if body.lstrip()[:1] == b"{":
-                items = msgspec.json.decode(body, type=_Messages).messages
-            else:
-                items = msgspec.json.decode(body, type=list[msgspec.Raw])
-        except msgspec.ValidationError as error:
-            raise bad_request(
-                f'A batch is an array of items, or {{"messages": [item, …]}}: {error}.'
-            ) from None
-        except RecursionError:
-            raise bad_request(_TOO_DEEP) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise bad_request(f"The batch is not valid JSON: {error}.") from None
+    async def _whole_body(self) -> bytearray:
+        body = bytearray()
+        async for piece in self._pieces():
+            size = len(body) + len(piece)
+            if size > self._largest:
+                raise too_large(self._largest)
+            if not self._holding.hold(size):
+                raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
+            body += piece
+        return body
+
+    def _items_of(self, body: bytearray) -> Generator[None, None, Iterator[Text]]:
+        """Return the items of an array, which is refused as a whole if it is not valid."""
         limit = self._gateway.publish.max_batch
-        if len(items) > limit:
+        try:
+            spans = yield from array_items(body, limit)
+        except json_steps.TooDeepError:
+            raise bad_request(TOO_DEEP) from None
+        except json_steps.TooManyError:
             raise RequestError(
                 Outcome.TOO_LARGE,
                 Public(f"The batch has more than {limit} items; {NDJSON} may have any."),
-            )
-        return items
+            ) from None
+        except json_steps.MalformedError as error:
+            raise bad_request(f"The batch is not valid JSON: {error}.") from None
+        return (
+            LargeItem(body, start, end) if end - start > LARGE else bytes(body[start:end])
+            for start, end in spans
+        )
 
-    def _item(self, batch: Batch, text: Text) -> tuple[str | int | None, Message]:
+    def _item(self, batch: Batch, text: Text) -> Generator[None, None, Found]:
+        """Return the item's id and message in steps, or raise RequestError."""
         if text is None:
             raise RequestError(Outcome.TOO_LARGE, Public("The line is too long for any message."))
-        if batch.cut_short is not None and isinstance(text, msgspec.Raw):
+        if batch.cut_short is not None and self._is_array:
             raise batch.cut_short  # all of an array has come, so each item is told
-        defaults = self._gateway.defaults
-        found = read_item(text, self._target.exchange, batch.items, defaults, self._stamps)
+        rest = self._target.exchange, batch.items, self._gateway.defaults, self._stamps
+        if isinstance(text, LargeItem):
+            message = yield from text.read(*rest)
+            found: Found = (text.id, message)
+        else:
+            for is_deeper in deeper(text, MAX_DEPTH):
+                if is_deeper:
+                    raise bad_request(TOO_DEEP)
+                yield
+            found = read_item(text, *rest)
         if len(found[1].body) > self._largest:
             raise too_large(self._largest)
         return found
@@ -263,32 +279,57 @@ class BatchRequest:
         self._state["cut"] = self._batch.cut
         return self._batch
 
-    async def _publish_lines(self, batch: Batch) -> None:
-        lines = Lines(LINE_FACTOR * self._largest + LINE_EXTRA)
-        async for piece in self._pieces():
-            await self._publish(batch, lines.feed(piece))
-            if batch.gone:
-                return
-        if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
-            await self._publish(batch, lines.feed(b"\n"))
+    async def _publish_lines(self, batch: Batch, *, answers: bool = False) -> None:
+        """Publish each line. ``answers`` says that the response has begun."""
+        lines, holding = Lines(LINE_FACTOR * self._largest + LINE_EXTRA), self._holding
+        try:
+            async for piece in self._pieces():
+                if not holding.hold(lines.size + len(piece)):
+                    error = RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
+                    if not batch.items and not answers:
+                        raise error
+                    batch.cut(error)
+                    return
+                for at in range(0, len(piece), FEED):
+                    await self._publish(batch, map(_owned, lines.feed(piece[at : at + FEED])))
+                    await asyncio.sleep(0)
+                    if batch.gone:
+                        return
+                del piece
+                holding.hold(lines.size)
+            if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
+                await self._publish(batch, map(_owned, lines.feed(b"\n")))
+        finally:
+            holding.hold(0)
 
     async def _publish(self, batch: Batch, texts: Iterable[Text]) -> None:
-        for number, text in enumerate(texts, 1):
+        slices = self._gateway.slices
+        end = perf_counter() + SLICE
+        for text in texts:
             try:
-                if isinstance(text, bytes):
-                    await _check_depth(text)
-                item_id, message = self._item(batch, text)
+                steps = self._item(batch, text)
+                if isinstance(text, bytes) and len(text) <= SMALL:
+                    item_id, message = at_once(steps)
+                else:
+                    item_id, message = await slices.run(steps)
             except RequestError as error:
-                await batch.refuse(None if text is None else id_of(text), error)
+                await batch.refuse(_id_of(text), error)
             else:
+                text = None  # noqa: PLW2901 - it may be large, and is not needed any more
                 await batch.publish(item_id, message)
-            if number % TURN == 0:
+            if perf_counter() > end:
                 await asyncio.sleep(0)
+                end = perf_counter() + SLICE
 
 
-async def _check_depth(text: bytes) -> None:
-    """Raise RequestError if the item nests deeper than MAX_DEPTH; the event loop is not held."""
-    for is_deeper in deeper(text, MAX_DEPTH):
-        if is_deeper:
-            raise bad_request(_TOO_DEEP)
-        await asyncio.sleep(0)
+def _owned(line: bytes | bytearray | None) -> Text:
+    if isinstance(line, bytearray):
+        return LargeItem(line, 0, len(line)) if len(line) > LARGE else bytes(line)
+    return line
+
+
+def _id_of(text: Text) -> str | int | None:
+    """Return the id of an item that was refused, if it can be known."""
+    if isinstance(text, LargeItem):
+        return text.id
+    return None if text is None else id_of(text)

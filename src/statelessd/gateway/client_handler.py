@@ -1,8 +1,10 @@
 """Decides what answers the requests of one client connection: a publish, or a page."""
 
 import functools
+from typing import Any
 
 from ..http1.asgi import Bridge
+from ..http1.budget import Account
 from ..http1.connection import Connection
 from ..http1.fields import announces_body
 from ..http1.handler import RequestHandler
@@ -108,7 +110,21 @@ class ClientHandler:
             return self._begin_publish(request, response, match)
         if self.gateway.draining:
             response.keep_alive = False
-        return self._pages.begin(request, response, self, {"match": match})
+        state: dict[str, Any] = {"match": match}
+        if is_post and match.is_batch:
+            state["account"] = self._account(request, match)
+        return self._pages.begin(request, response, self, state)
+
+    def _account(self, request: Request, match: Match) -> Account:
+        """Return where the body of a batch counts. The batch is admitted, or refused, later."""
+        gateway = self.gateway
+        if match.target is None:
+            return gateway.budget
+        try:
+            credentials = gateway.admission.credentials_of(request.headers)
+        except RequestError:
+            return gateway.budget
+        return gateway.account(match.target.virtual_host, credentials)
 
     def _begin_publish(self, request: Request, response: Response, match: Match) -> PublishRequest:
         gateway, headers = self.gateway, request.headers

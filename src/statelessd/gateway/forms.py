@@ -1,13 +1,26 @@
-"""Decodes forms to names and values: bytes, because one is a message's body and must not change."""
+"""Decodes forms to names and values: bytes, because one is a message's body and must not change.
+
+Large forms are decoded in steps, and in place, because a field is never longer than what
+encodes it. So the memory of a form is that of its bytes.
+"""
 
 import re
 from binascii import a2b_qp
+from collections.abc import Generator
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from ..message import bad_request
+from .slices import at_once
 
 MAX_FIELDS = 1000
+MAX_NAME = 4096  # bytes of a field's name in a large form, as it was sent
+MAX_BOUNDARY = 256  # bytes; RFC 2046 section 5.1.1 allows 70
+
+# Bytes. A form that is not costly is decoded at once, without steps.
+CHEAP, LARGE = 32 * 1024, 256 * 1024
+PIECE = 16 * 1024  # decoding one takes some milliseconds at most
+STRIDE = 1024 * 1024  # searching one takes less than a millisecond
 
 # These are numbers, because a search for bytes in bytes is slower: CPython first tries to
 # convert them to a number, and raises and drops an exception.
@@ -18,6 +31,14 @@ _IDENTITY_ENCODINGS = ("7bit", "8bit", "binary")  # RFC 2045 section 6.2: the by
 
 Pairs = list[tuple[bytes, bytes]]
 """Names and values in the order in which they were sent."""
+
+Spans = list[tuple[bytes, int, int]]
+"""Names, and where their values begin and end."""
+
+
+def is_costly(data: bytes) -> bool:
+    """Return whether decoding an urlencoded form at once may take more than some milliseconds."""
+    return len(data) > CHEAP and (len(data) > LARGE or data.count(b"%") > CHEAP // 4)
 
 
 def decode_urlencoded(data: bytes) -> Pairs:
@@ -62,34 +83,112 @@ def decode_value(data: bytes) -> bytes:
     return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
+def urlencoded_steps(data: bytearray) -> Generator[None, None, Spans]:
+    """Decode a large form as ``decode_urlencoded`` does, in place; return where its values are.
+
+    Fields whose names are too long for any property are left out.
+    """
+    fields = 0
+    for start in range(0, len(data), STRIDE):
+        fields += data.count(b"&", start, start + STRIDE)
+        yield
+    if fields >= MAX_FIELDS:
+        raise bad_request(f"The form has more than {MAX_FIELDS} fields.")
+    spans: Spans = []
+    at = 0
+    while at < len(data):
+        end = yield from _find_end(data, at)
+        limit = min(end, at + MAX_NAME)
+        equals = data.find(b"=", at, limit)
+        stop = equals if equals >= 0 else limit
+        name = decode_value(bytes(data[at:stop]))
+        if equals >= 0 or (stop == end and name):
+            start = min(stop + 1, end)
+            stop = yield from _decode_in_place(data, start, end)
+            spans.append((name, start, stop))
+        elif name.startswith(b"headers["):
+            raise bad_request("The name of a header field is too long.")
+        yield
+        at = end + 1
+    return spans
+
+
+def _find_end(data: bytearray, at: int) -> Generator[None, None, int]:
+    """Return where the field that begins at ``at`` ends."""
+    for start in range(at, len(data), STRIDE):
+        end = data.find(b"&", start, start + STRIDE)
+        if end >= 0:
+            return end
+        yield
+    return len(data)
+
+
+def _decode_in_place(data: bytearray, start: int, end: int) -> Generator[None, None, int]:
+    """Decode a value where it is, and return where it ends now."""
+    written = start
+    while start < end:
+        stop = min(start + PIECE, end)
+        if stop < end:  # a piece splits no escape
+            percent = data.find(b"%", max(start + 1, stop - 2), stop)
+            stop = percent if percent >= 0 else stop
+        piece = decode_value(bytes(data[start:stop]))
+        data[written : written + len(piece)] = piece
+        written += len(piece)
+        start = stop
+        yield
+    return written
+
+
 def decode_multipart(data: bytes, content_type: bytes) -> Pairs:
-    """Decode ``multipart/form-data`` (RFC 7578). A file part counts like any other.
+    """Decode ``multipart/form-data`` at once, as ``multipart_steps`` does."""
+    buffer = bytearray(data)
+    spans = at_once(multipart_steps(buffer, content_type))
+    return [(name, bytes(buffer[start:end])) for name, start, end in spans]
+
+
+def multipart_steps(data: bytearray, content_type: bytes) -> Generator[None, None, Spans]:
+    """Decode ``multipart/form-data`` (RFC 7578) in place. A file part counts like any other.
 
     Raise RequestError for a body that is malformed or cut short, for more than
     MAX_FIELDS parts, and for a part with a Content-Transfer-Encoding that would have to be
     decoded: RFC 7578 section 4.7 deprecates it, and publishing it undecoded would be wrong.
     """
-    _, options = parse_options_header(content_type.decode("latin-1"))
-    boundary = options.get("boundary", "")
-    if not boundary:
-        raise bad_request("The multipart form's Content-Type names no boundary.")
-    pairs: Pairs = []
-    name, pieces = b"", list[bytes]()
+    boundary = _boundary(content_type)
+    spans: Spans = []
+    name, begin, written = b"", 0, 0
     try:
         with PushMultipartParser(
             boundary, content_length=len(data), max_segment_count=MAX_FIELDS
         ) as parser:
-            for event in parser.parse(data):
-                if isinstance(event, MultipartSegment):
-                    encoding = event.header("Content-Transfer-Encoding", "binary")
-                    if encoding.strip().lower() not in _IDENTITY_ENCODINGS:
-                        raise bad_request("A part of the form has a Content-Transfer-Encoding.")
-                    name, pieces = event.name.encode(), []
-                elif event:
-                    pieces.append(bytes(event))
-                else:  # the end of this part
-                    pairs.append((name, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+            for start in range(0, len(data), PIECE):
+                for event in parser.parse(bytes(data[start : start + PIECE])):
+                    if isinstance(event, MultipartSegment):
+                        name, begin = _name_of(event), written
+                    elif event:
+                        data[written : written + len(event)] = event
+                        written += len(event)
+                    else:  # the end of this part
+                        spans.append((name, begin, written))
+                yield
     except (MultipartError, UnicodeError) as error:
         reason = error.args[0] if isinstance(error, MultipartError) else "it is not UTF-8"
         raise bad_request(f"The multipart form is malformed: {reason}.") from error
-    return pairs
+    return spans
+
+
+def _boundary(content_type: bytes) -> str:
+    _, options = parse_options_header(content_type.decode("latin-1"))
+    boundary: str = options.get("boundary", "")
+    if not boundary:
+        raise bad_request("The multipart form's Content-Type names no boundary.")
+    if len(boundary) > MAX_BOUNDARY:
+        raise bad_request("The multipart form's boundary is too long.")
+    return boundary
+
+
+def _name_of(part: MultipartSegment) -> bytes:
+    encoding = part.header("Content-Transfer-Encoding", "binary")
+    if encoding.strip().lower() not in _IDENTITY_ENCODINGS:
+        raise bad_request("A part of the form has a Content-Transfer-Encoding.")
+    name: str = part.name
+    return name.encode()

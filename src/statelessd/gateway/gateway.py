@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
-from ..http1.budget import Budget
+from ..http1.budget import Account, Budget
 from ..http1.places import Places
-from ..message import Outcome
+from ..message import Credentials, Outcome
 from ..telemetry.recent_errors import RecentErrors
 from ..telemetry.requests import RequestStatistics
 from . import response
@@ -24,6 +24,7 @@ from .hosts import Hosts
 from .known_heads import REQUEST_ID, KnownHeads
 from .request import wait_seconds
 from .router import Router
+from .slices import Slices
 
 _REQUEST_ID = re.compile(REQUEST_ID)
 
@@ -75,6 +76,7 @@ class Gateway:
         )
         self._page_networks = networks_of(http_server.pages.networks)
         self.heads = KnownHeads()
+        self.slices = Slices()
         self._id_prefix = os.urandom(6).hex().encode() + b"-"
         self._ids = 0
         self.date = b""
@@ -94,6 +96,14 @@ class Gateway:
         wait = wait_seconds(headers[b"prefer"]) if b"prefer" in headers else None
         limits = self.publish
         return limits.timeout if wait is None else min(wait, limits.max_timeout)
+
+    def account(self, virtual_host: str, credentials: Credentials) -> Account:
+        """Return where the bytes of a sender's body count while it arrives.
+
+        Senders whom the broker knows have an account that no other sender can fill.
+        """
+        known = self.publisher.is_connected(virtual_host, credentials)
+        return self.publisher if known else self.budget
 
     def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the client's X-Request-ID, or one of our own."""

@@ -12,11 +12,15 @@ from ..amqp.errors import EncodeError
 from ..message import Message, bad_request
 from . import properties
 from .defaults import Defaults, Stamps
-from .request import options
+from .request import Options, options
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 MAX_ID = 2**53 - 1  # integers that every JSON reader keeps exactly (RFC 8259 section 6)
+
+BODIES = ("body", "body_base64", "json")
+NOT_BASE64 = "body_base64 is not valid base64."
+LONGEST_REASON = 300  # characters
 
 Id = Annotated[
     Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)] | None,
@@ -46,9 +50,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         bool | None, Meta(description="Whether it is a failure when no queue takes the message.")
     ] = None
     headers: Annotated[
-        dict[str, Any] | None,
-        Meta(description="The message's headers; JSON's types become AMQP's."),
-    ] = None
+        Raw | UnsetType,
+        Meta(
+            description="The message's headers; JSON's types become AMQP's.",
+            extra_json_schema={"anyOf": [{"type": "object"}, {"type": "null"}], "default": None},
+        ),
+    ] = UNSET
     app_id: str | None = None
     content_encoding: str | None = None
     content_type: str | None = None
@@ -89,19 +96,32 @@ def read_item(
     text: bytes | Raw, exchange: str, index: int, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[str | int | None, Message]:
     """Return the item's id and its message. Raise RequestError, which says what is wrong."""
+    item = decode(text)
+    made = properties_of(item, index, defaults, stamps)
+    return item.id, Message(exchange, item.routing_key, made[0], body_of(item), *made[1:])
+
+
+def decode(text: bytes | Raw) -> Item:
+    """Return the item. Raise RequestError if it is not one."""
     try:
-        item = _decode(text)
+        return _decode(text)
     except msgspec.ValidationError as error:
         raise bad_request(_explained(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"The item is not valid JSON: {error}.") from None
+
+
+def properties_of(item: Item, index: int, defaults: Defaults, stamps: Stamps | None) -> Options:
+    """Return what the item says of its message, but the body. Raise RequestError."""
     fields: dict[str, Any] = {}
     for name in properties.NAMES:
         value = getattr(item, name)
-        if value is not None and value != "":
+        if value is not None and value != "" and value is not UNSET:
             fields[name] = str(value) if isinstance(value, int) else value
     if "headers" in fields:
-        properties.check_depth(fields["headers"])
+        text = bytes(fields.pop("headers"))
+        if text != b"null":
+            fields["headers"] = properties.parse_headers(text)
     if item.mandatory is not None:
         fields["mandatory"] = "true" if item.mandatory else "false"
     if item.json is not UNSET:
@@ -110,8 +130,7 @@ def read_item(
         encode.short_string(item.routing_key)
     except EncodeError as error:
         raise bad_request(f"routing_key {error}.") from None
-    made = options(fields, defaults, stamps, index)
-    return item.id, Message(exchange, item.routing_key, made[0], _body(item), *made[1:])
+    return options(fields, defaults, stamps, index)
 
 
 def id_of(text: bytes | Raw) -> str | int | None:
@@ -122,10 +141,17 @@ def id_of(text: bytes | Raw) -> str | int | None:
         return None
 
 
-def _body(item: Item) -> bytes:
+def body_name(item: Item) -> str:
+    """Return which of its members is the item's body. Raise RequestError if that is not one."""
     given = [item.body is not None, item.body_base64 is not None, item.json is not UNSET]
     if sum(given) != 1:
         raise bad_request("An item has exactly one of body, body_base64 and json.")
+    return BODIES[given.index(True)]
+
+
+def body_of(item: Item) -> bytes:
+    """Return the message's body. Raise RequestError."""
+    body_name(item)
     if item.body is not None:
         try:
             return item.body.encode()
@@ -135,7 +161,7 @@ def _body(item: Item) -> bytes:
         try:
             return base64.b64decode(item.body_base64, validate=True)
         except (binascii.Error, ValueError):
-            raise bad_request("body_base64 is not valid base64.") from None
+            raise bad_request(NOT_BASE64) from None
     body = bytes(item.json)  # type: ignore[arg-type]  # the one of three that is set
     try:
         body.decode()  # the JSON decoder has not checked it
@@ -146,6 +172,9 @@ def _body(item: Item) -> bytes:
 
 def _explained(error: msgspec.ValidationError) -> str:
     """Turn msgspec's "Expected `str`, got `int` - at `$.type`" into a sentence of ours."""
-    reason, _, place = str(error).replace("`", "").partition(" - at $")
+    text = str(error)
+    if len(text) > LONGEST_REASON:  # it quotes a name
+        text = f"{text[:LONGEST_REASON]}…"
+    reason, _, place = text.replace("`", "").partition(" - at $")
     place = place.lstrip(".")
     return f"{place}: {reason[:1].lower()}{reason[1:]}." if place else f"{reason}."

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ..message import Credentials, Message
-from .request import Target
+from .request import Made, Target
 
 LENGTH = b"\r\ncontent-length: "
 END = b"\r\n\r\n"
@@ -37,8 +37,8 @@ def _unreadable(_: bytes) -> Message:
 class Head(msgspec.Struct):
     """What is known about a request after its head was checked.
 
-    ``read`` makes the message of a body. ``wait`` is the time for the publish in seconds.
-    ``extra`` holds header fields that only this response gets.
+    ``read`` makes the message of a body, or its steps. ``wait`` is the time for the
+    publish in seconds. ``extra`` holds header fields that only this response gets.
     """
 
     headers: dict[bytes, bytes]
@@ -46,7 +46,7 @@ class Head(msgspec.Struct):
     target: Target = NOWHERE
     credentials: Credentials = NOBODY
     extra: Sequence[tuple[bytes, bytes]] = ()
-    read: Callable[[bytes], Message] = _unreadable
+    read: Callable[[bytes], Made] = _unreadable
     wait: float = 0.0
 
     def __repr__(self) -> str:

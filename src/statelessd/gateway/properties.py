@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from ..message import FieldValue, Properties, bad_request
-from .nesting import deeper
+from .nesting import deeper, more_values
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
 # The table has to fit one frame, of 128 KiB unless the broker says otherwise. With escapes
-# the text can be a few times longer. Parsing more would only take time.
+# the text can be a few times longer. Parsing more would only take time. A table has
+# more values only if somebody wants it to take long.
 MAX_HEADERS_TEXT = 512 * 1024  # bytes
+MAX_HEADERS_VALUES = 4096
+LONGEST_SHOWN = 100  # characters of a name
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
@@ -31,6 +34,11 @@ def name_of(raw: str) -> str:
     return _ALIASES.get(name, name)
 
 
+def shown(name: str) -> str:
+    """Return a name that a client gave, short enough for a sentence."""
+    return name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…"
+
+
 def check(fields: dict[str, Any]) -> Properties:
     """Return typed values for text, or raise RequestError, which names the field out of range."""
     return {  # type: ignore[return-value]  # NAMES are the keys of Properties
@@ -43,13 +51,17 @@ def text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise bad_request(f"{name} is not UTF-8.") from None
+        raise bad_request(f"{shown(name)} is not UTF-8.") from None
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
     """Return the table that the field ``headers`` holds as a JSON object, or raise RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
         raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
+    if more_values(text, MAX_HEADERS_VALUES):
+        raise bad_request(
+            f"headers has more than {MAX_HEADERS_VALUES} commas and opening brackets."
+        )
     if any(deeper(text, MAX_DEPTH)):
         raise bad_request(_TOO_DEEP)
     try:
@@ -59,20 +71,6 @@ def parse_headers(text: bytes) -> dict[str, FieldValue]:
     if not isinstance(value, dict):
         raise bad_request('headers must be a JSON object, such as {"name": "value"}.')
     return value
-
-
-def check_depth(table: dict[str, Any]) -> None:
-    """Raise RequestError for ``headers`` that nest deeper than MAX_DEPTH."""
-    level: list[Any] = [table]
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for value in level:
-            children = value.values() if isinstance(value, dict) else value
-            inner += [child for child in children if isinstance(child, (dict, list))]
-        level = inner
-        if not level:
-            return
-    raise bad_request(_TOO_DEEP)
 
 
 def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
@@ -113,7 +111,7 @@ def bracket_path(name: str) -> list[str]:
     """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
-        raise bad_request(f"{name!a} is not a header field: write headers[name].")
+        raise bad_request(f"{shown(name)!a} is not a header field: write headers[name].")
     path = inner[1:-1].split("][")
     if len(path) > MAX_DEPTH:
         raise bad_request(_TOO_DEEP)

@@ -1,20 +1,23 @@
 """One publish request, from its head to its response."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Protocol
 
 from ..broker.pending import Publish
+from ..http1.budget import TOO_MANY_BODIES, Holding
 from ..http1.reader import UNTOLD, Request
 from ..http1.response import Response
 from ..http1.states import RESPONDING
-from ..message import FAULT, TABLE, Outcome, Public, RequestError
+from ..message import FAULT, TABLE, Message, Outcome, Public, RequestError
 from . import response as answers
-from .admission import TOO_MANY_BODIES, too_large
+from .admission import too_large
 from .client_address import Client
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
+from .request import Steps
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +29,12 @@ MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length
 
 
 class Body:
-    """The body of a request that comes in several pieces.
+    """The body of a request that comes in several pieces."""
 
-    ``reserved`` is how many of its bytes the publisher has counted so far.
-    """
-
-    __slots__ = ("pieces", "reserved", "size")
+    __slots__ = ("pieces", "size")
 
     def __init__(self) -> None:
         self.size = 0
-        self.reserved = 0
         self.pieces: list[bytes | bytearray] = []
 
     def join(self) -> None:
@@ -64,8 +63,8 @@ class PublishRequest:
     """The ``RequestHandler`` of a publish. ``request`` is None if the head is a known one."""
 
     __slots__ = (
-        "_body", "_client", "_publish", "_started_at", "_whole", "extra", "head", "request",
-        "request_id", "response",
+        "_body", "_client", "_holding", "_publish", "_reading", "_started_at", "_whole", "extra",
+        "head", "request", "request_id", "response",
     )  # fmt: skip
 
     response: Response
@@ -80,6 +79,8 @@ class PublishRequest:
         self.request: Request | None = None
         self._body: Body | None = None
         self._whole = b""
+        self._holding: Holding | None = None  # of a body that takes its time
+        self._reading: asyncio.Task[None] | None = None  # decodes a large body
 
     # What the connection calls
 
@@ -108,10 +109,7 @@ class PublishRequest:
         if body.size > limit:  # in chunks: it was not announced
             self.on_refused(too_large(limit))
         elif body.size != request.length:
-            if gateway.publisher.reserve(body.size - body.reserved):
-                body.reserved = body.size
-            else:
-                self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
+            self._hold(body.size)
 
     def on_end(self) -> None:
         """Publish the message."""
@@ -127,7 +125,7 @@ class PublishRequest:
         self.submit(whole)
 
     def on_refused(self, error: RequestError) -> bool:
-        self.answer(error.outcome, error.detail)
+        self._failed(error)
         return True
 
     def on_drain(self) -> None:
@@ -136,32 +134,52 @@ class PublishRequest:
     def on_lost(self) -> None:
         """Withdraw the message if it was not handed over."""
         self._drop_body()
+        if self._reading is not None:
+            self._reading.cancel()
         if self._publish is not None:
             self._client.gateway.publisher.cancel(self._publish)
 
     # The way to the broker and back
 
     def submit(self, body: bytes) -> None:
-        """Give the message to the publisher, which calls ``answer`` once."""
+        """Publish the message that the head and the body make, or answer why not."""
         head, gateway = self.head, self._client.gateway
+        deadline = gateway.loop.time() + head.wait
         try:
-            message = head.read(body)
-            if message.message_id is not None:
-                self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
-            self._publish = gateway.publisher.publish(
-                head.target.virtual_host,
-                head.credentials,
-                message,
-                gateway.loop.time() + head.wait,
-                self.answer,
-                self,
-            )
-        except RequestError as error:
+            made = head.read(body)
+            if isinstance(made, Message):
+                self._give(made, deadline)
+            elif self._hold(len(body)):
+                self._reading = gateway.slices.start(self._read(made, deadline))
+        except Exception as error:
+            self._failed(error)
+
+    async def _read(self, steps: Steps, deadline: float) -> None:
+        """Decode a large body while the event loop serves others, and publish the message."""
+        try:
+            message = await self._client.gateway.slices.run(steps)
+            self._drop_body()
+            self._give(message, deadline)
+        except Exception as error:
+            self._failed(error)
+
+    def _give(self, message: Message, deadline: float) -> None:
+        """Give the message to the publisher, which calls ``answer`` once."""
+        head = self.head
+        if message.message_id is not None:
+            self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
+        self._publish = self._client.gateway.publisher.publish(
+            head.target.virtual_host, head.credentials, message, deadline, self.answer, self
+        )
+
+    def _failed(self, error: Exception) -> None:
+        """Answer a request that is refused here, or that a fault of ours has ended."""
+        if isinstance(error, RequestError):
             self.answer(error.outcome, error.detail)
-        except Exception:
-            self.request_id = self.request_id or gateway.request_id(head.headers)
-            logger.exception("the publish %s failed", self.request_id.decode())
-            self.answer(Outcome.INTERNAL_ERROR, FAULT)
+            return
+        self.request_id = self.request_id or self._client.gateway.request_id(self.head.headers)
+        logger.error("the publish %s failed", self.request_id.decode(), exc_info=error)
+        self.answer(Outcome.INTERNAL_ERROR, FAULT)
 
     def address(self) -> str:
         """Return where the client is. The publisher asks before a first login."""
@@ -175,7 +193,7 @@ class PublishRequest:
         if response.complete:
             return
         gateway = self._client.gateway
-        if self._body is not None:
+        if self._holding is not None:
             self._drop_body()
         connection = response.connection
         if connection.state is not RESPONDING and not connection.is_in_step():
@@ -250,7 +268,18 @@ class PublishRequest:
         )
 
     def _drop_body(self) -> None:
-        """Drop the body, and give back the bytes that were reserved for it."""
-        body, self._body = self._body, None
-        if body is not None and body.reserved:
-            self._client.gateway.publisher.release(body.reserved)
+        """Drop the body, and hold no bytes for it any more."""
+        self._body = None
+        if self._holding is not None:
+            self._holding.hold(0)
+
+    def _hold(self, size: int) -> bool:
+        """Hold so many bytes of a body. Answer and return False if there is no room for them."""
+        if self._holding is None:
+            head, gateway = self.head, self._client.gateway
+            account = gateway.account(head.target.virtual_host, head.credentials)
+            self._holding = Holding(account)
+        has_room = self._holding.hold(size)
+        if not has_room:
+            self.answer(Outcome.OVERLOADED, TOO_MANY_BODIES)
+        return has_room

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -14,14 +14,19 @@ from ..message import Credentials, FieldValue, Message, Public, bad_request
 from . import properties
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
+    CHEAP,
     PERCENT,
     PLUS,
     Pairs,
-    decode_multipart,
+    Spans,
     decode_urlencoded,
     decode_value,
     find_body,
+    is_costly,
+    multipart_steps,
+    urlencoded_steps,
 )
+from .slices import at_once
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -37,6 +42,8 @@ NDJSONS = {  # names of it that are in use; batches take the first
 REMEMBERED_SIZE = 512
 REMEMBERED_FORMS = 1024
 
+# Of the properties in a large form: ``headers`` as JSON, and all others.
+MAX_PROPERTIES = properties.MAX_HEADERS_TEXT + 64 * 1024
 IS_A_BATCH = Public(
     "NDJSON is a batch, and the path of a batch has no third part: /virtual-host/exchange, without "
     "a slash at the end."
@@ -148,10 +155,19 @@ def is_coded(headers: Mapping[bytes, bytes]) -> bool:
     return any(coding.strip() not in (b"", b"identity") for coding in codings)
 
 
+Steps = Generator[None, None, Message]
+"""Work that makes a message of a large form. It yields after each step of some milliseconds."""
+
+Made = Message | Steps
+
+
 def message_reader(
     target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
-) -> Callable[[bytes], Message]:
-    """Return what makes a message of a body, or raises RequestError as the broker would refuse."""
+) -> Callable[[bytes], Made]:
+    """Return what makes a message of a body, or raises RequestError as the broker would refuse.
+
+    Of a form that is costly to decode, it makes the steps to the message.
+    """
     exchange, key = target.exchange, target.routing_key
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
@@ -161,34 +177,65 @@ def message_reader(
         raise bad_request(IS_A_BATCH)
     if inherits(headers, defaults) or media_type == MULTIPART:
 
-        def read(body: bytes) -> Message:
+        def read(body: bytes) -> Made:
             stamps = stamps_of(headers, defaults)  # which differ from one request to the next
-            if media_type == URLENCODED:
+            if media_type == MULTIPART or (is_form and is_costly(body)):
+                form = content_type if media_type == MULTIPART else None
+                steps = _read_in_steps(body, form, target, query, defaults, stamps)
+                return steps if len(body) > CHEAP else at_once(steps)
+            if is_form:
                 body, made = _read_urlencoded(body, query, defaults, stamps)
-            elif media_type == MULTIPART:
-                pairs = decode_multipart(body, content_type)
-                body = _form_body(pairs)
-                made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, stamps)
             else:
                 made = options(_of_raw(headers, content_type, query), defaults, stamps)
             return Message(exchange, key, made[0], body, *made[1:])
 
     elif is_form:
 
-        def read(body: bytes) -> Message:
+        def read(body: bytes) -> Made:
+            if len(body) > CHEAP and is_costly(body):
+                return _read_in_steps(body, None, target, query, defaults, None)
             value, made = _read_urlencoded(body, query, defaults, None)
             return Message(exchange, key, made[0], value, *made[1:])
 
     else:
         made: Options | None = None  # it depends on the head only, so it is computed once
 
-        def read(body: bytes) -> Message:
+        def read(body: bytes) -> Made:
             nonlocal made
             if made is None:
                 made = options(_of_raw(headers, content_type, query), defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
 
     return read
+
+
+def _read_in_steps(
+    body: bytes,
+    multipart: bytes | None,
+    target: Target,
+    query: bytes,
+    defaults: Defaults,
+    stamps: Stamps | None,
+) -> Steps:
+    """Make the message of a form, in the memory of its bytes.
+
+    ``multipart`` is the Content-Type of a multipart form.
+    """
+    data = bytearray(body)
+    del body
+    if multipart is not None:
+        spans = yield from multipart_steps(data, multipart)
+    else:
+        spans = yield from urlencoded_steps(data)
+    pairs = _from_pairs(_pairs_that_count(data, spans))
+    made = options(_merged(_from_query(query), pairs), defaults, stamps)
+    bodies = [(start, end) for name, start, end in spans if name == b"body"]
+    start, end = bodies[-1] if bodies else (0, 0)
+    if not bodies:
+        raise bad_request(NO_BODY)
+    return Message(
+        target.exchange, target.routing_key, made[0], bytes(memoryview(data)[start:end]), *made[1:]
+    )
 
 
 class Options(NamedTuple):
@@ -252,27 +299,47 @@ def _from_query(query: bytes) -> dict[str, Any]:
     return _from_pairs(decode_urlencoded(query)) if query else {}
 
 
+NO_BODY = Public(
+    "The form has no field 'body'. To publish the request's body as it is, send another "
+    "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
+    "application/json' --data-binary …)."
+)
+
+
 def _form_body(pairs: Pairs) -> bytes:
     for name, value in reversed(pairs):  # of several the last one wins
         if name == b"body":
             return value
-    raise bad_request(
-        Public(
-            "The form has no field 'body'. To publish the request's body as it is, send another "
-            "Content-Type with it, such as application/json (curl: -H 'Content-Type: "
-            "application/json' --data-binary …)."
-        )
-    )
+    raise bad_request(NO_BODY)
+
+
+def _pairs_that_count(data: bytearray, spans: Spans) -> Pairs:
+    """Return the fields of a large form that make properties, without what a later one replaces.
+
+    Raise RequestError if they are larger than any message's properties.
+    """
+    found: dict[str, tuple[bytes, int, int]] = {}
+    for number, (raw_name, start, end) in enumerate(spans):
+        name = properties.name_of(raw_name.decode(errors="replace"))
+        if name.startswith("headers["):
+            name += f" {number}"  # because all of these may count
+        elif name not in properties.NAMES and name != "mandatory":
+            continue
+        found.pop(name, None)
+        found[name] = raw_name, start, end
+    if sum(len(name) + end - start for name, start, end in found.values()) > MAX_PROPERTIES:
+        raise bad_request(f"The form's properties are longer than {MAX_PROPERTIES} bytes.")
+    return [(name, bytes(data[start:end])) for name, start, end in found.values()]
 
 
 def _from_pairs(pairs: Pairs) -> dict[str, Any]:
     """Return the fields of one source by name.
 
     The last one of a name wins, and an empty value counts as none. ``headers`` and
-    ``headers[name]`` add up, and of one message header the last value wins too.
+    ``headers[name]`` add up, and of one message header the last value wins too. Values that
+    do not win are not looked at, because looking at each could take long.
     """
-    fields: dict[str, Any] = {}
-    table: dict[str, FieldValue] = {}
+    found: dict[str, bytes] = {}
     brackets: list[tuple[str, str]] = []
     before = 0  # how many of them come before the table
     for raw_name, raw_value in pairs:
@@ -282,19 +349,22 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
             name = properties.name_of(raw_name.decode())
         except UnicodeDecodeError:
             continue  # an unknown field, whatever it is called
-        if name == "headers":
-            table = properties.parse_headers(raw_value) if raw_value else {}
-            before = len(brackets)
-        elif name.startswith("headers["):
+        if name.startswith("headers["):
             brackets.append((raw_name.decode(), properties.text(name, raw_value)))
         elif name in properties.NAMES or name == "mandatory":
-            fields[name] = properties.text(name, raw_value)
+            found[name] = raw_value
+            before = len(brackets) if name == "headers" else before
+    text = found.pop("headers", b"")
+    table: dict[str, FieldValue] = properties.parse_headers(text) if text else {}
+    fields: dict[str, Any] = {
+        name: properties.text(name, value) for name, value in found.items() if value
+    }
     if brackets:
         kept = [b for b in brackets[:before] if properties.bracket_path(b[0])[0] not in table]
         table = {**table, **properties.bracket_headers(kept + brackets[before:])}
     if table:
         fields["headers"] = table
-    return {name: value for name, value in fields.items() if value != ""}
+    return fields
 
 
 def _of_raw(headers: Mapping[bytes, bytes], content_type: bytes, query: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..message import FAULT, STOPPING, Outcome, RequestError
+from .budget import TOO_MANY_BODIES, Account, Holding
 from .handler import Handler
 from .reader import UNTOLD, Request
 from .response import Response, Turn
@@ -44,7 +45,11 @@ class Bridge:
     def begin(
         self, request: Request, response: Response, handler: Handler, state: dict[str, Any]
     ) -> "ApplicationRequest":
-        """Return what handles the request; ``handler`` answers what the application does not."""
+        """Return what handles the request; ``handler`` answers what the application does not.
+
+        The body counts in ``state["account"]`` until the application has it, and without one
+        in the budget of senders who are not verified.
+        """
         made = ApplicationRequest(request, response, handler, state)
         loop = response.connection.shared.loop
         task = loop.create_task(made.run(self._application))
@@ -64,6 +69,8 @@ class ApplicationRequest:
         self._handler = handler
         self._scope = _scope(request, response.connection, state)
         self._body = bytearray()
+        account: Account = state.get("account", response.connection.shared.budget)
+        self._holding = Holding(account)
         self._more = True  # more of the body is to come
         self._told = False  # the application has the whole body
         self._gone = False  # nobody reads the response any more
@@ -78,6 +85,8 @@ class ApplicationRequest:
         """Keep the piece until the application asks for it."""
         if self._request.length == UNTOLD:
             return  # to an application it is a request without a body
+        if not self._holding.hold(len(self._body) + len(piece)):
+            raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
         self._body += piece
         if len(self._body) > HIGH_WATER:
             self._response.connection.flow.pause_reading()
@@ -114,6 +123,9 @@ class ApplicationRequest:
             await application(self._scope, self._receive, self._send)
         except Exception:
             logger.exception("the application failed")
+        finally:
+            self._body.clear()
+            self._holding.hold(0)
         if self._gone or response.complete:
             return
         if response.started:
@@ -133,6 +145,7 @@ class ApplicationRequest:
         if self._is_over:
             return {"type": "http.disconnect"}
         body, self._body = bytes(self._body), bytearray()
+        self._holding.hold(0)
         self._told = not self._more
         self._response.connection.want_body()
         return {"type": "http.request", "body": body, "more_body": self._more}

@@ -1,5 +1,11 @@
 """The memory that senders may hold before the broker has let them in."""
 
+from typing import Protocol
+
+from ..message import Public
+
+TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
+
 
 class Budget:
     """Bytes that all connections of a backend hold for senders who are not verified.
@@ -29,3 +35,33 @@ class Budget:
     def give_back(self, size: int) -> None:
         """Count ``size`` bytes no more."""
         self.held -= size
+
+
+class Account(Protocol):
+    """Where the bytes of a request count: in a ``Budget``, or among those of messages."""
+
+    def take(self, size: int) -> bool:
+        """Count ``size`` more bytes. Return False and count nothing if there is no room."""
+
+    def give_back(self, size: int) -> None:
+        """Count ``size`` bytes no more."""
+
+
+class Holding:
+    """The bytes that one owner holds now, in an account. ``hold(0)`` gives all of them back."""
+
+    __slots__ = ("_account", "size")
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self.size = 0  # bytes
+
+    def hold(self, size: int) -> bool:
+        """Hold ``size`` bytes in all. Return False and change nothing if there is no room."""
+        more = size - self.size
+        if more > 0 and not self._account.take(more):
+            return False
+        if more < 0:
+            self._account.give_back(-more)
+        self.size = size
+        return True

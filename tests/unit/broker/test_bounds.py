@@ -26,10 +26,10 @@ async def test_a_client_that_left_frees_its_place_and_is_not_sent(broker, client
 
 async def test_bytes_are_bounded_together_with_bodies_that_still_arrive(client):
     publish = client(max_bytes=1024)
-    assert publish.publisher.reserve(1000)
-    assert not publish.publisher.reserve(100)
+    assert publish.publisher.take(1000)
+    assert not publish.publisher.take(100)
     assert await publish(b"x" * 100) is O.OVERLOADED
-    publish.publisher.release(1000)
+    publish.publisher.give_back(1000)
     assert await publish(b"x" * 100) is O.CONFIRMED
 
 
