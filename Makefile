@@ -65,7 +65,7 @@ soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forw
 	@$(BIN)/python scripts/debian.py chromium
 	@$(BIN)/python tests/page/soak.py --hours $(or $(HOURS),12)
 
-fuzz: $(READY) ## Play random bytes against the parsers for MINUTES=1, until one fails
+fuzz: $(READY) ## Play random and costly bytes against the parsers for MINUTES=1, until one fails
 	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
 lint: $(READY) ## Check format, style and types

@@ -20,13 +20,29 @@ This page is written by `make docs` from the settings' declarations.
 statelessd reads one YAML file, `statelessd -c FILE`; without one it listens on
 `127.0.0.1:8000` and publishes to the RabbitMQ on `localhost:5672`. Every key is
 optional. An unknown key, a wrong type or a value out of bounds stops the start,
-with all errors at once and exit status 2; `--check-config` does only that.
+with all errors at once and exit status 2. `--check-config` does only that, and looks
+at the machine as well: an unknown group, or a missing directory of a Unix socket, is
+an error there. What does not end a start, such as a missing directory of your own
+pages, is a warning.
+
+An empty file is an error, because all defaults would apply and the gateway would
+listen on all interfaces. `HTTPServer: {{address: ""}}` says the same on purpose.
 
 Each setting can be overridden by an environment variable: `{prefix}`, then its
 key path in capitals with underscores, such as
 `STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Lists are separated by commas,
 with or without brackets around.
-`statelessd --print-config` shows the effective values and where each comes from.
+`statelessd --print-config` shows the effective values and where each comes from. It
+shows no passwords: neither those in URLs nor what has a name such as `password`,
+`credentials` or `token` in the section Logging.
+
+The variables that Kubernetes sets for a Service named `statelessd` are not settings,
+and are ignored.
+
+The file is YAML 1.1 with these differences: times such as `10:00` and dates are text,
+tags such as `!!binary` are refused, a file has at most 128 KiB and 50 levels, and
+aliases may not multiply it. Text that YAML takes for something else needs quotes, such
+as `"0660"`, `"no"` or `"*"`.
 """
 
 ENDING = """\

@@ -29,6 +29,7 @@ from .tls.server import Certificate
 from .version import __version__
 
 OK, FAILED, USAGE = 0, 1, 2
+WRITING_SECONDS = 10.0  # for a file that is being written; the unit's watchdog waits for 30 s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         former = Former.received()
-        loaded = load(options.config, os.environ)
+        loaded = _load(options, former)
         if options.print_config:
             print(print_config(loaded), end="")  # noqa: T201 - what was asked for
             return OK
@@ -64,12 +65,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _load(options: argparse.Namespace, former: Former | None) -> Loaded:
+    """Load the settings. Raise ConfigError if they cannot go on from those of ``former``.
+
+    After the exec of a reload there is no way back. A file that was complete a moment ago may
+    be half written again; then wait for the rest, while the backends serve.
+    """
+    deadline = time.monotonic() + WRITING_SECONDS
+    while True:
+        try:
+            loaded = load(options.config, os.environ)
+            _check_sections(loaded, () if former is None else former.sections)
+        except ConfigError:
+            if former is None or options.check_config or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return loaded
+
+
+def _check_sections(loaded: Loaded, former: Sequence[str]) -> None:
+    """Raise ConfigError for a section that is gone: the file may be half written."""
+    errors = [
+        f"{loaded.file}: the section {section} is gone or empty. If the file is complete, "
+        "restart to apply it"
+        for section in former
+        if section not in loaded.sections
+    ]
+    if errors:
+        raise ConfigError(errors)
+
+
 def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     """Print that the configuration is valid, also for a program that would reload into it."""
+    if former is not None:
+        _check_beside(former, loaded.config, daemon=daemon)
     if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
         raise ConfigError(errors)
-    if former is not None:
-        _check_beside(former, loaded, daemon=daemon)
     doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
     logging = [redacted(each) for each in logs.check(loaded.config, foreground=not daemon)]
     for warning in [*loaded.warnings, *doubts, *logging]:
@@ -78,19 +110,9 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     return OK
 
 
-def _check_beside(former: Former, loaded: Loaded, *, daemon: bool) -> None:
-    """Raise the error that would end a program which goes on from ``former``.
-
-    A section that is gone is an error as well, because a file that is half written lacks
-    some, and its defaults would take their place.
-    """
-    config = loaded.config
-    errors = [
-        f"{loaded.file}: the section {section} is gone or empty. If the file is complete, "
-        "restart to apply it"
-        for section in former.sections
-        if section not in loaded.sections
-    ]
+def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
+    """Raise the error that would end a program which goes on from ``former``."""
+    errors = []
     server = config.http_server
     for each in former.served:
         where = name_of(each.listener)

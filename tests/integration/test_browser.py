@@ -15,6 +15,7 @@ LOGIN = {"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode()}
 # the tab to the gateway's own; a script finds them only where the sites are one,
 # and these are.
 GATEWAY, APP, EVIL = "gateway.localhost", "app.gateway.localhost", "evil.gateway.localhost"
+NAMED = {"HTTPServer": {"hosts": ["gateway.example"]}}
 FAILED = {"error": "TypeError: Failed to fetch"}  # all that a page learns of a refusal by CORS
 
 
@@ -35,6 +36,13 @@ def site(pages):
     """A server of other origins than the gateway's."""
     pages.clear()
     return pages
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, broker):
+    """One that is known by a name which is not on loopback to a browser."""
+    with running(tmp_path_factory.mktemp("gateway"), broker, NAMED) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,17 @@ class TestForms:
         user.open(site.origin("app.example"))
         assert user.exchange("POST", target).status == 204
         assert queue.bodies() == [b"given"]
+
+
+def test_a_page_whose_name_leads_to_this_machine_is_refused(gateway, queue, user):
+    """DNS rebinding: to the browser the page is of the gateway's own origin."""
+    user.open(f"http://evil.example:{gateway.port}/healthz")
+    path = f"/test/{queue.name}/stolen"
+    answer = post(user, path, headers={**FORM, **LOGIN})
+    assert (answer["status"], problem_of(answer)) == (403, "cross-site")
+    sent = user.exchange("POST", f"http://evil.example:{gateway.port}{path}").headers
+    assert sent["origin"] == f"http://evil.example:{gateway.port}"
+    assert queue.bodies() == []
 
 
 @pytest.mark.parametrize("origins", [[], ["*"]])
@@ -194,7 +213,7 @@ class TestOtherOrigins:
 
 
 def test_xsrf_cookies_want_to_be_told_where_a_publish_comes_from(start_gateway, queue, user):
-    gateway = start_gateway({"Application": {"xsrf_cookies": True}})
+    gateway = start_gateway({"Application": {"xsrf_cookies": True}, **NAMED})
     answer = gateway.publish(f"/test/{queue.name}/k")
     assert (answer.status_code, answer.json()["type"]) == (403, "/docs#cross-site")
     assert queue.bodies() == []

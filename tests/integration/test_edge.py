@@ -77,3 +77,18 @@ def test_a_good_client_beside_a_thousand_slow_ones(gateway_of_patience, crowd, b
     for client in crowd:
         client.close()
     wait_until(lambda: gateway.connections() == 0, what="the slow ones to be gone")
+
+
+def test_a_message_that_can_be_handed_over_at_once_does_not_need_its_client(gateway, queue):
+    """A client that hangs up without waiting, once the login and the exchange are connected."""
+    head = b"POST /test/%b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" % queue.name.encode()
+    head += b"Authorization: %b\r\n\r\n" % LOGIN["Authorization"].encode()
+    bodies = {b"%02d" % number for number in range(20)}
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as client:
+        client.sendall(head + b"00")
+        assert client.recv(1000).startswith(b"HTTP/1.1 204 ")
+    for body in bodies - {b"00"}:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as client:
+            client.sendall(head + body)
+    wait_until(lambda: len(queue) == len(bodies), what="all messages")
+    assert set(queue.bodies()) == bodies

@@ -134,6 +134,32 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
     all_are_204([clients])
 
 
+def test_half_a_file_changes_nothing_and_says_why(start_gateway):
+    """As it is while somebody writes it: the defaults would take the place of what is missing."""
+    gateway = start_gateway()
+    before, whole = gateway.backends(), gateway.config.read_text()
+    cut = whole[: whole.index("HTTPServer:")]
+    for text, words in (
+        ("", "the file is empty"),
+        (cut, "the section HTTPServer is gone or empty. If the file is complete, restart"),
+        (f"{cut}HTTPServer:\n", "the section HTTPServer is gone or empty"),
+        (None, "cannot be read: No such file or directory"),
+    ):
+        told = gateway.text.count(words)
+        if text is None:
+            gateway.config.unlink()
+        else:
+            gateway.config.write_text(text)
+        gateway.process.send_signal(signal.SIGHUP)
+        gateway.says(words, told + 1)
+    assert gateway.text.count("the new configuration cannot be used; nothing changes") == 4
+    assert gateway.backends() == before
+    assert gateway.publish().status_code == 204
+    gateway.config.write_text(whole)
+    gateway.reload()
+    assert gateway.publish().status_code == 204
+
+
 def test_an_address_cannot_change(start_gateway):
     gateway = start_gateway()
     gateway.hang_up(HTTPServer={"address": ""})

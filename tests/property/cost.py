@@ -5,7 +5,6 @@ A failure keeps the input in a file. ``fuzz.py replay FILE`` shows what it costs
 
 import asyncio
 import functools
-import gc
 import hashlib
 import os
 import tempfile
@@ -19,25 +18,31 @@ from wire import Transport
 
 from statelessd.amqp import events
 from statelessd.amqp.protocol import Login, Protocol
+from statelessd.http1.states import RESPONDING, WAITING
 
 KEPT = Path(os.environ.get("FUZZ_KEPT", tempfile.gettempdir()))
 READ = 256_000  # bytes that an event loop reads at most at once
 TRIES = 4  # what counts is the best of them, because the machine does other work too
 
-# The bounds: so much for any input, and so much for each byte of it.
-SECONDS, SECONDS_PER_BYTE = 0.1, 1e-6
-TURN = 0.1  # seconds of CPU; 0.05 on a machine that is idle
-MEMORY, MEMORY_PER_BYTE = 4 * 1024 * 1024, 16
+# The bounds: so much for any input, and so much for each byte of it, for each answer, and
+# for each message or item that was published or refused.
+SECONDS, SECONDS_PER_BYTE, SECONDS_PER_ANSWER, SECONDS_PER_OUTCOME = 0.1, 1e-6, 1e-3, 1e-4
+TURN = 0.2  # seconds of CPU; a quarter of it where nothing else runs
+MEMORY, MEMORY_PER_BYTE = 16 * 1024 * 1024, 16
 
 
 class Cost(NamedTuple):
-    """CPU time in seconds: of all, and of the longest turn."""
+    """CPU time in seconds: of all, and of the longest turn; and what was done for it."""
 
     seconds: float
     turn: float
+    answers: int
+    outcomes: int
 
     def is_within(self, size: int) -> bool:
-        return self.turn < TURN and self.seconds < SECONDS + size * SECONDS_PER_BYTE
+        allowed = SECONDS + size * SECONDS_PER_BYTE
+        allowed += self.answers * SECONDS_PER_ANSWER + self.outcomes * SECONDS_PER_OUTCOME
+        return self.turn < TURN and self.seconds < allowed
 
 
 class Turns(asyncio.SelectorEventLoop):
@@ -62,14 +67,19 @@ class Playground:
         return Edge()
 
     def converse(self, data):
-        """Send the bytes over one connection. Return the CPU time of the longest turn."""
+        """Send the bytes over one connection.
+
+        Return the longest turn, and the numbers of answers and of outcomes.
+        """
         pieces = [data[at : at + READ] for at in range(0, len(data), READ)]
         self.loop.longest = 0.0
-        self.loop.run_until_complete(self._converse(pieces))
-        publisher = self.edge.publisher
+        answers = self.loop.run_until_complete(self._converse(pieces))
+        publisher, errors = self.edge.publisher, self.edge.gateway.statistics.errors
+        outcomes = len(publisher.published) + sum(errors.values())
+        errors.clear()
         for each in (publisher.published, publisher.headers, publisher.credentials):
             each.clear()
-        return self.loop.longest
+        return self.loop.longest, answers, outcomes
 
     async def _converse(self, pieces):
         transport = Transport()
@@ -81,8 +91,10 @@ class Playground:
                     break
                 protocol.data_received(piece)
                 await _until(lambda: transport.closed or not transport.paused)
+            await _until(lambda: protocol.state not in (RESPONDING, WAITING))
             protocol.connection_lost(None)
             await _until(lambda: not self.edge.tasks)
+        return transport.written.count(b"HTTP/1.1 ")
 
 
 async def _until(condition):
@@ -111,7 +123,7 @@ def to_broker_side(data):
         longest = max(longest, time.thread_time() - begun)
         if any(isinstance(event, events.Failed) for event in found):
             break
-    return longest
+    return longest, 0, 0
 
 
 WAYS = {"edge": to_edge, "broker": to_broker_side}
@@ -121,18 +133,16 @@ def cost(way, data):
     """Return the least CPU time of some tries, the first of which that is within the bounds."""
     found = []
     while len(found) < TRIES:
-        gc.collect()
         begun = time.thread_time()
-        longest = WAYS[way](data)
-        found.append(Cost(time.thread_time() - begun, longest))
+        counts = WAYS[way](data)
+        found.append(Cost(time.thread_time() - begun, *counts))
         if found[-1].is_within(len(data)):
             break
-    return Cost(min(each.seconds for each in found), min(each.turn for each in found))
+    return Cost(*(min(each) for each in zip(*found, strict=True)))
 
 
 def memory(way, data):
     """Return the most bytes that are held at once besides the input itself."""
-    gc.collect()
     tracemalloc.start()
     try:
         WAYS[way](data)
@@ -158,7 +168,10 @@ def check(way, data):
 
 def told(size, spent, held):
     """Return a cost in words."""
-    words = f"{size} bytes take {spent.seconds:.3f} s of CPU, {spent.turn:.3f} s of it in one turn"
+    words = (
+        f"{size} bytes take {spent.seconds:.3f} s of CPU, {spent.turn:.3f} s of it in one turn, "
+        f"for {spent.answers} answers and {spent.outcomes} outcomes"
+    )
     return words if held is None else f"{words}, and {held / 2**20:.1f} MiB"
 
 

@@ -1,5 +1,7 @@
 """Whatever comes costs CPU time and memory in proportion to its size, and no turn takes long."""
 
+import os
+
 import brokerside as broker
 from cost import check
 from hypothesis import Phase, given, settings
@@ -7,7 +9,8 @@ from pamqp import commands
 from repetitive import heads, long, request, requests, streams
 
 # Nothing is made smaller: the input is short as it is written, and a small one costs nothing.
-costly = settings(phases=(Phase.explicit, Phase.generate))
+EXAMPLES = 300 if "FUZZ" in os.environ else 20
+costly = settings(max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate))
 
 LOGIN = broker.start() + broker.tune() + broker.open_ok()
 PROPERTIES = commands.Basic.Properties(headers={"a": [1] * 100})
@@ -22,7 +25,6 @@ broker_streams = long(
 )  # fmt: skip
 
 
-# TIMING
 class TestEdge:
     @costly
     @given(requests())

@@ -107,6 +107,20 @@ def check(conversation):
     return conversation
 
 
+def compare(later, whole):
+    """Both are the same; ``whole`` came in fewer reads than ``later``.
+
+    If bytes that cannot be a request have come behind a head without a length, its answer is
+    the last. If they come later, they are refused as a request of their own.
+    """
+    if later != whole:
+        count = len(whole.answers)
+        assert whole.ended
+        assert later.answers[:count] == whole.answers
+        assert [status for status, _ in later.answers[count:]] in ([], [400], [431])
+        assert later.published == whole.published
+
+
 @st.composite
 def repeated(draw):
     """Requests of one client, most of them with the head of the one before."""
@@ -174,7 +188,7 @@ class TestConversations:
         assert check(converse(pieces, before=pieces, **SETTINGS)) == whole
         assume(not whole.pages)
         assume(LENGTHLESS not in whole.answers)  # bytes behind a head may come too late
-        assert check(converse(octets(b"".join(pieces)), **SETTINGS)) == whole
+        compare(check(converse(octets(b"".join(pieces)), **SETTINGS)), whole)
 
     @given(known_heads(), st.data())
     @example([post(b"\r\nabc", headers=USER) + b"\r\n"] * 2, None)
@@ -196,8 +210,8 @@ class TestConversations:
         whole = check(converse([data], **SETTINGS))
         assume(LENGTHLESS not in whole.answers)  # bytes behind a head may come too late
         assume(not whole.pages)  # their answers may overtake what is wrong in their bodies
-        assert check(converse(cuts(draw.draw, data), **SETTINGS)) == whole
-        assert check(converse(octets(data), **SETTINGS)) == whole
+        compare(check(converse(cuts(draw.draw, data), **SETTINGS)), whole)
+        compare(check(converse(octets(data), **SETTINGS)), whole)
 
     @given(mixed.flatmap(lambda data: mutated(st.just(data))), st.data())
     def test_pages_and_publishes_in_turn(self, data, draw):

@@ -77,10 +77,22 @@ class GatewayProcess:
 
     ``settings``: sections of the YAML file, merged over what the tests need.
     ``unix``: paths of Unix sockets, beside the ports. ``ca``: whom to trust when
-    the settings have a certificate. ``cwd``: the directory that it starts in.
+    the settings have a certificate. ``cwd``: the directory that it starts in. ``files``: how
+    many files it may have open, at most.
     """
 
-    def __init__(self, directory, broker, settings=None, *, ports=1, unix=(), ca=None, cwd=None):
+    def __init__(
+        self,
+        directory,
+        broker,
+        settings=None,
+        *,
+        ports=1,
+        unix=(),
+        ca=None,
+        cwd=None,
+        files=None,
+    ):
         self.ports = free_ports(ports)
         name = next(_numbers)
         self.log = directory / f"gateway-{name}.log"
@@ -94,6 +106,7 @@ class GatewayProcess:
         }
         self.ca = ca
         self.cwd = cwd
+        self.files = files
         self.config.write_text(yaml.safe_dump(_merged(document, settings or {})))
         self.process = None
 
@@ -111,7 +124,8 @@ class GatewayProcess:
     @property
     def command(self):
         """Return the command line that starts it."""
-        return [sys.executable, "-m", "statelessd", "-c", str(self.config)]
+        limited = [] if self.files is None else ["prlimit", f"--nofile={self.files}"]
+        return [*limited, sys.executable, "-m", "statelessd", "-c", str(self.config)]
 
     def start(self):
         """Start it, and wait until it answers on each port."""

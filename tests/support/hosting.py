@@ -27,6 +27,9 @@ class Handler:
     def on_head(self, request, response):
         return self.bridge.begin(request, response, self, {})
 
+    def on_idle(self):
+        pass
+
     def on_refused(self, response, error, url):
         start = b"HTTP/1.1 500 " + error.outcome.value.encode()
         response.end(start + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", False)

@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -143,6 +144,29 @@ class TestReload:
         for length in range(0, whole.index("Logging:"), 7):
             former(*ALL)
             assert run(whole[:length], "--check-config")[0] == 2
+
+    def test_a_file_that_is_half_written_after_the_check_is_waited_for(
+        self, former, monkeypatch, tmp_path
+    ):
+        """By then the program is a new one, and the former cannot come back."""
+        started = []
+
+        class Parent:
+            def __init__(self, config, *_, **__):
+                self.run = lambda: started.append(config) or 0
+
+        former(*ALL)
+        path = tmp_path / "statelessd.yml"
+        path.write_text("")
+        whole = yaml.safe_dump(ALL, sort_keys=False)
+        parts = iter(["", "# soon", whole[:-20], whole])
+        monkeypatch.setattr(cli.time, "sleep", lambda _: path.write_text(next(parts)))
+        monkeypatch.setattr(cli, "Scoreboard", lambda _: SimpleNamespace(descriptor=-1))
+        monkeypatch.setattr(cli, "Supervisor", Parent)
+        monkeypatch.setattr(cli, "bind", lambda *_: {})
+        assert cli.main(["-c", str(path)]) == 0
+        assert [each.http_server.address for each in started] == ["127.0.0.1"]
+        assert list(parts) == []
 
     def test_a_file_that_is_gone_is_refused(self, capsys, former, tmp_path):
         former(*ALL)

@@ -11,6 +11,8 @@ from . import decode
 from .errors import FrameError, ProtocolError
 from .events import Settlement
 
+MOST_ADDED = 8192  # bytes that a broker may add to the properties of a returned message
+
 T = TypeVar("T")
 ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # Python 3.11 is slow to find enum members
 
@@ -78,10 +80,12 @@ class Confirms(Generic[T]):
         and not a younger one that happens to have the broker's order. Return 0 if the
         messages that may be meant differ; each of them is in doubt then.
         """
+        if len(header) > max(map(len, tags.values())) + MOST_ADDED:
+            return self._any_of(list(tags), tags)  # decoding it would take long
         try:
             theirs = decode.parts(header)
         except FrameError:
-            theirs = {}
+            return self._any_of(list(tags), tags)
         same_bytes = header in tags.values()
         for tag, sent in tags.items():
             if sent == header:
@@ -90,9 +94,13 @@ class Confirms(Generic[T]):
             alike = not same_bytes or len(sent) == len(header)
             if alike and self._parts_of(tag, sent) == theirs:
                 return tag
-        ours = {tag: self._parts_of(tag, sent) for tag, sent in tags.items()}
-        meant = [t for t in tags if ours[t].items() <= theirs.items()] or list(tags)
-        if all(ours[t] == ours[meant[0]] for t in meant):
+        meant = [t for t in tags if self._parts_of(t, tags[t]).items() <= theirs.items()]
+        return self._any_of(meant or list(tags), tags)
+
+    def _any_of(self, meant: list[int], tags: dict[int, bytes]) -> int:
+        """Return the oldest of these tags if their messages are equal. Else doubt all, return 0."""
+        ours = [self._parts_of(tag, tags[tag]) for tag in meant]
+        if all(each == ours[0] for each in ours):
             return meant[0]
         self._doubtful.update(meant)
         return 0

@@ -46,6 +46,7 @@ class Pool:
         self.nodes = Nodes(hosts_of(shared.settings))
         self._shared, self._settings, self._loop = shared, shared.settings, shared.loop
         self._trust = trust
+        self.max_connections = shared.settings.max_connections  # those that are logged in
         self._failures = Failures(logger)
         self._gate = shared.gate
         self._ticked_at = self._loop.time()
@@ -266,7 +267,7 @@ class Pool:
         if self._sessions.get(session.key) is not session:
             return True  # it takes the place of another one, or will be closed soon
         open_ones = [each for each in self.sessions() if each.state is OPEN]
-        if len(open_ones) < self._settings.max_connections:
+        if len(open_ones) < self.max_connections:
             return True
         idle = [each for each in open_ones if not each.load]
         if not idle:

@@ -58,7 +58,6 @@ class Publisher:
         self._loop = loop
         self._max_messages = limits.max_messages
         self._max_bytes = limits.max_bytes
-        self.max_connections = rabbitmq.max_connections
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
         self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
@@ -140,6 +139,15 @@ class Publisher:
     def is_connected(self, virtual_host: str, credentials: Credentials) -> bool:
         """Return whether a connection with these credentials is open, so the broker knows them."""
         return self._pool.is_connected(virtual_host, credentials)
+
+    @property
+    def max_connections(self) -> int:
+        """Return how many logins may have a connection. A lower number closes none."""
+        return self._pool.max_connections
+
+    @max_connections.setter
+    def max_connections(self, limit: int) -> None:
+        self._pool.max_connections = limit
 
     def take(self, size: int) -> bool:
         """Count bytes of a body that is arriving. Return False if there is no room."""

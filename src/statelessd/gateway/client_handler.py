@@ -77,13 +77,19 @@ class ClientHandler:
         if request.raw and b"expect" not in request.headers:
             self._repeat = Repeat.of(publish.head, request.raw, size)
             head, gateway = publish.head, self.gateway
-            is_connected = gateway.publisher.is_connected(
-                head.target.virtual_host, head.credentials
-            )
+            user, virtual_host = head.credentials, head.target.virtual_host
             # Whether guest may publish depends on the client's address. Heads of senders whom
             # the broker does not know would displace those of users.
-            if is_connected and head.credentials.username != GUEST and request.version == "1.1":
+            if (
+                user.username != GUEST
+                and request.version == "1.1"
+                and gateway.publisher.is_connected(virtual_host, user)
+            ):
                 gateway.heads.add(head, request.raw, size)
+
+    def on_idle(self) -> None:
+        """Forget the last heads. The gateway knows those that are small."""
+        self._repeat = self._known = None
 
     # What was parsed
 

@@ -416,6 +416,7 @@ class Connection(asyncio.Protocol):
         if self.state is IDLE and self._request_handler is not None:
             # An idle connection holds nothing of its last request.
             self._request_handler = self._response = None
+            self._handler.on_idle()
             if self._reader is not None:
                 self._reader.reset()
         flow = self.flow

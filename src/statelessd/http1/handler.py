@@ -51,5 +51,8 @@ class Handler(Protocol):
     def on_head(self, request: Request, response: Response) -> RequestHandler:
         """Return the handler of this request, which may have been answered already."""
 
+    def on_idle(self) -> None:
+        """Drop what was kept of the last request, because the connection has become idle."""
+
     def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
         """Answer a request that cannot be read. ``url`` is empty if that was not read either."""

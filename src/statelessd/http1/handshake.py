@@ -7,13 +7,12 @@ complete, so that silent ones could take every descriptor.
 import asyncio
 import socket
 import ssl
-from functools import partial
 
 from ..failures import is_shortage
 from .connection import Connection
 from .shared import Shared
 
-AT_ONCE = 64  # clients accepted in one turn of the loop
+AT_ONCE = 8  # clients accepted in one turn of the loop: those who give way close in the next
 PAUSE = 0.1  # seconds until accepting is tried again without a descriptor
 
 
@@ -25,6 +24,7 @@ class Handshake:
     def __init__(self, shared: Shared, client: socket.socket, context: ssl.SSLContext) -> None:
         self._shared = shared
         self._client = client
+        self._connection = Connection(shared)  # which counts the client
         self._task = shared.loop.create_task(self._shake(context))
         self._task.add_done_callback(self._end)
         shared.places.begin(self)
@@ -32,7 +32,7 @@ class Handshake:
     async def _shake(self, context: ssl.SSLContext) -> None:
         shared = self._shared
         await shared.loop.connect_accepted_socket(
-            partial(Connection, shared),
+            lambda: self._connection,
             self._client,
             ssl=context,
             ssl_handshake_timeout=shared.limits.head_timeout,

@@ -138,8 +138,9 @@ FIGURES = (
            lambda r: r.gateway.statistics.sent),
     Figure("http_connections", GAUGE, "Open client connections, TLS handshakes included.",
            lambda r: len(r.gateway.places.open), dashboard="client_connections"),
-    Figure("http_connections_limit", GAUGE, "Client connections that may be open at once.",
-           lambda r: r.gateway.places.limit),
+    Figure("http_connections_limit", GAUGE,
+           "Client connections that may be open at once; fewer than the setting if too few files "
+           "may be open.", lambda r: r.gateway.places.limit),
     Figure("http_connections_accepted", COUNTER, "Client connections so far.",
            lambda r: r.gateway.statistics.accepted),
     Figure("draining", GAUGE, "1 while this backend stops.",

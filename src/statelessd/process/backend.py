@@ -30,7 +30,7 @@ from ..pages.snapshot import snapshot
 from ..telemetry.scoreboard import Scoreboard
 from ..tls.client import Trust
 from ..tls.server import Certificate
-from . import logs
+from . import limits, logs
 from . import sockets as listeners
 from .allocator import keep_freed_memory
 from .reexec import RETIRE
@@ -79,8 +79,13 @@ class Backend:
         self._certificate = certificate
         self._trust = inheritance.trust
         self._loop = loop
+        self._config = config
+        self._files = limits.open_files()
+        made = limits.room(config, self._files)
         self.publisher = Publisher(
-            application.rabbitmq,
+            msgspec.structs.replace(
+                application.rabbitmq, max_connections=made.to_broker, max_logins=made.logins
+            ),
             application.publish,
             trust=inheritance.trust,
             loop=loop,
@@ -98,6 +103,7 @@ class Backend:
         self._drained_by = 0.0  # loop time
         pages = Bridge(Application(self.monitoring, application.paths))
         self._shared = share(self.gateway, pages)
+        self._shared.places.fit(made.clients, made.spare)
         self._server = Server(self._shared, pages.tasks)
         self._serves = serves
         self._stop = asyncio.Event()
@@ -193,6 +199,7 @@ class Backend:
             guard("probing the broker", monitoring.probe_if_watched)
             second = monitoring.second_over()
             if second is not None:
+                guard("looking at the limit of open files", self._fit)
                 self._report(second)
                 guard("writing what the log left out", self.gateway.failures.write_left_out)
                 guard("writing what the log left out", logs.write_left_out)
@@ -200,6 +207,24 @@ class Backend:
             for each in (self._certificate, self._trust):
                 if each is not None:
                     guard("looking at TLS files", partial(each.refresh, self._loop.time()))
+
+    def _fit(self) -> None:
+        """Take as many clients as files may be open, which prlimit(1) can change."""
+        files, before = limits.open_files(), self._files
+        if files == before:
+            return
+        self._files = files
+        made = limits.room(self._config, files)
+        logger.warning(
+            "%d files may be open now, and %d before: taking at most %d clients and %d "
+            "connections to the broker",
+            files,
+            before,
+            made.clients,
+            made.to_broker,
+        )
+        self.publisher.max_connections = made.to_broker
+        self._shared.places.fit(made.clients, made.spare)
 
     def _report(self, second: int) -> None:
         """Write our figures to the scoreboard, and their growth to the history."""

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 60.0  # for the daemon to serve, while the command waits
 RIVAL_SECONDS = 1.0  # for another start to replace a stale pidfile that it has locked
 MODE = 0o644  # of the pidfile
+STARTING = " starting"  # after the process id of the command that makes the pidfile
 
 
 class DaemonError(Exception):
@@ -31,8 +32,8 @@ class PidFile:
     """A file with the daemon's process id, locked for as long as the daemon lives.
 
     It is made and locked before the daemon detaches, so that the terminal still gets an error.
-    Until then it has the process id of the command. The lock belongs to the open file; after a
-    reload ``descriptor`` is the open file that holds it.
+    Until then it has the process id of the command, with a note. The lock belongs to the open
+    file; after a reload ``descriptor`` is the open file that holds it.
 
     Whoever may read the file may lock it too. So a lock alone does not show that a daemon
     lives, and a stale file is not locked and written, but replaced by a new one.
@@ -56,13 +57,15 @@ class PidFile:
         """Return the daemon's process id. Raise DaemonError if none runs."""
         try:
             with self._opened() as descriptor:
-                pid = _recorded(descriptor)
+                pid, is_starting = _recorded(descriptor), _is_starting(descriptor)
         except FileNotFoundError:
-            pid = 0
+            pid, is_starting = 0, False
         except OSError as error:
             raise DaemonError(f"{self._path}: {error.strerror}") from error
         if not pid or not _is_statelessd(pid):
             raise DaemonError(f"{self._path}: no statelessd runs")
+        if is_starting:
+            raise DaemonError(f"{self._path}: statelessd is still starting")
         return pid
 
     def release(self) -> None:
@@ -107,7 +110,7 @@ class PidFile:
             return False
         if _lock(self.descriptor):
             os.fchmod(self.descriptor, MODE)
-            _record(self.descriptor)
+            _record(self.descriptor, STARTING)
             if self._is_at_path(self.descriptor):
                 return True
         os.close(self.descriptor)  # a rival has replaced it, or is about to do so
@@ -118,7 +121,7 @@ class PidFile:
         try:
             os.fchmod(descriptor, MODE)
             _lock(descriptor)  # nobody else knows the file yet
-            _record(descriptor)
+            _record(descriptor, STARTING)
             Path(name).rename(self._path)
         except OSError:
             os.close(descriptor)
@@ -170,16 +173,20 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _record(descriptor: int) -> None:
+def _record(descriptor: int, note: str = "") -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()}{note}\n".encode(), 0)
 
 
 def _recorded(descriptor: int) -> int:
     try:
-        return max(0, int(os.pread(descriptor, 32, 0)))
-    except ValueError:
+        return max(0, int(os.pread(descriptor, 32, 0).split()[0]))
+    except (ValueError, IndexError):
         return 0
+
+
+def _is_starting(descriptor: int) -> bool:
+    return STARTING.encode() in os.pread(descriptor, 32, 0)
 
 
 def _exists(pid: int) -> bool:

@@ -21,6 +21,10 @@ def raw(kind, channel, payload):
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
+def table(content):
+    return struct.pack(">I", len(content)) + content
+
+
 def with_channel():
     protocol = Protocol(Login("guest", "secret", "test", {}))
     protocol.receive_data(broker.start() + broker.tune() + broker.open_ok())
@@ -75,15 +79,27 @@ class TestReturns:
         empty = raw(3, 1, b"")
         assert "a content body" in error_of(protocol.receive_data(announced(5) + empty))
 
+    @pytest.mark.parametrize("added", [b"\x01aA" + table(b"V" * 120_000), b"\x00V" * 60_000])
+    def test_headers_that_no_broker_adds_are_not_looked_at(self, added):
+        protocol = with_channel()
+        for entry, priority in (("plain", None), ("urgent", 9)):
+            header = encode.properties({"priority": priority})
+            protocol.publish(1, entry, "e", "k", header, b"", True)
+        method = broker.method(commands.Basic.Return(312, "NO_ROUTE", "e", "k"), 1)
+        content = struct.pack(">HHQH", 60, 0, 0, 1 << 13) + table(added)
+        began = time.process_time()
+        for _ in range(20):
+            assert protocol.receive_data(method + raw(2, 1, content)) == []
+        assert time.process_time() - began < 0.4
+        [settled] = protocol.receive_data(broker.ack(1, 2, multiple=True))
+        doubtful = events.Settlement.DOUBTFUL
+        assert settled.settled == [("plain", doubtful), ("urgent", doubtful)]
+
     def test_a_return_whose_names_cannot_be_ours_ends_the_connection(self):
         protocol = with_channel()
         publish(protocol, b"hello")
         names = announced(5, routing_key="x" * 255).replace(b"x" * 255, b"\xff" * 255)
         assert "not UTF-8" in error_of(protocol.receive_data(names))
-
-
-def table(content):
-    return struct.pack(">I", len(content)) + content
 
 
 def start(properties):

@@ -6,6 +6,7 @@ from scenario import O, hosts
 from waiting import open_files
 
 from statelessd.broker.session import Session
+from statelessd.message import Credentials
 
 
 async def test_logins_spread_over_the_nodes(broker, other, client):
@@ -60,9 +61,9 @@ async def test_a_name_that_leads_nowhere_is_one_node_that_failed(broker, client)
     outcome, detail = await client(host="a..b").start(timeout=1.5)
     assert outcome is O.BROKER_UNAVAILABLE
     assert "not valid" in detail
-    publish = client(hosts=("a..b", *hosts(broker)))
+    publish = client(hosts=("nobody.invalid", *hosts(broker)))
     assert await publish.logins(4) == [O.CONFIRMED] * 4
-    assert publish.nodes("up")[f"a..b:{broker.port}"] is False
+    assert publish.nodes("up")[f"nobody.invalid:{broker.port}"] is False
 
 
 async def test_a_channel_that_goes_on_nacking_is_replaced(broker, publish):
@@ -115,3 +116,21 @@ async def test_a_message_that_cannot_be_given_up_does_not_hold_others_beyond_the
     monkeypatch.setattr(Session, "why_waiting", lambda self: 1 / 0)
     assert {(await each)[0] for each in stuck} <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
     assert caplog.text.count("giving up a message at its deadline failed") <= 1
+
+
+async def test_one_sessions_exception_does_not_end_the_time_outs_of_the_others(
+    publish, monkeypatch, caplog
+):
+    for user in ("first", "second"):
+        assert await publish(credentials=Credentials(user, "x")) is O.CONFIRMED
+    ticked, tick = set(), Session.tick
+
+    def fails(session, now):
+        ticked.add(session.credentials.username)
+        if session.credentials.username == "first":
+            raise ValueError("a fault")
+        tick(session, now)
+
+    monkeypatch.setattr(Session, "tick", fails)
+    await publish.until(lambda: ticked == {"first", "second"})
+    assert caplog.text.count("checking the time-outs of a session failed") == 1

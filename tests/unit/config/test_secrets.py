@@ -93,7 +93,8 @@ URLS = ["amqp://u:hush@h", "amqps://u:hush@h:5671/v", "//u:hush@h", "u:hush@h", 
 PLACES = ["Application.rabbitmq.host", "Application.rabbitmq.hosts", "HTTPServer.address",
           "HTTPServer.pages.address", "Application.rabbitmq.tls.server_name",
           "HTTPServer.trusted_proxies", "HTTPServer.pages.networks", "HTTPServer.cors.origins",
-          "HTTPServer.ports", "HTTPServer.unix_mode", "Application.log", "Application.debug",
+          "HTTPServer.ports", "HTTPServer.hosts", "HTTPServer.unix_mode",
+          "Application.log", "Application.debug",
           "Application.rabbitmq.port", "HTTPServer.tls.minimum_version", "HTTPServer.tls.key",
           "Application.rabbitmq.tls.ca", "Application.rabbitmq.tls.certificate"]  # fmt: skip
 LISTS = ("hosts", "trusted_proxies", "networks", "origins", "ports")

@@ -122,3 +122,25 @@ def test_a_unix_socket_is_within_loopback(network):
         assert is_within(UNIX, [], networks, xheaders=xheaders)
     for header in (b"unix:", b"192.0.2.1" if ":" in network else b"2001:db8::1"):
         assert not is_within(UNIX, [(b"x-real-ip", header)], networks)
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "expected"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("::ffff:192.0.2.1", [], "192.0.2.1"),
+        ("2001:db8::1:2", [], "2001:db8::/64"),  # one client can have all of a /64
+        ("2001:db8::3:4", [], "2001:db8::/64"),
+        (UNIX, [], "unix:"),
+        ("192.0.2.1", [(b"x-forwarded-for", b"203.0.113.9")], "192.0.2.1"),  # not trusted
+        ("127.0.0.1", [(b"x-forwarded-for", b"1.1.1.1, 203.0.113.9")], "203.0.113.9"),
+        (UNIX, [(b"x-real-ip", b"203.0.113.9")], "203.0.113.9"),
+        ("127.0.0.1", [(name, b"203.0.113.9") for name in NAMES], "203.0.113.9"),
+        # What a client may have made up, with another address each time.
+        ("127.0.0.1", [(NAMES[0], b"1.1.1.1"), (NAMES[1], b"203.0.113.9")], "127.0.0.1"),
+        ("127.0.0.1", [(b"x-forwarded-for", b"nonsense")], "127.0.0.1"),
+    ],
+)
+def test_a_client_is_told_from_others_by_what_it_cannot_make_up(peer, headers, expected):
+    client = None if peer is UNIX else (peer, 4711)
+    assert clients(unix=peer is UNIX).origin(client, headers) == expected

@@ -78,6 +78,19 @@ class TestListening:
         first, second = sorted(parsedate_to_datetime(date) for date in dates)
         assert (second - first).total_seconds() >= 1
 
+    @hosting(hello)
+    async def test_the_date_goes_on_after_an_exception(self, host):
+        set_date, calls = host.shared.set_date, []
+
+        def fail_once():
+            calls.append(1)
+            if len(calls) == 1:
+                raise ValueError("once")
+            set_date()
+
+        host.shared.set_date = fail_once
+        await host.until(lambda: len(calls) == 2)
+
 
 async def stop(host, seconds=20.0):
     host.shared.draining = True

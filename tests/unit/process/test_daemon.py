@@ -169,13 +169,30 @@ def test_of_starts_at_the_same_time_one_wins(path, tmp_path, before):
         each.stdin.write("go\n")
         each.stdin.flush()
     told = [each.stdout.readline() for each in starters]
-    recorded = int(path.read_text())
+    recorded = int(path.read_text().split()[0])
     for each in starters:
         each.communicate("end\n")
     assert told.count("taken\n") == 1
     assert starters[told.index("taken\n")].pid == recorded
     assert sum(f"runs already, as process {recorded}" in each for each in told) == 5
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_command_that_starts_a_daemon_is_not_the_daemon(path, tmp_path):
+    program = tmp_path / "statelessd"
+    program.write_text(STARTER)
+    command = [sys.executable, program, "-c", path]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as starter:
+        starter.stdin.write("go\n")
+        starter.stdin.flush()
+        assert [starter.stdout.readline() for _ in range(2)] == ["ready\n", "taken\n"]
+        # SIGHUP would end it.
+        with pytest.raises(DaemonError, match="statelessd is still starting"):
+            PidFile(path).owner()
+        starter.communicate("end\n")
+    with pytest.raises(DaemonError, match="no statelessd runs"):
+        PidFile(path).owner()
 
 
 def test_its_mode_whatever_the_umask(path):

@@ -4,8 +4,8 @@ import resource
 
 import pytest
 
-from statelessd.config.settings import Config
-from statelessd.process.limits import make_room
+from statelessd.config.settings import Application, Config, HTTPServer, RabbitMQ
+from statelessd.process.limits import make_room, room
 
 INFINITE = resource.RLIM_INFINITY
 
@@ -13,13 +13,13 @@ INFINITE = resource.RLIM_INFINITY
 @pytest.mark.parametrize(
     ("before", "is_root", "after", "told"),
     [
-        ((1024, 1_048_576), False, (11_100, 1_048_576), ""),  # a shell's
-        ((1024, INFINITE), False, (11_100, INFINITE), ""),
+        ((1024, 1_048_576), False, (11_640, 1_048_576), ""),  # a shell's
+        ((1024, INFINITE), False, (11_640, INFINITE), ""),
         ((INFINITE, INFINITE), False, (INFINITE, INFINITE), ""),
         ((65_536, 65_536), False, (65_536, 65_536), ""),
-        ((1024, 4096), True, (11_100, 11_100), ""),
+        ((1024, 4096), True, (11_640, 11_640), ""),
         ((1024, 4096), False, (4096, 4096), "only 4096 files may be open, and the configured "
-                                            "connections need 11100"),
+                                            "connections need 11640"),
     ],
 )  # fmt: skip
 def test_what_the_connections_need(monkeypatch, caplog, before, is_root, after, told):
@@ -38,3 +38,23 @@ def test_what_the_connections_need(monkeypatch, caplog, before, is_root, after, 
     assert limits == after
     assert told in caplog.text
     assert bool(caplog.records) is bool(told)
+
+
+@pytest.mark.parametrize("files", [INFINITE, 1_048_576, 11_640])
+def test_with_enough_files_the_settings_count(files):
+    assert room(Config(), files)[:2] == (10_000, 1000)
+
+
+@pytest.mark.parametrize("files", [64, 100, 256, 400, 1024, 4096, 11_639])
+@pytest.mark.parametrize(("clients", "to_broker"), [(10_000, 1000), (50, 1000), (10_000, 3)])
+def test_with_fewer_there_is_room_for_both_kinds_and_a_reserve(files, clients, to_broker):
+    config = Config(
+        http_server=HTTPServer(max_connections=clients),
+        application=Application(rabbitmq=RabbitMQ(max_connections=to_broker)),
+    )
+    made = room(config, files)
+    assert 0 < made.clients <= clients
+    assert 0 < made.to_broker <= to_broker
+    assert made.spare > 0
+    reserve = files - made.clients - made.to_broker - made.spare - 5 * made.logins
+    assert reserve >= min(100, files // 4)
