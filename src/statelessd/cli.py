@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _complain(line)
         return USAGE
     except logs.LoggingError as error:
-        _complain(redacted(f"{options.config}: Logging: {error}"))
+        _complain(f"{options.config}: Logging: {error}")
         return USAGE
     except TlsError as error:  # valid a moment ago
         _complain(str(error))
@@ -103,7 +103,7 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
         raise ConfigError(errors)
     doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
-    logging = [redacted(each) for each in logs.check(loaded.config, foreground=not daemon)]
+    logging = logs.check(loaded.config, foreground=not daemon)
     for warning in [*loaded.warnings, *doubts, *logging]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
@@ -254,7 +254,7 @@ def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
 
 
 def _complain(line: str) -> None:
-    print(f"statelessd: {line}", file=sys.stderr)  # noqa: T201 - before there is a log
+    print(f"statelessd: {redacted(line)}", file=sys.stderr)  # noqa: T201 - before there is a log
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -105,6 +105,18 @@ def test_a_logging_section_that_cannot_be_used_shows_no_password(capsys, monkeyp
     assert "hush" not in shown
 
 
+def test_no_complaint_shows_a_password(run):
+    for settings, status in (
+        ({"Daemon": {"user": "u:hush@host"}}, 1),
+        ({"HTTPServer": {"ports": ["unix:/tmp/x"], "unix_group": "u:hush@host"}}, 1),
+        ({"Application": {"rabbitmq": {"host": "amqp://u:hush@host"}}}, 2),
+    ):
+        done, shown = run(settings, "-d")
+        assert done == status
+        assert shown
+        assert "hush" not in shown
+
+
 ALL = {
     "Daemon": {"pidfile": "/run/x.pid"},
     "Application": {"debug": False},
