@@ -151,7 +151,9 @@ def _mentions_form(media_type: bytes) -> bool:
 
 def is_coded(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a body has a Content-Encoding (RFC 9110 section 8.4)."""
-    codings = headers.get(b"content-encoding", b"").lower().split(b",")
+    if b"content-encoding" not in headers:
+        return False
+    codings = headers[b"content-encoding"].lower().split(b",")
     return any(coding.strip() not in (b"", b"identity") for coding in codings)
 
 

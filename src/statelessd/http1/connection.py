@@ -365,9 +365,11 @@ class Connection(asyncio.Protocol):
         is told the end by the response alone, until its request is read or it is silent.
         """
         self.pipeline.clear()
-        self.flow.hold_back(False)
-        self.flow.resume_reading()
-        if not self._may_linger(may_arrive):
+        flow = self.flow
+        if flow.read_paused:
+            flow.hold_back(False)
+            flow.resume_reading()
+        if not ((may_arrive or self.shared.draining) and self._may_linger(may_arrive)):
             self.close()
         elif not self.is_tls:
             self.state = self.state.to(LINGERING)
