@@ -116,7 +116,7 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         setting(
             "Who may connect to the Unix sockets: their mode, in octal and in quotes.",
             pattern="^0?[0-7]{3}\\Z",
-            title='three octal digits in quotes, such as "0660"',
+            title='an octal mode in quotes, such as "0660"',
         ),
     ] = "0660"
     unix_group: Annotated[

@@ -30,6 +30,7 @@ ROUTE_CLASSES = {
     f"statelessd.{name}": f"statelessd.pages.{name}" for name in ("Publisher", "Stats", "Dashboard")
 }
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
+NOTHING = (None, "", {}, [])
 EMPTY = (
     "the file is empty. It needs a setting, even if that is a default, such as "
     'HTTPServer: {address: ""} to listen on all interfaces'
@@ -211,7 +212,8 @@ class _Reader:
         except document.DocumentError as error:
             raise ConfigError([f"{self.name}: {error}"]) from error
         given = self._document.value
-        if given in (None, "", {}, []):
+        parts = given.values() if isinstance(given, dict) else (given,)
+        if all(part in NOTHING for part in parts):
             # With all defaults it would listen on all interfaces, which nobody has asked for.
             raise ConfigError([f"{self.name}: {EMPTY}"])
         if not isinstance(given, dict):

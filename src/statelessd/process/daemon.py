@@ -99,7 +99,7 @@ class PidFile:
         except FileNotFoundError:
             return self._make_first()
         if pid:
-            logger.warning("%s is stale: process %d is gone", self._path, pid)
+            logger.warning("%s is stale: no statelessd runs as process %d", self._path, pid)
         return True
 
     def _make_first(self) -> bool:

@@ -74,11 +74,11 @@ def test_an_empty_file_is_refused(write, text):
     assert error.startswith(f"{path}: the file is empty. It needs a setting")
 
 
-def test_a_file_with_empty_sections_only(write):
-    config = load(write("Application:\nHTTPServer: {}\n"), {}).config
-    assert config == msgspec.structs.replace(
-        Config(), http_server=msgspec.structs.replace(Config().http_server, address="")
-    )
+@pytest.mark.parametrize("text", ["Application:\n", "HTTPServer: {}\nDaemon:\nRoutes: []\n"])
+def test_a_file_with_empty_sections_only_is_refused(write, text):
+    path = write(text)
+    [error] = errors(path)
+    assert error.startswith(f"{path}: the file is empty. It needs a setting")
 
 
 def test_everything_that_is_wrong_is_told_at_once(write):
@@ -139,8 +139,8 @@ Application: {rabbitmq: {tls: {enabled: true, key: /x}}} => tls.certificate: is 
 Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}} => /no/such.pem cannot be read
 Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}} => holds no certificate
 Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}} => '.x' is neither a host name nor
-HTTPServer: {unix_mode: rw} => unix_mode: must be three octal digits in quotes
-HTTPServer: {unix_mode: '0888'} => unix_mode: must be three octal digits in quotes
+HTTPServer: {unix_mode: rw} => unix_mode: must be an octal mode in quotes
+HTTPServer: {unix_mode: '0888'} => unix_mode: must be an octal mode in quotes
 HTTPServer: {trusted_proxies: [here]} => trusted_proxies[0]: 'here' is not a network
 HTTPServer: {hosts: ['gateway.example:8000']} => HTTPServer.hosts[0]: 'gateway.example:8000' is not
 HTTPServer: {hosts: [a.example, 'http://b.example']} => hosts[1]: 'http://b.example' is not a host

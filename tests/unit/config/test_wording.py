@@ -12,7 +12,7 @@ PYTHON = re.compile(
 )
 SOCKET = "a Unix socket such as unix:/run/statelessd.sock"
 WORDS = {
-    "MODE": 'must be three octal digits in quotes, such as "0660"',
+    "MODE": 'must be an octal mode in quotes, such as "0660"',
     "ONE": "must be a whole number of at least 1",
     "NUMBER": "must be a whole number from 1 to 65535",
     "SECONDS": "must be a number above 0 and at most 60",
