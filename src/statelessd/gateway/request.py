@@ -32,10 +32,13 @@ DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 FORMS = (URLENCODED, MULTIPART)
-FORM_NAMES = (b"x-www-form-urlencoded", b"form-data")
+# Parts of names that only forms have: "application/x-www-form-encoded", "multipart/formdata".
+FORM_NAMES = (b"www-form", b"www_form", b"form-data", b"form_data", b"formdata", b"form-url")
 NDJSONS = {  # names of it that are in use; batches take the first
     b"application/x-ndjson", b"application/ndjson", b"application/jsonl",
-    b"application/jsonlines", b"application/x-jsonlines",
+    b"application/jsonlines", b"application/x-jsonlines", b"application/x-jsonl",
+    b"application/json-lines", b"application/x-json-lines", b"application/x-ldjson",
+    b"text/x-ndjson", b"text/ndjson",
 }  # fmt: skip
 
 # The meaning of forms without their body is cached: for so many, each of at most so many bytes.

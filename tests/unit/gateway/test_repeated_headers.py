@@ -117,6 +117,14 @@ class TestForms:
             (URLENCODED + b"\xa0",),
             (b"application/ x-www-form-urlencoded",),
             (b"x-www-form-urlencoded",),
+            (b"application/www-form-urlencoded",),
+            (b"application/x-www-form-encoded",),
+            (b"application/x-www-form-url-encoded",),
+            (b"application/x-www-form",),
+            (b"application/x-form-urlencoded",),
+            (b"application/x_www_form_urlencoded",),
+            (b"multipart/formdata; boundary=b",),
+            (b"multipart/form_data; boundary=b",),
             (b'"' + URLENCODED + b'"',),
             (b"multipart/form-data boundary=b",),
             (b"Multipart/Form-Data: boundary=b",),
@@ -213,7 +221,13 @@ class TestBatches:
     @pytest.mark.parametrize("key", [b"", b"?message_id=1", b"?"])
     @pytest.mark.parametrize("target", [b"/v/e/", b"/v//", b"/%2f/amq.default/"])
     @pytest.mark.parametrize(
-        "media_type", [b"application/x-ndjson", b"Application/JSONL; charset=utf-8"]
+        "media_type",
+        [
+            b"application/x-ndjson",
+            b"Application/JSONL; charset=utf-8",
+            b"application/json-lines",
+            b"text/x-ndjson",
+        ],
     )
     @edge_test()
     async def test_ndjson_to_an_empty_routing_key_is_told_the_path(
