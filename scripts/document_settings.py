@@ -25,8 +25,9 @@ at the machine as well: an unknown group, or a missing directory of a Unix socke
 an error there. What does not end a start, such as a missing directory of your own
 pages, is a warning.
 
-An empty file is an error, because all defaults would apply and the gateway would
-listen on all interfaces. `HTTPServer: {{address: ""}}` says the same on purpose.
+A file that is empty, or has nothing but empty sections, is an error. All defaults would
+apply, and the gateway would listen on all interfaces. `HTTPServer: {{address: ""}}` says
+the same on purpose.
 
 Each setting can be overridden by an environment variable: `{prefix}`, then its
 key path in capitals with underscores, such as

@@ -30,7 +30,7 @@ class Handler:
     def on_idle(self):
         pass
 
-    def on_refused(self, response, error, url):
+    def on_refused(self, response, error, url, headers=None):
         start = b"HTTP/1.1 500 " + error.outcome.value.encode()
         response.end(start + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", False)
 

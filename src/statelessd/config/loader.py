@@ -30,7 +30,7 @@ ROUTE_CLASSES = {
     f"statelessd.{name}": f"statelessd.pages.{name}" for name in ("Publisher", "Stats", "Dashboard")
 }
 TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
-NOTHING = (None, "", {}, [])
+NOTHING: tuple[object, ...] = (None, "", {}, [])
 EMPTY = (
     "the file is empty. It needs a setting, even if that is a default, such as "
     'HTTPServer: {address: ""} to listen on all interfaces'

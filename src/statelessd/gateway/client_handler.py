@@ -1,5 +1,6 @@
 """Decides what answers the requests of one client connection: a publish, or a page."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -168,13 +169,29 @@ class ClientHandler:
             publish.extra = cors.answer_headers(headers)
         publish.answer(Outcome.METHOD_NOT_ALLOWED, ONLY_POST)
 
-    def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
+    def on_refused(
+        self,
+        response: Response,
+        error: RequestError,
+        url: bytes,
+        headers: dict[bytes, bytes] | None = None,
+    ) -> RequestHandler:
         """Answer a request that cannot be read, in the form of an answer to a publish."""
         self.url = url
-        publish = PublishRequest(self, Head({}, keep_alive=False))
+        head = Head({}, keep_alive=False)
+        if headers is not None:
+            head.headers = headers
+            self._identify(head, url)
+        publish = PublishRequest(self, head)
         publish.response = response
         publish.answer(error.outcome, error.detail)
         return publish
+
+    def _identify(self, head: Head, url: bytes) -> None:
+        """Take into ``head`` what the log names of a request."""
+        head.target = self.gateway.router.match(url.partition(b"?")[0]).target or NOWHERE
+        with contextlib.suppress(RequestError):
+            head.credentials = self.gateway.admission.credentials_of(head.headers)
 
 
 def share(gateway: Gateway, pages: Bridge) -> Shared:

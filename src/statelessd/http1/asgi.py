@@ -96,8 +96,26 @@ class ApplicationRequest:
         self._more = False
         self._changed.set()
 
-    def on_refused(self, error: RequestError | None) -> bool:
+    def on_refused(self, error: RequestError) -> bool:
         """Let the application write the end of the response if it has begun with the body."""
+        if self._cut(error):
+            return True
+        if self._response.started:
+            return False
+        self._refuse(error)
+        return True
+
+    def on_drain(self) -> None:
+        if self._cut(SHUTTING_DOWN):
+            self._response.close_after()
+
+    def on_lost(self) -> None:
+        self._gone = True
+        self._cut(None)
+        self._changed.set()
+
+    def _cut(self, error: RequestError | None) -> bool:
+        """Tell an application that reads a stream that no more comes. Return whether it does."""
         cut = self._scope["state"].get("cut")
         if cut is None:
             return False
@@ -105,14 +123,10 @@ class ApplicationRequest:
         self.on_end()
         return True
 
-    def on_drain(self) -> None:
-        if self.on_refused(SHUTTING_DOWN):
-            self._response.close_after()
-
-    def on_lost(self) -> None:
-        self._gone = True
-        self.on_refused(None)
-        self._changed.set()
+    def _refuse(self, error: RequestError) -> None:
+        """Answer instead of the application, with the request's own id."""
+        self.on_lost()
+        self._handler.on_refused(self._response, error, self._request.url, self._request.headers)
 
     # What the application calls
 
@@ -132,10 +146,8 @@ class ApplicationRequest:
             logger.error("the application did not end its response")
             response.connection.close()
         else:
-            self._gone = True
             response.keep_alive = False
-            fault = RequestError(Outcome.INTERNAL_ERROR, FAULT)
-            self._handler.on_refused(response, fault, self._request.url)
+            self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
 
     async def _receive(self) -> Event:
         self._response.send_continue()

@@ -54,5 +54,14 @@ class Handler(Protocol):
     def on_idle(self) -> None:
         """Drop what was kept of the last request, because the connection has become idle."""
 
-    def on_refused(self, response: Response, error: RequestError, url: bytes) -> RequestHandler:
-        """Answer a request that cannot be read. ``url`` is empty if that was not read either."""
+    def on_refused(
+        self,
+        response: Response,
+        error: RequestError,
+        url: bytes,
+        headers: dict[bytes, bytes] | None = None,
+    ) -> RequestHandler:
+        """Answer a request that cannot be read.
+
+        ``url`` is empty, and ``headers`` is None, if that was not read either.
+        """

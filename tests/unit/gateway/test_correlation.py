@@ -80,6 +80,19 @@ class TestRequestId:
         assert answer.status in (400, 404)
         assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
 
+    @edge_test(max_body_bytes=10**6, max_unverified_bytes=65536)
+    async def test_a_batch_that_is_refused_midway_keeps_its_own(self, edge):
+        edge.publisher.known = False
+        head = b"POST /v/e HTTP/1.1\r\nHost: x\r\nX-Request-ID: order-7\r\n" + AUTH + JSON
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+        for data, status in [
+            (chunked + b"5\r\nhello, no line end", 400),
+            (head + b"Content-Length: 200000\r\n\r\n" + b" " * 200_000, 503),
+        ]:
+            answer = await edge.ask(data)
+            assert (answer.status, answer.headers["x-request-id"]) == (status, "order-7")
+            assert json.loads(answer.body)["request_id"] == "order-7"
+
     @edge_test()
     async def test_a_request_that_cannot_be_read_gets_one(self, edge):
         answer = await edge.ask(b"nonsense\r\n\r\n")

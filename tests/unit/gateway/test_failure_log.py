@@ -44,6 +44,18 @@ async def test_a_publish_that_fails(edge, lines, caplog, outcome):
     assert (record.user, record.status, record.type) == ("guest", status, title)
 
 
+@edge_test(max_unverified_bytes=65536)
+async def test_a_batch_without_room_for_its_body(edge, lines):
+    edge.publisher.known = False
+    headers = AUTH + JSON + b"X-Request-ID: order-7\r\n"
+    answer = await edge.ask(post(b" " * 200_000, b"/shop/orders?mandatory=true", headers))
+    assert answer.status == 503
+    [line] = lines()
+    assert line.startswith(
+        "503 overloaded request_id=order-7 virtual_host=shop exchange=orders user=guest "
+    )
+
+
 @edge_test()
 async def test_names_cannot_forge_a_line(edge, lines):
     edge.publisher.outcome = (Outcome.UNCONFIRMED, "Lost:\n\x1b[2Jx\u202ey")
