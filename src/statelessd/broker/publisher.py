@@ -58,6 +58,7 @@ class Publisher:
         self._loop = loop
         self._max_messages = limits.max_messages
         self._max_bytes = limits.max_bytes
+        self._max_stranger_bytes = limits.max_bytes // 2
         self.in_flight_per_login = rabbitmq.in_flight_per_connection
         self._tally = Tally(ExchangeCounts(counted_exchanges) if counted_exchanges else None)
         self._alarm = ResourceAlarm(loop, self._refuse_waiting, self._resume_all)
@@ -115,7 +116,7 @@ class Publisher:
         elif self._alarm.active:
             publish.finish(Outcome.BROKER_BLOCKED, self._blocked_because())
         elif len(tally.active) > self._max_messages or (
-            tally.size > self._max_bytes // 2 and not self._has_room(virtual_host, credentials)
+            tally.size > self._max_stranger_bytes and not self._has_room(virtual_host, credentials)
         ):
             self.refusals["messages" if len(tally.active) > self._max_messages else "bytes"] += 1
             publish.finish(Outcome.OVERLOADED, TOO_MANY_MESSAGES)
@@ -164,7 +165,7 @@ class Publisher:
         take it from those whom it knows.
         """
         known = self._pool.is_connected(virtual_host, credentials)
-        return self._tally.size <= (self._max_bytes if known else self._max_bytes // 2)
+        return self._tally.size <= (self._max_bytes if known else self._max_stranger_bytes)
 
     def give_back(self, size: int) -> None:
         """Count ``size`` bytes no more."""

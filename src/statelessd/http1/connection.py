@@ -164,7 +164,14 @@ class Connection(asyncio.Protocol):
                 left -= 1 if state is READING_BODY else HEAD
                 if state is READING_BODY:
                     if not reader.complete:
-                        at = self._read_body(reader, data, at)
+                        begin = at
+                        at, piece = reader.read_body(data, at)
+                        self.progress += 1
+                        response, handler = self._response, self._request_handler
+                        if response is None or handler is None or response.complete:
+                            self._discard(at - begin)
+                        elif piece:
+                            handler.on_body(piece)
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
@@ -187,17 +194,6 @@ class Connection(asyncio.Protocol):
         except Exception:
             logger.exception("reading a request failed")
             self._refuse(RequestError(Outcome.INTERNAL_ERROR, FAULT))
-
-    def _read_body(self, reader: Reader, data: bytes, at: int) -> int:
-        """Read on to where the body may end, and return where that is."""
-        end, piece = reader.read_body(data, at)
-        self.progress += 1
-        response, handler = self._response, self._request_handler
-        if response is None or handler is None or response.complete:
-            self._discard(end - at)
-        elif piece:
-            handler.on_body(piece)
-        return end
 
     def _begin(self, request: Request) -> None:
         self.state = self.state.to(READING_BODY)
@@ -365,9 +361,11 @@ class Connection(asyncio.Protocol):
         is told the end by the response alone, until its request is read or it is silent.
         """
         self.pipeline.clear()
-        self.flow.hold_back(False)
-        self.flow.resume_reading()
-        if not self._may_linger(may_arrive):
+        flow = self.flow
+        if flow.read_paused:
+            flow.hold_back(False)
+            flow.resume_reading()
+        if not ((may_arrive or self.shared.draining) and self._may_linger(may_arrive)):
             self.close()
         elif not self.is_tls:
             self.state = self.state.to(LINGERING)

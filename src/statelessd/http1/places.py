@@ -67,7 +67,7 @@ class Places:
     def take(self, connection: Open) -> bool:
         """Note that a client may ask from now on. Return False if it has to be told no."""
         self.open.add(connection)
-        if self._taken <= self.limit:
+        if len(self.open) <= self.limit or self._taken <= self.limit:
             return True
         self._counters.refused_clients += 1
         self._refused[connection] = None
@@ -84,8 +84,10 @@ class Places:
     def leave(self, connection: Open) -> None:
         """Note that a connection or a handshake has ended, or a handshake is complete."""
         self.open.discard(connection)
-        self._refused.pop(connection, None)
-        self._handshakes.pop(connection, None)
+        if self._refused:
+            self._refused.pop(connection, None)
+        if self._handshakes:
+            self._handshakes.pop(connection, None)
 
     def fit(self, limit: int, spare: int) -> None:
         """Change the bounds. Connections above the new limit end when they have no request."""

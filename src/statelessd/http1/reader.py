@@ -289,8 +289,9 @@ class Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come through here as well. They are not headers (RFC 9110 section
         # 6.5.1), because no proxy has checked them. They only count.
-        # White space after a value is not a part of it (RFC 9112 section 5.1).
-        self._fields.append((name.lower(), value.rstrip(b" \t")))
+        if value[-1:] <= b" ":  # white space there is not a part of it (RFC 9112 section 5.1)
+            value = value.rstrip(b" \t")
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._keep_alive = self._parser.should_keep_alive()
