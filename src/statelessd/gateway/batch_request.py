@@ -291,10 +291,10 @@ class BatchRequest:
                     batch.cut(error)
                     return
                 for at in range(0, len(piece), FEED):
-                    await self._publish(batch, map(_owned, lines.feed(piece[at : at + FEED])))
-                    await asyncio.sleep(0)
+                    await self._gateway.slices.turn()
                     if batch.gone:
                         return
+                    await self._publish(batch, map(_owned, lines.feed(piece[at : at + FEED])))
                 del piece
                 holding.hold(lines.size)
             if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
@@ -317,8 +317,10 @@ class BatchRequest:
             else:
                 text = None  # noqa: PLW2901 - it may be large, and is not needed any more
                 await batch.publish(item_id, message)
+            if batch.gone:
+                return
             if perf_counter() > end:
-                await asyncio.sleep(0)
+                await slices.turn()
                 end = perf_counter() + SLICE
 
 

@@ -42,6 +42,11 @@ class Slices:
                     return stop.value  # type: ignore[no-any-return]
                 await asyncio.sleep(0)
 
+    async def turn(self) -> None:
+        """Wait until the caller's slice is the only one in this turn of the loop."""
+        async with self._turn:
+            await asyncio.sleep(0)
+
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what nobody waits for in a task of its own."""
         task = asyncio.get_running_loop().create_task(work)

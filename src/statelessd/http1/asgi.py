@@ -51,8 +51,8 @@ class Bridge:
         in the budget of senders who are not verified.
         """
         made = ApplicationRequest(request, response, handler, state)
-        loop = response.connection.shared.loop
-        task = loop.create_task(made.run(self._application))
+        shared = response.connection.shared
+        task = shared.loop.create_task(made.run(self._application, shared.turns.come()))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return made
@@ -130,10 +130,11 @@ class ApplicationRequest:
 
     # What the application calls
 
-    async def run(self, application: Application) -> None:
-        """Answer the request, whatever the application does."""
+    async def run(self, application: Application, turn: Awaitable[None]) -> None:
+        """Answer the request in its turn, whatever the application does."""
         response = self._response
         try:
+            await turn
             await application(self._scope, self._receive, self._send)
         except Exception:
             logger.exception("the application failed")

@@ -44,6 +44,7 @@ PAGES: tuple[tuple[str, type], ...] = (
     (r"/dashboard\.json", DashboardData),
     (r"/details\.json", DetailsData),
 )
+MOST_OF_A_PATH = 255  # bytes below /static/, because looking up each directory takes its time
 EVERYWHERE = (Health, Readiness, BatchPage)
 """The pages that HTTPServer.pages does not restrict."""
 
@@ -164,6 +165,8 @@ def _static_files(paths: Paths) -> ASGIApp:
             answer = Response(status_code=204, headers={"allow": READING})
             await answer(scope, receive, send)
             return
+        if len(scope["raw_path"]) > len("/static/") + MOST_OF_A_PATH:
+            raise HTTPException(404)
         root = scope.get("root_path", "")
         # The files are small: no parts of them, and none of the answers that go with parts.
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]

@@ -249,6 +249,33 @@ class TestRequests:
         assert [(await client.answer()).status for _ in range(2)] == [200, 200]
 
 
+class Counting:
+    """Counts the turns of the event loop, and knows in which each request began."""
+
+    def __init__(self):
+        self.turn, self.begun = 0, []
+
+    def count(self):
+        self.turn += 1
+        asyncio.get_running_loop().call_soon(self.count)
+
+    async def __call__(self, scope, receive, send):
+        self.begun.append(self.turn)
+        await saying(start(length(0)), body())(scope, receive, send)
+
+
+@hosting()
+async def test_one_request_begins_in_each_turn_of_the_loop(host):
+    host.application = counting = Counting()
+    clients = [await host.connect() for _ in range(20)]
+    counting.count()
+    for client in clients:
+        client.send(GET)
+    for client in clients:
+        assert (await client.answer()).status == 200
+    assert len(set(counting.begun)) == 20
+
+
 class TestBackPressure:
     @hosting()
     async def test_an_application_waits_for_a_client_that_does_not_read(self, host):

@@ -149,6 +149,14 @@ class TestFiles:
         assert (answer.status, answer.problem) == (404, "not-found")
         assert not caplog.records
 
+    @pytest.mark.parametrize("unit", [b"a/", b"../", b"..%2f"])
+    @edge_test()
+    async def test_a_long_path_is_not_looked_up(self, edge, unit, monkeypatch):
+        looked_up = []
+        monkeypatch.setattr("os.path.realpath", lambda path, **_: looked_up.append(path) or path)
+        answer = await edge.ask(get(b"/static/" + unit * 3000))
+        assert (answer.status, answer.problem, looked_up) == (404, "not-found", [])
+
     @pytest.mark.parametrize("wanted", [b"bytes=0-5", b"bytes=99999-", b"nonsense"])
     @edge_test()
     async def test_they_are_served_whole(self, edge, wanted):
