@@ -52,6 +52,7 @@ def pages_are_whole(gateway):
         up == gauges == backends
         and backends <= {str(each["port"]) for each in stats["backends"]}
         and {each["backend"] for each in shown["backends"] if each["up"]} == backends
+        and bool(series)
         and series[-1] >= time.time() - WHOLE
     )
 
@@ -82,7 +83,7 @@ def test_with_few_descriptors_newcomers_are_told_so_and_the_others_go_on(start_g
             asking.go_on(50)
             for path in ("/metrics?scope=all", "/stats?scope=all", "/", "/static/overview.js"):
                 assert kept.get(gateway.url + path).ok, path
-            assert pages_are_whole(gateway)
+            wait_until(lambda: pages_are_whole(gateway), WHOLE)
         deadline = time.monotonic() + WHOLE
         wait_until(lambda: gateway.publish().status_code == 204, WHOLE)
         wait_until(lambda: pages_are_whole(gateway), deadline - time.monotonic())
@@ -122,7 +123,7 @@ def test_silent_tls_clients_do_not_keep_others_out(start_gateway, many_files, au
                 client.sendall(b"\x16\x03\x01")
         for _ in range(10):
             assert gateway.publish().status_code == 204
-        assert pages_are_whole(gateway)
+        wait_until(lambda: pages_are_whole(gateway), WHOLE)
         figures = gateway.get("/metrics").text
         count = float(figures.split("\nstatelessd_http_connections ")[1].split()[0])
         assert count > 20

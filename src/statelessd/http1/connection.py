@@ -15,7 +15,7 @@ from .flow import FlowControl
 from .handler import Handler, RequestHandler
 from .lingering import Linger
 from .pipeline import Pipeline
-from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request, skip_line_ends
+from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request
 from .response import CONTINUE, IN_STEP, Response
 from .shared import Shared
 from .states import (
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
                 elif state is READING_HEAD or (state is IDLE and not self.flow.write_paused):
                     if state is IDLE:
                         if data[at] in LINE_ENDS:
-                            at = skip_line_ends(data, at)
+                            at = reader.skip_line_ends(data, at)
                             continue
                         self.progress += 1
                         self.has_asked = True

@@ -75,6 +75,7 @@ class Reader:
         self._limits = limits
         self._budget = budget
         self._held = 0  # bytes that count in it
+        self._skipped = 0  # line ends since the last request
         self._urls: list[bytes] = []
         self._pieces: list[bytes] = []
         # What httptools calls.
@@ -120,6 +121,19 @@ class Reader:
         self._held = 0
 
     # Head
+
+    def skip_line_ends(self, data: bytes, at: int) -> int:
+        """Return where the line ends from ``at`` on are over, before the next request.
+
+        Raise RequestError if there are more of them than a head may have bytes.
+        """
+        found = _NO_LINE_END.search(data, at)
+        end = len(data) if found is None else found.start()
+        skipped = self._skipped + end - at
+        if skipped > self._limits.max_head_bytes:
+            raise self._too_large()
+        self._skipped = skipped if found is None else 0
+        return end
 
     def read_head(self, data: bytes, at: int) -> int:
         """Read on from ``at`` to the end of the head, or of ``data``; return where that is.
@@ -299,12 +313,6 @@ class Reader:
 
     def on_message_complete(self) -> None:
         self.complete = True
-
-
-def skip_line_ends(data: bytes, at: int) -> int:
-    """Return where the line ends from ``at`` on are over."""
-    found = _NO_LINE_END.search(data, at)
-    return len(data) if found is None else found.start()
 
 
 def _target(url: bytes) -> bytes:

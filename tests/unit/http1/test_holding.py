@@ -37,6 +37,13 @@ def on_uvloop(**settings):
     return provided("edge", lambda: Edge(**settings), uvloop.new_event_loop)
 
 
+@pytest.mark.parametrize("step", [1000, None])
+@edge_test()
+async def test_line_ends_without_a_request_are_refused(edge, step):
+    answer = await edge.ask(b"\r\n" * 9000, step)
+    assert answer.status == 431
+
+
 class TestTurns:
     @pytest.mark.parametrize(
         "data",
