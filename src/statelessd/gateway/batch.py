@@ -20,6 +20,8 @@ from .request import Target
 
 WINDOW = 1000  # items without an outcome, or whose result the client has not read yet
 WINDOW_BYTES = 4 * 1024 * 1024  # of their messages
+# Nothing more can be published after these. Reading on would only be work for a stranger.
+REFUSED_LOGINS = (Outcome.UNAUTHORIZED, Outcome.TOO_MANY_FAILURES)
 BREATH = 0.02  # seconds between attempts while others take all the room
 
 _BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*+\n)*+")
@@ -230,6 +232,8 @@ class Batch:
             else:
                 self.failed += 1
             self.count_error(outcome, item.detail, handed_over=item.handed_over)
+            if outcome in REFUSED_LOGINS:
+                self.cut(RequestError(outcome, item.detail))
         if not self._keep:
             self._taken -= 1
         self._changed.set()

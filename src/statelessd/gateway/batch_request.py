@@ -292,7 +292,7 @@ class BatchRequest:
                     return
                 for at in range(0, len(piece), FEED):
                     await self._gateway.slices.turn()
-                    if batch.gone:
+                    if batch.gone or batch.cut_short is not None:
                         return
                     await self._publish(batch, map(_owned, lines.feed(piece[at : at + FEED])))
                 del piece

@@ -248,6 +248,18 @@ class TestLines:
         assert document["error"]["type"] == f"/docs#{kind}"
         assert await client.at_end()
 
+    @pytest.mark.parametrize("outcome", [Outcome.UNAUTHORIZED, Outcome.TOO_MANY_FAILURES])
+    @edge_test()
+    async def test_nothing_more_is_read_of_a_user_who_is_refused(self, edge, outcome):
+        edge.publisher.outcome = (outcome, "No.")
+        client = await edge.connect()
+        items = [item(n) for n in range(5000)]
+        client.send(HEAD + AUTH + NDJSON + b"\r\n" + chunked(lines(items), end=False))
+        document = json.loads((await client.answer()).body)  # although the body has not ended
+        assert 0 < document["failed"] < 5000
+        assert document["failures"][0]["type"] == f"/docs#{outcome.value}"
+        assert document["error"]["type"] == f"/docs#{outcome.value}"
+
     @edge_test()
     async def test_a_client_that_hangs_up_stops_what_was_not_handed_over(self, edge):
         edge.publisher.hold = True
