@@ -15,13 +15,17 @@ from statelessd.process import logs
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():
-    """Undo what dictConfig does to the whole process."""
+    """Undo what is done to the loggers, and to pytest's own handlers, of the whole process."""
     names = (None, "statelessd", "asyncio", "starlette", "pika", "tinman")
     loggers = [logging.getLogger(name) for name in names]
     before = [(each, {**vars(each), "handlers": [*each.handlers]}) for each in loggers]
+    filters = [(handler, [*handler.filters]) for each in loggers for handler in each.handlers]
     raising = logging.raiseExceptions
     yield
     logging.raiseExceptions = raising
+    for handler, before_test in filters:
+        handler.filters[:] = before_test
+        vars(handler).pop("emit", None)
     for each, state in before:
         for handler in {*each.handlers} - {*state["handlers"]}:
             handler.close()
