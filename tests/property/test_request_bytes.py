@@ -256,6 +256,7 @@ class TestParsers:
         assert refused in {  # and so quotes nothing of it
             "The Authorization header is not of type Basic or Bearer.",
             "The Authorization header is malformed.",
+            "The Authorization header has a user name or password that is not UTF-8.",
             "The bearer token is malformed.",
         }
 
