@@ -151,10 +151,11 @@ class Reader:
             raise self._too_large()
         piece = data if end - at == len(data) else data[at:end]
         try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            self._ignore_upgrade()
-            begins = False
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade:
+                self._ignore_upgrade()
+                begins = False
         except httptools.HttpParserError as error:
             raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
         if self._has_head:

@@ -158,6 +158,11 @@ def test_no_body_in_chunks_takes_long(size, body):
         (b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", Outcome.BAD_REQUEST),
         (b"GET / HTTP/1.1\r\n\r\n", Outcome.BAD_REQUEST),
         (b"GET /" + b"a" * 200, Outcome.HEADERS_TOO_LARGE),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h\r\n"
+            b"Transfer-Encoding: x\r\n\r\n",
+            Outcome.BAD_REQUEST,
+        ),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 5 + b"\r\n", Outcome.HEADERS_TOO_LARGE),
     ],
 )
