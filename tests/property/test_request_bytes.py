@@ -7,6 +7,7 @@ published without its 204, and a connection that ended gives back what it held.
 import string
 from urllib.parse import quote_plus, urlencode
 
+from decoding import decode_multipart
 from edge import AUTH, post
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from wire import converse
 
 from statelessd.gateway import request
 from statelessd.gateway.credentials import parse_authorization
-from statelessd.gateway.forms import decode_multipart, decode_urlencoded
+from statelessd.gateway.forms import decode_urlencoded
 from statelessd.message import RequestError
 
 TARGET = request.Target("v", "e", "k")

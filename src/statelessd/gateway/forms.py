@@ -11,7 +11,6 @@ from collections.abc import Generator
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from ..message import bad_request
-from .slices import at_once
 
 MAX_FIELDS = 1000
 MAX_NAME = 4096  # bytes of a field's name in a large form, as it was sent
@@ -140,13 +139,6 @@ def _decode_in_place(data: bytearray, start: int, end: int) -> Generator[None, N
         start = stop
         yield
     return written
-
-
-def decode_multipart(data: bytes, content_type: bytes) -> Pairs:
-    """Decode ``multipart/form-data`` at once, as ``multipart_steps`` does."""
-    buffer = bytearray(data)
-    spans = at_once(multipart_steps(buffer, content_type))
-    return [(name, bytes(buffer[start:end])) for name, start, end in spans]
 
 
 def multipart_steps(data: bytearray, content_type: bytes) -> Generator[None, None, Spans]:

@@ -4,10 +4,11 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 import requests
+from decoding import decode_multipart
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.gateway.forms import MAX_FIELDS, decode_multipart, decode_urlencoded
+from statelessd.gateway.forms import MAX_FIELDS, decode_urlencoded
 from statelessd.message import RequestError
 
 
