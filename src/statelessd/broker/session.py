@@ -349,8 +349,11 @@ class Session:
         self.connection_ending()
         self.alarm.unblocked(connection)
         self._reachability.ended(connection, lost=self._closing_because is None)
-        for publish in self.channels.lose():
-            publish.wait_in(self.waiting)
+        if was_open:
+            # What waits for its channel came before what waits for the next connection.
+            later, self.waiting = self.waiting, {}
+            for publish in [*self.channels.lose(), *later]:
+                publish.wait_in(self.waiting)
         self.give_back(len(lost))
         self._counters.received += connection.received
         self._counters.sent += connection.sent

@@ -1,5 +1,7 @@
 """A login's life: found by its password, idle, verified anew, closed in order."""
 
+import asyncio
+
 import brokerside
 from scenario import O, outcomes
 
@@ -99,3 +101,20 @@ async def test_verifying_a_login_is_no_use_of_it(broker, client):
     await publish.opens()
     await publish.until(lambda: len(broker.peers) > 1 and not publish.shows("<Session"))
     assert not broker.alive()
+
+
+async def test_a_message_that_comes_while_the_connection_ends_stays_behind_those_that_wait(
+    broker, publish
+):
+    await publish.opens()
+    broker.is_silent()
+    early = [publish.start(b"%d" % n) for n in range(300)]
+    await publish.published(b"199")
+    broker.confirms()
+    broker.peers[-1].send(brokerside.close())
+    while not publish.shows(": ending"):  # noqa: ASYNC110 - it lasts for a turn of the loop or two
+        await asyncio.sleep(0)
+    late = publish.start(b"late")
+    assert set(await outcomes(*early)) == {O.UNCONFIRMED, O.CONFIRMED}
+    assert (await late)[0] is O.CONFIRMED
+    assert broker.published[-2:] == [b"299", b"late"]
