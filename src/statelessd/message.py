@@ -110,6 +110,7 @@ class Outcome(enum.Enum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     CROSS_SITE = "cross-site"
+    SIGNATURE_INVALID = "signature-invalid"
     VIRTUAL_HOST_NOT_FOUND = "virtual-host-not-found"
     EXCHANGE_NOT_FOUND = "exchange-not-found"
     NO_ROUTE = "no-route"
@@ -184,6 +185,14 @@ TABLE: dict[Outcome, Row] = {
         "by a host name that another site may have (DNS rebinding).",
         "If that page is yours, name its origin in HTTPServer.cors.origins. If it asked for a "
         "host name of yours, name that in HTTPServer.hosts.",
+    ),
+    Outcome.SIGNATURE_INVALID: Row(
+        403,
+        "The webhook's signature is not valid",
+        "The request to a webhook endpoint has no signature, one that its secrets do not make, or "
+        "one that is too old.",
+        "Check that the sender and Webhooks.verify have the same secret, and that both clocks are "
+        "right.",
     ),
     Outcome.VIRTUAL_HOST_NOT_FOUND: Row(
         404,

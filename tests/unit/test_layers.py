@@ -9,11 +9,11 @@ PACKAGE = "statelessd"
 # From the bottom up. A module may import from its own room and from the rooms of lower ranks.
 RANKS = [
     {"message", "version", "failures"},
-    {"config.settings", "config.http_server"},
+    {"config.settings", "config.http_server", "config.webhooks"},
     {"tls"},
     {"config"},
     {"amqp", "http1", "telemetry"},
-    {"broker"},
+    {"broker", "webhooks"},
     {"gateway"},
     {"pages"},
     {"process"},
@@ -23,7 +23,7 @@ RANKS = [
 RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}
 ALONE = {"amqp", "http1", "telemetry"}  # of ours they import nothing but these
 FOR_ALL = {"message", "version", "failures"}
-SANS_IO = {"amqp"}
+SANS_IO = {"amqp", "webhooks"}
 IO_MODULES = {
     "asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib",
     "random", "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "threading",

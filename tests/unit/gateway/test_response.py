@@ -15,6 +15,7 @@ CONTRACT = {
     Outcome.UNAUTHORIZED: (401, "unauthorized", "not-published", False),
     Outcome.FORBIDDEN: (403, "forbidden", "not-published", False),
     Outcome.CROSS_SITE: (403, "cross-site", "not-published", False),
+    Outcome.SIGNATURE_INVALID: (403, "signature-invalid", "not-published", False),
     Outcome.VIRTUAL_HOST_NOT_FOUND: (404, "virtual-host-not-found", "not-published", False),
     Outcome.EXCHANGE_NOT_FOUND: (404, "exchange-not-found", "not-published", False),
     Outcome.NO_ROUTE: (404, "no-route", "not-published", False),
