@@ -20,8 +20,11 @@ EVIDENCE = {
     "php-amqp": "/usr/share/doc/php-amqp",
     "php-illuminate-queue": "/usr/share/php/Illuminate/Queue",
     "php-monolog": "/usr/share/php/Monolog",
+    "php-symfony-event-dispatcher": "/usr/share/php/Symfony/Component/EventDispatcher",
     "php-symfony-messenger": "/usr/share/php/Symfony/Component/Messenger",
     "php-symfony-amqp-messenger": "/usr/share/php/Symfony/Component/Messenger/Bridge/Amqp",
+    "php-symfony-property-access": "/usr/share/php/Symfony/Component/PropertyAccess",
+    "php-symfony-serializer": "/usr/share/php/Symfony/Component/Serializer",
     "curl": "curl",
     "wget": "wget",
     "jq": "jq",
@@ -66,6 +69,9 @@ FOR_RECIPES = [
     "php-monolog",
     "php-symfony-messenger",
     "php-symfony-amqp-messenger",
+    "php-symfony-event-dispatcher",
+    "php-symfony-property-access",
+    "php-symfony-serializer",
 ]
 LISTS = {"--for-tests": FOR_TESTS, "--for-recipes": FOR_RECIPES}
 
