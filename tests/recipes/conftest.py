@@ -1,6 +1,7 @@
 import contextlib
 
 import pytest
+from frameworks import PYTHON
 from gateway import running
 from queues import Queue, channel_to
 
@@ -11,6 +12,8 @@ import debian
 def pytest_sessionstart(session):
     """A component that is missing fails the run, by its name: nothing real is skipped."""
     absent = debian.missing(debian.FOR_RECIPES)
+    if not PYTHON.exists():
+        absent.append("the environment of the Python frameworks")
     if absent:
         pytest.exit(f"missing: {' '.join(absent)}; make test-recipes installs them", returncode=3)
 
