@@ -36,7 +36,7 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 
 test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/recipes with the real frameworks
 	@$(BIN)/python scripts/debian.py --for-recipes
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/recipes
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/recipes
 
 coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
 	@$(BIN)/python scripts/debian.py --for-tests

@@ -11,13 +11,15 @@ import pytest
 from flaky import CLOSED, PUBLISHED, Flaky, problem
 from frameworks import EXAMPLES, runs, variables
 from gateway import free_port
+from users import add_users
 from waiting import wait_until
 
 
 class Worker:
     """A Celery worker, and what its tasks noted."""
 
-    def __init__(self, ran):
+    def __init__(self, log, ran):
+        self.log = log
         self.ran = ran
 
     def runs_of(self, task_id):
@@ -41,7 +43,7 @@ def worker(broker, tmp_path_factory):
             lambda: "ready." in log.read_text() or process.poll() is not None,
             what="the worker to be ready",
         )
-        yield Worker(ran)
+        yield Worker(log, ran)
 
 
 class InPython:
@@ -66,6 +68,8 @@ class InPython:
 class InShell:
     """Starts tasks by celery_task.sh."""
 
+    auth = "guest:guest"
+
     def __init__(self, url):
         self.url = url
 
@@ -76,7 +80,7 @@ class InShell:
         settings = {"TASK_ID": task_id, "COUNTDOWN": str(countdown), "CELERY_QUEUE": queue}
         return subprocess.run(
             ["sh", EXAMPLES / "celery_task.sh", *call],
-            env=variables(STATELESSD_URL=self.url, **settings),
+            env=variables(STATELESSD_URL=self.url, STATELESSD_AUTH=self.auth, **settings),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
@@ -153,6 +157,20 @@ def test_the_result_goes_to_the_queue_of_reply_to(python, worker, amqp):
     )
     assert properties.correlation_id == task_id
     assert json.loads(body)["result"] == "a receipt for Zoë"
+
+
+def test_the_worker_discards_a_task_that_it_does_not_have(python, worker):
+    python.start("shop.misspelt")
+    said = "Received unregistered task of type 'shop.misspelt'"
+    wait_until(lambda: said in worker.log.read_text(), what=said)
+    worker.ran_once(python.start("shop.send_receipt", ["Zoë"]))
+
+
+def test_an_account_that_may_only_write_to_the_exchange_is_enough(shell, worker, broker):
+    add_users(broker, {"cron": "secret"}, virtual_host="/", write="^celery$")
+    shell.auth = "cron:secret"
+    worker.ran_once(shell.start("shop.send_receipt", ["Zoë"]))
+    assert "/docs#forbidden" in shell.run("x", queue="test").stderr
 
 
 def test_every_try_has_the_same_id():
