@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Made anew when the dependencies change.
 READY := $(VENV)/.ready
+# The environment of the frameworks that recipes in Python use.
+FRAMEWORKS := .run/recipes
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,9 +34,9 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
-test-recipes: $(READY) ## Run the recipes of docs/recipes with the real frameworks
+test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/recipes with the real frameworks
 	@$(BIN)/python scripts/debian.py --for-recipes
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/recipes
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/recipes
 
 coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
 	@$(BIN)/python scripts/debian.py --for-tests
@@ -142,3 +144,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) …"
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[otel]' --requirement requirements-dev.txt
 	@touch $(READY)
+
+$(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
+	@echo "Installing into $(FRAMEWORKS) …"
+	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
+	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
