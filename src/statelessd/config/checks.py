@@ -12,7 +12,8 @@ from ..tls.files import TlsError
 from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
 from .settings import BrokerTls, Config, RabbitMQ
-from .webhook_checks import Wrong, doubtful_webhooks
+from .webhook_checks import doubtful_webhooks
+from .wording import Wrong
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII

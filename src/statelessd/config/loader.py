@@ -13,14 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from . import document
-from .checks import Wrong, warnings_of, wrong_with
+from .checks import warnings_of, wrong_with
 from .secrets import redacted
 from .service_links import is_service_link
 from .settings import AMQPS_PORT, SECTIONS, Config, Route
-from .webhook_checks import SECTION as WEBHOOKS
-from .webhook_checks import path_of, wrong_with_webhooks
+from .webhook_checks import wrong_with_webhooks
+from .webhook_files import SECTION as WEBHOOKS
+from .webhook_files import path_of
 from .webhooks import Webhook
-from .wording import complaint, is_bounded, kind
+from .wording import Wrong, complaint, is_bounded, kind
 
 # A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")

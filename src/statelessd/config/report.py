@@ -8,7 +8,7 @@ import yaml
 from .loader import Loaded
 from .secrets import hidden, without_secrets
 from .settings import SECTIONS
-from .webhook_checks import path_of
+from .webhook_files import path_of
 
 
 def print_config(loaded: Loaded) -> str:

@@ -3,18 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from .settings import Config
-from .webhook_files import FileError, WebhookFiles
+from .webhook_files import FileError, WebhookFiles, path_of
 from .webhooks import Webhook
-
-Wrong = tuple[str, str, str]
-"""A setting's key path, which of its elements (or ""), and what is wrong with it."""
-
-SECTION = "Webhooks"
-
-
-def path_of(i: int) -> str:
-    """Return the key path of an endpoint."""
-    return f"{SECTION}[{i}]"
+from .wording import Wrong
 
 
 def wrong_with_webhooks(webhooks: Iterable[tuple[str, Webhook]]) -> Iterator[Wrong]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from .webhooks import Webhook
 
 logger = logging.getLogger(__name__)
 
+SECTION = "Webhooks"
 LOOK = 1.0  # seconds between two looks at a file
 MOST_BYTES = 64 * 1024
 MOST_PASSWORD = 512  # characters
@@ -102,6 +104,16 @@ class WebhookFiles:
             setting = f"{self._path}.password_file"
             password = _password_of(setting, webhook.password_file)
         return Found(secrets, password)
+
+
+def path_of(i: int) -> str:
+    """Return the key path of an endpoint's settings."""
+    return f"{SECTION}[{i}]"
+
+
+def read_files(webhooks: Sequence[Webhook]) -> tuple[WebhookFiles, ...]:
+    """Read the files of all endpoints. Raise FileError if one cannot be used."""
+    return tuple(WebhookFiles(each, path_of(i)) for i, each in enumerate(webhooks))
 
 
 def _password_of(setting: str, file: str) -> str:

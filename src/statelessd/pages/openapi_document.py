@@ -1,6 +1,7 @@
 """The description that machines read (OpenAPI 3.1): openapi.yaml, and what follows the code."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..gateway.properties import MAX_EXPIRATION
 from ..gateway.response import PROBLEM_JSON
+from ..gateway.webhook import WebhookEndpoint
 from ..message import TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
@@ -33,7 +35,11 @@ VALUES: dict[str, Any] = {
     "version": __version__,
     "max_expiration": MAX_EXPIRATION,
     "broker_states": [status.value for status in BrokerStatus],
-    "publish_problems": [each.value for each in PROBLEMS if each is not Outcome.NOT_FOUND],
+    "publish_problems": [
+        each.value
+        for each in PROBLEMS
+        if each not in (Outcome.NOT_FOUND, Outcome.SIGNATURE_INVALID)
+    ],
 }
 
 
@@ -68,6 +74,19 @@ def document() -> Json:
     _add_figures(parts["schemas"]["Overview"]["properties"])
     parts["schemas"] |= _declared_schemas()
     return whole
+
+
+def webhooks(endpoints: Iterable[WebhookEndpoint]) -> list[Json]:
+    """Describe webhook endpoints, but for their paths, which may be secret."""
+    return [
+        {
+            "name": each.name,
+            "scheme": each.settings.verify.scheme,
+            "status": each.settings.status,
+            "max_body_bytes": each.settings.max_body_bytes,
+        }
+        for each in endpoints
+    ]
 
 
 def _add_problems(operation: Json, headers: Json) -> None:

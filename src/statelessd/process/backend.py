@@ -17,9 +17,11 @@ import uvloop
 from ..broker.publisher import Publisher
 from ..config.secrets import without_secrets
 from ..config.settings import Config, Listener
+from ..config.webhook_files import WebhookFiles, read_files
 from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
+from ..gateway.webhook import WebhookEndpoints
 from ..http1.asgi import Bridge
 from ..http1.places import Open
 from ..http1.server import Server
@@ -51,12 +53,14 @@ class Inheritance:
     """What the parent makes for its backends, because they may have fewer rights.
 
     ``certificate`` is for TLS on TCP ports, and ``trust`` for TLS to the broker.
+    ``webhook_files`` has the secrets of the endpoints; None: they are still to be read.
     ``loaded_at`` is when the settings were read, in seconds of Unix time.
     """
 
     certificate: Certificate | None = None
     trust: Trust | None = None
     scoreboard: Scoreboard | None = None
+    webhook_files: tuple[WebhookFiles, ...] | None = None
     loaded_at: float = 0.0
 
 
@@ -92,7 +96,11 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
+        files = inheritance.webhook_files
+        webhooks = WebhookEndpoints.of(
+            config.webhooks, read_files(config.webhooks) if files is None else files
+        )
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop, webhooks)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -249,6 +257,7 @@ def _gateway(
     sockets: list[socket.socket],
     publisher: Publisher,
     loop: asyncio.AbstractEventLoop,
+    webhooks: WebhookEndpoints,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -256,7 +265,7 @@ def _gateway(
         application.publish,
         port=listener,
         publisher=publisher,
-        router=build_router(config.routes, application.paths),
+        router=build_router(config.routes, application.paths, webhooks),
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
