@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
-from . import json_steps
+from ..parsing import json_steps
+from ..parsing.nesting import deeper
 from .admission import too_large
 from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
@@ -26,7 +27,6 @@ from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
-from .nesting import deeper
 from .request import content_type_of, is_coded
 from .router import Match
 from .slices import SLICE, at_once

@@ -11,9 +11,7 @@ import msgspec
 from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Public, bad_request
-from . import properties
-from .defaults import Defaults, Stamps, inherits, stamps_of
-from .forms import (
+from ..parsing.forms import (
     CHEAP,
     PERCENT,
     PLUS,
@@ -26,6 +24,8 @@ from .forms import (
     multipart_steps,
     urlencoded_steps,
 )
+from . import properties
+from .defaults import Defaults, Stamps, inherits, stamps_of
 from .slices import at_once
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
