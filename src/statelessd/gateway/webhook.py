@@ -1,15 +1,18 @@
 """The webhook endpoints of one backend: their accounts, secrets, places and counts."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..config.webhook_files import WebhookFiles, path_of
+from ..config.webhook_files import FileError, Found, WebhookFiles, path_of
 from ..config.webhooks import Webhook
 from ..config.wording import Wrong
 from ..message import Credentials, Outcome
 from ..webhooks.endpoint import Endpoint
 from .request import DEFAULT_EXCHANGE
+
+logger = logging.getLogger(__name__)
 
 HANDSHAKE = "handshake"  # what is counted for a request that the endpoint answers by itself
 
@@ -27,20 +30,27 @@ class WebhookEndpoint:
         self.virtual_host = settings.virtual_host
         self.exchange = "" if settings.exchange == DEFAULT_EXCHANGE else settings.exchange
         self._files = files
+        self.secrets = _encoded(files.found)  # those of now, any of which may have signed
         self.credentials = self._credentials()
 
     def __repr__(self) -> str:
         return f"<WebhookEndpoint {self.name!r}, {self.in_flight} in flight>"
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Return the secrets of now, any of which may have signed."""
-        return self._files.found.secrets
-
     def refresh(self, now: float) -> None:
-        """Use the files of secrets and passwords as they are; ``now`` is in loop time."""
-        if self._files.refresh(now):
-            self.credentials = self._credentials()
+        """Use the files of secrets and passwords as they are; ``now`` is in loop time.
+
+        Secrets that the scheme cannot use are not taken, and those of before stay.
+        """
+        if not self._files.refresh(now):
+            return
+        self.credentials = self._credentials()
+        secrets = _encoded(self._files.found)
+        try:
+            self.protocol.check_secrets(secrets)
+        except ValueError as error:
+            logger.warning("endpoint %s: %s The secrets of before stay in use", self.name, error)
+        else:
+            self.secrets = secrets
 
     def about(self) -> dict[str, Any]:
         """Return what logs and recent errors name of a request."""
@@ -110,6 +120,14 @@ def wrong_with(webhooks: Sequence[Webhook]) -> Iterator[Wrong]:
     """Yield what makes settings of the right types no endpoint, such as a wrong template."""
     for i, each in enumerate(webhooks):
         try:
-            Endpoint(each)
+            Endpoint(each).check_secrets(_encoded(WebhookFiles(each, path_of(i)).found))
         except ValueError as error:
-            yield path_of(i), "", f"{error}"
+            # The sentence begins with the name of a setting.
+            setting, _, what = str(error).partition(" ")
+            yield f"{path_of(i)}.{setting}", "", what.removesuffix(".")
+        except FileError as error:  # it was readable a moment ago
+            yield error.setting, "", error.reason
+
+
+def _encoded(found: Found) -> tuple[bytes, ...]:
+    return tuple(secret.encode() for secret in found.secrets)

@@ -240,7 +240,7 @@ class WebhookRequest:
             keep_alive=keep_alive,
             date=gateway.date,
             request_id=self._request_id,
-            allow=endpoint.protocol.allow,
+            allow=", ".join(endpoint.protocol.methods),
             handed_over=handed_over,
             head=self._method == "HEAD",
             retry_after=gateway.retry_after.get(outcome),

@@ -25,7 +25,7 @@ class OpenAPI(Page):
 
     async def get(self, request: Request) -> Response:
         endpoints = webhooks(request.state.gateway.router.webhooks)
-        more = msgspec.json.encode({"x-webhook-endpoints": endpoints} if endpoints else {})
+        more = msgspec.json.encode({"webhooks": endpoints} if endpoints else {})
         return Response(_encoded(more), media_type=JSON, headers={"cache-control": "no-cache"})
 
 

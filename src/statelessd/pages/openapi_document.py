@@ -14,7 +14,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..gateway.properties import MAX_EXPIRATION
 from ..gateway.response import PROBLEM_JSON
-from ..gateway.webhook import WebhookEndpoint
+from ..gateway.webhook import HANDSHAKE, OUTCOMES, WebhookEndpoint
 from ..message import TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
@@ -29,6 +29,7 @@ ANY = {
     Outcome.INTERNAL_ERROR, Outcome.OVERLOADED, Outcome.SHUTTING_DOWN, Outcome.METHOD_NOT_ALLOWED,
 }  # fmt: skip
 PROBLEMS = [outcome for outcome in Outcome if outcome is not Outcome.CONFIRMED]
+CONFIRMED = Outcome.CONFIRMED.value
 EXAMPLE_ID = b"5f0c9a3b7d21-2a"
 # What openapi.yaml names with the tag !code.
 VALUES: dict[str, Any] = {
@@ -76,17 +77,34 @@ def document() -> Json:
     return whole
 
 
-def webhooks(endpoints: Iterable[WebhookEndpoint]) -> list[Json]:
-    """Describe webhook endpoints, but for their paths, which may be secret."""
-    return [
-        {
-            "name": each.name,
-            "scheme": each.settings.verify.scheme,
-            "status": each.settings.status,
-            "max_body_bytes": each.settings.max_body_bytes,
-        }
-        for each in endpoints
-    ]
+def webhooks(endpoints: Iterable[WebhookEndpoint]) -> Json:
+    """Describe webhook endpoints by their names. Their paths may be secret, and are left out."""
+    return {each.name: {"post": _webhook(each)} for each in endpoints}
+
+
+def _webhook(endpoint: WebhookEndpoint) -> Json:
+    settings, headers = endpoint.settings, document()["components"]["headers"]
+    scheme = settings.verify.scheme
+    how = "Nothing is verified." if scheme == "none" else f"It is verified as {scheme}."
+    always = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID",)}
+    operation: Json = {
+        "tags": ["publish"],
+        "operationId": f"webhook-{endpoint.name}",
+        "summary": f"A request to the webhook endpoint {endpoint.name}",
+        "description": f"{how} Its body, of at most {settings.max_body_bytes} bytes, becomes the "
+        "body of a message. The endpoint has its own account at the broker.",
+        "security": [],
+        "requestBody": {"required": True, "content": {"*/*": {}}},
+        "responses": {
+            str(settings.status): {
+                "description": "The broker has confirmed exactly one copy.",
+                "headers": always,
+            }
+        },
+        "problems": [each for each in OUTCOMES if each not in (CONFIRMED, HANDSHAKE)],
+    }
+    _add_problems(operation, headers)
+    return operation
 
 
 def _add_problems(operation: Json, headers: Json) -> None:
