@@ -89,6 +89,11 @@ class WebhookEndpoints:
         """Return the endpoint with exactly this path."""
         return self._by_path.get(path)
 
+    def refresh(self, now: float) -> None:
+        """Use the files of all endpoints as they are. Call this often; ``now`` is in loop time."""
+        for each in self:
+            each.refresh(now)
+
     def hides(self, url: bytes) -> WebhookEndpoint | None:
         """Return the endpoint whose path a URL has, or the beginning of it.
 

@@ -119,9 +119,7 @@ class WebhookRequest:
     def on_end(self) -> None:
         """Verify the request, and publish its message."""
         endpoint, gateway = self._endpoint, self._gateway
-        now = gateway.loop.time()
-        endpoint.refresh(now)
-        deadline = now + endpoint.settings.timeout
+        deadline = gateway.loop.time() + endpoint.settings.timeout
         pieces, self._body = self._body.pieces, Body()
         delivery = self._delivery(bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces))
         del pieces

@@ -212,6 +212,8 @@ class Backend:
                 guard("writing what the log left out", self.gateway.failures.write_left_out)
                 guard("writing what the log left out", logs.write_left_out)
             guard("checking the clients' time-outs", self._shared.check_timeouts)
+            webhooks = self.gateway.router.webhooks
+            guard("looking at files of webhooks", partial(webhooks.refresh, self._loop.time()))
             for each in (self._certificate, self._trust):
                 if each is not None:
                     guard("looking at TLS files", partial(each.refresh, self._loop.time()))
