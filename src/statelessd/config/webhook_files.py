@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..failures import is_shortage
 from .webhooks import Webhook
 
 logger = logging.getLogger(__name__)
@@ -20,16 +19,12 @@ Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and si
 
 
 class FileError(Exception):
-    """A file that cannot be used: the setting that names it, and why. It quotes no content.
+    """A file that cannot be used: the setting that names it, and why. It quotes no content."""
 
-    ``passes``: the system lacks descriptors for now.
-    """
-
-    def __init__(self, setting: str, reason: str, *, passes: bool = False) -> None:
+    def __init__(self, setting: str, reason: str) -> None:
         super().__init__(f"{setting}: {reason}")
         self.setting = setting
         self.reason = reason
-        self.passes = passes
 
 
 class Found(NamedTuple):
@@ -52,9 +47,8 @@ class WebhookFiles:
         self._webhook = webhook
         self._path = path
         files = (webhook.password_file, webhook.verify.secrets_file)
-        self._seen = {file: _stamp_of(file) for file in files if file is not None}
+        self._taken = {file: _stamp_of(file) for file in files if file is not None}
         self.found = self._read()
-        self._taken = self._seen
         self._look_at = 0.0
         self._is_warned = False
 
@@ -71,20 +65,19 @@ class WebhookFiles:
         if now < self._look_at or not self._taken:
             return False
         self._look_at = now + LOOK
-        self._seen = {file: _stamp_of(file) for file in self._taken}
-        if self._seen == self._taken:
+        seen = {file: _stamp_of(file, known) for file, known in self._taken.items()}
+        if seen == self._taken:
+            self._is_warned = False
             return False
         before = self.found
         try:
             self.found = self._read()
-        except FileError as error:
-            if not error.passes:
-                self._taken = self._seen
+        except FileError as error:  # it is tried again, because it may be half written
             if not self._is_warned:
                 logger.warning("%s; what it held before stays in use", error)
             self._is_warned = True
             return False
-        self._taken, self._is_warned = self._seen, False
+        self._taken, self._is_warned = seen, False
         if self.found != before:
             logger.info("files of %s have changed: using them", self._path)
         return self.found != before
@@ -135,8 +128,7 @@ def _text_of(setting: str, file: str) -> str:
         with Path(file).open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)
     except OSError as error:
-        reason = f"{file} cannot be read: {error.strerror}"
-        raise FileError(setting, reason, passes=is_shortage(error)) from None
+        raise FileError(setting, f"{file} cannot be read: {error.strerror}") from None
     if len(content) > MOST_BYTES:
         raise FileError(setting, f"{file} is larger than {MOST_BYTES} bytes")
     try:
@@ -148,9 +140,11 @@ def _text_of(setting: str, file: str) -> str:
     return text
 
 
-def _stamp_of(file: str) -> Stamp:
+def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
     try:
         found = os.stat(file)  # noqa: PTH116 - often
+    except PermissionError:  # a backend may not read root's directory: treat it as unchanged
+        return known
     except OSError as error:
         return 0, 0, error.errno or 0
     return found.st_mtime_ns, found.st_ino, found.st_size
