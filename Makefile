@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
+
+test-recipes: $(READY) ## Run the recipes of docs/recipes with the real frameworks
+	@$(BIN)/python scripts/debian.py --for-recipes
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/recipes
 
 coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
 	@$(BIN)/python scripts/debian.py --for-tests
@@ -136,5 +140,5 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@echo "Installing into $(VENV) …"
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable . --requirement requirements-dev.txt
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[otel]' --requirement requirements-dev.txt
 	@touch $(READY)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from urllib.parse import quote, urlsplit
 
+import control
 import pytest
 from clients import Clients
 from dashboard_page import (
@@ -205,12 +206,12 @@ class TestTroubles:
         open_page(user, gateway)
         with Clients(1, lambda stopping: now_and_then(gateway, stopping)):
             user.wait_for(BROKER_IS("connected"))
-            own.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+            control.use_up_memory(own)
             try:
                 user.wait_for(BROKER_IS("blocked"))
                 assert "low on memory" in user.evaluate(status)
             finally:
-                own.ctl("set_vm_memory_high_watermark", "0.4")
+                control.limit_memory(own)
             user.wait_for(BROKER_IS("connected"))
             own.node.stop()
             user.wait_for(BROKER_IS("unreachable"))

@@ -7,14 +7,18 @@ each of its messages gets them unless it has its own.
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..config.settings import Publish
 from .properties import text
+from .trace_context import as_headers, context_of
 
-TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
+
+PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
 
 
@@ -45,16 +49,31 @@ def defaults_of(settings: Publish) -> Defaults:
 
 
 class Stamps(msgspec.Struct, frozen=True):
-    """What one request adds to its messages. ``key`` is its Idempotency-Key, or None."""
+    """What one request adds to its messages. ``key`` is its Idempotency-Key, or None.
+
+    ``span`` is told what the message is called. It is None without tracing.
+    """
 
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
+    span: "PublishSpan | None" = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
         """Add to a message's fields; ``index`` is its number in a batch. Return a new id."""
-        if self.trace:
-            fields["headers"] = {**self.trace, **fields.get("headers", {})}
+        stamped = self._stamp(fields, index)
+        own = fields.get("headers", {})
+        if self.span is not None:
+            self.span.describe(fields)
+        if PARENT not in own:
+            added = self.trace
+        else:  # the tracestate of another parent is not this one's
+            added = {name: self.trace[name] for name in self.trace if name == BAGGAGE}
+        if added:
+            fields["headers"] = {**added, **own}
+        return stamped
+
+    def _stamp(self, fields: dict[str, Any], index: int | None) -> str | None:
         defaults = self.defaults
         if defaults.timestamp and "timestamp" not in fields:
             fields["timestamp"] = str(int(time.time()))
@@ -80,16 +99,24 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     )
 
 
-def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | None:
-    """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8."""
-    if not inherits(headers, defaults):
+def stamps_of(
+    headers: Mapping[bytes, bytes], defaults: Defaults, span: "PublishSpan | None" = None
+) -> Stamps | None:
+    """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8.
+
+    With a ``span``, messages carry its trace context, and otherwise that of the request.
+    """
+    if span is None and not inherits(headers, defaults):
         return None
-    trace = {
-        name.decode(): text(name.decode(), headers[name])
-        for name in TRACE_HEADERS
-        if headers.get(name)
-    }
-    return Stamps(defaults, trace, _idempotency_key(headers) if defaults.message_id else None)
+    if span is not None:
+        trace = dict(span.headers)
+    else:
+        parent, state = context_of(headers)
+        trace = as_headers("" if parent is None else parent.text, state)
+    if baggage := headers.get(b"baggage"):
+        trace[BAGGAGE] = text(BAGGAGE, baggage)
+    key = _idempotency_key(headers) if defaults.message_id else None
+    return Stamps(defaults, trace, key, span)
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
