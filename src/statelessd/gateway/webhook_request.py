@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..broker.pending import Publish
 from ..http1.budget import TOO_MANY_BODIES, Holding
@@ -19,9 +19,12 @@ from .admission import too_large
 from .defaults import stamps_of
 from .gateway import Gateway
 from .publishing import MORE_CAME, MOST_PIECES, Asker, Body
-from .request import options
+from .request import Target, options
 from .slices import at_once
 from .webhook import HANDSHAKE, WebhookEndpoint
+
+if TYPE_CHECKING:  # it needs OpenTelemetry
+    from .tracing import PublishSpan
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class WebhookRequest:
         self._publish: Publish | None = None
         self._message_id: str | None = None
         self._success: Reply | None = None
+        self._span: PublishSpan | None = None
 
     @property
     def _method(self) -> str:
@@ -144,6 +148,8 @@ class WebhookRequest:
         """Withdraw the message if it was not handed over."""
         self._withdraw()
         self._leave()
+        if self._span is not None:
+            self._span.end(None, self._request_id)
 
     # The way to the broker and back
 
@@ -189,7 +195,12 @@ class WebhookRequest:
             "mandatory": str(self._endpoint.settings.mandatory),
         }
         fields: dict[str, Any] = {name: value for name, value in given.items() if value}
-        made = options(fields, defaults, stamps_of(headers, defaults))
+        if (tracer := self._gateway.tracer) is not None:
+            endpoint = self._endpoint
+            target = Target(endpoint.virtual_host, endpoint.exchange, draft.routing_key)
+            self._span = tracer.begin(headers, target, self._started_at)
+            self._span.sized(len(delivery.body))
+        made = options(fields, defaults, stamps_of(headers, defaults, self._span))
         self._message_id = fields.get("message_id")
         return Message(
             self._endpoint.exchange,
@@ -208,6 +219,7 @@ class WebhookRequest:
     def _settled(self, outcome: Outcome, detail: str) -> None:
         """Answer with what the broker made of the message."""
         if outcome is Outcome.CONFIRMED and self._success is not None:
+            self._end_span(outcome)
             self._reply(self._success, outcome.value)
         elif outcome in OPERATORS:
             reason = f"{outcome.value}: {detail}"
@@ -251,6 +263,7 @@ class WebhookRequest:
             reason=reason,
             **endpoint.about(),
         )
+        self._end_span(outcome)
         self._end(data, TABLE[outcome].status, outcome.value, outcome.value, keep_alive)
 
     def _reply(self, reply: Reply, outcome: str) -> None:
@@ -293,6 +306,11 @@ class WebhookRequest:
                 self._request_id, self._method, "", status, outcome, seconds, **about
             )
         self._response.end(data, keep_alive)
+
+    def _end_span(self, outcome: Outcome) -> None:
+        if self._span is not None:
+            host = None if self._publish is None else self._publish.host
+            self._span.end(outcome, self._request_id, server=host)
 
     def _withdraw(self) -> None:
         """Let the message go unless it was handed over."""

