@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 
 import pytest
 
@@ -157,6 +158,17 @@ def test_secrets_of_a_file_are_checked_as_those_of_the_settings_are(write, tmp_p
     assert status == 2
     assert "Webhooks[0].verify.secrets: has a secret that is not whsec_" in shown
     assert "hush" not in shown
+
+
+def test_the_examples_of_the_documents_are_valid(pytestconfig, write, tmp_path, capsys):
+    text = (pytestconfig.rootpath / "docs" / "webhooks.md").read_text()
+    for name in set(re.findall(r"/run/credentials/([a-z]+)", text)):
+        (tmp_path / name).write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 10
+    for example in examples:
+        path = write(example.replace("/run/credentials/", f"{tmp_path}/"))
+        assert check(path, capsys) == (0, "The configuration is valid.\n")
 
 
 @pytest.mark.parametrize(
