@@ -229,8 +229,8 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     stamp_message_id: Annotated[
         bool,
         setting(
-            "Give messages without a message_id one: the request's Idempotency-Key, else a UUID. "
-            "The answer tells it."
+            "Give messages a UUID as message_id if their requests give neither one nor an "
+            "Idempotency-Key. The answer has it."
         ),
     ] = False
     stamp_timestamp: Annotated[
@@ -240,6 +240,21 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(max_length=63)] | None,
         setting("The app_id of messages that have none."),
     ] = None
+    forward_headers: Annotated[
+        tuple[Annotated[str, Meta(max_length=127)], ...],
+        setting(
+            "Request headers that become headers of the request's messages, in this spelling. "
+            "Headers that the client gives the message win."
+        ),
+    ] = ()
+    cloudevents_prefix: Annotated[
+        str,
+        setting(
+            "What stands before the names of a CloudEvent's attributes in message headers: `ce-` "
+            "for the SDKs and Knative, `cloudEvents:` or `cloudEvents_` for AMQP 1.0 consumers.",
+            max_length=63,
+        ),
+    ] = "ce-"
     allow_remote_guest: Annotated[
         bool,
         setting(

@@ -24,6 +24,7 @@ from .router import Match
 from .webhook import WebhookEndpoint
 from .webhook_request import WebhookRequest
 
+REQUEST_ID = b"x-request-id"
 ONLY_POST = Public("Messages are published with POST.")
 
 
@@ -81,11 +82,14 @@ class ClientHandler:
             self._repeat = Repeat.of(publish.head, request.raw, size)
             head, gateway = publish.head, self.gateway
             user, virtual_host = head.credentials, head.target.virtual_host
+            # The gateway's heads are compared without their ids.
+            has_id = REQUEST_ID in request.headers and REQUEST_ID in gateway.defaults.taken
             # Whether guest may publish depends on the client's address. Heads of senders whom
             # the broker does not know would displace those of users.
             if (
                 user.username != GUEST
                 and request.version == "1.1"
+                and not has_id
                 and gateway.publisher.is_connected(virtual_host, user)
             ):
                 gateway.heads.add(head, request.raw, size)
