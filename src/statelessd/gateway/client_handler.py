@@ -140,14 +140,17 @@ class ClientHandler:
         if gateway.admission.may_be_a_page(headers):
             publish.extra = head.extra = gateway.cors.answer_headers(headers)
         try:
+            largest = gateway.http_server.max_body_bytes
             head.credentials = gateway.admission.admit(
                 headers,
-                gateway.http_server.max_body_bytes,
+                largest,
                 match.refusal,
                 self.peer,
                 request.fields,
             )
-            head.read = message_reader(head.target, headers, request.query, gateway.defaults)
+            head.read = message_reader(
+                head.target, headers, request.query, gateway.defaults, largest
+            )
             head.wait = gateway.wait(headers) if b"prefer" in headers else gateway.publish.timeout
         except RequestError as error:
             publish.answer(error.outcome, error.detail)

@@ -12,6 +12,7 @@ from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Public, bad_request
 from . import properties
+from .decoding import Coding, coding_of, decompress
 from .defaults import Defaults, Stamps, inherits, stamps_of
 from .forms import (
     CHEAP,
@@ -155,30 +156,30 @@ def _mentions_form(media_type: bytes) -> bool:
     return b"form" in media_type and any(name in media_type for name in FORM_NAMES)
 
 
-def is_coded(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a body has a Content-Encoding (RFC 9110 section 8.4)."""
-    codings = headers.get(b"content-encoding", b"").lower().split(b",")
-    return any(coding.strip() not in (b"", b"identity") for coding in codings)
+Steps = Generator[int | None, None, Message]
+"""Work that makes a message of a large form. It yields after each step of some milliseconds.
 
-
-Steps = Generator[None, None, Message]
-"""Work that makes a message of a large form. It yields after each step of some milliseconds."""
+It may yield the bytes of memory that it needs from now on.
+"""
 
 Made = Message | Steps
 
 
 def message_reader(
-    target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
+    target: Target,
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    defaults: Defaults,
+    largest: int,
 ) -> Callable[[bytes], Made]:
     """Return what makes a message of a body, or raises RequestError as the broker would refuse.
 
-    Of a form that is costly to decode, it makes the steps to the message.
+    Of a form that is costly to decode, it makes the steps to the message. A compressed form
+    becomes ``largest`` bytes at most.
     """
     exchange, key = target.exchange, target.routing_key
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
-    if is_form and b"content-encoding" in headers and is_coded(headers):
-        raise bad_request("A form must not have a Content-Encoding.")
     if not key and media_type in NDJSONS:
         raise bad_request(IS_A_BATCH)
     if inherits(headers, defaults) or media_type == MULTIPART:
@@ -212,7 +213,14 @@ def message_reader(
                 made = options(_of_raw(headers, content_type, query), defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
 
-    return read
+    coding = coding_of(headers) if is_form and b"content-encoding" in headers else None
+    return read if coding is None else functools.partial(_read_coded, coding, largest, read)
+
+
+def _read_coded(coding: Coding, largest: int, read: Callable[[bytes], Made], body: bytes) -> Steps:
+    """Decompress a form, and make its message."""
+    made = read((yield from decompress(coding, body, largest)))
+    return made if isinstance(made, Message) else (yield from made)
 
 
 def _read_in_steps(

@@ -23,7 +23,7 @@ URLENCODED = {b"content-type": b"application/x-www-form-urlencoded"}
 
 def read(headers, body=b"body=x", settings=Defaults()):  # noqa: B008 - frozen
     headers = {**URLENCODED, **headers}
-    return message_reader(TARGET, headers, b"", settings)(body)
+    return message_reader(TARGET, headers, b"", settings, 10**7)(body)
 
 
 def header(**values):
