@@ -19,7 +19,7 @@ from ..message import Outcome, Public, RequestError, bad_request
 
 PIECE = 64 * 1024  # bytes of output at once; some libraries add half of that
 INPUT = 16 * 1024  # bytes at once; behind each small member the rest of them is copied
-MEMBER = 1024  # what each further member of a body counts in ``spent``, in bytes
+MEMBER = 4 * 1024  # what each further member of a body counts in ``spent``, in bytes
 ZLIB_STATE, ZSTD_STATE, BROTLI_STATE = 48 * 1024, 256 * 1024, 512 * 1024  # besides the window
 MAX_WINDOW_LOG = 23  # of zstd: 8 MiB, as RFC 9659 demands
 ZLIB, GZIP, RAW = 15, 31, -15  # the parameter wbits of zlib
