@@ -142,7 +142,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@echo "Installing into $(VENV) …"
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[otel]' --requirement requirements-dev.txt
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[compression,otel]' --requirement requirements-dev.txt
 	@touch $(READY)
 
 $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt

@@ -79,7 +79,7 @@ def build() -> None:
                 "--wheel-dir",
                 str(context / "wheels"),
             ),
-            *(str(ROOT), "pip"),
+            *(f"{ROOT}[compression]", "pip"),
         )
         base = os.environ.get("BASE") or _bootstrapped(podman, RUN_DIR / "build" / "base")
         print("Building the image …", flush=True)

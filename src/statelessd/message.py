@@ -103,7 +103,7 @@ class Credentials:
 
 
 class Outcome(enum.Enum):
-    """How a request ended. The value ends the problem document's ``type``; see ``TABLE``."""
+    """How a request ended. The value names it in figures and logs; see ``TABLE``."""
 
     CONFIRMED = "confirmed"
     BAD_REQUEST = "bad-request"
@@ -119,6 +119,7 @@ class Outcome(enum.Enum):
     REQUEST_TIMEOUT = "request-timeout"
     LENGTH_REQUIRED = "length-required"
     TOO_LARGE = "too-large"
+    UNKNOWN_CODING = "unknown-coding"
     HEADERS_TOO_LARGE = "headers-too-large"
     TOO_MANY_FAILURES = "too-many-failures"
     BROKER_UNAVAILABLE = "broker-unavailable"
@@ -139,6 +140,7 @@ class Row(NamedTuple):
     remedy: str
     unknown: bool = False  # none or one copy exists; otherwise none
     retry_after: int | None = None  # seconds, where no setting says otherwise
+    type: str = ""  # the end of the problem's type, where that is not the outcome's value
 
     @property
     def retryable(self) -> bool:
@@ -247,6 +249,15 @@ TABLE: dict[Outcome, Row] = {
         "The request's body, or the message, is larger than this gateway or the broker takes.",
         "Send less, or raise HTTPServer.max_body_bytes (and the broker's max_message_size).",
     ),
+    Outcome.UNKNOWN_CODING: Row(
+        415,
+        "The Content-Encoding is not known here",
+        "The form or batch is compressed in a way that this gateway cannot undo, or more than "
+        "once. Any other body is published as it is, whatever its Content-Encoding.",
+        "Send a Content-Encoding that the answer's Accept-Encoding has, or none. zstd and br need "
+        "libraries: pip install 'statelessd[compression]'.",
+        type="bad-request",
+    ),
     Outcome.TOO_MANY_FAILURES: Row(
         429,
         "These credentials were refused a moment ago",
@@ -342,7 +353,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def type_of(outcome: Outcome) -> str:
     """Return the problem's type, which links to a section of the page /docs."""
-    return f"/docs#{outcome.value}"
+    return f"/docs#{TABLE[outcome].type or outcome.value}"
 
 
 def is_unknown(outcome: Outcome, *, handed_over: bool = False) -> bool:

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from codings import MIB, gzip_bomb
 
-MIB = 1024 * 1024
 SIZE = 10 * MIB
 MEMORY = 100 * MIB  # bytes above idle
 CPU = 0.5  # seconds of the backend that may pass during a neighbour's publish
@@ -25,6 +25,7 @@ PART = b'--bound\r\nContent-Disposition: form-data; name="%b"\r\n\r\n'
 END = b"\r\n--bound--"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+GZIP = "\r\nContent-Encoding: gzip"
 ITEM = b'{"routing_key":"k","headers":'
 
 
@@ -49,6 +50,11 @@ HOSTILE = {
     "escapes": (JSON, "/e", lambda: filled(b'[{"body":"', b"\\ud83d\\ude00", b'"}]')),
     "numbers": (NDJSON, "/e", lambda: filled(ITEM + b'{"a":[', b"1e5,-0.25,", b"0]}}\n")),
     "an endless line": (NDJSON, "/e", lambda: filled(b'"', b"\\u0000")),
+    "a form of 10 GB": (FORM + GZIP, "/e/k", lambda: gzip_bomb(b"%00x", 10_000)),
+    "an array of 10 GB": (JSON + GZIP, "/e", lambda: gzip_bomb(b"[", 10_000)),
+    "10 GB of nothing": (NDJSON + GZIP, "/e", lambda: gzip_bomb(b"\n", 10_000)),
+    "10 GB of no items": (NDJSON + GZIP, "/e", lambda: gzip_bomb(b"{}\n", 10_000)),
+    "a line of 10 GB": (NDJSON + GZIP, "/e", lambda: gzip_bomb(b"x", 10_000, b'{"body":"')),
     "lines of nothing": (NDJSON, "/e", lambda: filled(b"", b" " * 999 + b"\n")),
 }  # fmt: skip
 

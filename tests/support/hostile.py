@@ -4,8 +4,12 @@
 a body of about so many bytes.
 """
 
+import gzip
 from collections.abc import Callable
 from typing import NamedTuple
+
+import brotli
+from codings import MIB, deflate_bomb, zstd
 
 SIZE = 10 * 1024 * 1024  # bytes, which is the default of HTTPServer.max_body_bytes
 SINGLE, BATCH = b"/v/e/k", b"/v/e"
@@ -71,6 +75,33 @@ def _item(rest):
 
 PART = _part(b"body")[:-2]
 NO_PART = b"\r\n--bound--\r\n"
+
+
+def coded(name, compress, headers, make):
+    """Return a compressed body. Its size is that of what it becomes."""
+    headers += b"Content-Encoding: %b\r\n" % name
+
+    def compressed(size=SIZE):
+        return compress(make(size))
+
+    return Hostile(SINGLE if headers.startswith((FORM, MULTIPART)) else BATCH, headers, compressed)
+
+
+def _bomb(unit):
+    """Return what makes a body that becomes a hundred times as many bytes as any may have."""
+    return lambda size=SIZE: deflate_bomb(unit, max(1, 100 * size // MIB))
+
+
+DEFLATE = b"Content-Encoding: deflate\r\n"
+
+
+def _fast(data):
+    return gzip.compress(data, 1)
+
+
+def _brotli(data):
+    return brotli.compress(data, quality=1)
+
 
 BODIES = {
     # Urlencoded forms
@@ -255,6 +286,26 @@ BODIES = {
     "lines of numbers": Hostile(BATCH, NDJSON, around(b"", b"0\n")),
     "lines of objects": Hostile(BATCH, NDJSON, around(b"", b"{}\n")),
     "line without an end": Hostile(BATCH, NDJSON, around(b"", b"x")),
+    # Compressed
+    "gzip of escapes": coded(b"gzip", _fast, FORM, around(b"body=", b"%41")),
+    "gzip of parts": coded(b"gzip", _fast, MULTIPART, around(PART, b"\r\n" + PART, NO_PART)),
+    "gzip of brackets": coded(b"gzip", _fast, JSON, around(b"", b"[")),
+    "zstd of broken escapes": coded(b"zstd", zstd.compress, FORM, around(b"body=", b"%4")),
+    "zstd of a huge json": coded(
+        b"zstd", zstd.compress, NDJSON, around(b'{"routing_key":"k","json":[', b"[],", b"0]}\n")
+    ),
+    "br of numbers": coded(b"br", _brotli, JSON, around(b"[", b"0,", b"0]")),
+    "br of a line without an end": coded(b"br", _brotli, NDJSON, around(b"", b"x")),
+    "gzip of members": Hostile(
+        SINGLE, FORM + b"Content-Encoding: gzip\r\n", around(b"", gzip.compress(b"", mtime=0))
+    ),
+    "zstd of frames": Hostile(
+        BATCH, NDJSON + b"Content-Encoding: zstd\r\n", around(b"", zstd.compress(b""))
+    ),
+    "a bomb of a form": Hostile(SINGLE, FORM + DEFLATE, _bomb(b"%00")),
+    "a bomb of an array": Hostile(BATCH, JSON + DEFLATE, _bomb(b"[")),
+    "a bomb of lines": Hostile(BATCH, NDJSON + DEFLATE, _bomb(b"0\n")),
+    "a bomb of nothing": Hostile(BATCH, NDJSON + DEFLATE, _bomb(b"\n")),
     # Raw bodies
     "raw": Hostile(SINGLE, JSON, around(b"[", b"0,", b"0]")),
     "raw without a type": Hostile(SINGLE, b"", around(b"", b"%")),

@@ -141,7 +141,10 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     ] = ("127.0.0.0/8", "::1/128")
     max_connections: Annotated[int, setting("Client connections of each backend.", ge=1)] = 10_000
     max_body_bytes: Annotated[
-        int, setting("Bytes of a request's body, at most.", ge=1, le=512 * MIB)
+        int,
+        setting(
+            "Bytes of a request's body, at most, also after decompression.", ge=1, le=512 * MIB
+        ),
     ] = 10 * MIB
     max_unverified_bytes: Annotated[
         int,

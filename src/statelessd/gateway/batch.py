@@ -24,7 +24,7 @@ WINDOW_BYTES = 4 * 1024 * 1024  # of their messages
 REFUSED_LOGINS = (Outcome.UNAUTHORIZED, Outcome.TOO_MANY_FAILURES)
 BREATH = 0.02  # seconds between attempts while others take all the room
 
-_BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*+\n)*+")
+_BLANK = re.compile(rb"[ \t\r\v\f\n]*+")
 
 
 class Result(msgspec.Struct, omit_defaults=True):
@@ -297,8 +297,8 @@ class Lines:
         at = 0
         while at < len(data):
             if not self._rest:
-                blank = _BLANK_LINES.match(data, at)
-                at = blank.end() if blank else at
+                blank = _BLANK.match(data, at)
+                at = data.rfind(b"\n", at, blank.end() if blank else at) + 1 or at
             end = data.find(b"\n", at)
             piece = data[at : end if end >= 0 else len(data)]
             at += len(piece) + 1

@@ -24,14 +24,16 @@ from ..parsing import json_steps
 from ..parsing.nesting import deeper
 from . import cloud_events
 from .admission import too_large
-from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
+from .batch import WINDOW_BYTES, Batch, BatchItem, Lines, ReorderBuffer, Result
+from .decoding import Decoder, Plain, coding_of, decoder_of
+from .decoding import too_large as too_large_decoded
 from .defaults import Stamps, stamps_of
 from .event_items import Events, LargeEvent
 from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
-from .request import content_type_of, is_coded
+from .request import content_type_of
 from .router import Match
 from .slices import SLICE, at_once
 
@@ -42,7 +44,9 @@ MAX_FAILURES = 1000  # the most that a summary lists
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
 LINE_FACTOR, LINE_EXTRA = 2, 64 * 1024
 SMALL = 4 * 1024  # bytes of an item that is read at once
-FEED = 64 * 1024  # bytes that are cut into lines at once
+# The text of what a batch holds: JSON's longest escape has six bytes for one.
+MOST_HELD = 6 * WINDOW_BYTES
+REFUSED = 8 * 1024  # what an item that failed counts among the bytes that became no message
 
 _STREAM = re.compile(rb'(?:^|,)\s*results\s*=\s*"?stream"?\s*(?:[;,]|$)')
 _STREAM_HEADERS = [
@@ -90,6 +94,8 @@ class BatchRequest:
         self._events: Events | None = None  # if it is a batch of CloudEvents
         account: Account = self._state.get("account", self._gateway.budget)
         self._holding = Holding(account)  # of what was received and is not published yet
+        self._decoder: Decoder | Plain = Plain()
+        self._allowance: Allowance | None = None  # of a compressed stream
 
     def cancel(self) -> None:
         """Send nothing more, because the client is gone."""
@@ -143,8 +149,7 @@ class BatchRequest:
         )
         self._target = match.target or NOWHERE  # without a target there is a refusal
         self._state["logged"] = self._target.about(self._credentials)
-        if is_coded(self._headers):
-            raise bad_request("A batch must not have a Content-Encoding.")
+        self._decoder = decoder_of(coding_of(self._headers))
         if media_type == cloud_events.BATCH:
             self._events = Events(self._scope["query_string"])
         elif not is_stream and media_type != JSON.encode():
@@ -250,15 +255,37 @@ class BatchRequest:
                 yield message["body"]
             more = message["more_body"]
 
+    async def _parts(self, kept: Callable[[], int]) -> AsyncIterator[bytes]:
+        """Yield the body, decoded, in parts that each get a slice of their own.
+
+        ``kept`` returns how many bytes of the parts before are kept. Raise RequestError if
+        there is no room, or the body is not what its Content-Encoding says.
+        """
+        decoder = self._decoder
+        async for piece in self._pieces():
+            self._hold(kept() + decoder.held + len(piece))
+            for part in decoder.feed(piece):
+                self._hold(kept() + decoder.held + len(part))
+                await self._gateway.slices.turn()
+                yield part
+                del part
+            del piece
+            self._hold(kept() + decoder.held)
+        if not self._gone and (self._batch is None or self._batch.cut_short is None):
+            decoder.end()
+
+    def _hold(self, size: int) -> None:
+        if not self._holding.hold(size):
+            raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
+
     async def _whole_body(self) -> bytearray:
         body = bytearray()
-        async for piece in self._pieces():
-            size = len(body) + len(piece)
-            if size > self._largest:
+        async for part in self._parts(body.__len__):
+            body += part
+            if self._decoder.spent > self._largest:
+                raise too_large_decoded(self._largest)
+            if len(body) > self._largest:
                 raise too_large(self._largest)
-            if not self._holding.hold(size):
-                raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
-            body += piece
         return body
 
     def _items_of(self, body: bytearray) -> Generator[None, None, Iterator[Text]]:
@@ -321,30 +348,30 @@ class BatchRequest:
 
     async def _publish_lines(self, batch: Batch, *, answers: bool = False) -> None:
         """Publish each line. ``answers`` says that the response has begun."""
-        lines, holding = Lines(LINE_FACTOR * self._largest + LINE_EXTRA), self._holding
+        longest = LINE_FACTOR * self._largest + LINE_EXTRA
+        lines = Lines(longest)
+        if isinstance(self._decoder, Decoder):
+            self._allowance = Allowance(longest + MOST_HELD, self._decoder, batch)
         try:
-            async for piece in self._pieces():
-                if not holding.hold(lines.size + len(piece)):
-                    error = RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
-                    if not batch.items and not answers:
-                        raise error
-                    batch.cut(error)
+            async for part in self._parts(lambda: lines.size):
+                if batch.gone or batch.cut_short is not None:
                     return
-                for at in range(0, len(piece), FEED):
-                    await self._gateway.slices.turn()
-                    if batch.gone or batch.cut_short is not None:
-                        return
-                    await self._publish(batch, map(_owned, lines.feed(piece[at : at + FEED])))
-                del piece
-                holding.hold(lines.size)
+                await self._publish(batch, map(_owned, lines.feed(part)))
+                del part
             if batch.cut_short is None and not batch.gone:  # else the last line may not be whole
                 await self._publish(batch, map(_owned, lines.feed(b"\n")))
+        except RequestError as error:  # of the body; an item that fails is no reason to end
+            if not batch.items and not answers:
+                raise
+            batch.cut(error)
         finally:
-            holding.hold(0)
+            self._holding.hold(0)
 
     async def _publish(self, batch: Batch, texts: Iterable[Text]) -> None:
-        slices = self._gateway.slices
+        slices, allowance = self._gateway.slices, self._allowance
         end = perf_counter() + SLICE
+        if allowance is not None:
+            allowance.check()
         for text in texts:
             try:
                 steps = self._item(batch, text)
@@ -362,6 +389,34 @@ class BatchRequest:
             if perf_counter() > end:
                 await slices.turn()
                 end = perf_counter() + SLICE
+                if allowance is not None:
+                    allowance.check()
+
+
+class Allowance:
+    """How much of a compressed stream may become no message: ``limit`` bytes.
+
+    A few bytes may become millions of blank or broken lines, or one line without an end.
+    What was spent before a message was confirmed counts no more. So a stream of messages
+    may have any length, and it is paced by their confirms.
+    """
+
+    def __init__(self, limit: int, decoder: Decoder, batch: Batch) -> None:
+        self._limit = limit
+        self._decoder = decoder
+        self._batch = batch
+        self._confirmed = 0  # messages, when something was last looked at
+        self._spent = 0  # bytes until then
+
+    def check(self) -> None:
+        """Raise RequestError if too much was decompressed in vain."""
+        batch = self._batch
+        spent = self._decoder.spent + REFUSED * (batch.failed + batch.unknown)
+        if batch.published > self._confirmed:
+            self._confirmed, self._spent = batch.published, spent
+        if spent - self._spent > self._limit:
+            detail = f"{self._limit} bytes were decompressed, and no message of them was confirmed."
+            raise RequestError(Outcome.TOO_LARGE, Public(detail))
 
 
 def _owned(line: bytes | bytearray | None) -> Text:

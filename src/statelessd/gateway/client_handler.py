@@ -148,9 +148,10 @@ class ClientHandler:
         if gateway.admission.may_be_a_page(headers):
             publish.extra = head.extra = gateway.cors.answer_headers(headers)
         try:
+            largest = gateway.http_server.max_body_bytes
             head.credentials = gateway.admission.admit(
                 headers,
-                gateway.http_server.max_body_bytes,
+                largest,
                 match.refusal,
                 self.peer,
                 request.fields,
@@ -160,6 +161,7 @@ class ClientHandler:
                 headers,
                 request.query,
                 gateway.defaults,
+                largest,
                 traced=gateway.tracer is not None,
             )
             head.wait = gateway.wait(headers) if b"prefer" in headers else gateway.publish.timeout

@@ -186,11 +186,22 @@ class PublishRequest:
     async def _read(self, steps: Steps, deadline: float) -> None:
         """Decode a large body while the event loop serves others, and publish the message."""
         try:
-            message = await self._client.gateway.slices.run(steps)
+            message = await self._client.gateway.slices.run(self._held(steps))
             self._drop_body()
             self._give(message, deadline)
         except Exception as error:
             self._failed(error)
+
+    def _held(self, steps: Steps) -> Steps:
+        """Do the steps, and hold the bytes that they need. Raise RequestError without room."""
+        while True:
+            try:
+                size = next(steps)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            if size is not None and not self._hold(size):
+                raise RequestError(Outcome.OVERLOADED, TOO_MANY_BODIES)
+            yield size
 
     def _give(self, message: Message, deadline: float) -> None:
         """Give the message to the publisher, which calls ``answer`` once."""

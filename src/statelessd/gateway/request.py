@@ -25,6 +25,7 @@ from ..parsing.forms import (
     urlencoded_steps,
 )
 from . import cloud_events, properties
+from .decoding import Coding, coding_of, decompress
 from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
 from .trace_context import MessageSpan
@@ -160,20 +161,17 @@ def _mentions_form(media_type: bytes) -> bool:
     return b"form" in media_type and any(name in media_type for name in FORM_NAMES)
 
 
-def is_coded(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a body has a Content-Encoding (RFC 9110 section 8.4)."""
-    codings = headers.get(b"content-encoding", b"").lower().split(b",")
-    return any(coding.strip() not in (b"", b"identity") for coding in codings)
+Steps = Generator[int | None, None, Message]
+"""Work that makes a message of a large form. It yields after each step of some milliseconds.
 
-
-Steps = Generator[None, None, Message]
-"""Work that makes a message of a large form. It yields after each step of some milliseconds."""
+It may yield the bytes of memory that it needs from now on.
+"""
 
 
 class Traced(NamedTuple):
     """A body whose message carries the trace context of a span, which ``read`` takes."""
 
-    read: Callable[[bytes, MessageSpan], Message | Steps]
+    read: Callable[..., Message | Steps]
     body: bytes
 
 
@@ -185,29 +183,29 @@ def message_reader(
     headers: Mapping[bytes, bytes],
     query: bytes,
     defaults: Defaults,
+    largest: int,
     *,
     traced: bool = False,
 ) -> Callable[[bytes], Made]:
     """Return what makes a message of a body, or raises RequestError as the broker would refuse.
 
-    Of a form that is costly to decode, it makes the steps to the message. With ``traced``, the
-    message is made once its span is there.
+    Of a form that is costly to decode, it makes the steps to the message. A compressed form
+    becomes ``largest`` bytes at most. With ``traced``, the message is made once its span is
+    there.
     """
     exchange, key = target.exchange, target.routing_key
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
-    if is_form and b"content-encoding" in headers and is_coded(headers):
-        raise bad_request("A form must not have a Content-Encoding.")
     if is_form and cloud_events.MARK in headers:
         raise bad_request(EVENT_IN_A_FORM)
     if not key and (media_type in NDJSONS or media_type == cloud_events.BATCH):
         raise bad_request(IS_A_BATCH)
+    read: Callable[..., Message | Steps]
     if traced or inherits(headers, defaults) or media_type == MULTIPART:
-        stamping = _stamping_reader(target, headers, query, defaults)
-        return functools.partial(Traced, stamping) if traced else stamping
-    if is_form:
+        read = _stamping_reader(target, headers, query, defaults)
+    elif is_form:
 
-        def read(body: bytes) -> Made:
+        def read(body: bytes) -> Message | Steps:
             if len(body) > CHEAP and is_costly(body):
                 return _read_in_steps(body, None, target, query, defaults, None)
             value, made = _read_urlencoded(body, query, defaults, None)
@@ -216,14 +214,30 @@ def message_reader(
     else:
         made: Options | None = None  # it depends on the head only, so it is computed once
 
-        def read(body: bytes) -> Made:
+        def read(body: bytes) -> Message | Steps:
             nonlocal made
             if made is None:
                 fields = _of_raw(headers, content_type, query, defaults)
                 made = options(fields, defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
 
-    return read
+    coding = coding_of(headers) if is_form and b"content-encoding" in headers else None
+    if coding is not None:
+        read = functools.partial(_read_coded, coding, largest, read)
+    return functools.partial(Traced, read) if traced else read
+
+
+def _read_coded(
+    coding: Coding,
+    largest: int,
+    read: Callable[..., Message | Steps],
+    body: bytes,
+    span: MessageSpan | None = None,
+) -> Steps:
+    """Decompress a form, and make its message."""
+    plain = yield from decompress(coding, body, largest)
+    made = read(plain) if span is None else read(plain, span)
+    return made if isinstance(made, Message) else (yield from made)
 
 
 def _stamping_reader(

@@ -6,9 +6,11 @@ from http.client import responses
 import msgspec
 
 from ..message import TABLE, Outcome, problem
+from .decoding import ACCEPTED
 
 CHALLENGE = b'Basic realm="statelessd", charset="UTF-8"'  # RFC 7617 section 2.1
 PROBLEM_JSON = b"application/problem+json"
+ACCEPT_ENCODING = (b"accept-encoding", ACCEPTED.encode())
 _encode = msgspec.json.Encoder().encode
 
 
@@ -23,6 +25,8 @@ def headers(
         fields.append((b"www-authenticate", CHALLENGE))
     if outcome is Outcome.METHOD_NOT_ALLOWED:
         fields.append((b"allow", allow.encode()))
+    if outcome is Outcome.UNKNOWN_CODING:
+        fields.append(ACCEPT_ENCODING)
     if retry_after is not None:
         fields.append((b"retry-after", b"%d" % retry_after))
     return fields
@@ -63,7 +67,8 @@ def options(
     fields: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, date: bytes, request_id: bytes
 ) -> bytes:
     """Return the response to OPTIONS at a path where messages are published."""
-    fields = [(b"x-request-id", request_id), (b"allow", b"OPTIONS, POST"), *fields]
+    allow = (b"allow", b"OPTIONS, POST")
+    fields = [(b"x-request-id", request_id), allow, ACCEPT_ENCODING, *fields]
     return _start(204, fields, keep_alive=keep_alive, date=date)
 
 

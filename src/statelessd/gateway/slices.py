@@ -10,7 +10,7 @@ SLICE = 0.003  # seconds; a step of the work may make it a little longer
 T = TypeVar("T")
 
 
-def at_once(steps: Generator[None, None, T]) -> T:
+def at_once(steps: Generator[object, None, T]) -> T:
     """Do the work without pause, because it is little. Return what it returns."""
     try:
         while True:
@@ -30,7 +30,7 @@ class Slices:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, steps: Generator[None, None, T]) -> T:
+    async def run(self, steps: Generator[object, None, T]) -> T:
         """Run the work to its end, and return what it returns."""
         while True:
             async with self._turn:

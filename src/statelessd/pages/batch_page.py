@@ -2,7 +2,11 @@
 
 import asyncio
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from ..gateway.batch_request import BatchRequest
+from ..gateway.decoding import ACCEPTED
 from ..message import RequestError
 from .page import Page, problem_response
 
@@ -13,6 +17,11 @@ class BatchPage(Page):
     allowed = "OPTIONS, POST"
     takes_messages = True  # the router gives it the target of the path
     refusal = "Batches of messages are published with POST."
+
+    async def options(self, request: Request) -> Response:
+        answer = await super().options(request)
+        answer.headers["accept-encoding"] = ACCEPTED
+        return answer
 
     async def dispatch(self) -> None:
         if self.scope["method"] != "POST":

@@ -177,5 +177,5 @@ def _declared_schemas() -> Json:
     _, schemas = msgspec.json.schema_components(
         [Item, Result, Problem, Details], ref_template="#/components/schemas/{name}"
     )
-    schemas["Problem"]["properties"]["type"]["enum"] = [type_of(each) for each in PROBLEMS]
+    schemas["Problem"]["properties"]["type"]["enum"] = list(dict.fromkeys(map(type_of, PROBLEMS)))
     return schemas

@@ -24,6 +24,7 @@ CONTRACT = {
     Outcome.REQUEST_TIMEOUT: (408, "request-timeout", "not-published", True),
     Outcome.LENGTH_REQUIRED: (411, "length-required", "not-published", False),
     Outcome.TOO_LARGE: (413, "too-large", "not-published", False),
+    Outcome.UNKNOWN_CODING: (415, "bad-request", "not-published", False),
     Outcome.HEADERS_TOO_LARGE: (431, "headers-too-large", "not-published", False),
     Outcome.TOO_MANY_FAILURES: (429, "too-many-failures", "not-published", True),
     Outcome.BROKER_UNAVAILABLE: (503, "broker-unavailable", "not-published", True),
@@ -79,6 +80,8 @@ def test_some_outcomes_have_headers_of_their_own():
     assert headers["www-authenticate"] == 'Basic realm="statelessd", charset="UTF-8"'
     _, headers, _ = answer(Outcome.METHOD_NOT_ALLOWED, allow="GET, HEAD")
     assert headers["allow"] == "GET, HEAD"
+    _, headers, _ = answer(Outcome.UNKNOWN_CODING)
+    assert headers["accept-encoding"] == "gzip, deflate, zstd, br"
     _, headers, _ = answer(Outcome.SHUTTING_DOWN, keep_alive=False)
     assert headers["connection"] == "close"
 

@@ -82,7 +82,7 @@ def test_every_outcome_is_described_under_its_status(outcome):
         if status in operation["responses"]
     ]
     example = next(each[outcome.value]["value"] for each in found if outcome.value in each)
-    assert example["type"] == f"/docs#{outcome.value}"
+    assert example["type"] == problem(outcome, "").type
     assert example["retryable"] is TABLE[outcome].retryable
     is_valid(DOCUMENT["components"]["schemas"]["Problem"], example)
 
