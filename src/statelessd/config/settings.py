@@ -228,8 +228,8 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     stamp_message_id: Annotated[
         bool,
         setting(
-            "Give messages without a message_id one: the request's Idempotency-Key, else a UUID. "
-            "The answer tells it."
+            "Give messages a UUID as message_id if their requests give neither one nor an "
+            "Idempotency-Key. The answer has it."
         ),
     ] = False
     stamp_timestamp: Annotated[
@@ -239,6 +239,21 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(max_length=63)] | None,
         setting("The app_id of messages that have none."),
     ] = None
+    forward_headers: Annotated[
+        tuple[Annotated[str, Meta(max_length=127)], ...],
+        setting(
+            "Request headers that become headers of the request's messages, in this spelling. "
+            "Headers that the client gives the message win."
+        ),
+    ] = ()
+    cloudevents_prefix: Annotated[
+        str,
+        setting(
+            "What stands before the names of a CloudEvent's attributes in message headers: `ce-` "
+            "for the SDKs and Knative, `cloudEvents:` or `cloudEvents_` for AMQP 1.0 consumers.",
+            max_length=63,
+        ),
+    ] = "ce-"
     allow_remote_guest: Annotated[
         bool,
         setting(
@@ -260,6 +275,33 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
             le=1000,
         ),
     ] = 0
+
+
+class Tracing(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans of OpenTelemetry for publishes. All else is in the SDK's own OTEL_* variables."""
+
+    enabled: Annotated[
+        bool,
+        setting("Make a span for each publish. It needs the packages of statelessd[otel]."),
+    ] = False
+    endpoint: Annotated[
+        str | None,
+        setting(
+            "URL that takes spans by OTLP over HTTP; without a path, /v1/traces is added. Else "
+            "OTEL_EXPORTER_OTLP_ENDPOINT counts, or http://localhost:4318.",
+        ),
+    ] = None
+    sample_ratio: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        setting(
+            "Part of the traces that begin here which is exported, from 0 to 1. Requests with a "
+            "traceparent have decided themselves. Else OTEL_TRACES_SAMPLER counts, or all are."
+        ),
+    ] = None
+    service_name: Annotated[
+        str | None,
+        setting("service.name of the spans. Else OTEL_SERVICE_NAME counts, or statelessd."),
+    ] = None
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +338,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
 
 
 class Route(msgspec.Struct, frozen=True):

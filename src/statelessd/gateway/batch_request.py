@@ -1,6 +1,7 @@
 """``POST /<virtual-host>/<exchange>``: many messages in one request.
 
-``application/json`` is read whole and answered with the result of each item.
+``application/json`` is read whole and answered with the result of each item, and so are
+batches of CloudEvents.
 ``application/x-ndjson`` is published while it arrives, in bounded memory. It is answered
 with a summary, or with a stream of results.
 """
@@ -8,9 +9,10 @@ with a summary, or with a stream of results.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from operator import attrgetter
-from time import perf_counter
-from typing import Any
+from time import perf_counter, perf_counter_ns
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
@@ -20,9 +22,11 @@ from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
 from ..parsing import json_steps
 from ..parsing.nesting import deeper
+from . import cloud_events
 from .admission import too_large
 from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
+from .event_items import Events, LargeEvent
 from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
@@ -30,6 +34,9 @@ from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
 from .request import content_type_of, is_coded
 from .router import Match
 from .slices import SLICE, at_once
+
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
 
 MAX_FAILURES = 1000  # the most that a summary lists
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
@@ -44,9 +51,13 @@ _STREAM_HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep the results to itself
 ]
+NO_BATCH = Public(
+    f"A batch is sent as {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}, and its Content-Type "
+    "says so."
+)
 _encode = msgspec.json.Encoder().encode
 
-Text = bytes | LargeItem | None
+Text = bytes | LargeItem | LargeEvent | None
 """An item: a line, an element of an array, or a line that is too long."""
 
 Found = tuple[str | int | None, Message]
@@ -71,8 +82,12 @@ class BatchRequest:
         self._credentials = NOBODY
         self._stamps: Stamps | None = None
         self._batch: Batch | None = None
+        self._started_at = perf_counter_ns()
+        self._span: PublishSpan | None = None
         self._gone = False  # the client hung up
+        self.error: RequestError | None = None  # the answer that the page gave instead
         self._is_array = False
+        self._events: Events | None = None  # if it is a batch of CloudEvents
         account: Account = self._state.get("account", self._gateway.budget)
         self._holding = Holding(account)  # of what was received and is not published yet
 
@@ -92,6 +107,26 @@ class BatchRequest:
             is_complete = batch.published == batch.items
             outcome = Outcome.CONFIRMED.value if is_complete else "incomplete"
             self._state["logged"] |= {"outcome": outcome, "counts": batch.summary()}
+        if self._span is not None:
+            self._end_span(self._span)
+
+    def _end_span(self, span: "PublishSpan") -> None:
+        """End the span of the batch, with the outcome of the first item that failed."""
+        batch, error = self._batch, self.error
+        counts: dict[str, str | int] = {}
+        outcome: Outcome | None = Outcome.INTERNAL_ERROR if error is None else error.outcome
+        if batch is not None:
+            counts = {
+                "messaging.batch.message_count": batch.items,
+                "statelessd.batch.failed": batch.failed,
+                "statelessd.batch.unknown": batch.unknown,
+            }
+            if error is None:
+                cut_short = None if batch.cut_short is None else batch.cut_short.outcome
+                outcome = batch.first_failure or cut_short or Outcome.CONFIRMED
+        if self._gone or (batch is not None and batch.gone):
+            outcome = None
+        span.end(outcome, self._state["request_id"], attributes=counts)
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
@@ -110,11 +145,14 @@ class BatchRequest:
         self._state["logged"] = self._target.about(self._credentials)
         if is_coded(self._headers):
             raise bad_request("A batch must not have a Content-Encoding.")
-        if not is_stream and media_type != JSON.encode():
-            raise bad_request(
-                Public(f"A batch is sent as {JSON} or {NDJSON}, and its Content-Type says so.")
-            )
-        self._stamps = stamps_of(self._headers, self._gateway.defaults)
+        if media_type == cloud_events.BATCH:
+            self._events = Events(self._scope["query_string"])
+        elif not is_stream and media_type != JSON.encode():
+            raise bad_request(NO_BATCH)
+        tracer = self._gateway.tracer
+        if tracer is not None:
+            self._span = tracer.begin(self._headers, self._target, self._started_at, is_batch=True)
+        self._stamps = stamps_of(self._headers, self._gateway.defaults, self._span)
         prefer = self._headers.get(b"prefer", b"").lower()
         if not is_stream:
             await self._answer_array()
@@ -237,8 +275,9 @@ class BatchRequest:
             ) from None
         except json_steps.MalformedError as error:
             raise bad_request(f"The batch is not valid JSON: {error}.") from None
+        large = LargeItem if self._events is None else partial(LargeEvent, self._events)
         return (
-            LargeItem(body, start, end) if end - start > LARGE else bytes(body[start:end])
+            large(body, start, end) if end - start > LARGE else bytes(body[start:end])
             for start, end in spans
         )
 
@@ -249,7 +288,7 @@ class BatchRequest:
         if batch.cut_short is not None and self._is_array:
             raise batch.cut_short  # all of an array has come, so each item is told
         rest = self._target.exchange, batch.items, self._gateway.defaults, self._stamps
-        if isinstance(text, LargeItem):
+        if not isinstance(text, bytes):
             message = yield from text.read(*rest)
             found: Found = (text.id, message)
         else:
@@ -257,7 +296,8 @@ class BatchRequest:
                 if is_deeper:
                     raise bad_request(TOO_DEEP)
                 yield
-            found = read_item(text, *rest)
+            read = read_item if self._events is None else self._events.read
+            found = read(text, *rest)
         if len(found[1].body) > self._largest:
             raise too_large(self._largest)
         return found
@@ -332,6 +372,6 @@ def _owned(line: bytes | bytearray | None) -> Text:
 
 def _id_of(text: Text) -> str | int | None:
     """Return the id of an item that was refused, if it can be known."""
-    if isinstance(text, LargeItem):
-        return text.id
-    return None if text is None else id_of(text)
+    if isinstance(text, bytes):
+        return id_of(text)
+    return None if text is None else text.id

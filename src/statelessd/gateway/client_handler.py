@@ -22,6 +22,7 @@ from .publishing import MISSES, PublishRequest
 from .request import message_reader
 from .router import Match
 
+REQUEST_ID = b"x-request-id"
 ONLY_POST = Public("Messages are published with POST.")
 
 
@@ -79,11 +80,14 @@ class ClientHandler:
             self._repeat = Repeat.of(publish.head, request.raw, size)
             head, gateway = publish.head, self.gateway
             user, virtual_host = head.credentials, head.target.virtual_host
+            # The gateway's heads are compared without their ids.
+            has_id = REQUEST_ID in request.headers and REQUEST_ID in gateway.defaults.taken
             # Whether guest may publish depends on the client's address. Heads of senders whom
             # the broker does not know would displace those of users.
             if (
                 user.username != GUEST
                 and request.version == "1.1"
+                and not has_id
                 and gateway.publisher.is_connected(virtual_host, user)
             ):
                 gateway.heads.add(head, request.raw, size)
@@ -147,7 +151,13 @@ class ClientHandler:
                 self.peer,
                 request.fields,
             )
-            head.read = message_reader(head.target, headers, request.query, gateway.defaults)
+            head.read = message_reader(
+                head.target,
+                headers,
+                request.query,
+                gateway.defaults,
+                traced=gateway.tracer is not None,
+            )
             head.wait = gateway.wait(headers) if b"prefer" in headers else gateway.publish.timeout
         except RequestError as error:
             publish.answer(error.outcome, error.detail)
