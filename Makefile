@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Made anew when the dependencies change.
 READY := $(VENV)/.ready
+# The environment of the frameworks that recipes in Python use.
+FRAMEWORKS := .run/recipes
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,11 +20,11 @@ help: ## List the targets
 run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
 	@$(BIN)/python scripts/run.py
 
-# Half of a test's time is waiting: three at once keep two processors busy.
+# More than half of a test's time is waiting: four at once keep two processors busy.
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
@@ -32,9 +34,9 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
-test-recipes: $(READY) ## Run the recipes of docs/recipes with the real frameworks
+test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/recipes with the real frameworks
 	@$(BIN)/python scripts/debian.py --for-recipes
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile tests/recipes
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/recipes
 
 coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
 	@$(BIN)/python scripts/debian.py --for-tests
@@ -142,3 +144,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) …"
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[otel]' --requirement requirements-dev.txt
 	@touch $(READY)
+
+$(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
+	@echo "Installing into $(FRAMEWORKS) …"
+	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
+	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import control
 import pytest
-from clients import Clients, all_are_204, publishing
+from clients import HEADERS, Clients, all_are_204, kept_alive, publishing, tcp
 from problems import is_problem
 from stuck import opened
 from users import add_users
@@ -30,10 +30,12 @@ def refused_logins(broker):
 def test_a_hundred_clients_with_a_wrong_password(start_gateway, broker, queue):
     gateway = start_gateway()
     path = f"/test/{queue.name}/k"
+    wrong = base64.b64encode(b"guest:wrong").decode()
+    login = HEADERS | {"Authorization": f"Basic {wrong}"}
     with Clients(1, publishing(gateway, path)) as good:
         good.go_on(1)
         before, started = refused_logins(broker), time.monotonic()
-        with Clients(100, publishing(gateway, path, password="wrong")) as bad:
+        with Clients(100, kept_alive(tcp(gateway.port), path, headers=login)) as bad:
             bad.go_on(2000)
         seconds = time.monotonic() - started
         good.go_on(1)

@@ -1,6 +1,7 @@
 import contextlib
 
 import pytest
+from frameworks import PYTHON
 from gateway import running
 from queues import Queue, channel_to
 
@@ -11,8 +12,15 @@ import debian
 def pytest_sessionstart(session):
     """A component that is missing fails the run, by its name: nothing real is skipped."""
     absent = debian.missing(debian.FOR_RECIPES)
+    if not PYTHON.exists():
+        absent.append("the environment of the Python frameworks")
     if absent:
         pytest.exit(f"missing: {' '.join(absent)}; make test-recipes installs them", returncode=3)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the recipe that takes longest, while the other processor runs the rest."""
+    items.sort(key=lambda item: item.path.name != "test_shovel.py")
 
 
 @pytest.fixture(scope="session")

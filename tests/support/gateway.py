@@ -286,8 +286,9 @@ class GatewayProcess:
     def client(self):
         """Return a session of requests that trusts ``ca``."""
         session = requests.Session()
+        # REQUESTS_CA_BUNDLE would come before ours, and looking for proxies takes CPU time.
+        session.trust_env = False
         if self.ca is not None:
-            session.trust_env = False  # REQUESTS_CA_BUNDLE would come before ours
             session.verify = str(self.ca)
         return session
 

@@ -14,6 +14,8 @@ from ..tls.files import TlsError
 from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
 from .settings import BrokerTls, Config, RabbitMQ, Tracing
+from .webhook_checks import doubtful_webhooks
+from .wording import Wrong
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
@@ -22,6 +24,15 @@ NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
 
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
+CREDENTIALS = {"authorization", "cookie", "set-cookie"}
+# They belong to one connection or to the length of one body (RFC 9110 sections 7.6.1 and 8.6).
+OF_CONNECTION = {
+    "connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding",
+    "upgrade",
+}  # fmt: skip
+NOT_TEXT = {"CC", "BCC", "x-delay"}  # message headers that must not be text
+
 LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
 HOST, HOSTS = "Application.rabbitmq.host", "Application.rabbitmq.hosts"
 PARTS_OF_URL = (
@@ -29,9 +40,6 @@ PARTS_OF_URL = (
     "amqps, Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host"
 )
 PARTS_OF_NODE = f"is a URL, and not name or name:port; {PARTS_OF_URL}"
-
-Wrong = tuple[str, str, str]
-"""A setting's key path, which of its elements (or ""), and what is wrong with it."""
 
 
 def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
@@ -44,6 +52,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     yield from _origins(server.cors)
     yield from _names(config)
     yield from _hosts(broker)
+    yield from _forwarded(config.application.publish.forward_headers)
     if broker.probe.password and not broker.probe.username:
         yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
     enabled = f"{client.SECTION}.enabled"
@@ -74,6 +83,7 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
         )
     if application.rabbitmq.hosts and "Application.rabbitmq.host" in given:
         yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
+    yield from doubtful_webhooks(config)
 
 
 def _tracing(tracing: Tracing) -> Iterator[Wrong]:
@@ -106,6 +116,25 @@ def _wrong_with_endpoint(endpoint: str) -> str:
             "the variable OTEL_EXPORTER_OTLP_HEADERS"
         )
     return ""
+
+
+def _forwarded(names: Sequence[str]) -> Iterator[Wrong]:
+    known: set[str] = set()
+    for i, name in enumerate(names):
+        lower, wrong = name.lower(), ""
+        if not TOKEN.fullmatch(name):
+            wrong = "is not the name of a header"
+        elif lower in CREDENTIALS or lower.startswith("proxy-"):
+            wrong = "is never forwarded, because it may hold credentials"
+        elif lower in OF_CONNECTION:
+            wrong = "says nothing about the message, but about the connection or the body's length"
+        elif name in NOT_TEXT:
+            wrong = "cannot be a message header that is text, as forwarded ones are"
+        elif lower in known:
+            wrong = "is there more than once"
+        known.add(lower)
+        if wrong:
+            yield "Application.publish.forward_headers", f"[{i}]", f"{name!r} {wrong}"
 
 
 def _names(config: Config) -> Iterator[Wrong]:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from .http_server import KIB, MIB, YEAR, HTTPServer, KeyFile, Listener, TlsVersion, setting
+from .webhooks import Webhook
 
 __all__ = ["HTTPServer", "Listener"]
 
@@ -228,8 +229,8 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     stamp_message_id: Annotated[
         bool,
         setting(
-            "Give messages without a message_id one: the request's Idempotency-Key, else a UUID. "
-            "The answer tells it."
+            "Give messages a UUID as message_id if their requests give neither one nor an "
+            "Idempotency-Key. The answer has it."
         ),
     ] = False
     stamp_timestamp: Annotated[
@@ -239,6 +240,21 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, Meta(max_length=63)] | None,
         setting("The app_id of messages that have none."),
     ] = None
+    forward_headers: Annotated[
+        tuple[Annotated[str, Meta(max_length=127)], ...],
+        setting(
+            "Request headers that become headers of the request's messages, in this spelling. "
+            "Headers that the client gives the message win."
+        ),
+    ] = ()
+    cloudevents_prefix: Annotated[
+        str,
+        setting(
+            "What stands before the names of a CloudEvent's attributes in message headers: `ce-` "
+            "for the SDKs and Knative, `cloudEvents:` or `cloudEvents_` for AMQP 1.0 consumers.",
+            max_length=63,
+        ),
+    ] = "ce-"
     allow_remote_guest: Annotated[
         bool,
         setting(
@@ -339,6 +355,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: Daemon = Daemon()
     application: Application = Application()
     http_server: HTTPServer = HTTPServer()
+    webhooks: tuple[Webhook, ...] = ()
     routes: tuple[Route, ...] = ()
     logging: dict[str, Any] | None = None
 
@@ -351,4 +368,7 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The attribute of Config and the type of each section; Routes and Logging have other forms."""
+"""The attribute of Config and the type of each section that is a mapping.
+
+Webhooks, Routes and Logging have other forms.
+"""

@@ -1,6 +1,7 @@
 """``POST /<virtual-host>/<exchange>``: many messages in one request.
 
-``application/json`` is read whole and answered with the result of each item.
+``application/json`` is read whole and answered with the result of each item, and so are
+batches of CloudEvents.
 ``application/x-ndjson`` is published while it arrives, in bounded memory. It is answered
 with a summary, or with a stream of results.
 """
@@ -8,6 +9,7 @@ with a summary, or with a stream of results.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from operator import attrgetter
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,11 @@ from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
 from ..parsing import json_steps
 from ..parsing.nesting import deeper
+from . import cloud_events
 from .admission import too_large
 from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
+from .event_items import Events, LargeEvent
 from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
@@ -47,9 +51,13 @@ _STREAM_HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep the results to itself
 ]
+NO_BATCH = Public(
+    f"A batch is sent as {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}, and its Content-Type "
+    "says so."
+)
 _encode = msgspec.json.Encoder().encode
 
-Text = bytes | LargeItem | None
+Text = bytes | LargeItem | LargeEvent | None
 """An item: a line, an element of an array, or a line that is too long."""
 
 Found = tuple[str | int | None, Message]
@@ -79,6 +87,7 @@ class BatchRequest:
         self._gone = False  # the client hung up
         self.error: RequestError | None = None  # the answer that the page gave instead
         self._is_array = False
+        self._events: Events | None = None  # if it is a batch of CloudEvents
         account: Account = self._state.get("account", self._gateway.budget)
         self._holding = Holding(account)  # of what was received and is not published yet
 
@@ -136,10 +145,10 @@ class BatchRequest:
         self._state["logged"] = self._target.about(self._credentials)
         if is_coded(self._headers):
             raise bad_request("A batch must not have a Content-Encoding.")
-        if not is_stream and media_type != JSON.encode():
-            raise bad_request(
-                Public(f"A batch is sent as {JSON} or {NDJSON}, and its Content-Type says so.")
-            )
+        if media_type == cloud_events.BATCH:
+            self._events = Events(self._scope["query_string"])
+        elif not is_stream and media_type != JSON.encode():
+            raise bad_request(NO_BATCH)
         tracer = self._gateway.tracer
         if tracer is not None:
             self._span = tracer.begin(self._headers, self._target, self._started_at, is_batch=True)
@@ -266,8 +275,9 @@ class BatchRequest:
             ) from None
         except json_steps.MalformedError as error:
             raise bad_request(f"The batch is not valid JSON: {error}.") from None
+        large = LargeItem if self._events is None else partial(LargeEvent, self._events)
         return (
-            LargeItem(body, start, end) if end - start > LARGE else bytes(body[start:end])
+            large(body, start, end) if end - start > LARGE else bytes(body[start:end])
             for start, end in spans
         )
 
@@ -278,7 +288,7 @@ class BatchRequest:
         if batch.cut_short is not None and self._is_array:
             raise batch.cut_short  # all of an array has come, so each item is told
         rest = self._target.exchange, batch.items, self._gateway.defaults, self._stamps
-        if isinstance(text, LargeItem):
+        if not isinstance(text, bytes):
             message = yield from text.read(*rest)
             found: Found = (text.id, message)
         else:
@@ -286,7 +296,8 @@ class BatchRequest:
                 if is_deeper:
                     raise bad_request(TOO_DEEP)
                 yield
-            found = read_item(text, *rest)
+            read = read_item if self._events is None else self._events.read
+            found = read(text, *rest)
         if len(found[1].body) > self._largest:
             raise too_large(self._largest)
         return found
@@ -361,6 +372,6 @@ def _owned(line: bytes | bytearray | None) -> Text:
 
 def _id_of(text: Text) -> str | int | None:
     """Return the id of an item that was refused, if it can be known."""
-    if isinstance(text, LargeItem):
-        return text.id
-    return None if text is None else id_of(text)
+    if isinstance(text, bytes):
+        return id_of(text)
+    return None if text is None else text.id

@@ -1,35 +1,48 @@
-"""What a message gets that its client did not give: defaults, stamps and trace context.
+"""What a message gets that its client did not give: defaults, stamps and request headers.
 
-Defaults come from the settings. Stamps and trace context (W3C) belong to the request, and
-each of its messages gets them unless it has its own.
+Defaults come from the settings. Stamps, trace context (W3C), forwarded headers and the
+Idempotency-Key belong to the request, and each of its messages gets them unless it has its own.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..config.settings import Publish
+from ..message import bad_request
 from .properties import text
-from .trace_context import as_headers, context_of
-
-if TYPE_CHECKING:
-    from .tracing import PublishSpan
+from .trace_context import MessageSpan, as_headers, context_of
 
 PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
+OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
+LONGEST_ID = 255  # bytes of a message_id
+
+# A string of RFC 8941 section 3.3.3, perhaps with parameters. Only quotes and backslashes
+# are escaped in it; another backslash stays, because clients do not escape all of them.
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"(?:\s*;.*)?', re.DOTALL)
+_ESCAPE = re.compile(r'\\(["\\])')
 
 
-class Defaults(msgspec.Struct, frozen=True):
-    """The settings that apply if the client gives no value. The last three are stamps."""
+class Defaults(msgspec.Struct, frozen=True, eq=False):
+    """What the settings add to messages: values, three stamps, and headers of the request.
+
+    ``forwarded`` has names of request headers in lower case, and their spelling in messages.
+    ``taken`` are the names of all request headers that may add something.
+    """
 
     mandatory: bool = False
     delivery_mode: int = 2
     message_id: bool = False
     timestamp: bool = False
     app_id: str | None = None
+    forwarded: tuple[tuple[bytes, str], ...] = ()
+    taken: frozenset[bytes] = frozenset({*OF_REQUEST})
+    cloudevents_prefix: str = "ce-"
 
     @property
     def stamps(self) -> bool:
@@ -39,12 +52,16 @@ class Defaults(msgspec.Struct, frozen=True):
 
 def defaults_of(settings: Publish) -> Defaults:
     """Return the defaults that the settings ask for."""
+    forwarded = tuple((name.lower().encode(), name) for name in settings.forward_headers)
     return Defaults(
         settings.mandatory,
         2 if settings.persistent else 1,
         settings.stamp_message_id,
         settings.stamp_timestamp,
         settings.stamp_app_id,
+        forwarded,
+        frozenset({*OF_REQUEST, *(name for name, _ in forwarded)}),
+        settings.cloudevents_prefix,
     )
 
 
@@ -57,18 +74,23 @@ class Stamps(msgspec.Struct, frozen=True):
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
-    span: "PublishSpan | None" = None
+    forwarded: dict[str, str] = {}
+    span: MessageSpan | None = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
-        """Add to a message's fields; ``index`` is its number in a batch. Return a new id."""
+        """Add to a message's fields; ``index`` is its number in a batch. Return a new id.
+
+        Raise RequestError if the Idempotency-Key is too long for an id.
+        """
         stamped = self._stamp(fields, index)
-        own = fields.get("headers", {})
         if self.span is not None:
             self.span.describe(fields)
-        if PARENT not in own:
-            added = self.trace
-        else:  # the tracestate of another parent is not this one's
-            added = {name: self.trace[name] for name in self.trace if name == BAGGAGE}
+        own, added = fields.get("headers", {}), self.trace
+        if PARENT in own:  # the tracestate of another parent is not this one's
+            added = {name: added[name] for name in added if name == BAGGAGE}
+        if self.forwarded:
+            names = {name.lower() for name in own}  # of HTTP they are the same in any case
+            added = {n: v for n, v in self.forwarded.items() if n.lower() not in names} | added
         if added:
             fields["headers"] = {**added, **own}
         return stamped
@@ -79,28 +101,28 @@ class Stamps(msgspec.Struct, frozen=True):
             fields["timestamp"] = str(int(time.time()))
         if defaults.app_id is not None and "app_id" not in fields:
             fields["app_id"] = defaults.app_id
-        if not defaults.message_id or "message_id" in fields:
+        if "message_id" in fields or not (defaults.message_id or self.key is not None):
             return None
         stamped = str(uuid.uuid4())
         if self.key is not None:
             # A retry of the same request gives the same messages the same ids.
             stamped = self.key if index is None else f"{self.key}-{index}"
+            if len(stamped.encode()) > LONGEST_ID:
+                raise bad_request(
+                    f"The message_id that the Idempotency-Key makes is longer than {LONGEST_ID} "
+                    "bytes."
+                )
         fields["message_id"] = stamped
         return stamped
 
 
 def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     """Return whether the request adds anything to its messages. Most do not."""
-    return (
-        defaults.stamps
-        or b"traceparent" in headers
-        or b"tracestate" in headers
-        or b"baggage" in headers
-    )
+    return defaults.stamps or not defaults.taken.isdisjoint(headers)
 
 
 def stamps_of(
-    headers: Mapping[bytes, bytes], defaults: Defaults, span: "PublishSpan | None" = None
+    headers: Mapping[bytes, bytes], defaults: Defaults, span: MessageSpan | None = None
 ) -> Stamps | None:
     """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8.
 
@@ -115,13 +137,17 @@ def stamps_of(
         trace = as_headers("" if parent is None else parent.text, state)
     if baggage := headers.get(b"baggage"):
         trace[BAGGAGE] = text(BAGGAGE, baggage)
-    key = _idempotency_key(headers) if defaults.message_id else None
-    return Stamps(defaults, trace, key, span)
+    forwarded = {
+        spelled: text(spelled, headers[name])
+        for name, spelled in defaults.forwarded
+        if headers.get(name)
+    }
+    return Stamps(defaults, trace, idempotency_key(headers), forwarded, span)
 
 
-def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the key, in quotes (RFC 8941) or without, as many clients send it."""
+def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the key, in quotes as its draft has it or without, as many clients send it."""
     key = text("Idempotency-Key", headers.get(IDEMPOTENCY_KEY, b"")).strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
+    if quoted := _QUOTED.fullmatch(key):
+        key = _ESCAPE.sub(r"\1", quoted[1])
     return key or None

@@ -25,7 +25,7 @@ MOST_MEMBERS = 100
 MOST_OTHERS = MAX_HEADERS_TEXT + LARGE  # bytes of the members that are no body
 PIECE = 16 * 1024  # bytes
 
-_NAME = re.compile(rb'[ \t\r\n]*+"([a-z_0-9]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
+NAME = re.compile(rb'[ \t\r\n]*+"([a-z_0-9]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
 _TAKEN = os.urandom(16).hex()  # stands for a body that was taken out
 
 
@@ -41,7 +41,7 @@ def array_items(body: bytearray, most: int) -> Generator[None, None, json_steps.
             members = yield from json_steps.elements(body, start, end, most=1, depth=depth + 1)
         except json_steps.TooManyError:
             raise bad_request(NOT_A_BATCH) from None
-        found = _NAME.match(body, *members[0]) if members else None
+        found = NAME.match(body, *members[0]) if members else None
         if found is None or found[1] != b"messages":
             raise bad_request(NOT_A_BATCH)
         start, end = found.end(), members[0][1]
@@ -86,7 +86,7 @@ class LargeItem:
             raise bad_request("Expected object.")
         kept, size = [], 0
         for start, end in members:
-            if end - start > LARGE and (found := _NAME.match(text, start, end)):
+            if end - start > LARGE and (found := NAME.match(text, start, end)):
                 name = found[1].decode()
                 if name in items.BODIES:
                     self._values[name] = found.end(), end
@@ -110,7 +110,7 @@ class LargeItem:
         tail = bytes(text[max(start, end - LONGEST_PIECE) : end])
         end -= len(tail) - len(tail.rstrip(BLANK))
         if name == "json":
-            yield from _check_utf8(text, start, end)
+            yield from check_utf8(text, start, end, name)
         elif text[start : start + 1] != b'"':
             raise bad_request(f"{name}: expected str.")
         else:
@@ -121,14 +121,15 @@ class LargeItem:
         return bytes(memoryview(text)[start:end])
 
 
-def _check_utf8(text: bytearray, start: int, end: int) -> Generator[None, None, None]:
+def check_utf8(text: bytearray, start: int, end: int, name: str) -> Generator[None, None, None]:
+    """Raise RequestError if the text is not UTF-8. It says so of ``name``."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for at in range(start, end, PIECE):
             decoder.decode(text[at : min(end, at + PIECE)], final=at + PIECE >= end)
             yield
     except UnicodeDecodeError:
-        raise bad_request("json is not UTF-8.") from None
+        raise bad_request(f"{name} is not UTF-8.") from None
 
 
 def _decode_base64(text: bytearray, start: int, end: int) -> Generator[None, None, int]:

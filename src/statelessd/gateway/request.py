@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -24,12 +24,10 @@ from ..parsing.forms import (
     multipart_steps,
     urlencoded_steps,
 )
-from . import properties
-from .defaults import Defaults, Stamps, inherits, stamps_of
+from . import cloud_events, properties
+from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
-
-if TYPE_CHECKING:
-    from .tracing import PublishSpan
+from .trace_context import MessageSpan
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -51,8 +49,12 @@ REMEMBERED_FORMS = 1024
 # Of the properties in a large form: ``headers`` as JSON, and all others.
 MAX_PROPERTIES = properties.MAX_HEADERS_TEXT + 64 * 1024
 IS_A_BATCH = Public(
-    "NDJSON is a batch, and the path of a batch has no third part: /virtual-host/exchange, without "
-    "a slash at the end."
+    "A body of this Content-Type is a batch, and the path of a batch has no third part: "
+    "/virtual-host/exchange, without a slash at the end."
+)
+EVENT_IN_A_FORM = Public(
+    "A CloudEvent (ce-specversion) cannot be a form. Send its data as the body, with the "
+    "Content-Type of the data."
 )
 
 COMMA = ord(",")  # a number, because a search for bytes in bytes is slower
@@ -171,7 +173,7 @@ Steps = Generator[None, None, Message]
 class Traced(NamedTuple):
     """A body whose message carries the trace context of a span, which ``read`` takes."""
 
-    read: "Callable[[bytes, PublishSpan], Message | Steps]"
+    read: Callable[[bytes, MessageSpan], Message | Steps]
     body: bytes
 
 
@@ -196,7 +198,9 @@ def message_reader(
     is_form = media_type in FORMS
     if is_form and b"content-encoding" in headers and is_coded(headers):
         raise bad_request("A form must not have a Content-Encoding.")
-    if not key and media_type in NDJSONS:
+    if is_form and cloud_events.MARK in headers:
+        raise bad_request(EVENT_IN_A_FORM)
+    if not key and (media_type in NDJSONS or media_type == cloud_events.BATCH):
         raise bad_request(IS_A_BATCH)
     if traced or inherits(headers, defaults) or media_type == MULTIPART:
         stamping = _stamping_reader(target, headers, query, defaults)
@@ -215,7 +219,8 @@ def message_reader(
         def read(body: bytes) -> Made:
             nonlocal made
             if made is None:
-                made = options(_of_raw(headers, content_type, query), defaults, None)
+                fields = _of_raw(headers, content_type, query, defaults)
+                made = options(fields, defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
 
     return read
@@ -228,7 +233,7 @@ def _stamping_reader(
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
 
-    def read(body: bytes, span: "PublishSpan | None" = None) -> Message | Steps:
+    def read(body: bytes, span: MessageSpan | None = None) -> Message | Steps:
         stamps = stamps_of(headers, defaults, span)  # which differ from one request to the next
         if media_type == MULTIPART or (is_form and is_costly(body)):
             form = content_type if media_type == MULTIPART else None
@@ -237,7 +242,8 @@ def _stamping_reader(
         if is_form:
             body, made = _read_urlencoded(body, query, defaults, stamps)
         else:
-            made = options(_of_raw(headers, content_type, query), defaults, stamps)
+            fields = _of_raw(headers, content_type, query, defaults)
+            made = options(fields, defaults, stamps)
         return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
     return read
@@ -262,7 +268,7 @@ def _read_in_steps(
     else:
         spans = yield from urlencoded_steps(data)
     pairs = _from_pairs(_pairs_that_count(data, spans))
-    made = options(_merged(_from_query(query), pairs), defaults, stamps)
+    made = options(_merged(from_query(query), pairs), defaults, stamps)
     bodies = [(start, end) for name, start, end in spans if name == b"body"]
     start, end = bodies[-1] if bodies else (0, 0)
     if not bodies:
@@ -316,7 +322,7 @@ def _read_urlencoded(
                 value = data[start:end]
                 return decode_value(value) if PERCENT in value or PLUS in value else value, made
     pairs = decode_urlencoded(data)
-    made = options(_merged(_from_query(query), _from_pairs(pairs)), defaults, stamps)
+    made = options(_merged(from_query(query), _from_pairs(pairs)), defaults, stamps)
     return _form_body(pairs), made
 
 
@@ -326,10 +332,11 @@ def _remembered_options(others: bytes, query: bytes, defaults: Defaults) -> Opti
     pairs = decode_urlencoded(others)
     if any(name == b"body" for name, _ in pairs):
         return None
-    return options(_merged(_from_query(query), _from_pairs(pairs)), defaults, None)
+    return options(_merged(from_query(query), _from_pairs(pairs)), defaults, None)
 
 
-def _from_query(query: bytes) -> dict[str, Any]:
+def from_query(query: bytes) -> dict[str, Any]:
+    """Return the fields of a query, or raise RequestError."""
     return _from_pairs(decode_urlencoded(query)) if query else {}
 
 
@@ -401,8 +408,23 @@ def _from_pairs(pairs: Pairs) -> dict[str, Any]:
     return fields
 
 
-def _of_raw(headers: Mapping[bytes, bytes], content_type: bytes, query: bytes) -> dict[str, Any]:
-    return _merged(_from_request_headers(headers, content_type), _from_query(query))
+def _of_raw(
+    headers: Mapping[bytes, bytes], content_type: bytes, query: bytes, defaults: Defaults
+) -> dict[str, Any]:
+    fields = _from_request_headers(headers, content_type)
+    if cloud_events.is_event(headers, content_type):
+        fields = _merged(_from_event(headers, defaults), fields)
+    return _merged(fields, from_query(query))
+
+
+def _from_event(headers: Mapping[bytes, bytes], defaults: Defaults) -> dict[str, Any]:
+    """Return the fields of a CloudEvent whose attributes are request headers."""
+    attributes = cloud_events.attributes_of(headers)
+    prefix = defaults.cloudevents_prefix
+    fields: dict[str, Any] = {"headers": {prefix + name: attributes[name] for name in attributes}}
+    if idempotency_key(headers) is None:  # which wins
+        fields["message_id"] = attributes["id"]
+    return fields
 
 
 def _from_request_headers(headers: Mapping[bytes, bytes], content_type: bytes) -> dict[str, Any]:

@@ -215,7 +215,9 @@ class _Warnings(logging.Handler):
 
     def close(self) -> None:
         """Listen no more."""
-        logging.getLogger("opentelemetry").removeHandler(self)
+        library = logging.getLogger("opentelemetry")
+        library.removeHandler(self)
+        library.propagate = True
         super().close()
 
 

@@ -164,6 +164,16 @@ HTTPServer: {pages: {listener: nonsense}} => listener: must be a port from 1 to 
 HTTPServer: {pages: {address: '::1'}} => pages.address: is of no use without a port
 HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => is of no use without a
 Application: {rabbitmq: {probe: {password: x}}} => is of no use without a username
+Application: {publish: {forward_headers: [X-Tenant, authorization]}} => [1]: 'authorization' is
+Application: {publish: {forward_headers: [Cookie]}} => [0]: 'Cookie' is never forwarded
+Application: {publish: {forward_headers: [set-cookie]}} => 'set-cookie' is never forwarded
+Application: {publish: {forward_headers: [Proxy-Authorization]}} => is never forwarded
+Application: {publish: {forward_headers: [proxy-x]}} => 'proxy-x' is never forwarded
+Application: {publish: {forward_headers: [Content-Length]}} => says nothing
+Application: {publish: {forward_headers: [x-delay]}} => cannot be
+Application: {publish: {forward_headers: ['X Tenant']}} => is not the name of a header
+Application: {publish: {forward_headers: [X-A, x-a]}} => [1]: 'x-a' is there more
+Application: {publish: {forward_headers: X-A}} => forward_headers: must be a list
 """
 
 

@@ -4,8 +4,9 @@ import json
 import uuid
 
 import pytest
+from contents import properties_in
 from edge import AUTH, FORM, edge_test, post
-from outcomes import JSON, item
+from outcomes import JSON, NDJSON, item
 
 from statelessd.amqp import encode
 from statelessd.config.settings import Publish
@@ -226,13 +227,8 @@ class TestStamps:
         ids = {read({}, settings=self.ALL).message_id for _ in range(3)}
         assert len({uuid.UUID(stamped) for stamped in ids}) == 3
 
-    def test_a_key_that_is_no_message_id_is_refused(self):
-        with pytest.raises(RequestError) as error:
-            read({b"idempotency-key": b"x" * 256}, settings=self.ALL)
-        assert "message_id" in error.value.detail
-
     def test_by_default_nothing_is_added(self):
-        assert read({b"idempotency-key": b"k"}).header == header()
+        assert read({}).header == header()
 
     @edge_test(publish=Publish(stamp_message_id=True))
     async def test_the_answer_tells_the_id(self, edge):
@@ -242,8 +238,166 @@ class TestStamps:
         edge.publisher.outcome = (Outcome.UNCONFIRMED, "")
         answer = await edge.ask(request)
         assert (answer.status, answer.headers["amqp-message-id"]) == (504, "k")
+
+
+class TestIdempotencyKey:
+    @pytest.mark.parametrize(
+        ("value", "key"),
+        [
+            (b"order-42", "order-42"),
+            (b'"order-42"', "order-42"),
+            (b'"a \\"b\\" \\\\ c"', 'a "b" \\ c'),
+            (b'"back\\slash"', "back\\slash"),
+            (b'"order-42";v=1', "order-42"),
+            (b'"half', '"half'),
+            (b'half"', 'half"'),
+            ('grün "x"'.encode(), 'grün "x"'),
+            (b'"' + b"x" * 255 + b'"', "x" * 255),
+            ("ü".encode() * 127, "ü" * 127),
+        ],
+    )
+    def test_it_is_the_message_id(self, value, key):
+        message = read({b"idempotency-key": value})
+        assert message.header == header(message_id=key)
+        assert message.message_id == key
+
+    @pytest.mark.parametrize("value", [b"", b'""', b" "])
+    def test_an_empty_one_counts_as_none(self, value):
+        assert read({b"idempotency-key": value}).header == header()
+
+    @pytest.mark.parametrize("value", [b"x" * 256, "ü".encode() * 128])
+    def test_one_that_is_too_long_is_refused(self, value):
+        with pytest.raises(RequestError) as error:
+            read({b"idempotency-key": value})
+        assert error.value.outcome is Outcome.BAD_REQUEST
+        assert "Idempotency-Key" in error.value.detail
+        own = read({b"idempotency-key": value}, b"body=x&message_id=own")  # it does not count
+        assert own.header == header(message_id="own")
+
+    def test_one_that_is_not_text_is_refused(self):
+        with pytest.raises(RequestError) as error:
+            read({b"idempotency-key": b"\xff"})
+        assert error.value.detail == "Idempotency-Key is not UTF-8."
+
+    @pytest.mark.parametrize(
+        ("headers", "body", "query"),
+        [
+            ({}, b"body=x&message-id=own", b""),
+            ({}, b"body=x", b"message_id=own"),
+            ({b"content-type": b"text/plain", b"amqp-message-id": b"own"}, b"x", b""),
+        ],
+    )
+    def test_the_requests_own_message_id_wins(self, headers, body, query):
+        headers = {**URLENCODED, b"idempotency-key": b"k", **headers}
+        message = message_reader(TARGET, headers, query, Defaults())(body)
+        assert properties_in(message.header)["message_id"] == "own"
+        assert message.message_id is None
+
+    @edge_test()
+    async def test_each_request_has_its_own_whatever_was_known_before(self, edge):
+        user = b"Authorization: Basic dTpw\r\n"  # all connections share this user's heads
+        requests = [
+            post(headers=user + FORM),
+            *(post(headers=user + FORM + b"Idempotency-Key: %b\r\n" % key) for key in (b"a", b"b")),
+            *(post(headers=user + JSON + b"Idempotency-Key: %b\r\n" % key) for key in (b"a", b"b")),
+        ]
+        client = await edge.connect()
+        for _ in range(2):
+            for request in requests:
+                client.send(request)
+                answer = await client.answer()
+                told = [answer.headers.get("amqp-message-id")]
+                told.append((await edge.ask(request)).headers.get("amqp-message-id"))
+                sent = [
+                    properties_in(each).get("message_id") for each in edge.publisher.headers[-2:]
+                ]
+                expected = next((k for k in "ab" if b"Key: %b" % k.encode() in request), None)
+                assert told == sent == [expected] * 2
+        assert edge.parsed == len(requests)  # so they were known
+
+    @edge_test()
+    async def test_the_items_of_a_batch_have_it_with_their_place(self, edge):
         body = json.dumps([item(0), item(1, message_id="own"), item(2)]).encode()
         headers = AUTH + JSON + b"Idempotency-Key: k\r\n"
         answer = await edge.ask(post(body, path=b"/v/e", headers=headers))
         found = [each.get("message_id") for each in json.loads(answer.body)["results"]]
         assert found == ["k-0", None, "k-2"]
+        sent = [properties_in(each)["message_id"] for each in edge.publisher.headers]
+        assert sent == ["k-0", "own", "k-2"]
+
+    @edge_test()
+    async def test_an_item_whose_id_is_too_long_with_its_place_fails_alone(self, edge):
+        body = json.dumps([item(number) for number in range(11)]).encode()
+        headers = AUTH + JSON + b"Idempotency-Key: %b\r\n" % (b"x" * 253)
+        answer = await edge.ask(post(body, path=b"/v/e", headers=headers))
+        found = [each["status"] for each in json.loads(answer.body)["results"]]
+        assert found == [204] * 10 + [400]
+
+
+class TestForwardedHeaders:
+    ON = Publish(forward_headers=("X-Tenant", "user-agent", "X-Request-ID"))
+    GIVEN = b"x-tenant: acme\r\nUser-Agent: curl\r\nX-Other: no\r\n"
+
+    @pytest.mark.parametrize(
+        ("count", "request_of"),
+        [
+            (1, lambda given: post(headers=AUTH + FORM + given)),
+            (1, lambda given: post(headers=AUTH + given)),
+            (1, lambda given: post(headers=AUTH + JSON + given)),
+            (2, lambda given: post(b"[%b,%b]" % (ITEM, ITEM), b"/v/e", AUTH + JSON + given)),
+            (2, lambda given: post(ITEM + b"\n" + ITEM, b"/v/e", AUTH + NDJSON + given)),
+        ],
+        ids=["form", "raw", "JSON", "batch", "NDJSON"],
+    )
+    @edge_test(publish=ON)
+    async def test_they_become_message_headers_in_the_settings_spelling(
+        self, edge, count, request_of
+    ):
+        await edge.ask(request_of(self.GIVEN))
+        found = [properties_in(each)["headers"] for each in edge.publisher.headers]
+        assert found == count * [{"X-Tenant": "acme", "user-agent": "curl"}]
+
+    @edge_test()
+    async def test_without_the_setting_none_does(self, edge):
+        await edge.ask(post(headers=AUTH + FORM + self.GIVEN))
+        assert "headers" not in properties_in(edge.publisher.headers[0])
+
+    @pytest.mark.parametrize(
+        ("body", "content_type"),
+        [
+            (b"body=x&headers[X-Tenant]=own", FORM),
+            (b"body=x&headers[x-tenant]=own", FORM),
+            (b"x", b"AMQP-Header-X-Tenant: own\r\n"),
+        ],
+    )
+    @edge_test(publish=ON)
+    async def test_the_messages_own_win_in_any_case(self, edge, body, content_type):
+        await edge.ask(post(body, headers=AUTH + content_type + self.GIVEN))
+        found = properties_in(edge.publisher.headers[0])["headers"]
+        assert [v for n, v in found.items() if n.lower() == "x-tenant"] == ["own"]
+
+    @edge_test(publish=ON)
+    async def test_an_empty_one_counts_as_none(self, edge):
+        await edge.ask(post(headers=AUTH + FORM + b"X-Tenant:\r\n"))
+        assert "headers" not in properties_in(edge.publisher.headers[0])
+
+    @pytest.mark.parametrize("path", [b"/v/e/k", b"/v/e"])
+    @edge_test(publish=ON)
+    async def test_one_that_is_not_text_is_refused(self, edge, path):
+        given = AUTH + (FORM if path == b"/v/e/k" else JSON) + b"X-Tenant: \xff\r\n"
+        answer = await edge.ask(post(b"[]", path, given))
+        assert (answer.status, json.loads(answer.body)["detail"]) == (400, "X-Tenant is not UTF-8.")
+
+    @edge_test(publish=ON)
+    async def test_each_request_has_its_own_whatever_was_known_before(self, edge):
+        user = b"Authorization: Basic dTpw\r\n"  # all connections share this user's heads
+        lines = [
+            b"X-Tenant: a\r\n", b"X-Tenant: b\r\n", b"X-Request-ID: 1\r\n",
+            b"X-Request-ID: 2\r\n", b"X-Request-ID: \r\n", b"",
+        ]  # fmt: skip
+        for line in lines * 2:
+            assert (await edge.ask(post(headers=user + FORM + line))).status == 204
+            name, _, value = line.decode().strip().partition(": ")
+            found = properties_in(edge.publisher.headers[-1]).get("headers", {})
+            assert found == ({name: value} if value else {})
+        assert edge.parsed == 9  # those with an id of the request are read each time
