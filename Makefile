@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Made anew when the dependencies change.
 READY := $(VENV)/.ready
+# The environment of the frameworks that recipes in Python use.
+FRAMEWORKS := .run/recipes
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,11 +20,11 @@ help: ## List the targets
 run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
 	@$(BIN)/python scripts/run.py
 
-# Half of a test's time is waiting: three at once keep two processors busy.
+# More than half of a test's time is waiting: four at once keep two processors busy.
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
@@ -31,6 +33,10 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
+
+test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/recipes with the real frameworks
+	@$(BIN)/python scripts/debian.py --for-recipes
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/recipes
 
 coverage: $(READY) ## Run the unit and integration tests, and report what of each package they reach
 	@$(BIN)/python scripts/debian.py --for-tests
@@ -136,5 +142,11 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@echo "Installing into $(VENV) …"
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable . --requirement requirements-dev.txt
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[otel]' --requirement requirements-dev.txt
 	@touch $(READY)
+
+$(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
+	@echo "Installing into $(FRAMEWORKS) …"
+	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
+	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@

@@ -118,6 +118,10 @@ class Broker:
         """Run rabbitmqctl for the first node."""
         return self.node.ctl(*arguments, check=check)
 
+    def evaluate(self, expression: str) -> str:
+        """Return the value of an Erlang expression in the first node."""
+        return self.node.evaluate(expression)
+
     @property
     def running(self) -> bool:
         return all(node.process is not None for node in self.nodes)

@@ -2,6 +2,7 @@
 
 debian.py rabbitmq-server wrk
 debian.py --for-tests
+debian.py --for-recipes
 """
 
 import os
@@ -17,6 +18,15 @@ EVIDENCE = {
     "php-curl": "/usr/share/doc/php-curl",
     "php-amqplib": "/usr/share/php/PhpAmqpLib",
     "php-amqp": "/usr/share/doc/php-amqp",
+    "php-illuminate-bus": "/usr/share/php/Illuminate/Bus",
+    "php-illuminate-events": "/usr/share/php/Illuminate/Events",
+    "php-illuminate-queue": "/usr/share/php/Illuminate/Queue",
+    "php-monolog": "/usr/share/php/Monolog",
+    "php-symfony-event-dispatcher": "/usr/share/php/Symfony/Component/EventDispatcher",
+    "php-symfony-messenger": "/usr/share/php/Symfony/Component/Messenger",
+    "php-symfony-amqp-messenger": "/usr/share/php/Symfony/Component/Messenger/Bridge/Amqp",
+    "php-symfony-property-access": "/usr/share/php/Symfony/Component/PropertyAccess",
+    "php-symfony-serializer": "/usr/share/php/Symfony/Component/Serializer",
     "curl": "curl",
     "wget": "wget",
     "jq": "jq",
@@ -49,6 +59,25 @@ FOR_TESTS = [
     "valgrind",
     "debootstrap",
 ]
+# The frameworks that tests/recipes runs.
+FOR_RECIPES = [
+    "rabbitmq-server",
+    "curl",
+    "php-cli",
+    "php-curl",
+    "php-amqp",
+    "php-amqplib",
+    "php-illuminate-bus",
+    "php-illuminate-events",
+    "php-illuminate-queue",
+    "php-monolog",
+    "php-symfony-messenger",
+    "php-symfony-amqp-messenger",
+    "php-symfony-event-dispatcher",
+    "php-symfony-property-access",
+    "php-symfony-serializer",
+]
+LISTS = {"--for-tests": FOR_TESTS, "--for-recipes": FOR_RECIPES}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)
@@ -124,7 +153,7 @@ def _write_as(prefix: list[str], path: Path, text: str) -> None:
 def main() -> int:
     """Run the command. Return 1 if something is missing and cannot be installed."""
     try:
-        ensure(FOR_TESTS if sys.argv[1:] == ["--for-tests"] else sys.argv[1:])
+        ensure([name for each in sys.argv[1:] for name in LISTS.get(each, [each])])
     except MissingPackagesError as error:
         print(f"debian.py: {error}", file=sys.stderr)
         return 1

@@ -40,7 +40,7 @@ def broker_facing():
 def passes(suite):
     """Run both against a suite's broker, and return whether they passed."""
     environment = os.environ | {"BROKER_SUITE": suite.name}
-    pytest = ["-m", "pytest", "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
+    pytest = ["-m", "pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
     faults = [HERE / "faults" / "fault_suite.py", "--seeds", str(secrets.randbelow(10**6))]
     commands = [[*pytest, *broker_facing()], faults]
     done = [

@@ -104,6 +104,8 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         raise ConfigError(errors)
     doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
     logging = logs.check(loaded.config, foreground=not daemon)
+    if loaded.config.application.tracing.enabled:
+        _check_tracing(loaded.config)
     for warning in [*loaded.warnings, *doubts, *logging]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
@@ -243,6 +245,8 @@ def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
     # Imported here, because --help does not need it, and before the parent forks.
     from .process.backend import Inheritance, run  # noqa: PLC0415
 
+    if config.application.tracing.enabled:
+        _check_tracing(config)
     tls, to_broker = config.http_server.tls, config.application.rabbitmq.tls
     inheritance = Inheritance(
         certificate=None if tls.certificate is None else Certificate(tls),
@@ -251,6 +255,17 @@ def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)
+
+
+def _check_tracing(config: Config) -> None:
+    """Raise ConfigError if the SDK cannot use the settings or its own variables."""
+    # Imported here, because OpenTelemetry is not installed everywhere.
+    from .gateway.tracing import check  # noqa: PLC0415
+
+    try:
+        check(config.application.tracing)
+    except ValueError as error:
+        raise ConfigError([f"Application.tracing: {error}"]) from error
 
 
 def _complain(line: str) -> None:

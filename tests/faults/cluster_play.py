@@ -95,18 +95,17 @@ class ClusterWorld(World):
     def isolate(self, node):
         """Part it from the others: as they know each other by wrong cookies, none can connect."""
         names = self._others(node)
-        node.ctl(
-            "eval",
-            f"[begin erlang:set_cookie(N, wrong), erlang:disconnect_node(N) end || {names}].",
+        node.evaluate(
+            f"[begin erlang:set_cookie(N, wrong), erlang:disconnect_node(N) end || {names}]."
         )
 
     def rejoin(self, node):
         """Undo that."""
-        node.ctl("eval", f"[erlang:set_cookie(N, erlang:get_cookie()) || {self._others(node)}].")
+        node.evaluate(f"[erlang:set_cookie(N, erlang:get_cookie()) || {self._others(node)}].")
 
     def is_isolated(self, node):
         """Return whether neither side sees the other."""
-        sees = {each.name: each.ctl("eval", "nodes().") for each in self.broker.nodes}
+        sees = {each.name: each.evaluate("nodes().") for each in self.broker.nodes}
         others = [name for name in sees if name != node.name]
         return not any(name in sees[node.name] or node.name in sees[name] for name in others)
 

@@ -2,8 +2,9 @@
 
 import time
 
+import control
 from tasks import Task
-from world import NO_ALARM, VICTIM
+from world import VICTIM
 
 
 def cut(world, _traffic, _rng):
@@ -43,19 +44,19 @@ def broker_kill(world, _traffic, rng):
 
 
 def memory_alarm(world, _traffic, rng):
-    world.broker.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    control.use_up_memory(world.broker)
     time.sleep(rng.uniform(0.5, 4))
-    world.broker.ctl(*NO_ALARM[0])
+    control.limit_memory(world.broker)
 
 
 def disk_alarm(world, _traffic, rng):
-    world.broker.ctl("set_disk_free_limit", "100000GB")
+    control.use_up_disk(world.broker)
     time.sleep(rng.uniform(0.5, 4))
-    world.broker.ctl(*NO_ALARM[1])
+    control.limit_disk(world.broker)
 
 
 def connections_closed(world, _traffic, _rng):
-    world.broker.ctl("close_all_connections", "--global", "by the fault suite")
+    control.close_all_connections(world.broker, "by the fault suite")
 
 
 def storm_of_missing_exchanges(_world, traffic, rng):
@@ -95,9 +96,9 @@ def exchange_deleted(world, _traffic, rng):
 
 
 def permission_revoked(world, _traffic, rng):
-    world.broker.ctl("set_permissions", "-p", "test", "bob", "", "^nothing$", "")
+    control.permit_writing(world.broker, "bob", "^nothing$")
     time.sleep(rng.uniform(0.5, 2))
-    world.broker.ctl("set_permissions", "-p", "test", "bob", "", ".*", "")
+    control.permit_writing(world.broker, "bob", ".*")
 
 
 def backend_kill(world, _traffic, rng):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 
+import control
 from gateway import At, GatewayProcess
 from proxy import Proxy
 from queues import channel_to, count_ids
@@ -24,7 +25,6 @@ SETTINGS = {
     },
     "HTTPServer": {"drain_timeout": 5},
 }
-NO_ALARM = (("set_vm_memory_high_watermark", "0.4"), ("set_disk_free_limit", "50MB"))
 
 
 class World(abc.ABC):
@@ -75,7 +75,7 @@ class World(abc.ABC):
         Whatever publishes has to have stopped.
         """
         wait_until(
-            lambda: not self.broker.ctl("list_connections", "--silent", "pid").split(),
+            lambda: not control.has_connections(self.broker),
             what="the end of the gateway's connections on the broker",
         )
         with self.channel() as channel:
@@ -115,11 +115,11 @@ class FaultyWorld(World):
         self.proxy.resume()
         if not self.broker.running:
             self.broker.node.start()
-        for command in NO_ALARM:
-            self.broker.ctl(*command)
+        control.limit_memory(self.broker)
+        control.limit_disk(self.broker)
 
     def found(self):
         """End the gateway's connections, so that nothing more arrives, and count."""
         self.heal()
-        self.broker.ctl("close_all_connections", "--global", "the queues are counted")
+        control.close_all_connections(self.broker, "the queues are counted")
         return super().found()

@@ -1,6 +1,7 @@
 import contextlib
 import uuid
 
+import control
 import pytest
 from chromium import Chromium
 from gateway import GatewayProcess, running
@@ -19,26 +20,35 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
-    """One private RabbitMQ for all tests that do no harm to it."""
+    """One private RabbitMQ for all tests of a process: its start takes 8 s of CPU time."""
     plugins = ("rabbitmq_jms_topic_exchange",)  # of test_poison.py
     with broker_script.Broker(tmp_path_factory.mktemp("broker"), plugins=plugins) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def harmed_broker(tmp_path_factory):
-    with broker_script.Broker(tmp_path_factory.mktemp("own")) as started:
-        yield started
+def heal(broker):
+    """Makes the broker well again, whatever a test did to it."""
+
+    def heal():
+        broker.start()
+        control.limit_memory(broker)
+        control.limit_disk(broker)
+
+    return heal
 
 
 @pytest.fixture
-def own(harmed_broker):
-    """One to do harm to, which runs and whose queues are empty, whatever a test did before."""
-    harmed_broker.start()
+def own(broker, heal):
+    """The broker with empty queues, for a test to do harm to.
+
+    A gateway of the whole module loses its connections by that: such a test is the module's last.
+    """
     for virtual_host in broker_script.VIRTUAL_HOSTS:
-        with channel_to(harmed_broker, virtual_host) as channel:
+        with channel_to(broker, virtual_host) as channel:
             channel.queue_purge("test")
-    return harmed_broker
+    yield broker
+    heal()
 
 
 @pytest.fixture

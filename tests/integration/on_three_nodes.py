@@ -22,7 +22,7 @@ def broker(tmp_path_factory):
 @contextlib.contextmanager
 def two_stopped(broker):
     """Leave a quorum queue without its majority."""
-    pids = [int(node.ctl("eval", "os:getpid().").strip('"\n')) for node in broker.nodes[1:]]
+    pids = [int(node.evaluate("os:getpid().").strip('"')) for node in broker.nodes[1:]]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -2,6 +2,7 @@
 
 import time
 
+import control
 import pytest
 from problems import is_problem
 from queues import Queue, channel_to
@@ -10,11 +11,8 @@ from users import add_users
 from waiting import wait_until
 
 ALARMS = {
-    "low on memory": (
-        ("set_vm_memory_high_watermark", "absolute", "1MB"),
-        ("set_vm_memory_high_watermark", "0.4"),
-    ),
-    "low on disk": (("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "50MB")),
+    "low on memory": (control.use_up_memory, control.limit_memory),
+    "low on disk": (control.use_up_disk, control.limit_disk),
 }
 CONNECTED = {"state": "connected", "reason": ""}
 LONG = 40  # seconds that a client would wait
@@ -43,8 +41,8 @@ def test_an_alarm_under_traffic(start_gateway, own, reason):
     logins = {}, {"user": "other", "password": "pw"}
     assert [publish("warm", **login).status_code for login in logins] == [204, 204]
     assert states(gateway) == (CONNECTED, CONNECTED)
-    with Stream(gateway, "/test/test/k", rate=500, seconds=UNTIL_STOPPED) as stream:
-        own.ctl(*begin)
+    with Stream(gateway, "/test/test/k", seconds=UNTIL_STOPPED) as stream:
+        begin(own)
         try:
             wait_until(lambda: states(gateway)[0]["state"] == "blocked", what="the alarm")
             blocked = {"state": "blocked", "reason": reason}
@@ -55,11 +53,11 @@ def test_an_alarm_under_traffic(start_gateway, own, reason):
             # The deadline of what had been handed over when the alarm began.
             wait_until(lambda: gateway.answered(504), what="the first deadlines")
         finally:
-            own.ctl(*end)
+            end(own)
         wait_until(lambda: publish("after").status_code == 204, 15, what="the alarm's end")
         assert publish("after", **logins[1]).status_code == 204
         confirmed = gateway.answered(204)
-        wait_until(lambda: gateway.answered(204) > confirmed + 500, what="500 confirms")
+        wait_until(lambda: gateway.answered(204) > confirmed + 500, 120, what="500 confirms")
         stream.stop()
     assert states(gateway)[0] == CONNECTED
     gateway.says(f"the broker blocks publishers: {reason}")

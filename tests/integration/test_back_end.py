@@ -50,7 +50,7 @@ def broker(tmp_path_factory, back_end):
         # Newer Erlang's HTTP client looks for authorities before it connects without TLS, and
         # a root file system has none.
         authority = Authority(directory, ("localhost",))
-        running.ctl("eval", f'public_key:cacerts_load("{authority.ca}").')
+        running.evaluate(f'public_key:cacerts_load("{authority.ca}").')
         yield running
 
 
@@ -74,10 +74,10 @@ def test_what_it_cannot_decide_is_not_refused(gateway, back_end, path):
 def test_a_batch_while_it_is_down(gateway, broker):
     """On a connection that was opened before, to an exchange that is new to it."""
     path = "rabbitmq_auth_backend_http, resource_path"
-    original = broker.ctl("eval", f"{{ok, P}} = application:get_env({path}), P.").strip()
+    original = broker.evaluate(f"{{ok, P}} = application:get_env({path}), P.")
     with BackEnd() as own:
         url = f'"http://127.0.0.1:{own.server_port}/resource"'
-        broker.ctl("eval", f"application:set_env({path}, {url}).")
+        broker.evaluate(f"application:set_env({path}, {url}).")
         assert gateway.publish("/test/amq.topic/k", **LOGIN).status_code == 204
     try:
         items = [{"routing_key": "k", "body": f"{i}"} for i in range(5)]
@@ -87,4 +87,4 @@ def test_a_batch_while_it_is_down(gateway, broker):
         # What it had allowed before is remembered by RabbitMQ on that channel.
         assert gateway.publish("/test/amq.topic/k", **LOGIN).status_code == 204
     finally:
-        broker.ctl("eval", f"application:set_env({path}, {original}).")
+        broker.evaluate(f"application:set_env({path}, {original}).")

@@ -5,8 +5,9 @@ import os
 import time
 from pathlib import Path
 
+import control
 import pytest
-from clients import Clients, all_are_204, publishing
+from clients import HEADERS, Clients, all_are_204, kept_alive, publishing, tcp
 from problems import is_problem
 from stuck import opened
 from users import add_users
@@ -29,10 +30,12 @@ def refused_logins(broker):
 def test_a_hundred_clients_with_a_wrong_password(start_gateway, broker, queue):
     gateway = start_gateway()
     path = f"/test/{queue.name}/k"
+    wrong = base64.b64encode(b"guest:wrong").decode()
+    login = HEADERS | {"Authorization": f"Basic {wrong}"}
     with Clients(1, publishing(gateway, path)) as good:
         good.go_on(1)
         before, started = refused_logins(broker), time.monotonic()
-        with Clients(100, publishing(gateway, path, password="wrong")) as bad:
+        with Clients(100, kept_alive(tcp(gateway.port), path, headers=login)) as bad:
             bad.go_on(2000)
         seconds = time.monotonic() - started
         good.go_on(1)
@@ -55,7 +58,7 @@ def test_refused_credentials_are_tried_again_after_their_time(start_gateway, bro
 
     assert publish() == 401
     assert publish() == 429
-    broker.ctl("change_password", user, "second")
+    control.change_password(broker, user, "second")
     wait_until(lambda: publish() == 204)
 
 
@@ -70,7 +73,7 @@ def test_a_changed_password_stops_working_without_a_hiccup_for_others(
         Clients(1, publishing(gateway, path, **mine)) as changed,
     ):
         changed.go_on(1)
-        broker.ctl("change_password", user, "second")
+        control.change_password(broker, user, "second")
         wait_until(lambda: changed.told[-1] in (401, 429), what="the old password's end")
         assert gateway.publish(path, user=user, password="second").ok
         changed.stop()
@@ -85,7 +88,7 @@ def test_a_user_who_is_deleted_publishes_no_more(start_gateway, broker, user, qu
     path, login = f"/test/{queue.name}/k", {"user": user, "password": "first"}
     with Clients(1, publishing(gateway, path, **login)) as clients:
         clients.go_on(1)
-        broker.ctl("delete_user", user)
+        control.delete_user(broker, user)
         wait_until(lambda: clients.told[-1] in (401, 429), what="the user's end")
     assert set(clients.told) <= {204, 401, 429, 504}
     assert len(queue.bodies()) >= clients.told.count(204)
@@ -102,7 +105,7 @@ SECRETS = ["s3cret-right", "s3cret-wrong", "s3cret-broken"]
 
 
 def test_no_password_is_shown_anywhere(start_gateway, broker, user, queue):
-    broker.ctl("change_password", user, SECRETS[0])
+    control.change_password(broker, user, SECRETS[0])
     gateway = start_gateway({"Application": {"debug": True}})
     path = f"/test/{queue.name}/k"
     seen = []

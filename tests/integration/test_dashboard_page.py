@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from urllib.parse import quote, urlsplit
 
+import control
 import pytest
 from clients import Clients
 from dashboard_page import (
@@ -189,56 +190,6 @@ class TestFigures:
         assert time.time() - 60 < seconds[0] < time.time()
         user.point(1, 1)
         user.wait_for(f"{pointed}.every(each => each === 0)")
-
-
-def now_and_then(gateway, stopping):
-    """A client that goes on publishing, and what it is told."""
-    while not stopping.wait(0.05):
-        yield gateway.publish().status_code
-
-
-class TestTroubles:
-    def test_the_broker_blocks_and_is_stopped(self, user, own, start_gateway):
-        settings = {"Application": {"publish": {"timeout": 1}}}
-        gateway = start_gateway(settings, against=own, ports=2)
-        status = "document.querySelector('#status').textContent"
-        open_page(user, gateway)
-        with Clients(1, lambda stopping: now_and_then(gateway, stopping)):
-            user.wait_for(BROKER_IS("connected"))
-            own.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
-            try:
-                user.wait_for(BROKER_IS("blocked"))
-                assert "low on memory" in user.evaluate(status)
-            finally:
-                own.ctl("set_vm_memory_high_watermark", "0.4")
-            user.wait_for(BROKER_IS("connected"))
-            own.node.stop()
-            user.wait_for(BROKER_IS("unreachable"))
-            assert "cannot be reached" in user.evaluate(status)
-            own.start()
-            user.wait_for(BROKER_IS("connected"))
-        assert user.evaluate(LIVE)
-        assert outcomes(user).keys() & {"broker-blocked", "broker-unavailable", "unconfirmed"}
-
-    def test_the_gateway_is_killed_and_started_again(self, user, tmp_path, broker):
-        gateway = GatewayProcess(tmp_path, broker, ports=2).start()
-        try:
-            open_page(user, gateway)
-            user.evaluate("window.opened = 'once'")
-            user.wait_for(f"{drawn('publishes')}.includes('L')")  # a line, of two seconds
-            backends = gateway.backends()
-            for pid in (gateway.process.pid, *backends):
-                os.kill(pid, signal.SIGKILL)
-            gateway.process.wait()
-            user.wait_for(LOST)
-            assert "gateway" in user.evaluate("document.querySelector('#status').textContent")
-            gateway.start()
-            user.wait_for(LIVE)
-            path = "document.querySelector('[data-chart=load] [data-series]').getAttribute('d')"
-            user.wait_for(f"{path}.split('M').length > 2")  # and a gap, in which nobody knows
-            assert user.evaluate("window.opened") == "once"
-        finally:
-            assert gateway.stop() == 0
 
 
 class TestConnections:
@@ -436,3 +387,53 @@ def test_the_page_does_not_grow(chromium, start_gateway):
         assert page.complaints == []
     # Its scripts are still being compiled; a document that is kept would be 5,000 bytes.
     assert bounded(growth(taken), heap=1000), taken
+
+
+def now_and_then(gateway, stopping):
+    """A client that goes on publishing, and what it is told."""
+    while not stopping.wait(0.05):
+        yield gateway.publish().status_code
+
+
+class TestTroubles:
+    def test_the_broker_blocks_and_is_stopped(self, user, own, start_gateway):
+        settings = {"Application": {"publish": {"timeout": 1}}}
+        gateway = start_gateway(settings, against=own, ports=2)
+        status = "document.querySelector('#status').textContent"
+        open_page(user, gateway)
+        with Clients(1, lambda stopping: now_and_then(gateway, stopping)):
+            user.wait_for(BROKER_IS("connected"))
+            control.use_up_memory(own)
+            try:
+                user.wait_for(BROKER_IS("blocked"))
+                assert "low on memory" in user.evaluate(status)
+            finally:
+                control.limit_memory(own)
+            user.wait_for(BROKER_IS("connected"))
+            own.node.stop()
+            user.wait_for(BROKER_IS("unreachable"))
+            assert "cannot be reached" in user.evaluate(status)
+            own.start()
+            user.wait_for(BROKER_IS("connected"))
+        assert user.evaluate(LIVE)
+        assert outcomes(user).keys() & {"broker-blocked", "broker-unavailable", "unconfirmed"}
+
+    def test_the_gateway_is_killed_and_started_again(self, user, tmp_path, broker):
+        gateway = GatewayProcess(tmp_path, broker, ports=2).start()
+        try:
+            open_page(user, gateway)
+            user.evaluate("window.opened = 'once'")
+            user.wait_for(f"{drawn('publishes')}.includes('L')")  # a line, of two seconds
+            backends = gateway.backends()
+            for pid in (gateway.process.pid, *backends):
+                os.kill(pid, signal.SIGKILL)
+            gateway.process.wait()
+            user.wait_for(LOST)
+            assert "gateway" in user.evaluate("document.querySelector('#status').textContent")
+            gateway.start()
+            user.wait_for(LIVE)
+            path = "document.querySelector('[data-chart=load] [data-series]').getAttribute('d')"
+            user.wait_for(f"{path}.split('M').length > 2")  # and a gap, in which nobody knows
+            assert user.evaluate("window.opened") == "once"
+        finally:
+            assert gateway.stop() == 0

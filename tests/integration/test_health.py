@@ -16,11 +16,11 @@ UNEXPECTED = "client unexpectedly closed TCP connection"
 
 
 @pytest.fixture(scope="module")
-def own(harmed_broker):
-    harmed_broker.start()
-    add_users(harmed_broker, {"watch": PROBE["password"]}, write="")
-    wait_until(lambda: UNEXPECTED in log(harmed_broker), what="the end of the script's own look")
-    return harmed_broker
+def own(broker, heal):
+    add_users(broker, {"watch": PROBE["password"]}, write="")
+    wait_until(lambda: UNEXPECTED in log(broker), what="the end of the script's own look")
+    yield broker
+    heal()
 
 
 def log(own):

@@ -2,6 +2,7 @@
 
 import collections
 
+import control
 import pytest
 from problems import is_problem
 from stream import RATE, SECONDS, UNTIL_STOPPED, Stream
@@ -94,7 +95,7 @@ def test_permissions_that_are_revoked_under_traffic(start_gateway, queue, broker
         Stream(gateway, path, seconds=UNTIL_STOPPED) as good,
     ):
         wait_until(lambda: queue.get() is not None)
-        broker.ctl("set_permissions", "-p", "test", "carol", "", "^nothing$", "")
+        control.permit_writing(broker, "carol", "^nothing$")
         wait_until(lambda: gateway.answered(403) > RATE)
         revoked.stop()
         good.stop()
@@ -109,7 +110,7 @@ def maximum(broker):
 
     def limit(size):
         put = "application:set_env(rabbit, {0}, {1}), persistent_term:put({0}, {1})."
-        broker.ctl("eval", put.format("max_message_size", size))
+        broker.evaluate(put.format("max_message_size", size))
 
     limit(100_000)
     yield

@@ -1,5 +1,6 @@
 """Each thing that goes wrong is answered as what it is, and the next good publish is a 204."""
 
+import control
 import pytest
 from problems import is_problem
 from queues import Queue, channel_to
@@ -97,18 +98,14 @@ def test_a_refused_topic_among_the_copies(gateway, user, queue, broker):
     copied = {"routing_key": "yes", "body": "copied", "headers": {"CC": ["yes", "no"]}}
     items = [copied, *batch("yes", "yes")]
     results = gateway.publish(f"/test/{queue.name}", **rights, json=items).json()["results"]
-    expected = 403 if broker_version(broker) >= (4, 0) else 204
+    expected = 403 if control.version(broker) >= (4, 0) else 204
     assert [each["status"] for each in results] == [expected, 204, 204]
-
-
-def broker_version(broker):
-    return tuple(int(part) for part in broker.ctl("version").strip().split(".")[:2])
 
 
 @pytest.mark.parametrize("size", [3500, 5000, 8500])
 def test_a_long_password(gateway, broker, size):
     """RabbitMQ takes a login of 4096 bytes, and from 4.1 on of 8192."""
-    limit = 8192 if broker_version(broker) >= (4, 1) else 4096
+    limit = 8192 if control.version(broker) >= (4, 1) else 4096
     password = "s" * size
     add_users(broker, {f"long-{size}": password})
     login = {"user": f"long-{size}", "password": password}
@@ -122,7 +119,7 @@ def test_a_long_password(gateway, broker, size):
 
 def test_a_users_connection_limit(gateway, good, user, broker):
     limited = user("limited")
-    broker.ctl("set_user_limits", "limited", '{"max-connections": 0}')
+    control.limit_user(broker, "limited", max_connections=0)
     headers = {"Prefer": "wait=1"}
     answer = gateway.publish(good, **limited, headers=headers)
     document = is_problem(answer, 503, "broker-unavailable")
@@ -132,7 +129,7 @@ def test_a_users_connection_limit(gateway, good, user, broker):
 def test_a_users_channel_limit(gateway, good, user, broker):
     """RabbitMQ closes the connection over a channel too many: what fits is learnt from that."""
     limited = user("few-channels")
-    broker.ctl("set_user_limits", "few-channels", '{"max-channels": 2}')
+    control.limit_user(broker, "few-channels", max_channels=2)
     exchanges = ["amq.topic", "amq.direct", "amq.fanout", "amq.headers"]
     for _ in range(2):
         for exchange in exchanges:

@@ -16,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(HERE.parent / "support")]
 
+import control  # noqa: E402
 from chromium import Chromium  # noqa: E402
 from shop import Traffic, World  # noqa: E402
 
@@ -88,11 +89,11 @@ def main():
             camera.take("busy")
             camera.take("busy-dark", scheme="dark")
             camera.take("phone", PHONE)
-            world.broker.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+            control.use_up_memory(world.broker)
             page.wait_for(broker_is("blocked"), 20)
             time.sleep(10)
             camera.take("blocked")
-            world.broker.ctl("set_vm_memory_high_watermark", "0.4")
+            control.limit_memory(world.broker)
             page.wait_for(broker_is("connected"), 20)
             time.sleep(20)
             world.broker.node.stop()

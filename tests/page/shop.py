@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 
 import steady
+from control import import_definitions
 from gateway import GatewayProcess
-from users import import_definitions
 
 import broker as broker_script
 

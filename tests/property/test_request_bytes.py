@@ -16,8 +16,8 @@ from wire import converse
 
 from statelessd.gateway import request
 from statelessd.gateway.credentials import parse_authorization
-from statelessd.gateway.forms import decode_urlencoded
 from statelessd.message import RequestError
+from statelessd.parsing.forms import decode_urlencoded
 
 TARGET = request.Target("v", "e", "k")
 DEFAULTS = request.Defaults()

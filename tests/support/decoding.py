@@ -1,7 +1,7 @@
 """Decodes forms as the gateway does, but at once."""
 
-from statelessd.gateway.forms import multipart_steps
 from statelessd.gateway.slices import at_once
+from statelessd.parsing.forms import multipart_steps
 
 
 def decode_multipart(data, content_type):

@@ -5,10 +5,14 @@ import functools
 import inspect
 import json
 
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
+from statelessd.config.hosts import Host
 from statelessd.config.settings import HTTPServer, Paths, Publish
 from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
+from statelessd.gateway.tracing import Tracer
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.connection import Connection
 from statelessd.message import Outcome
@@ -58,7 +62,7 @@ class FakePublisher:
         self.credentials.append(credentials)
         self.senders.append(sender.address())
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
-        publish = type("Publish", (), {"handed_over": False})()
+        publish = type("Publish", (), {"handed_over": False, "host": None})()
         if self.hold:
             self.held.append((publish, settled))
         else:
@@ -113,6 +117,7 @@ class Edge:
         access_log=0,
         strict=False,
         on_loopback=True,
+        tracing=None,
         **settings,
     ):
         self.loop = asyncio.get_running_loop()
@@ -127,6 +132,7 @@ class Edge:
             access_log=access_log,
             strict_origins=strict,
             on_loopback=on_loopback,
+            tracer=self._tracer(tracing),
         )
         self.monitoring = Monitoring(self.gateway)
         self.parsed = 0  # heads that were not known by their bytes
@@ -135,6 +141,17 @@ class Edge:
         pages = Bridge(Application(self.monitoring, paths))
         self.tasks = pages.tasks
         self.shared = share(self.gateway, pages)
+
+    def _tracer(self, tracing):
+        self.exporter = InMemorySpanExporter()
+        if tracing is None:
+            return None
+        return Tracer(tracing, [Host("rabbit.example", 5672)], self.loop, self.exporter)
+
+    async def spans(self):
+        """Return all spans that have ended. There are no further ones."""
+        await self.gateway.tracer.close(30)
+        return self.exporter.get_finished_spans()
 
     async def __aenter__(self):
         self.server = await self.loop.create_server(self.new_connection, "127.0.0.1", 0)
@@ -161,6 +178,8 @@ class Edge:
         for client in self.clients:
             client.writer.transport.abort()
         self.server.close()
+        if self.gateway.tracer is not None:
+            await self.gateway.tracer.close(30)
         # A page may still close the file that its client has read to the end.
         await self.until(lambda: not self.connections and not self.tasks)
 

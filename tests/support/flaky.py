@@ -53,6 +53,11 @@ class Flaky(Server):
         self.requests = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def plays(self, *script):
+        """Begin anew with this script."""
+        self.script = list(script)
+        self.requests.clear()
+
     def respond(self, request):
         found = MESSAGE_ID.search(request.path.encode() + b"\n" + request.body())
         self.requests.append(Request(found and found[1], time.monotonic()))

@@ -39,7 +39,7 @@ def suspended(broker, *queues):
 
     def tell(verb):
         names = ", ".join(f'<<"{queue}">>' for queue in queues)
-        broker.ctl("eval", WORKER.format(queues=names, verb=verb))
+        broker.evaluate(WORKER.format(queues=names, verb=verb))
 
     tell("suspend")
     try:

@@ -1,15 +1,6 @@
-"""Users of a broker, and whatever else is declared by rabbitmqctl."""
+"""Users of a broker, and what they may do."""
 
-import json
-import tempfile
-
-
-def import_definitions(broker, definitions):
-    """Declare all of it by one call of rabbitmqctl, which takes a second."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(definitions, file)
-        file.flush()
-        broker.ctl("import_definitions", file.name)
+from control import import_definitions
 
 
 def add_users(

@@ -15,7 +15,7 @@ MODULE = re.compile(r"`((?:amqp|http1|broker|gateway|pages|telemetry|config|tls|
 
 def documents(root):
     """Return every Markdown file of the project."""
-    folders = ("", "docs", "docs/decisions", "bench")
+    folders = ("", "docs", "docs/decisions", "docs/recipes", "bench")
     return [path for each in folders for path in sorted((root / each).glob("*.md"))]
 
 

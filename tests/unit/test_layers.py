@@ -12,7 +12,7 @@ RANKS = [
     {"config.settings", "config.http_server", "config.webhooks"},
     {"tls"},
     {"config"},
-    {"amqp", "http1", "telemetry"},
+    {"amqp", "http1", "parsing", "telemetry"},
     {"broker", "webhooks"},
     {"gateway"},
     {"pages"},
@@ -21,9 +21,9 @@ RANKS = [
     {"__main__"},
 ]
 RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}
-ALONE = {"amqp", "http1", "telemetry"}  # of ours they import nothing but these
+ALONE = {"amqp", "http1", "parsing", "telemetry"}  # of ours they import nothing but these
 FOR_ALL = {"message", "version", "failures"}
-SANS_IO = {"amqp", "webhooks"}
+SANS_IO = {"amqp", "parsing", "webhooks"}
 IO_MODULES = {
     "asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib",
     "random", "select", "selectors", "signal", "socket", "ssl", "subprocess", "sys", "threading",

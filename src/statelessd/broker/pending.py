@@ -6,8 +6,10 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Protocol
 
+from ..config.hosts import Host
 from ..message import Message, Outcome
 from ..telemetry.histogram import FineHistogram, Histogram
+from .dialer import Dialer
 from .state import PublishState
 from .statistics import ExchangeCounts
 
@@ -28,6 +30,7 @@ class PublishOwner(Protocol):
 
     virtual_host: str
     username: str
+    dialer: Dialer
 
     def why_waiting(self) -> str: ...
     def take(self) -> None: ...
@@ -88,6 +91,12 @@ class Publish:
     def body_size(self) -> int:
         """Return the bytes of the body, also when the message is settled."""
         return self.size - len(self.message.header)
+
+    @property
+    def host(self) -> Host | None:
+        """Return the node of the message's connection, as far as there is one."""
+        node = None if self.session is None else self.session.dialer.node
+        return None if node is None else node.host
 
     @property
     def destination(self) -> tuple[str, str]:

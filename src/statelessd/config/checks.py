@@ -1,17 +1,19 @@
 """Checks of settings that need more than the type and bounds of one setting."""
 
+import importlib.util
 import ipaddress
 import os
 import posixpath
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from urllib.parse import urlsplit
 
 from ..tls import client
 from ..tls import server as server_tls
 from ..tls.files import TlsError
 from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
-from .settings import BrokerTls, Config, RabbitMQ
+from .settings import BrokerTls, Config, RabbitMQ, Tracing
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
@@ -58,6 +60,7 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     if enabled not in given and broker.tls != BrokerTls():
         # Plain text would be the opposite of what the other settings ask for.
         yield enabled, "", "is needed, because there are other settings of TLS: true or false"
+    yield from _tracing(config.application.tracing)
     # Loading checks the files. They are loaded again where they are used.
     yield from _tls(lambda: server_tls.check(server.tls))
     if broker.tls.enabled and not _wrong_with_server_name(broker.tls.server_name):
@@ -81,6 +84,38 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
         )
     if application.rabbitmq.hosts and "Application.rabbitmq.host" in given:
         yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
+
+
+def _tracing(tracing: Tracing) -> Iterator[Wrong]:
+    if tracing.endpoint is not None and (what := _wrong_with_endpoint(tracing.endpoint)):
+        yield "Application.tracing.endpoint", "", what
+    if tracing.enabled:
+        for package in ("sdk", "exporter.otlp.proto.http"):
+            try:
+                found = importlib.util.find_spec(f"opentelemetry.{package}")
+            except ImportError:  # a package above it is missing
+                found = None
+            if found is None:
+                what = 'needs OpenTelemetry, which is not installed: pip install "statelessd[otel]"'
+                yield "Application.tracing.enabled", "", what
+                return
+
+
+def _wrong_with_endpoint(endpoint: str) -> str:
+    """Return what is wrong, "" if nothing. The URL is not quoted, as it may have a password."""
+    try:
+        url = urlsplit(endpoint)
+        is_url = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
+        return "is not a URL such as http://localhost:4318"
+    if url.username is not None or url.query or url.fragment:
+        return (
+            "must have no user, password, query or fragment: a secret belongs into a header, in "
+            "the variable OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    return ""
 
 
 def _forwarded(names: Sequence[str]) -> Iterator[Wrong]:

@@ -277,6 +277,33 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
 
 
+class Tracing(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans of OpenTelemetry for publishes. All else is in the SDK's own OTEL_* variables."""
+
+    enabled: Annotated[
+        bool,
+        setting("Make a span for each publish. It needs the packages of statelessd[otel]."),
+    ] = False
+    endpoint: Annotated[
+        str | None,
+        setting(
+            "URL that takes spans by OTLP over HTTP; without a path, /v1/traces is added. Else "
+            "OTEL_EXPORTER_OTLP_ENDPOINT counts, or http://localhost:4318.",
+        ),
+    ] = None
+    sample_ratio: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        setting(
+            "Part of the traces that begin here which is exported, from 0 to 1. Requests with a "
+            "traceparent have decided themselves. Else OTEL_TRACES_SAMPLER counts, or all are."
+        ),
+    ] = None
+    service_name: Annotated[
+        str | None,
+        setting("service.name of the spans. Else OTEL_SERVICE_NAME counts, or statelessd."),
+    ] = None
+
+
 class Application(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway does."""
 
@@ -311,6 +338,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     rabbitmq: RabbitMQ = RabbitMQ()
     publish: Publish = Publish()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
 
 
 class Route(msgspec.Struct, frozen=True):

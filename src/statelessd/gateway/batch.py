@@ -101,6 +101,7 @@ class Batch:
         request_id: bytes = b"",
     ) -> None:
         self.items = self.published = self.failed = self.unknown = 0
+        self.first_failure: Outcome | None = None  # of those that are known
         self.cut_short: RequestError | None = None  # why no more of the body was taken
         self.gone = False  # nobody will read the answer
         self._gateway = gateway
@@ -231,6 +232,7 @@ class Batch:
                 self.unknown += 1
             else:
                 self.failed += 1
+            self.first_failure = self.first_failure or outcome
             self.count_error(outcome, item.detail, handed_over=item.handed_over)
             if outcome in REFUSED_LOGINS:
                 self.cut(RequestError(outcome, item.detail))

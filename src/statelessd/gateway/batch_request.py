@@ -11,8 +11,8 @@ import re
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
-from time import perf_counter
-from typing import Any
+from time import perf_counter, perf_counter_ns
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
@@ -20,7 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
-from . import cloud_events, json_steps
+from ..parsing import json_steps
+from ..parsing.nesting import deeper
+from . import cloud_events
 from .admission import too_large
 from .batch import Batch, BatchItem, Lines, ReorderBuffer, Result
 from .defaults import Stamps, stamps_of
@@ -29,10 +31,12 @@ from .gateway import Gateway
 from .items import JSON, NDJSON, id_of, read_item
 from .known_heads import NOBODY, NOWHERE
 from .large_items import LARGE, MAX_DEPTH, TOO_DEEP, LargeItem, array_items
-from .nesting import deeper
 from .request import content_type_of, is_coded
 from .router import Match
 from .slices import SLICE, at_once
+
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
 
 MAX_FAILURES = 1000  # the most that a summary lists
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
@@ -78,7 +82,10 @@ class BatchRequest:
         self._credentials = NOBODY
         self._stamps: Stamps | None = None
         self._batch: Batch | None = None
+        self._started_at = perf_counter_ns()
+        self._span: PublishSpan | None = None
         self._gone = False  # the client hung up
+        self.error: RequestError | None = None  # the answer that the page gave instead
         self._is_array = False
         self._events: Events | None = None  # if it is a batch of CloudEvents
         account: Account = self._state.get("account", self._gateway.budget)
@@ -100,6 +107,26 @@ class BatchRequest:
             is_complete = batch.published == batch.items
             outcome = Outcome.CONFIRMED.value if is_complete else "incomplete"
             self._state["logged"] |= {"outcome": outcome, "counts": batch.summary()}
+        if self._span is not None:
+            self._end_span(self._span)
+
+    def _end_span(self, span: "PublishSpan") -> None:
+        """End the span of the batch, with the outcome of the first item that failed."""
+        batch, error = self._batch, self.error
+        counts: dict[str, str | int] = {}
+        outcome: Outcome | None = Outcome.INTERNAL_ERROR if error is None else error.outcome
+        if batch is not None:
+            counts = {
+                "messaging.batch.message_count": batch.items,
+                "statelessd.batch.failed": batch.failed,
+                "statelessd.batch.unknown": batch.unknown,
+            }
+            if error is None:
+                cut_short = None if batch.cut_short is None else batch.cut_short.outcome
+                outcome = batch.first_failure or cut_short or Outcome.CONFIRMED
+        if self._gone or (batch is not None and batch.gone):
+            outcome = None
+        span.end(outcome, self._state["request_id"], attributes=counts)
 
     async def answer(self) -> None:
         """Publish and answer, or raise RequestError if nothing was published."""
@@ -122,7 +149,10 @@ class BatchRequest:
             self._events = Events(self._scope["query_string"])
         elif not is_stream and media_type != JSON.encode():
             raise bad_request(NO_BATCH)
-        self._stamps = stamps_of(self._headers, self._gateway.defaults)
+        tracer = self._gateway.tracer
+        if tracer is not None:
+            self._span = tracer.begin(self._headers, self._target, self._started_at, is_batch=True)
+        self._stamps = stamps_of(self._headers, self._gateway.defaults, self._span)
         prefer = self._headers.get(b"prefer", b"").lower()
         if not is_stream:
             await self._answer_array()

@@ -151,7 +151,13 @@ class ClientHandler:
                 self.peer,
                 request.fields,
             )
-            head.read = message_reader(head.target, headers, request.query, gateway.defaults)
+            head.read = message_reader(
+                head.target,
+                headers,
+                request.query,
+                gateway.defaults,
+                traced=gateway.tracer is not None,
+            )
             head.wait = gateway.wait(headers) if b"prefer" in headers else gateway.publish.timeout
         except RequestError as error:
             publish.answer(error.outcome, error.detail)

@@ -8,16 +8,21 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..config.settings import Publish
 from ..message import bad_request
 from .properties import text
+from .trace_context import as_headers, context_of
 
-TRACE_HEADERS = (b"traceparent", b"tracestate", b"baggage")
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
+
+PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
+OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
 LONGEST_ID = 255  # bytes of a message_id
 
 # A string of RFC 8941 section 3.3.3, perhaps with parameters. Only quotes and backslashes
@@ -39,7 +44,7 @@ class Defaults(msgspec.Struct, frozen=True, eq=False):
     timestamp: bool = False
     app_id: str | None = None
     forwarded: tuple[tuple[bytes, str], ...] = ()
-    taken: frozenset[bytes] = frozenset({*TRACE_HEADERS, IDEMPOTENCY_KEY})
+    taken: frozenset[bytes] = frozenset({*OF_REQUEST})
     cloudevents_prefix: str = "ce-"
 
     @property
@@ -58,30 +63,42 @@ def defaults_of(settings: Publish) -> Defaults:
         settings.stamp_timestamp,
         settings.stamp_app_id,
         forwarded,
-        frozenset({*TRACE_HEADERS, IDEMPOTENCY_KEY, *(name for name, _ in forwarded)}),
+        frozenset({*OF_REQUEST, *(name for name, _ in forwarded)}),
         settings.cloudevents_prefix,
     )
 
 
 class Stamps(msgspec.Struct, frozen=True):
-    """What one request adds to its messages. ``key`` is its Idempotency-Key, or None."""
+    """What one request adds to its messages. ``key`` is its Idempotency-Key, or None.
+
+    ``span`` is told what the message is called. It is None without tracing.
+    """
 
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
     forwarded: dict[str, str] = {}
+    span: "PublishSpan | None" = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
         """Add to a message's fields; ``index`` is its number in a batch. Return a new id.
 
         Raise RequestError if the Idempotency-Key is too long for an id.
         """
-        own = fields.get("headers", {})
+        stamped = self._stamp(fields, index)
+        if self.span is not None:
+            self.span.describe(fields)
+        own, added = fields.get("headers", {}), self.trace
+        if PARENT in own:  # the tracestate of another parent is not this one's
+            added = {name: added[name] for name in added if name == BAGGAGE}
         if self.forwarded:
             names = {name.lower() for name in own}  # of HTTP they are the same in any case
-            own = {n: v for n, v in self.forwarded.items() if n.lower() not in names} | own
-        if self.trace or self.forwarded:
-            fields["headers"] = {**self.trace, **own}
+            added = {n: v for n, v in self.forwarded.items() if n.lower() not in names} | added
+        if added:
+            fields["headers"] = {**added, **own}
+        return stamped
+
+    def _stamp(self, fields: dict[str, Any], index: int | None) -> str | None:
         defaults = self.defaults
         if defaults.timestamp and "timestamp" not in fields:
             fields["timestamp"] = str(int(time.time()))
@@ -107,21 +124,28 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     return defaults.stamps or not defaults.taken.isdisjoint(headers)
 
 
-def stamps_of(headers: Mapping[bytes, bytes], defaults: Defaults) -> Stamps | None:
-    """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8."""
-    if not inherits(headers, defaults):
+def stamps_of(
+    headers: Mapping[bytes, bytes], defaults: Defaults, span: "PublishSpan | None" = None
+) -> Stamps | None:
+    """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8.
+
+    With a ``span``, messages carry its trace context, and otherwise that of the request.
+    """
+    if span is None and not inherits(headers, defaults):
         return None
-    trace = {
-        name.decode(): text(name.decode(), headers[name])
-        for name in TRACE_HEADERS
-        if headers.get(name)
-    }
+    if span is not None:
+        trace = dict(span.headers)
+    else:
+        parent, state = context_of(headers)
+        trace = as_headers("" if parent is None else parent.text, state)
+    if baggage := headers.get(b"baggage"):
+        trace[BAGGAGE] = text(BAGGAGE, baggage)
     forwarded = {
         spelled: text(spelled, headers[name])
         for name, spelled in defaults.forwarded
         if headers.get(name)
     }
-    return Stamps(defaults, trace, idempotency_key(headers), forwarded)
+    return Stamps(defaults, trace, idempotency_key(headers), forwarded, span)
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:

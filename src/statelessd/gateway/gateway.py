@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
@@ -26,6 +27,9 @@ from .request import wait_seconds
 from .router import Router
 from .slices import Slices
 
+if TYPE_CHECKING:
+    from .tracing import Tracer
+
 _REQUEST_ID = re.compile(REQUEST_ID)
 
 
@@ -44,6 +48,7 @@ class Gateway:
         strict_origins: bool = False,
         on_loopback: bool = False,
         access_log: int = 0,
+        tracer: "Tracer | None" = None,
     ) -> None:
         self.http_server = http_server
         self.publish = publish
@@ -53,6 +58,8 @@ class Gateway:
         self.statistics = RequestStatistics()
         self.loop = loop
         self.access = AccessLog(access_log) if access_log else None
+        self.tracer = tracer
+        self.is_watched = self.access is not None or tracer is not None
         self.draining = False
         self.recent_errors = RecentErrors(str(port))
         self.failures = FailureLog()

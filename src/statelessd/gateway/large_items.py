@@ -12,9 +12,10 @@ import re
 from collections.abc import Generator
 
 from ..message import Message, bad_request
-from . import items, json_steps
+from ..parsing import json_steps
+from ..parsing.json_steps import BLANK, LONGEST_PIECE, MalformedError, first_byte
+from . import items
 from .defaults import Defaults, Stamps
-from .json_steps import BLANK, LONGEST_PIECE, MalformedError, first_byte
 from .properties import MAX_HEADERS_TEXT
 
 LARGE = 64 * 1024  # bytes; reading smaller items takes some milliseconds at most

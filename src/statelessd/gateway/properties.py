@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..message import FieldValue, Properties, bad_request
-from .nesting import deeper, more_values
+from ..parsing.nesting import deeper, more_values
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
 # The table has to fit one frame, of 128 KiB unless the broker says otherwise. With escapes

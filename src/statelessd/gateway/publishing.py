@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..broker.pending import Publish
 from ..http1.budget import TOO_MANY_BODIES, Holding
@@ -13,11 +13,15 @@ from ..http1.response import Response
 from ..http1.states import RESPONDING
 from ..message import FAULT, TABLE, Message, Outcome, Public, RequestError
 from . import response as answers
+from .access import AccessLog
 from .admission import too_large
 from .client_address import Client
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
-from .request import Steps
+from .request import Steps, Traced
+
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +67,8 @@ class PublishRequest:
     """The ``RequestHandler`` of a publish. ``request`` is None if the head is a known one."""
 
     __slots__ = (
-        "_body", "_client", "_holding", "_publish", "_reading", "_started_at", "_whole", "extra",
-        "head", "request", "request_id", "response",
+        "_body", "_client", "_holding", "_publish", "_reading", "_span", "_started_at", "_whole",
+        "extra", "head", "request", "request_id", "response",
     )  # fmt: skip
 
     response: Response
@@ -81,6 +85,7 @@ class PublishRequest:
         self._whole = b""
         self._holding: Holding | None = None  # of a body that takes its time
         self._reading: asyncio.Task[None] | None = None  # decodes a large body
+        self._span: PublishSpan | None = None
 
     # What the connection calls
 
@@ -138,6 +143,8 @@ class PublishRequest:
             self._reading.cancel()
         if self._publish is not None:
             self._client.gateway.publisher.cancel(self._publish)
+        if self._span is not None:
+            self._span.end(None, self.request_id)
 
     # The way to the broker and back
 
@@ -148,8 +155,7 @@ class PublishRequest:
         try:
             made = head.read(body)
             if not isinstance(made, Message):
-                if self._hold(len(body)):
-                    self._reading = gateway.slices.start(self._read(made, deadline))
+                self._make(made, len(body), deadline)
             elif made.message_id is None:
                 # As _give does. Most messages come here, and the call would cost them 1 %.
                 self._publish = gateway.publisher.publish(
@@ -159,6 +165,23 @@ class PublishRequest:
                 self._give(made, deadline)
         except Exception as error:
             self._failed(error)
+
+    def _make(self, made: Steps | Traced, size: int, deadline: float) -> None:
+        """Begin the message's span, or decode a large body of ``size`` bytes, or both."""
+        gateway, head = self._client.gateway, self.head
+        steps: Message | Steps
+        if isinstance(made, Traced):
+            assert gateway.tracer is not None  # noqa: S101 - otherwise no head makes these
+            span = gateway.tracer.begin(head.headers, head.target, self._started_at)
+            self._span = span
+            steps = made.read(made.body, span)
+            if isinstance(steps, Message):
+                self._give(steps, deadline)
+                return
+        else:
+            steps = made
+        if self._hold(size):
+            self._reading = gateway.slices.start(self._read(steps, deadline))
 
     async def _read(self, steps: Steps, deadline: float) -> None:
         """Decode a large body while the event loop serves others, and publish the message."""
@@ -174,6 +197,8 @@ class PublishRequest:
         head = self.head
         if message.message_id is not None:
             self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
+        if self._span is not None:
+            self._span.sized(len(message.body))
         self._publish = self._client.gateway.publisher.publish(
             head.target.virtual_host, head.credentials, message, deadline, self.answer, self
         )
@@ -215,8 +240,8 @@ class PublishRequest:
             gateway.statistics.answered_confirmed(elapsed, len(data))
         else:
             data = self._render(outcome, detail, request_id, keep_alive, elapsed)
-        if gateway.access is not None and gateway.access.due():
-            self._log(outcome, request_id, elapsed / 1e9)
+        if gateway.is_watched:
+            self._watch(outcome, request_id, elapsed)
         response.end(data, keep_alive)
 
     def _render(
@@ -257,9 +282,16 @@ class PublishRequest:
     def _method(self) -> str:
         return "POST" if self.request is None else self.request.method
 
-    def _log(self, outcome: Outcome, request_id: bytes, seconds: float) -> None:
+    def _watch(self, outcome: Outcome, request_id: bytes, elapsed: int) -> None:
+        """Let the access log and the span know of the answer, after so many nanoseconds."""
         access = self._client.gateway.access
-        assert access is not None  # noqa: S101 - whoever calls this has looked
+        if access is not None and access.due():
+            self._log(access, outcome, request_id, elapsed / 1e9)
+        if self._span is not None:
+            host = None if self._publish is None else self._publish.host
+            self._span.end(outcome, request_id, server=host)
+
+    def _log(self, access: AccessLog, outcome: Outcome, request_id: bytes, seconds: float) -> None:
         target = self.head.target
         path = self.request.url if self.request is not None else self._client.url
         is_options = self._method == "OPTIONS"

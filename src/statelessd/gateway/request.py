@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -11,9 +11,7 @@ import msgspec
 from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Public, bad_request
-from . import cloud_events, properties
-from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
-from .forms import (
+from ..parsing.forms import (
     CHEAP,
     PERCENT,
     PLUS,
@@ -26,7 +24,12 @@ from .forms import (
     multipart_steps,
     urlencoded_steps,
 )
+from . import cloud_events, properties
+from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
+
+if TYPE_CHECKING:
+    from .tracing import PublishSpan
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -168,15 +171,29 @@ def is_coded(headers: Mapping[bytes, bytes]) -> bool:
 Steps = Generator[None, None, Message]
 """Work that makes a message of a large form. It yields after each step of some milliseconds."""
 
-Made = Message | Steps
+
+class Traced(NamedTuple):
+    """A body whose message carries the trace context of a span, which ``read`` takes."""
+
+    read: "Callable[[bytes, PublishSpan], Message | Steps]"
+    body: bytes
+
+
+Made = Message | Steps | Traced
 
 
 def message_reader(
-    target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
+    target: Target,
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    defaults: Defaults,
+    *,
+    traced: bool = False,
 ) -> Callable[[bytes], Made]:
     """Return what makes a message of a body, or raises RequestError as the broker would refuse.
 
-    Of a form that is costly to decode, it makes the steps to the message.
+    Of a form that is costly to decode, it makes the steps to the message. With ``traced``, the
+    message is made once its span is there.
     """
     exchange, key = target.exchange, target.routing_key
     media_type, content_type = content_type_of(headers)
@@ -187,22 +204,10 @@ def message_reader(
         raise bad_request(EVENT_IN_A_FORM)
     if not key and (media_type in NDJSONS or media_type == cloud_events.BATCH):
         raise bad_request(IS_A_BATCH)
-    if inherits(headers, defaults) or media_type == MULTIPART:
-
-        def read(body: bytes) -> Made:
-            stamps = stamps_of(headers, defaults)  # which differ from one request to the next
-            if media_type == MULTIPART or (is_form and is_costly(body)):
-                form = content_type if media_type == MULTIPART else None
-                steps = _read_in_steps(body, form, target, query, defaults, stamps)
-                return steps if len(body) > CHEAP else at_once(steps)
-            if is_form:
-                body, made = _read_urlencoded(body, query, defaults, stamps)
-            else:
-                fields = _of_raw(headers, content_type, query, defaults)
-                made = options(fields, defaults, stamps)
-            return Message(exchange, key, made[0], body, *made[1:])
-
-    elif is_form:
+    if traced or inherits(headers, defaults) or media_type == MULTIPART:
+        stamping = _stamping_reader(target, headers, query, defaults)
+        return functools.partial(Traced, stamping) if traced else stamping
+    if is_form:
 
         def read(body: bytes) -> Made:
             if len(body) > CHEAP and is_costly(body):
@@ -219,6 +224,29 @@ def message_reader(
                 fields = _of_raw(headers, content_type, query, defaults)
                 made = options(fields, defaults, None)
             return Message(exchange, key, made[0], body, *made[1:])
+
+    return read
+
+
+def _stamping_reader(
+    target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
+) -> Callable[..., Message | Steps]:
+    """Return what makes a message of a body and, with tracing, of the message's span."""
+    media_type, content_type = content_type_of(headers)
+    is_form = media_type in FORMS
+
+    def read(body: bytes, span: "PublishSpan | None" = None) -> Message | Steps:
+        stamps = stamps_of(headers, defaults, span)  # which differ from one request to the next
+        if media_type == MULTIPART or (is_form and is_costly(body)):
+            form = content_type if media_type == MULTIPART else None
+            steps = _read_in_steps(body, form, target, query, defaults, stamps)
+            return steps if len(body) > CHEAP else at_once(steps)
+        if is_form:
+            body, made = _read_urlencoded(body, query, defaults, stamps)
+        else:
+            fields = _of_raw(headers, content_type, query, defaults)
+            made = options(fields, defaults, stamps)
+        return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
 
     return read
 

@@ -14,14 +14,16 @@ LISTS = (
 )  # fmt: skip
 # Fields that decide about a request. Two values would leave open which one does.
 SINGLE = (b"authorization", b"origin", b"sec-fetch-site", b"idempotency-key")
+# Fields that are ignored if they come more than once, as W3C Trace Context has it.
+IGNORED_IF_REPEATED = (b"traceparent",)
 UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
 def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) -> Fields:
     """Return ``fields`` with one line for each list, and put the lists into ``headers``.
 
-    Raise RequestError unless there is one Host (RFC 9112 section 3.2), or if one of SINGLE has
-    several values.
+    Leave out of both what is ignored. Raise RequestError unless there is one Host (RFC 9112
+    section 3.2), or if one of SINGLE has several values.
     """
     hosts = sum(name == b"host" for name, _ in fields)
     if hosts > 1 or (not hosts and version != "1.0"):
@@ -32,8 +34,11 @@ def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) ->
     lists = [name for name in LISTS if name in headers]
     for name in lists:  # RFC 9110 section 5.3
         headers[name] = b", ".join(v for n, v in fields if n == name)
+    ignored = [n for n in IGNORED_IF_REPEATED if sum(name == n for name, _ in fields) > 1]
+    for name in ignored:
+        del headers[name]
     # A page makes its own mapping of the fields, in which the last line counts.
-    others = [(name, value) for name, value in fields if name not in lists]
+    others = [(name, value) for name, value in fields if name not in (*lists, *ignored)]
     return others + [(name, headers[name]) for name in lists]
 
 

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 
 from ..broker.publisher import Publisher
+from ..config.hosts import hosts_of
 from ..config.secrets import without_secrets
 from ..config.settings import Config, Listener
 from ..failures import Failures
@@ -35,6 +37,9 @@ from . import sockets as listeners
 from .allocator import keep_freed_memory
 from .reexec import RETIRE
 
+if TYPE_CHECKING:
+    from ..gateway.tracing import Tracer
+
 logger = logging.getLogger(__name__)
 
 SWEEP = 0.25  # seconds between checks of the clients' time-outs
@@ -43,6 +48,9 @@ LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 CONNECTING = 0.05  # seconds for connections that are being made when the listeners close
 HANDSHAKE = 2.0  # seconds for the TLS handshakes of those
 LAST_WORD = 0.5  # seconds before the end at which messages are given up, to leave time to answer
+# Seconds to export the last spans: at least, even if the drain took all its time, and at most,
+# because a collector may be away.
+LAST_SPANS, MOST_OF_SPANS = 1.0, 3.0
 HANG_UP = 0.1  # seconds before the end at which connections without a request are closed
 
 
@@ -92,7 +100,8 @@ class Backend:
             backend=f"{socket.gethostname()}:{listener}",
             counted_exchanges=application.metrics.exchanges,
         )
-        self.gateway = _gateway(config, listener, sockets, self.publisher, loop)
+        self._tracer = _tracer(config, loop)
+        self.gateway = _gateway(config, listener, sockets, self.publisher, loop, self._tracer)
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -134,6 +143,9 @@ class Backend:
         await self._server.finish(self._drained_by)
         sweeper.cancel()
         await self.publisher.close()  # this answers the messages that are under way
+        if self._tracer is not None:
+            left = self._drained_by - self._loop.time()
+            await self._tracer.close(min(max(left, LAST_SPANS), MOST_OF_SPANS))
         self._report(int(time.time()))
         self.gateway.failures.write_left_out(at_once=True)
         logs.write_left_out(at_once=True)
@@ -249,6 +261,7 @@ def _gateway(
     sockets: list[socket.socket],
     publisher: Publisher,
     loop: asyncio.AbstractEventLoop,
+    tracer: "Tracer | None",
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -261,10 +274,22 @@ def _gateway(
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,
         on_loopback=all(listeners.is_on_loopback(each) for each in sockets),
+        tracer=tracer,
     )
     refused_for = max(1, math.ceil(application.rabbitmq.refused_for))
     gateway.retry_after[Outcome.TOO_MANY_FAILURES] = refused_for
     return gateway
+
+
+def _tracer(config: Config, loop: asyncio.AbstractEventLoop) -> "Tracer | None":
+    """Return what makes spans, if the settings want any."""
+    application = config.application
+    if not application.tracing.enabled:
+        return None
+    # OpenTelemetry is not installed everywhere.
+    from ..gateway.tracing import Tracer  # noqa: PLC0415
+
+    return Tracer(application.tracing, hosts_of(application.rabbitmq), loop)
 
 
 def _until_next_sweep(now: float) -> float:

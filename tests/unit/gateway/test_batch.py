@@ -348,7 +348,7 @@ class TestStream:
 
     @edge_test()
     async def test_what_no_item_can_inherit_is_refused_before_the_answer_begins(self, edge):
-        headers = AUTH + NDJSON + STREAM + b"traceparent: \xff\r\n"
+        headers = AUTH + NDJSON + STREAM + b"baggage: \xff\r\n"
         answer = await edge.ask(post(lines([item(0)]), path=b"/v/e", headers=headers))
         assert (answer.status, answer.problem) == (400, "bad-request")
         assert edge.publisher.published == []

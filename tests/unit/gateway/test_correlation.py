@@ -39,8 +39,94 @@ class TestTrace:
         )
 
     def test_the_messages_own_wins(self):
-        message = read({b"traceparent": PARENT}, b"body=x&headers[traceparent]=own&headers[n]=1")
-        assert message.header == header(headers={"traceparent": "own", "n": "1"})
+        body = b"body=x&headers[traceparent]=own&headers[n]=1"
+        message = read({b"traceparent": PARENT, b"tracestate": b"a=1", b"baggage": b"b=2"}, body)
+        # The request's tracestate belongs to its own traceparent.
+        own = {"traceparent": "own", "n": "1"}
+        assert message.header == header(headers={"baggage": "b=2"} | own)
+
+    @pytest.mark.parametrize(
+        "parent",
+        [
+            b"",
+            b"\xff",
+            PARENT.upper(),
+            PARENT.replace(b"00-4", b"ff-4"),  # a version that there will not be
+            PARENT[:-1],
+            PARENT + b"0",
+            PARENT + b"-",
+            PARENT + b"-more",  # only later versions may have more
+            PARENT.replace(b"00-4", b"cc-4") + b".more",
+            PARENT.replace(b"4bf92f3577b34da6a3ce929d0e0e4736", b"0" * 32),
+            PARENT.replace(b"00f067aa0ba902b7", b"0" * 16),
+            PARENT + b", " + PARENT,
+            b" " + PARENT,
+            b"own",
+        ],
+    )
+    def test_an_invalid_parent_is_ignored_with_its_state(self, parent):
+        headers = {b"traceparent": parent, b"tracestate": b"a=1", b"baggage": b"b=2"}
+        assert read(headers).header == header(headers={"baggage": "b=2"})
+        assert read({b"traceparent": parent}).header == header()
+
+    @pytest.mark.parametrize("more", [b"", b"-more", b"-"])
+    def test_a_later_version_may_have_more(self, more):
+        parent = b"cc" + PARENT[2:] + more
+        assert read({b"traceparent": parent}).header == header(
+            headers={"traceparent": parent.decode()}
+        )
+
+    def test_a_state_without_a_parent_is_ignored(self):
+        assert read({b"tracestate": b"a=1"}).header == header()
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            b"a=1",
+            b"a=1,b=2",
+            b"a=1 , \tb=2",
+            b"a=1,,b= 2,",
+            b"a_-*/9=!~",
+            b"4@v=1",
+            b"z" * 256 + b"=1",
+            b"t" * 241 + b"@" + b"v" * 14 + b"=1",
+            b"a=" + b"v" * 256,
+            b",".join(b"k%d=1" % i for i in range(32)),
+        ],
+    )
+    def test_a_valid_state_goes_on(self, state):
+        parent = {"traceparent": PARENT.decode()}
+        message = read({b"traceparent": PARENT, b"tracestate": state})
+        assert message.header == header(headers=parent | {"tracestate": state.decode()})
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            b"",
+            b",",
+            b"a",
+            b"a=",
+            b"=1",
+            b"A=1",
+            b"1=1",
+            b"a =1",
+            b"a.b=1",
+            b"a=1,a=2",
+            b"a=b=c",
+            b"a=\xff",
+            b"a@=1",
+            b"@a=1",
+            b"a@b@c=1",
+            b"z" * 257 + b"=1",
+            b"t" * 242 + b"@v=1",
+            b"t@" + b"v" * 15 + b"=1",
+            b"a=" + b"v" * 257,
+            b",".join(b"k%d=1" % i for i in range(33)),
+        ],
+    )
+    def test_an_invalid_state_is_ignored_and_its_parent_is_not(self, state):
+        message = read({b"traceparent": PARENT, b"tracestate": state})
+        assert message.header == header(headers={"traceparent": PARENT.decode()})
 
     def test_what_is_not_text_is_refused(self):
         with pytest.raises(RequestError) as error:
@@ -58,8 +144,26 @@ class TestTrace:
     )
     @edge_test()
     async def test_its_lines_are_one_in_each_message(self, edge, count, request_of):
-        await edge.ask(request_of(b"Tracestate: a=1\r\nTracestate: b=2\r\n"))
-        assert edge.publisher.headers == count * [header(headers={"tracestate": "a=1, b=2"})]
+        parent = b"Traceparent: %b\r\n" % PARENT
+        await edge.ask(request_of(parent + b"Tracestate: a=1\r\nTracestate: b=2\r\n"))
+        expected = {"traceparent": PARENT.decode(), "tracestate": "a=1, b=2"}
+        assert edge.publisher.headers == count * [header(headers=expected)]
+
+    @pytest.mark.parametrize("second", [PARENT, PARENT.replace(b"4bf", b"5bf")])
+    @pytest.mark.parametrize(
+        ("count", "request_of"),
+        [
+            (1, lambda trace: post(headers=AUTH + FORM + trace)),
+            (2, lambda trace: post(b"[%b,%b]" % (ITEM, ITEM), b"/v/e", AUTH + JSON + trace)),
+        ],
+        ids=["single", "batch"],
+    )
+    @edge_test()
+    async def test_two_parents_are_none(self, edge, count, request_of, second):
+        parents = b"Traceparent: %b\r\ntraceparent: %b\r\n" % (PARENT, second)
+        answer = await edge.ask(request_of(parents + b"Tracestate: a=1\r\nBaggage: b=2\r\n"))
+        assert answer.status < 300
+        assert edge.publisher.headers == count * [header(headers={"baggage": "b=2"})]
 
 
 class TestRequestId:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statelessd.gateway import json_steps
-from statelessd.gateway.json_steps import MalformedError, TooDeepError, TooManyError
 from statelessd.gateway.slices import at_once
+from statelessd.parsing import json_steps
+from statelessd.parsing.json_steps import MalformedError, TooDeepError, TooManyError
 
 FEW = settings(max_examples=20)
 SCALARS = (

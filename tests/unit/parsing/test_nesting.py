@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.gateway import nesting
+from statelessd.parsing import nesting
 
 AWKWARD = st.text(st.sampled_from('[]{}"\\ a\n'), max_size=20)
 VALUES = st.recursive(

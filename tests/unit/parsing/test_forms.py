@@ -8,8 +8,8 @@ from decoding import decode_multipart
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.gateway.forms import MAX_FIELDS, decode_urlencoded
 from statelessd.message import RequestError
+from statelessd.parsing.forms import MAX_FIELDS, decode_urlencoded
 
 
 @pytest.mark.parametrize(

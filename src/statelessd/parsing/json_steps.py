@@ -47,7 +47,7 @@ class TooManyError(MalformedError):
 
 
 def elements(
-    text: bytearray, start: int, end: int, *, most: int, depth: int
+    text: bytes | bytearray, start: int, end: int, *, most: int, depth: int
 ) -> Generator[None, None, Spans]:
     """Return the elements of the array, or the members of the object, that is the text.
 
@@ -62,7 +62,9 @@ def elements(
 
 
 class _Scanner:
-    def __init__(self, text: bytearray, start: int, end: int, most: int, depth: int) -> None:
+    def __init__(
+        self, text: bytes | bytearray, start: int, end: int, most: int, depth: int
+    ) -> None:
         self.at = start
         self._text, self._end = text, end
         self._most, self._depth = most, depth
@@ -173,7 +175,7 @@ class _Scanner:
         self._before = bytes(self._open).replace(b"{", b'{"":')
 
 
-def first_byte(text: bytearray, start: int, end: int) -> bytes:
+def first_byte(text: bytes | bytearray, start: int, end: int) -> bytes:
     """Return the first byte that is not white space, or none where there is only that."""
     return bytes(text[start : min(end, start + LONGEST_PIECE)]).lstrip(BLANK)[:1]
 
@@ -206,7 +208,7 @@ def string(text: bytearray, start: int, end: int) -> Generator[None, None, int]:
     return written
 
 
-def _piece(text: bytearray, start: int, end: int) -> bytes:
+def _piece(text: bytes | bytearray, start: int, end: int) -> bytes:
     """Return the next piece. It splits no escape and no character, and has no escaped quotes.
 
     The piece begins outside of an escape.
