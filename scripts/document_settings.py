@@ -11,6 +11,7 @@ from markdown_table import table
 from statelessd.config.loader import ENVIRONMENT_PREFIX, leaves
 from statelessd.config.report import inline
 from statelessd.config.settings import AMQPS_PORT, SECTIONS, Listener
+from statelessd.config.webhooks import Webhook
 
 HEADING = """\
 # Configuration
@@ -44,6 +45,16 @@ The file is YAML 1.1 with these differences: times such as `10:00` and dates are
 tags such as `!!binary` are refused, a file has at most 128 KiB and 50 levels, and
 aliases may not multiply it. Text that YAML takes for something else needs quotes, such
 as `"0660"`, `"no"` or `"*"`.
+"""
+
+WEBHOOKS = """\
+## Webhooks
+
+A list of endpoints for services that sign what they send; [webhooks.md](webhooks.md) says
+how to set up each of them. `Webhooks[]` stands for any of them, such as `Webhooks[0]`.
+These settings cannot be given by environment variables, because they are a list. For
+what must not be in the file, use `password_file` and `secrets_file`.
+
 """
 
 ENDING = """\
@@ -87,7 +98,8 @@ def reference() -> str:
         help_text = (cls.__doc__ or "").strip()
         rows = table(("key", "default", "allowed", ""), _rows(cls, section))
         parts.append(f"## {section}\n\n{help_text}\n\n{rows}")
-    return "\n".join([*parts, ENDING])
+    rows = table(("key", "default", "allowed", ""), _rows(Webhook, "Webhooks[]"))
+    return "\n".join([*parts, WEBHOOKS + rows, ENDING])
 
 
 def _rows(cls: type[msgspec.Struct], section: str) -> Iterator[tuple[str, ...]]:
@@ -101,6 +113,8 @@ def _default(path: str, default: Any) -> str:
         return "`127.0.0.1`; all with a file"
     if path == "Application.rabbitmq.port":
         return f"`{default}`; `{AMQPS_PORT}` with TLS"
+    if default is msgspec.NODEFAULT:
+        return "needed"
     return "" if default is None else f"`{inline(default)}`"
 
 

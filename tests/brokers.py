@@ -26,6 +26,7 @@ INDIFFERENT = {
     "attacks", "browser", "cloud_events", "dashboard", "dashboard_page", "deploy", "drain",
     "early_answers", "edge", "examples", "faults", "hostile", "hot_path", "listeners", "log",
     "metrics", "openapi", "original", "pages", "processes", "prometheus", "reload", "unit",
+    "webhooks",
 }  # fmt: skip
 
 

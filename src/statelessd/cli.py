@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .config.hosts import hosts_of
@@ -16,6 +16,8 @@ from .config.machine import doubtful_here, wrong_here
 from .config.report import print_config
 from .config.secrets import redacted
 from .config.settings import Config, HTTPServer, Listener
+from .config.webhook_files import FileError, read_files
+from .config.wording import Wrong
 from .process import logs
 from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
 from .process.limits import make_room
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except logs.LoggingError as error:
         _complain(f"{options.config}: Logging: {error}")
         return USAGE
-    except TlsError as error:  # valid a moment ago
+    except (TlsError, FileError) as error:  # valid a moment ago
         _complain(str(error))
         return USAGE
     except (ListenError, DaemonError) as error:
@@ -75,6 +77,7 @@ def _load(options: argparse.Namespace, former: Former | None) -> Loaded:
     while True:
         try:
             loaded = load(options.config, os.environ)
+            _check_webhooks(loaded)
             _check_sections(loaded, () if former is None else former.sections)
         except ConfigError:
             if former is None or options.check_config or time.monotonic() > deadline:
@@ -82,6 +85,16 @@ def _load(options: argparse.Namespace, former: Former | None) -> Loaded:
             time.sleep(0.05)
         else:
             return loaded
+
+
+def _check_webhooks(loaded: Loaded) -> None:
+    """Raise ConfigError for templates and secrets that endpoints cannot use."""
+    if not loaded.config.webhooks:
+        return
+    from .gateway.webhook import wrong_with  # noqa: PLC0415 - as in _backend
+
+    if errors := [loaded.told(wrong) for wrong in wrong_with(loaded.config.webhooks)]:
+        raise ConfigError(errors)
 
 
 def _check_sections(loaded: Loaded, former: Sequence[str]) -> None:
@@ -103,6 +116,7 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     if errors := [loaded.told(wrong) for wrong in wrong_here(loaded.config, daemon=daemon)]:
         raise ConfigError(errors)
     doubts = [loaded.told(wrong) for wrong in doubtful_here(loaded.config, daemon=daemon)]
+    doubts += [loaded.told(wrong) for wrong in _hidden(loaded.config)]
     logging = logs.check(loaded.config, foreground=not daemon)
     if loaded.config.application.tracing.enabled:
         _check_tracing(loaded.config)
@@ -110,6 +124,14 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
+
+
+def _hidden(config: Config) -> Iterator[Wrong]:
+    """Yield the endpoints whose paths hide a page, or a place to publish at."""
+    if config.webhooks:
+        from .pages.app import hidden_by_webhooks  # noqa: PLC0415 - as in _backend
+
+        yield from hidden_by_webhooks(config)
 
 
 def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
@@ -252,6 +274,7 @@ def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
         certificate=None if tls.certificate is None else Certificate(tls),
         trust=Trust(to_broker) if to_broker.enabled else None,
         scoreboard=scoreboard,
+        webhook_files=read_files(config.webhooks),
         loaded_at=time.time(),
     )
     return functools.partial(run, inheritance)

@@ -351,6 +351,28 @@ class TestForEveryone:
         assert "curl" in user.text()
         assert gateway.url in user.text()  # what to try first
 
+    def test_webhook_endpoints_have_a_table_if_there_are_any(self, user, gateway, start_gateway):
+        hidden = "document.querySelector('#webhooks').hidden"
+        open_page(user, gateway)
+        assert user.evaluate(hidden)
+        hook = {"name": "shop-orders", "path": "/hooks/secret-path", "username": "u"}
+        hook["verify"] = {"scheme": "github", "secrets": ["a-secret"]}
+        other = start_gateway({"Webhooks": [hook]}, against=nobody())
+        other.publish(hook["path"], user=None, data=b"forged")
+        open_page(user, other)
+        user.wait_for(f"!{hidden}")
+        user.wait_for("document.querySelector('#webhooks tbody tr').innerText.includes('1')")
+        [row] = user.evaluate(
+            "[...document.querySelectorAll('#webhooks tbody tr')].map(row => "
+            "[...row.cells].map(cell => cell.innerText))"
+        )
+        assert row == ["shop-orders", "0", "1", "0", "0"]
+        assert "secret-path" not in user.text()
+        for size in (LAPTOP, PHONE):
+            user.size(*size)
+            assert violations(user) == []
+            assert overflow(user) == []
+
     def test_the_figures_are_there_without_scripts(self, user, gateway):
         user.allow_scripts(False)
         user.open(gateway.url)

@@ -176,6 +176,7 @@ const Fast = (() => {
       exchange: "orders",
       user: "shop",
       request_id: `id-${second - i}`,
+      endpoint: "",
     }));
     return { time: now / 1000, connections, left_out: 0, errors };
   }

@@ -10,9 +10,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from statelessd.config.hosts import Host
 from statelessd.config.settings import HTTPServer, Paths, Publish
+from statelessd.config.webhook_files import read_files
 from statelessd.gateway.client_handler import share
 from statelessd.gateway.gateway import Gateway
 from statelessd.gateway.tracing import Tracer
+from statelessd.gateway.webhook import WebhookEndpoints
 from statelessd.http1.asgi import Bridge
 from statelessd.http1.connection import Connection
 from statelessd.message import Outcome
@@ -117,17 +119,19 @@ class Edge:
         access_log=0,
         strict=False,
         on_loopback=True,
+        webhooks=(),
         tracing=None,
         **settings,
     ):
         self.loop = asyncio.get_running_loop()
         self.publisher = FakePublisher()
+        endpoints = WebhookEndpoints.of(webhooks, read_files(webhooks))
         self.gateway = Gateway(
             HTTPServer(**{"hosts": ("x",), **settings}),  # the Host of ``post``
             publish or Publish(),
             port=1,
             publisher=self.publisher,
-            router=build_router(routes, paths),
+            router=build_router(routes, paths, endpoints),
             loop=self.loop,
             access_log=access_log,
             strict_origins=strict,

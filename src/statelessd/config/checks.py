@@ -14,6 +14,8 @@ from ..tls.files import TlsError
 from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
 from .settings import BrokerTls, Config, RabbitMQ, Tracing
+from .webhook_checks import doubtful_webhooks
+from .wording import Wrong
 
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII
@@ -38,9 +40,6 @@ PARTS_OF_URL = (
     "amqps, Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host"
 )
 PARTS_OF_NODE = f"is a URL, and not name or name:port; {PARTS_OF_URL}"
-
-Wrong = tuple[str, str, str]
-"""A setting's key path, which of its elements (or ""), and what is wrong with it."""
 
 
 def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
@@ -84,6 +83,7 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
         )
     if application.rabbitmq.hosts and "Application.rabbitmq.host" in given:
         yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
+    yield from doubtful_webhooks(config)
 
 
 def _tracing(tracing: Tracing) -> Iterator[Wrong]:

@@ -12,6 +12,7 @@ TOO_DEEP = f"more than {MAX_DEPTH} levels"
 # What aliases stand for counts each time: ten levels of ten aliases are 10,000,000,000 values.
 MAX_SIZE = 2 * MAX_BYTES
 
+_PART = re.compile(r"[^.\[\]]+")  # of a key path: a key, or the number of an element
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _TAGS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
@@ -55,9 +56,12 @@ class Document:
         self._node = node
 
     def written(self, path: str) -> str:
-        """Return the text of the scalar at a key path, or "" if there is none."""
+        """Return the text of the scalar at a key path such as ``a.b[0].c``, or "" without one."""
         node = self._node
-        for name in path.split("."):
+        for name in _PART.findall(path):
+            if isinstance(node, yaml.SequenceNode):
+                node = node.value[int(name)]
+                continue
             pairs = node.value if isinstance(node, yaml.MappingNode) else []
             node = next((value for key, value in pairs if key.value == name), None)
         return str(node.value) if isinstance(node, yaml.ScalarNode) else ""

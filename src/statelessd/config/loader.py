@@ -13,11 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from . import document
-from .checks import Wrong, warnings_of, wrong_with
+from .checks import warnings_of, wrong_with
 from .secrets import redacted
 from .service_links import is_service_link
 from .settings import AMQPS_PORT, SECTIONS, Config, Route
-from .wording import complaint, is_bounded, kind
+from .webhook_checks import wrong_with_webhooks
+from .webhook_files import SECTION as WEBHOOKS
+from .webhook_files import path_of
+from .webhooks import Webhook
+from .wording import Wrong, complaint, is_bounded, kind
 
 # A list in brackets. It may contain other brackets, but must not end before the text does.
 ENCLOSED = re.compile(r"\[(?:[^][]|\[[^][]*\])*\]")
@@ -29,8 +33,9 @@ PUBLISHER = "statelessd.Publisher"
 ROUTE_CLASSES = {
     f"statelessd.{name}": f"statelessd.pages.{name}" for name in ("Publisher", "Stats", "Dashboard")
 }
-TOP_LEVEL = (*SECTIONS, "Routes", "Logging")
+TOP_LEVEL = (*SECTIONS, WEBHOOKS, "Routes", "Logging")
 NOTHING: tuple[object, ...] = (None, "", {}, [])
+ONLY_IN_A_FILE = "webhook endpoints are a list, which only the file can have"
 EMPTY = (
     "the file is empty. It needs a setting, even if that is a default, such as "
     'HTTPServer: {address: ""} to listen on all interfaces'
@@ -73,6 +78,9 @@ FILES = (
     "Application.rabbitmq.tls.key",
     "Application.paths.base",
 )
+FILES_OF_A_WEBHOOK = ("password_file", "verify.secrets_file")
+# A wrong value of these is not quoted.
+SECRETS = ("password", "verify_token", "public_url", "path")
 FILES_BELOW_BASE = ("Application.paths.static", "Application.paths.templates")
 
 
@@ -111,7 +119,11 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Loaded:
         reader.values.setdefault("HTTPServer.address", "")
         reader.file()
     config = reader.config()
-    for setting, element, what in wrong_with(config, reader.sources):
+    webhooks = zip(reader.webhooks, config.webhooks, strict=True)
+    for setting, element, what in (
+        *wrong_with(config, reader.sources),
+        *wrong_with_webhooks(webhooks),
+    ):
         reader.error(setting, what, element)
     if reader.errors:
         raise ConfigError(reader.errors)
@@ -177,6 +189,7 @@ class _Reader:
         self.values: dict[str, Any] = {}
         self.name = file
         self.sections: tuple[str, ...] = ()
+        self.webhooks: list[str] = []  # the key paths of those whose settings have the right types
         self._document = document.Document(None, None)
         self._hints = {
             path: hint
@@ -202,6 +215,8 @@ class _Reader:
             elif path:
                 self.sources[path] = f"environment ({name})"
                 self._convert(path, _parsed(text, self._hints[path]), strict=False)
+            elif name.startswith(environment_name(WEBHOOKS)):
+                self.errors.append(f"environment: {name} is not a setting: {ONLY_IN_A_FILE}")
             elif name.startswith(ENVIRONMENT_PREFIX):
                 self.errors.append(f"environment: {name} is not a setting{nearest(name, paths)}")
 
@@ -225,6 +240,7 @@ class _Reader:
         self.sections = tuple(name for name in TOP_LEVEL if given.get(name))
         for section, (_, cls) in SECTIONS.items():
             self._section(cls, given.get(section), section)
+        self._take_webhooks(given.get(WEBHOOKS))
         self._take_routes(given.get("Routes"))
         self._logging = given.get("Logging")
         if self._logging is not None and not isinstance(self._logging, dict):
@@ -235,12 +251,14 @@ class _Reader:
         if self.values.get("Application.rabbitmq.tls.enabled"):
             self.values.setdefault("Application.rabbitmq.port", AMQPS_PORT)
         base = self.values.get("Application.paths.base") or ""
-        for places, paths in ((Path.cwd(), FILES), (Path.cwd() / base, FILES_BELOW_BASE)):
+        own = [f"{path}.{name}" for path in self.webhooks for name in FILES_OF_A_WEBHOOK]
+        for places, paths in ((Path.cwd(), (*FILES, *own)), (Path.cwd() / base, FILES_BELOW_BASE)):
             for path in paths:
                 if given := self.values.get(path):
                     self.values[path] = str(places / given)
         sections = {name: self._built(cls, path) for path, (name, cls) in SECTIONS.items()}
-        return Config(**sections, routes=self._routes, logging=self._logging)
+        webhooks = tuple(self._built(Webhook, path) for path in self.webhooks)
+        return Config(**sections, webhooks=webhooks, routes=self._routes, logging=self._logging)
 
     def _built(self, cls: type[msgspec.Struct], path: str) -> Any:
         values = {}
@@ -318,7 +336,29 @@ class _Reader:
         """Return how the file has a value, "" if it is not to be shown, or None."""
         if not strict:
             return None
-        return "" if element or path.endswith("password") else self._document.written(path)
+        is_secret = element or path.rpartition(".")[2] in SECRETS
+        return "" if is_secret else self._document.written(path)
+
+    def _take_webhooks(self, given: Any) -> None:
+        if given is None:
+            return
+        if not isinstance(given, list):
+            self.error(WEBHOOKS, f"must be a list, not {kind(given)}")
+            return
+        for i, entry in enumerate(given):
+            path = path_of(i)
+            if not isinstance(entry, dict):
+                self.error(path, f"must be a mapping, not {kind(entry)}")
+                continue
+            before = len(self.errors)
+            declared = list(leaves(Webhook, path))
+            self._hints |= {setting: hint for setting, hint, _ in declared}
+            self._section(Webhook, entry, path)
+            for setting, _, default in declared:
+                if default is msgspec.NODEFAULT and setting not in self.sources:
+                    self.error(setting, "is needed")
+            if len(self.errors) == before:
+                self.webhooks.append(path)
 
     def _take_routes(self, given: Any) -> None:
         if given is None:

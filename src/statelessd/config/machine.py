@@ -13,8 +13,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from .checks import Wrong
 from .settings import Config
+from .wording import Wrong
 
 
 def wrong_here(config: Config, *, daemon: bool) -> Iterator[Wrong]:

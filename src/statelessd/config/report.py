@@ -8,6 +8,7 @@ import yaml
 from .loader import Loaded
 from .secrets import hidden, without_secrets
 from .settings import SECTIONS
+from .webhook_files import path_of
 
 
 def print_config(loaded: Loaded) -> str:
@@ -17,6 +18,11 @@ def print_config(loaded: Loaded) -> str:
     for section, (attribute, _) in SECTIONS.items():
         lines.append(f"{section}:")
         lines += _mapping(getattr(config, attribute), section, loaded.sources, "  ")
+    if config.webhooks:
+        lines.append("Webhooks:")
+    for i, webhook in enumerate(config.webhooks):
+        first, *others = _mapping(webhook, path_of(i), loaded.sources, "    ")
+        lines += [f"  - {first.lstrip()}", *others]
     if config.routes:
         lines.append("Routes:  # file")
         lines += [f"  - {inline([route.pattern, route.endpoint])}" for route in config.routes]

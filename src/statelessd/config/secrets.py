@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from .settings import Config
+from .webhooks import Webhook
 
 HIDDEN = "…"
 
@@ -61,12 +62,26 @@ def _covered(value: Any) -> Any:
 
 
 def without_secrets(config: Config) -> Config:
-    """Return the configuration without passwords."""
+    """Return the configuration without passwords, and without what webhooks keep secret."""
     replace = msgspec.structs.replace
     logging = None if config.logging is None else hidden(config.logging)
+    webhooks = tuple(map(_without_secrets, config.webhooks))
+    config = replace(config, logging=logging, webhooks=webhooks)
     probe = config.application.rabbitmq.probe
     if not probe.password:
-        return replace(config, logging=logging)
+        return config
     rabbitmq = replace(config.application.rabbitmq, probe=replace(probe, password=HIDDEN))
-    application = replace(config.application, rabbitmq=rabbitmq)
-    return replace(config, application=application, logging=logging)
+    return replace(config, application=replace(config.application, rabbitmq=rabbitmq))
+
+
+def _without_secrets(webhook: Webhook) -> Webhook:
+    """Return the endpoint without what only its sender and the broker may know."""
+    replace = msgspec.structs.replace
+    return replace(
+        webhook,
+        path=HIDDEN,
+        password=HIDDEN if webhook.password else "",
+        public_url=None if webhook.public_url is None else HIDDEN,  # the path is a part of it
+        verify_token=None if webhook.verify_token is None else HIDDEN,
+        verify=replace(webhook.verify, secrets=(HIDDEN,) * len(webhook.verify.secrets)),
+    )

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from .http_server import KIB, MIB, YEAR, HTTPServer, KeyFile, Listener, TlsVersion, setting
+from .webhooks import Webhook
 
 __all__ = ["HTTPServer", "Listener"]
 
@@ -354,6 +355,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     daemon: Daemon = Daemon()
     application: Application = Application()
     http_server: HTTPServer = HTTPServer()
+    webhooks: tuple[Webhook, ...] = ()
     routes: tuple[Route, ...] = ()
     logging: dict[str, Any] | None = None
 
@@ -366,4 +368,7 @@ SECTIONS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "Application": ("application", Application),
     "HTTPServer": ("http_server", HTTPServer),
 }
-"""The attribute of Config and the type of each section; Routes and Logging have other forms."""
+"""The attribute of Config and the type of each section that is a mapping.
+
+Webhooks, Routes and Logging have other forms.
+"""

@@ -63,16 +63,29 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Annotated[
         str,
-        setting("The endpoint's name in metrics, logs and pages.", min_length=1, max_length=63),
+        setting(
+            "The endpoint's name in metrics, logs and pages.",
+            pattern="^[A-Za-z0-9._-]{1,63}\\Z",
+            title='a name of up to 63 letters, digits, ".", "_" and "-"',
+        ),
     ]
-    path: Annotated[str, setting("The whole path of its URL.", min_length=2, max_length=255)]
+    path: Annotated[
+        str,
+        setting(
+            "The whole path of its URL, as the sender writes it. It is never shown.",
+            pattern='^/[!"$->@-~]{1,254}\\Z',
+            title="a path such as /hooks/github: as it is in the URL, of up to 255 characters, "
+            "without ? and what follows",
+        ),
+    ]
     virtual_host: Annotated[str, setting("Virtual host to publish to.", max_length=255)] = "/"
     exchange: Annotated[str, setting("Exchange to publish to.", max_length=255)] = ""
     routing_key: Annotated[
         str, setting("Routing key: a template of headers, query, form and JSON.")
     ] = ""
     username: Annotated[
-        str, setting("The broker's user that publishes for the endpoint.", max_length=255)
+        str,
+        setting("The broker's user that publishes for the endpoint.", min_length=1, max_length=255),
     ]
     password: Annotated[str, setting("That user's password.", max_length=512)] = ""
     password_file: Annotated[

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Meta
 
+Wrong = tuple[str, str, str]
+"""A setting's key path, which of its elements (or ""), and what is wrong with it."""
+
 _WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _KINDS = {
     dict: "a mapping", list: "a list", str: "text", bool: "true or false",

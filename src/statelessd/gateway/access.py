@@ -33,9 +33,14 @@ class AccessLog:
         virtual_host: str = "",
         exchange: str = "",
         user: str = "",
+        endpoint: str = "",
         counts: Mapping[str, int] = {},
     ) -> None:
-        """Log one request, without its empty fields; ``counts`` has the outcomes of a batch."""
+        """Log one request, without its empty fields.
+
+        ``endpoint`` is the name of a webhook endpoint, whose path is not logged. ``counts`` has
+        the outcomes of a batch.
+        """
         fields: dict[str, object] = {
             "request_id": request_id.decode(),
             "method": method,
@@ -43,6 +48,7 @@ class AccessLog:
             "virtual_host": virtual_host,
             "exchange": exchange,
             "user": user,
+            "endpoint": endpoint,
             "status": status,
             "outcome": outcome,
             **counts,

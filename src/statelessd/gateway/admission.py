@@ -72,15 +72,23 @@ class Admission:
             credentials = self.credentials_of(headers)
         if credentials.username == GUEST:
             self._check_guest(headers, client, fields)
-        length = headers.get(b"content-length")
-        if length is None:
-            if b"transfer-encoding" not in headers and announces_body(headers):
-                raise RequestError(Outcome.LENGTH_REQUIRED, ANNOUNCED)
-        elif max_length is not None and int(length) > max_length:
-            raise too_large(max_length)
+        _check_length(headers, max_length)
         if refusal is not None:
             raise refusal
         return credentials
+
+    def admit_webhook(
+        self, headers: Mapping[bytes, bytes], max_length: int, *, is_signed: bool
+    ) -> None:
+        """Raise RequestError if a request to a webhook endpoint is refused by its head.
+
+        A page of another site cannot sign, so only what is not signed could be forged by one.
+        The endpoint has an account of its own, and ``Authorization`` means nothing.
+        """
+        if not is_signed and (b"origin" in headers or b"sec-fetch-site" in headers):
+            self._cors.check(headers)
+            self.check_host(headers)
+        _check_length(headers, max_length)
 
     def check_host(self, headers: Mapping[bytes, bytes], *, is_guest: bool = False) -> None:
         """Raise RequestError if DNS rebinding may have led a page to this machine or to guest.
@@ -122,6 +130,16 @@ class Admission:
             self._credentials[digest] = found
         self._last_header, self._last_credentials = authorization, found
         return found
+
+
+def _check_length(headers: Mapping[bytes, bytes], max_length: int | None) -> None:
+    """Raise RequestError for a body that is too long, or of which the length is missing."""
+    length = headers.get(b"content-length")
+    if length is None:
+        if b"transfer-encoding" not in headers and announces_body(headers):
+            raise RequestError(Outcome.LENGTH_REQUIRED, ANNOUNCED)
+    elif max_length is not None and int(length) > max_length:
+        raise too_large(max_length)
 
 
 def too_large(limit: int) -> RequestError:

@@ -21,6 +21,8 @@ from .known_heads import NOWHERE, Head, Repeat
 from .publishing import MISSES, PublishRequest
 from .request import message_reader
 from .router import Match
+from .webhook import WebhookEndpoint
+from .webhook_request import WebhookRequest
 
 REQUEST_ID = b"x-request-id"
 ONLY_POST = Public("Messages are published with POST.")
@@ -101,6 +103,8 @@ class ClientHandler:
     def on_head(self, request: Request, response: Response) -> RequestHandler:
         """Begin a publish, or leave the request to the pages."""
         match = self.gateway.router.match(request.path)
+        if match.webhook is not None:
+            return self._begin_webhook(request, response, match.webhook)
         is_post = request.method == "POST"
         if match.page is None:
             publishes = match.target is not None or match.publishes
@@ -166,6 +170,16 @@ class ClientHandler:
                 response.send_continue()
         return publish
 
+    def _begin_webhook(
+        self, request: Request, response: Response, endpoint: WebhookEndpoint
+    ) -> WebhookRequest:
+        is_post = request.method == "POST"
+        if is_post and not request.has_length and announces_body(request.headers):
+            response.close_after()  # as for a publish
+        made = WebhookRequest(self, endpoint, response, request, request.headers)
+        made.begin(request)
+        return made
+
     def peer(self) -> Peer:
         """Return the address and port of the other end, if it has any."""
         _, client = self._connection.addresses()
@@ -187,6 +201,11 @@ class ClientHandler:
         headers: dict[bytes, bytes] | None = None,
     ) -> RequestHandler:
         """Answer a request that cannot be read, in the form of an answer to a publish."""
+        endpoint = self.gateway.router.webhooks.hides(url)
+        if endpoint is not None:  # its path must not be logged
+            made = WebhookRequest(self, endpoint, response, None, headers or {})
+            made.on_refused(error)
+            return made
         self.url = url
         head = Head({}, keep_alive=False)
         if headers is not None:

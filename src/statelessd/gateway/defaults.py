@@ -8,17 +8,14 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..config.settings import Publish
 from ..message import bad_request
 from .properties import text
-from .trace_context import as_headers, context_of
-
-if TYPE_CHECKING:
-    from .tracing import PublishSpan
+from .trace_context import MessageSpan, as_headers, context_of
 
 PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
@@ -78,7 +75,7 @@ class Stamps(msgspec.Struct, frozen=True):
     trace: dict[str, str]
     key: str | None = None
     forwarded: dict[str, str] = {}
-    span: "PublishSpan | None" = None
+    span: MessageSpan | None = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:
         """Add to a message's fields; ``index`` is its number in a batch. Return a new id.
@@ -125,7 +122,7 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
 
 
 def stamps_of(
-    headers: Mapping[bytes, bytes], defaults: Defaults, span: "PublishSpan | None" = None
+    headers: Mapping[bytes, bytes], defaults: Defaults, span: MessageSpan | None = None
 ) -> Stamps | None:
     """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8.
 

@@ -28,6 +28,7 @@ class _Failure(NamedTuple):
     virtual_host: str
     exchange: str
     user: str
+    endpoint: str
 
 
 class FailureLog:
@@ -46,13 +47,16 @@ class FailureLog:
         virtual_host: str = "",
         exchange: str = "",
         user: str = "",
+        endpoint: str = "",
         request_id: bytes = b"",
         is_item: bool = False,
     ) -> None:
         """Log a request, or an item of a batch, whose status is 5xx."""
         if TABLE[outcome].status < 500:
             return
-        failure = _Failure(outcome, detail, handed_over, request_id, virtual_host, exchange, user)
+        failure = _Failure(
+            outcome, detail, handed_over, request_id, virtual_host, exchange, user, endpoint
+        )
         if is_item:
             _write(self._batches.add((outcome, request_id), failure))
         else:
@@ -75,6 +79,7 @@ def _write(lines: Sequence[Line]) -> None:
             "virtual_host": failure.virtual_host[:LONGEST_NAME],
             "exchange": failure.exchange[:LONGEST_NAME],
             "user": failure.user[:LONGEST_NAME],
+            "endpoint": failure.endpoint,
             "outcome": "unknown" if unknown else "not-published",
             "detail": failure.detail[:LONGEST_DETAIL],
         }

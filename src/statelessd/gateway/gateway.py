@@ -128,18 +128,20 @@ class Gateway:
         handed_over: bool = False,
         request_id: bytes = b"",
         is_item: bool = False,
+        reason: str = "",
         **about: str,
     ) -> None:
         """Keep among the recent errors, and in the log, what a client is told.
 
-        ``about`` has the virtual host, the exchange and the user, as far as they are known.
+        ``about`` has the virtual host, the exchange, the user and the webhook endpoint, as far
+        as they are known. The log has ``reason`` instead of the detail, if there is one.
         """
         self.recent_errors.add(
             outcome, detail, handed_over=handed_over, request_id=request_id, **about
         )
         self.failures.add(
             outcome,
-            detail,
+            reason or detail,
             handed_over=handed_over,
             request_id=request_id,
             is_item=is_item,

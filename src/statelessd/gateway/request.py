@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -27,9 +27,7 @@ from ..parsing.forms import (
 from . import cloud_events, properties
 from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
-
-if TYPE_CHECKING:
-    from .tracing import PublishSpan
+from .trace_context import MessageSpan
 
 DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
@@ -175,7 +173,7 @@ Steps = Generator[None, None, Message]
 class Traced(NamedTuple):
     """A body whose message carries the trace context of a span, which ``read`` takes."""
 
-    read: "Callable[[bytes, PublishSpan], Message | Steps]"
+    read: Callable[[bytes, MessageSpan], Message | Steps]
     body: bytes
 
 
@@ -235,7 +233,7 @@ def _stamping_reader(
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
 
-    def read(body: bytes, span: "PublishSpan | None" = None) -> Message | Steps:
+    def read(body: bytes, span: MessageSpan | None = None) -> Message | Steps:
         stamps = stamps_of(headers, defaults, span)  # which differ from one request to the next
         if media_type == MULTIPART or (is_form and is_costly(body)):
             form = content_type if media_type == MULTIPART else None

@@ -1,7 +1,7 @@
 """The bytes of a response, from an outcome and its row of the table in ``message``."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
+from http.client import responses
 
 import msgspec
 
@@ -67,11 +67,29 @@ def options(
     return _start(204, fields, keep_alive=keep_alive, date=date)
 
 
+def reply(
+    status: int,
+    fields: Sequence[tuple[bytes, bytes]],
+    document: bytes,
+    *,
+    keep_alive: bool,
+    date: bytes,
+    request_id: bytes,
+    head: bool = False,
+) -> bytes:
+    """Return a whole response that is not a problem; ``head`` omits the document."""
+    fields = [(b"x-request-id", request_id), *fields]
+    if status != 204:  # RFC 9110 section 8.6
+        fields.append((b"content-length", b"%d" % len(document)))
+    start = _start(status, fields, keep_alive=keep_alive, date=date)
+    return start if head or status == 204 else start + document
+
+
 def _start(
     status: int, fields: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, date: bytes
 ) -> bytes:
     lines = [
-        b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
+        b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode()),
         b"date: " + date,
         b"server: statelessd",
         *(name + b": " + value for name, value in fields),

@@ -12,12 +12,14 @@ import msgspec
 
 from ..message import RequestError
 from .request import Target, decode_target
+from .webhook import WebhookEndpoint, WebhookEndpoints
 
 ASGIApp = Callable[..., Any]
 
 BUILT_IN_PUBLISH = "/([^/]+)/([^/]*)/([^/]*)"
 BATCH = "/([^/]+)/([^/]+)"
 
+NO_WEBHOOKS = WebhookEndpoints({})
 CACHED_PATH = 512  # bytes; longer paths are matched each time
 CACHED_PATHS = 4096
 
@@ -26,13 +28,14 @@ class Match(msgspec.Struct, frozen=True):
     """Where to publish or why not, and which page answers.
 
     If there are both, the page answers what is not a POST. With ``is_batch`` the page
-    publishes, and takes the target from here.
+    publishes, and takes the target from here. ``webhook`` answers all methods, and stands alone.
     """
 
     target: Target | None = None
     refusal: RequestError | None = None
     page: ASGIApp | None = None
     is_batch: bool = False
+    webhook: WebhookEndpoint | None = None
 
     @property
     def publishes(self) -> bool:
@@ -41,9 +44,17 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """Tries rules in order: a pattern and its page, or None to publish. Short paths are kept."""
+    """Tries rules in order: a pattern and its page, or None to publish. Short paths are kept.
 
-    def __init__(self, rules: Sequence[tuple[str, ASGIApp | None]]) -> None:
+    ``webhooks`` come first, by their whole path.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[tuple[str, ASGIApp | None]],
+        webhooks: WebhookEndpoints = NO_WEBHOOKS,
+    ) -> None:
+        self.webhooks = webhooks
         self._rules = [(re.compile(pattern.encode()), page) for pattern, page in rules]
         self._cache: dict[bytes, Match] = {}
 
@@ -62,6 +73,8 @@ class Router:
         return found
 
     def _match(self, path: bytes) -> Match:
+        if (webhook := self.webhooks.find(path)) is not None:
+            return Match(webhook=webhook)
         publish = Match()
         for pattern, page in self._rules:
             match = pattern.fullmatch(path)

@@ -7,7 +7,7 @@ a valid ``traceparent``.
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 MOST_MEMBERS = 32  # of a tracestate (section 3.3.1.1)
 
@@ -28,6 +28,17 @@ class Parent(NamedTuple):
     trace_id: int
     span_id: int
     flags: int
+
+
+class MessageSpan(Protocol):
+    """The span that the context of a message is taken from."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers for its messages."""
+
+    def describe(self, fields: Mapping[str, Any]) -> None:
+        """Take what a message is called."""
 
 
 def parse_parent(value: bytes) -> Parent | None:

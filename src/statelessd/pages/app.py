@@ -1,7 +1,7 @@
 """The router for all paths, and the ASGI application for whatever is not a publish."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -12,9 +12,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from ..config.loader import load_class
-from ..config.settings import Paths, Route
+from ..config.settings import Config, Paths, Route
+from ..config.webhook_files import path_of
+from ..config.wording import Wrong
 from ..failures import Failures, is_shortage
-from ..gateway.router import BATCH, BUILT_IN_PUBLISH, ASGIApp, Router
+from ..gateway.router import BATCH, BUILT_IN_PUBLISH, NO_WEBHOOKS, ASGIApp, Router
+from ..gateway.webhook import WebhookEndpoints
 from ..message import FAULT, Outcome, Public
 from . import Dashboard, Publisher, Stats
 from .batch_page import BatchPage
@@ -49,8 +52,13 @@ EVERYWHERE = (Health, Readiness, BatchPage)
 """The pages that HTTPServer.pages does not restrict."""
 
 
-def build_router(routes: Sequence[Route], paths: Paths) -> Router:
-    """Return a router for the configured routes, or the built-in ones, and the other pages."""
+def build_router(
+    routes: Sequence[Route], paths: Paths, webhooks: WebhookEndpoints = NO_WEBHOOKS
+) -> Router:
+    """Return a router for the configured routes, or the built-in ones, and the other pages.
+
+    ``webhooks`` come before all of them.
+    """
     if routes:
         classes = [(route.pattern, load_class(route.endpoint)) for route in routes]
     else:
@@ -59,13 +67,35 @@ def build_router(routes: Sequence[Route], paths: Paths) -> Router:
         (pattern, None if cls is Publisher else _placed(cls)) for pattern, cls in (*classes, *PAGES)
     ]
     rules += [("/static/.+", _static_files(paths)), (BATCH, BatchPage)]
-    return Router(rules)
+    return Router(rules, webhooks)
 
 
 def _placed(cls: type) -> ASGIApp:
     """Return the page, restricted as the settings say if it is one of ours."""
     ours = issubclass(cls, Page) and not issubclass(cls, EVERYWHERE)
     return Restricted(cls) if ours else cls
+
+
+def hidden_by_webhooks(config: Config) -> Iterator[Wrong]:
+    """Yield the endpoints whose paths hide a page, or a place to publish at that seems wanted.
+
+    That is one whose virtual host the settings name. Most paths of two or three parts could be
+    the place of some virtual host.
+    """
+    router = build_router(config.routes, config.application.paths)
+    hosts = {"/", config.application.rabbitmq.probe.virtual_host}
+    hosts |= {each.virtual_host for each in config.webhooks}
+    for i, webhook in enumerate(config.webhooks):
+        match = router.match(webhook.path.encode())
+        target = match.target
+        what = ""
+        if target is not None and target.virtual_host in hosts:
+            kind = "batches" if match.is_batch else "messages"
+            what = f"hides the path at which {kind} go to the virtual host {target.virtual_host}"
+        elif match.page is not None and not match.is_batch:
+            what = "hides a page of the gateway"
+        if what:
+            yield f"{path_of(i)}.path", "", what
 
 
 class Application:

@@ -17,10 +17,13 @@ import msgspec
 from ..broker.close_reason import CloseReason
 from ..broker.statistics import BrokerFigures, BrokerState, BrokerStatus
 from ..gateway.gateway import Gateway
+from ..gateway.webhook import HANDSHAKE, WebhookEndpoint
+from ..gateway.webhook import OUTCOMES as WEBHOOK_OUTCOMES
 from ..message import TABLE, Outcome
 from ..telemetry.process import ProcessStatistics, open_files
 from ..version import __version__
 
+CONFIRMED, INVALID = Outcome.CONFIRMED.value, Outcome.SIGNATURE_INVALID.value
 PREFIX = "statelessd_"
 NANO = 10**9
 
@@ -79,7 +82,7 @@ class Figure(msgspec.Struct, frozen=True):
 OUTCOMES = dict.fromkeys(
     (outcome.value for outcome in Outcome if outcome not in (
         Outcome.CROSS_SITE, Outcome.NOT_FOUND, Outcome.METHOD_NOT_ALLOWED, Outcome.REQUEST_TIMEOUT,
-        Outcome.HEADERS_TOO_LARGE,
+        Outcome.HEADERS_TOO_LARGE, Outcome.SIGNATURE_INVALID,
     )),
     "",
 )  # fmt: skip
@@ -124,6 +127,25 @@ def _by_exchange(reading: Reading) -> dict[tuple[str, ...], int]:
         for exchange, counts in reading.broker.by_exchange.items()
         for outcome, count in counts.items()
     }
+
+
+def _by_endpoint(read: Callable[[WebhookEndpoint], Any]) -> Callable[[Reading], dict[str, Any]]:
+    """Return what reads a figure of each webhook endpoint, by its name."""
+    return lambda r: {each.name: read(each) for each in r.gateway.router.webhooks}
+
+
+def _webhook_requests(reading: Reading) -> dict[tuple[str, ...], int]:
+    """Return the requests by endpoint and outcome; a rate needs a zero to begin with."""
+    return {
+        (each.name, outcome): each.outcomes[outcome]
+        for each in reading.gateway.router.webhooks
+        for outcome in WEBHOOK_OUTCOMES
+    }
+
+
+def _other_outcomes(endpoint: WebhookEndpoint) -> int:
+    outcomes = endpoint.outcomes
+    return outcomes.total() - sum(outcomes[each] for each in (CONFIRMED, HANDSHAKE, INVALID))
 
 
 FIGURES = (
@@ -181,6 +203,25 @@ FIGURES = (
                "client_connections": r.gateway.statistics.refused_clients,
                "handshakes": r.gateway.statistics.refused_handshakes},
            labels=("limit",), values=REFUSALS),
+    # Webhook endpoints
+    Figure("webhook_requests", COUNTER,
+           "Requests to webhook endpoints, by what became of them; handshake: what the endpoint "
+           "answered without a message.",
+           _webhook_requests, labels=("endpoint", "outcome")),
+    Figure("webhook_requests_in_flight", GAUGE, "Requests that webhook endpoints have under way.",
+           _by_endpoint(lambda each: each.in_flight), labels=("endpoint",),
+           dashboard="webhooks_in_flight"),
+    Figure("webhook_requests_in_flight_limit", GAUGE,
+           "Requests that a webhook endpoint may have under way at once.",
+           _by_endpoint(lambda each: each.settings.max_in_flight), labels=("endpoint",)),
+    Figure("", COUNTER, "Requests to webhook endpoints that were published.",
+           _by_endpoint(lambda each: each.outcomes[CONFIRMED]), labels=("endpoint",),
+           dashboard="webhooks_published"),
+    Figure("", COUNTER, "Requests to webhook endpoints without a valid signature.",
+           _by_endpoint(lambda each: each.outcomes[INVALID]), labels=("endpoint",),
+           dashboard="webhooks_invalid"),
+    Figure("", COUNTER, "Requests to webhook endpoints that failed for another reason.",
+           _by_endpoint(_other_outcomes), labels=("endpoint",), dashboard="webhooks_failed"),
     # The broker
     Figure("broker_state", GAUGE, "1 for how the broker is reached now, 0 for the other states.",
            lambda r: {each.value: each is r.state.state for each in BrokerStatus},

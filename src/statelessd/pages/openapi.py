@@ -8,22 +8,25 @@ from starlette.responses import HTMLResponse, Response
 
 from ..gateway.items import JSON
 from ..message import TABLE, Outcome, problem
-from .openapi_document import document
+from .openapi_document import document, webhooks
 from .page import Page, root_of
 
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 @functools.cache
-def _encoded() -> bytes:
-    return msgspec.json.format(msgspec.json.encode(document()), indent=1)
+def _encoded(more: bytes) -> bytes:
+    whole = document() | msgspec.json.decode(more)
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1)
 
 
 class OpenAPI(Page):
     """Serves the description as JSON."""
 
     async def get(self, request: Request) -> Response:
-        return Response(_encoded(), media_type=JSON, headers={"cache-control": "no-cache"})
+        endpoints = webhooks(request.state.gateway.router.webhooks)
+        more = msgspec.json.encode({"webhooks": endpoints} if endpoints else {})
+        return Response(_encoded(more), media_type=JSON, headers={"cache-control": "no-cache"})
 
 
 class Docs(Page):
@@ -33,6 +36,7 @@ class Docs(Page):
         page = request.state.templates.get_template("docs.html").render(
             root=root_of(request),
             api=document(),
+            webhooks=webhooks(request.state.gateway.router.webhooks),
             problems=[
                 (outcome.value, row, problem(outcome, ""))
                 for outcome, row in TABLE.items()

@@ -1,6 +1,7 @@
 """The description that machines read (OpenAPI 3.1): openapi.yaml, and what follows the code."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..gateway.batch import Result
 from ..gateway.items import Item
 from ..gateway.properties import MAX_EXPIRATION
 from ..gateway.response import PROBLEM_JSON
+from ..gateway.webhook import HANDSHAKE, OUTCOMES, WebhookEndpoint
 from ..message import TABLE, Outcome, Problem, problem, type_of
 from ..version import __version__
 from .details import Details
@@ -27,13 +29,18 @@ ANY = {
     Outcome.INTERNAL_ERROR, Outcome.OVERLOADED, Outcome.SHUTTING_DOWN, Outcome.METHOD_NOT_ALLOWED,
 }  # fmt: skip
 PROBLEMS = [outcome for outcome in Outcome if outcome is not Outcome.CONFIRMED]
+CONFIRMED = Outcome.CONFIRMED.value
 EXAMPLE_ID = b"5f0c9a3b7d21-2a"
 # What openapi.yaml names with the tag !code.
 VALUES: dict[str, Any] = {
     "version": __version__,
     "max_expiration": MAX_EXPIRATION,
     "broker_states": [status.value for status in BrokerStatus],
-    "publish_problems": [each.value for each in PROBLEMS if each is not Outcome.NOT_FOUND],
+    "publish_problems": [
+        each.value
+        for each in PROBLEMS
+        if each not in (Outcome.NOT_FOUND, Outcome.SIGNATURE_INVALID)
+    ],
 }
 
 
@@ -68,6 +75,36 @@ def document() -> Json:
     _add_figures(parts["schemas"]["Overview"]["properties"])
     parts["schemas"] |= _declared_schemas()
     return whole
+
+
+def webhooks(endpoints: Iterable[WebhookEndpoint]) -> Json:
+    """Describe webhook endpoints by their names. Their paths may be secret, and are left out."""
+    return {each.name: {"post": _webhook(each)} for each in endpoints}
+
+
+def _webhook(endpoint: WebhookEndpoint) -> Json:
+    settings, headers = endpoint.settings, document()["components"]["headers"]
+    scheme = settings.verify.scheme
+    how = "Nothing is verified." if scheme == "none" else f"It is verified as {scheme}."
+    always = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID",)}
+    operation: Json = {
+        "tags": ["publish"],
+        "operationId": f"webhook-{endpoint.name}",
+        "summary": f"A request to the webhook endpoint {endpoint.name}",
+        "description": f"{how} Its body, of at most {settings.max_body_bytes} bytes, becomes the "
+        "body of a message. The endpoint has its own account at the broker.",
+        "security": [],
+        "requestBody": {"required": True, "content": {"*/*": {}}},
+        "responses": {
+            str(settings.status): {
+                "description": "The broker has confirmed exactly one copy.",
+                "headers": always,
+            }
+        },
+        "problems": [each for each in OUTCOMES if each not in (CONFIRMED, HANDSHAKE)],
+    }
+    _add_problems(operation, headers)
+    return operation
 
 
 def _add_problems(operation: Json, headers: Json) -> None:

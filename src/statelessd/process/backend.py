@@ -19,9 +19,11 @@ from ..broker.publisher import Publisher
 from ..config.hosts import hosts_of
 from ..config.secrets import without_secrets
 from ..config.settings import Config, Listener
+from ..config.webhook_files import WebhookFiles, read_files
 from ..failures import Failures
 from ..gateway.client_handler import share
 from ..gateway.gateway import Gateway
+from ..gateway.webhook import WebhookEndpoints
 from ..http1.asgi import Bridge
 from ..http1.places import Open
 from ..http1.server import Server
@@ -59,12 +61,14 @@ class Inheritance:
     """What the parent makes for its backends, because they may have fewer rights.
 
     ``certificate`` is for TLS on TCP ports, and ``trust`` for TLS to the broker.
+    ``webhook_files`` has the secrets of the endpoints; None: they are still to be read.
     ``loaded_at`` is when the settings were read, in seconds of Unix time.
     """
 
     certificate: Certificate | None = None
     trust: Trust | None = None
     scoreboard: Scoreboard | None = None
+    webhook_files: tuple[WebhookFiles, ...] | None = None
     loaded_at: float = 0.0
 
 
@@ -101,7 +105,13 @@ class Backend:
             counted_exchanges=application.metrics.exchanges,
         )
         self._tracer = _tracer(config, loop)
-        self.gateway = _gateway(config, listener, sockets, self.publisher, loop, self._tracer)
+        files = inheritance.webhook_files
+        webhooks = WebhookEndpoints.of(
+            config.webhooks, read_files(config.webhooks) if files is None else files
+        )
+        self.gateway = _gateway(
+            config, listener, sockets, self.publisher, loop, self._tracer, webhooks
+        )
         self.monitoring = Monitoring(
             self.gateway,
             inheritance.scoreboard or Scoreboard.make(),
@@ -216,6 +226,8 @@ class Backend:
                 guard("writing what the log left out", self.gateway.failures.write_left_out)
                 guard("writing what the log left out", logs.write_left_out)
             guard("checking the clients' time-outs", self._shared.check_timeouts)
+            webhooks = self.gateway.router.webhooks
+            guard("looking at files of webhooks", partial(webhooks.refresh, self._loop.time()))
             for each in (self._certificate, self._trust):
                 if each is not None:
                     guard("looking at TLS files", partial(each.refresh, self._loop.time()))
@@ -262,6 +274,7 @@ def _gateway(
     publisher: Publisher,
     loop: asyncio.AbstractEventLoop,
     tracer: "Tracer | None",
+    webhooks: WebhookEndpoints,
 ) -> Gateway:
     application = config.application
     gateway = Gateway(
@@ -269,7 +282,7 @@ def _gateway(
         application.publish,
         port=listener,
         publisher=publisher,
-        router=build_router(config.routes, application.paths),
+        router=build_router(config.routes, application.paths, webhooks),
         loop=loop,
         strict_origins=application.xsrf_cookies,
         access_log=application.access_log,

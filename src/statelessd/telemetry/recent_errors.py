@@ -31,6 +31,7 @@ class RecentError(msgspec.Struct, frozen=True):
     exchange: str
     user: str
     request_id: str
+    endpoint: str = ""  # the name of a webhook endpoint
 
 
 class RecentErrors:
@@ -51,6 +52,7 @@ class RecentErrors:
         exchange: str = "",
         user: str = "",
         request_id: bytes = b"",
+        endpoint: str = "",
     ) -> None:
         """Add one; if there are too many, the oldest goes."""
         problem = problem_of(outcome, "", handed_over=handed_over)
@@ -66,6 +68,7 @@ class RecentErrors:
                 printable(exchange, LONGEST_NAME),
                 printable(user, LONGEST_NAME),
                 request_id.decode(),
+                endpoint,
             )
         )
 

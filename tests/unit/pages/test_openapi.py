@@ -8,11 +8,16 @@ import pytest
 from edge import edge_test
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from statelessd.config.webhook_files import read_files
+from statelessd.config.webhooks import Verify, Webhook
+from statelessd.gateway.webhook import WebhookEndpoints
 from statelessd.message import TABLE, Outcome, Properties, problem
 from statelessd.pages import app
-from statelessd.pages.openapi_document import document
+from statelessd.pages.openapi_document import document, webhooks
 
-DOCUMENT = json.loads(json.dumps(document()))
+HOOK = Webhook(name="hook", path="/secret-path", username="u", verify=Verify(scheme="none"))
+ENDPOINTS = WebhookEndpoints.of([HOOK], read_files([HOOK]))
+DOCUMENT = json.loads(json.dumps(document() | {"webhooks": webhooks(ENDPOINTS)}))
 PROBLEMS = [outcome for outcome in Outcome if outcome is not Outcome.CONFIRMED]
 
 
@@ -21,7 +26,7 @@ def get(path):
 
 
 def operations():
-    for path, methods in DOCUMENT["paths"].items():
+    for path, methods in (DOCUMENT["paths"] | DOCUMENT["webhooks"]).items():
         for method, operation in methods.items():
             if method != "parameters":
                 yield path, method, operation
@@ -42,6 +47,15 @@ def contents(schema):
 def is_valid(schema, value):
     whole = {**schema, "components": DOCUMENT["components"]}
     jsonschema.Draft202012Validator(whole).validate(value)
+
+
+@edge_test(webhooks=[HOOK])
+async def test_webhook_endpoints_are_described_without_their_paths(edge):
+    described = await edge.ask(get(b"/openapi.json"))
+    assert "hook" in json.loads(described.body)["webhooks"]
+    docs = await edge.ask(get(b"/docs"))
+    assert b"<code>hook</code>" in docs.body
+    assert b"secret-path" not in docs.body + described.body
 
 
 def test_it_is_valid():
@@ -106,7 +120,7 @@ async def test_a_file_that_has_not_changed_is_described(edge):
     assert str(status) in DOCUMENT["paths"]["/static/{file}"]["get"]["responses"]
 
 
-@edge_test()
+@edge_test(webhooks=[HOOK])
 async def test_it_is_served(edge):
     answer = await edge.ask(get(b"/openapi.json"))
     assert answer.headers["content-type"] == "application/json"

@@ -6,7 +6,7 @@ import { copies, find, GATEWAY, write } from "./dom.js";
 import { clock } from "./format.js";
 import { empty, merge, recentMean, sum } from "./history.js";
 import { OverviewPart } from "./overview.js";
-import { backends, failures, Outcomes } from "./tables.js";
+import { backends, failures, Outcomes, webhooks, webhooksOf } from "./tables.js";
 import { tryIt } from "./tryit.js";
 
 /** @typedef {import("./documents.js").Backend} Backend */
@@ -32,6 +32,8 @@ class Dashboard {
     this.connections = new Connections(find(document, "#connections"));
     this.outcomes = new Outcomes(find(document, "#outcomes"));
     this.backends = backends(find(document, "#backends"));
+    this.webhooksSection = find(document, "#webhooks");
+    this.webhooks = webhooks(this.webhooksSection);
     const errors = find(document, "#errors");
     this.failures = failures(errors);
     this.noFailures = find(errors, ".none");
@@ -154,6 +156,9 @@ class Dashboard {
     );
     const verdict = this.overview.show(overview, this.series, shown);
     this.backends.show(overview.backends, overview.time);
+    const endpoints = webhooksOf(shown);
+    this.webhooks.show(endpoints, overview.time);
+    this.webhooksSection.hidden = endpoints.length === 0;
 
     /** @type {Record<string, number>} */
     const counts = {};

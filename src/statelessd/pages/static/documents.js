@@ -19,6 +19,10 @@
  * @property {number} [waiting]
  * @property {number} [broker_connections]
  * @property {number} [client_connections]
+ * @property {Record<string, number>} [webhooks_published] By webhook endpoint, as the next three.
+ * @property {Record<string, number>} [webhooks_invalid] Requests without a valid signature.
+ * @property {Record<string, number>} [webhooks_failed] Requests that failed for another reason.
+ * @property {Record<string, number>} [webhooks_in_flight]
  * @property {number} [cpu] Cores used in the last second.
  * @property {number} [memory] Bytes.
  * @property {number} [lag] Seconds.
@@ -67,6 +71,7 @@
  * @property {string} exchange
  * @property {string} user
  * @property {string} request_id
+ * @property {string} endpoint That of a webhook, or empty.
  *
  * @typedef {object} Details GET /details.json
  * @property {number} time

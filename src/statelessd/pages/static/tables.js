@@ -3,6 +3,7 @@
 
 import { child, find, set, write } from "./dom.js";
 import { bytes, cores, count, duration, moment, NONE, rate, seconds } from "./format.js";
+import { sum } from "./history.js";
 
 /** @typedef {import("./documents.js").Backend} Backend */
 /** @typedef {import("./documents.js").Failure} Failure */
@@ -121,6 +122,36 @@ export function backends(section) {
   return new Rows(section, BACKEND, (it) => ({ "data-backend": it.backend }));
 }
 
+/** @typedef {{name: string, published: number, invalid: number, failed: number, inFlight: number}} Webhook */
+
+/** @type {Column<Webhook>[]} */
+const WEBHOOK = [
+  { title: "Endpoint", text: (it) => it.name, header: true },
+  { title: "Published", text: (it) => count(it.published), className: "number" },
+  { title: "Signature invalid", text: (it) => count(it.invalid), className: "number" },
+  { title: "Other failures", text: (it) => count(it.failed), className: "number" },
+  { title: "In flight", text: (it) => count(it.inFlight), className: "number" },
+];
+
+/** @param {HTMLElement} section */
+export function webhooks(section) {
+  return new Rows(section, WEBHOOK, (it) => ({ "data-webhook": it.name }));
+}
+
+/** The webhook endpoints of these backends together. @param {Backend[]} all @returns {Webhook[]} */
+export function webhooksOf(all) {
+  const names = new Set(all.flatMap((each) => Object.keys(each.webhooks_published ?? {})));
+  /** @param {(it: Backend) => Record<string, number> | undefined} of @param {string} name */
+  const total = (of, name) => sum(all.map((each) => of(each)?.[name] ?? 0));
+  return Array.from(names, (name) => ({
+    name,
+    published: total((it) => it.webhooks_published, name),
+    invalid: total((it) => it.webhooks_invalid, name),
+    failed: total((it) => it.webhooks_failed, name),
+    inFlight: total((it) => it.webhooks_in_flight, name),
+  }));
+}
+
 /** @type {Column<Failure>[]} */
 const FAILURE = [
   { title: "Time", text: (it, now) => moment(it.time, now), className: "time" },
@@ -134,7 +165,10 @@ const FAILURE = [
     text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE,
     width: "w-path",
   },
-  { title: "User", text: (it) => it.user || NONE },
+  {
+    title: "User",
+    text: (it) => (it.endpoint ? `${it.user} (webhook ${it.endpoint})` : it.user || NONE),
+  },
   { title: "Request id", text: (it) => it.request_id, className: "code", width: "w-id" },
 ];
 

@@ -1,0 +1,150 @@
+"""Files with the secrets and passwords of webhook endpoints: read at the start, and watched."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .webhooks import Webhook
+
+logger = logging.getLogger(__name__)
+
+SECTION = "Webhooks"
+LOOK = 1.0  # seconds between two looks at a file
+MOST_BYTES = 64 * 1024
+MOST_PASSWORD = 512  # characters
+
+Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
+
+
+class FileError(Exception):
+    """A file that cannot be used: the setting that names it, and why. It quotes no content."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(f"{setting}: {reason}")
+        self.setting = setting
+        self.reason = reason
+
+
+class Found(NamedTuple):
+    """What an endpoint verifies and logs in with."""
+
+    secrets: tuple[str, ...]
+    password: str
+
+    def __repr__(self) -> str:
+        return f"<Found {len(self.secrets)} secrets>"
+
+
+class WebhookFiles:
+    """The secrets and the password of one endpoint, from its settings and its files.
+
+    ``path`` is the key path of its settings. Making it raises FileError.
+    """
+
+    def __init__(self, webhook: Webhook, path: str) -> None:
+        self._webhook = webhook
+        self._path = path
+        files = (webhook.password_file, webhook.verify.secrets_file)
+        self._taken = {file: _stamp_of(file) for file in files if file is not None}
+        self.found = self._read()
+        self._look_at = 0.0
+        self._is_warned = False
+
+    def __repr__(self) -> str:
+        return f"<WebhookFiles of {self._webhook.name!r}>"
+
+    def refresh(self, now: float) -> bool:
+        """Read the files if they have changed. Return whether what they hold has changed.
+
+        ``now`` is the time in seconds of a steady clock. The files are looked at once a second
+        at most. If they cannot be used any more, what was found last stays, and one warning is
+        logged until they can.
+        """
+        if now < self._look_at or not self._taken:
+            return False
+        self._look_at = now + LOOK
+        seen = {file: _stamp_of(file, known) for file, known in self._taken.items()}
+        if seen == self._taken:
+            self._is_warned = False
+            return False
+        before = self.found
+        try:
+            self.found = self._read()
+        except FileError as error:  # it is tried again, because it may be half written
+            if not self._is_warned:
+                logger.warning("%s; what it held before stays in use", error)
+            self._is_warned = True
+            return False
+        self._taken, self._is_warned = seen, False
+        if self.found != before:
+            logger.info("files of %s have changed: using them", self._path)
+        return self.found != before
+
+    def _read(self) -> Found:
+        webhook, secrets, password = self._webhook, self._webhook.verify.secrets, ""
+        file = webhook.verify.secrets_file
+        if file is not None:
+            setting = f"{self._path}.verify.secrets_file"
+            lines = [line.strip() for line in _text_of(setting, file).splitlines()]
+            more = tuple(line for line in lines if line)
+            if not more:
+                raise FileError(setting, f"{file} has no secret")
+            secrets = (*secrets, *more)
+        password = webhook.password
+        if webhook.password_file is not None:
+            setting = f"{self._path}.password_file"
+            password = _password_of(setting, webhook.password_file)
+        return Found(secrets, password)
+
+
+def path_of(i: int) -> str:
+    """Return the key path of an endpoint's settings."""
+    return f"{SECTION}[{i}]"
+
+
+def read_files(webhooks: Sequence[Webhook]) -> tuple[WebhookFiles, ...]:
+    """Read the files of all endpoints. Raise FileError if one cannot be used."""
+    return tuple(WebhookFiles(each, path_of(i)) for i, each in enumerate(webhooks))
+
+
+def _password_of(setting: str, file: str) -> str:
+    password = _text_of(setting, file).removesuffix("\n").removesuffix("\r")
+    wrong = ""
+    if not password:
+        wrong = "has no password"
+    elif "\n" in password:
+        wrong = "has more than one line"
+    elif len(password) > MOST_PASSWORD:
+        wrong = f"has a password of more than {MOST_PASSWORD} characters"
+    if wrong:
+        raise FileError(setting, f"{file} {wrong}")
+    return password
+
+
+def _text_of(setting: str, file: str) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise FileError(setting, f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise FileError(setting, f"{file} is larger than {MOST_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise FileError(setting, f"{file} is not text in UTF-8")
+    return text
+
+
+def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
+    try:
+        found = os.stat(file)  # noqa: PTH116 - often
+    except PermissionError:  # a backend may not read root's directory: treat it as unchanged
+        return known
+    except OSError as error:
+        return 0, 0, error.errno or 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
