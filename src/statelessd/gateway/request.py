@@ -427,11 +427,11 @@ def _of_raw(
 ) -> dict[str, Any]:
     fields = _from_request_headers(headers, content_type)
     if cloud_events.is_event(headers, content_type):
-        fields = _merged(_from_event(headers, defaults), fields)
+        fields = _merged(from_event(headers, defaults), fields)
     return _merged(fields, from_query(query))
 
 
-def _from_event(headers: Mapping[bytes, bytes], defaults: Defaults) -> dict[str, Any]:
+def from_event(headers: Mapping[bytes, bytes], defaults: Defaults) -> dict[str, Any]:
     """Return the fields of a CloudEvent whose attributes are request headers."""
     attributes = cloud_events.attributes_of(headers)
     prefix = defaults.cloudevents_prefix

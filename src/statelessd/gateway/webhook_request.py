@@ -14,12 +14,13 @@ from ..http1.response import Response
 from ..http1.states import RESPONDING
 from ..message import FAULT, TABLE, Message, Outcome, Public, RequestError
 from ..webhooks.delivery import Delivery, Draft, Reply
+from . import cloud_events
 from . import response as answers
 from .admission import too_large
 from .defaults import stamps_of
 from .gateway import Gateway
 from .publishing import MORE_CAME, MOST_PIECES, Asker, Body
-from .request import Target, options
+from .request import Target, from_event, options
 from .slices import at_once
 from .webhook import HANDSHAKE, WebhookEndpoint
 
@@ -195,6 +196,9 @@ class WebhookRequest:
             "mandatory": str(self._endpoint.settings.mandatory),
         }
         fields: dict[str, Any] = {name: value for name, value in given.items() if value}
+        if cloud_events.is_event(headers, headers.get(b"content-type", b"")):
+            event = from_event(headers, defaults)
+            fields = {**event, **fields, "headers": {**event["headers"], **draft.headers}}
         if (tracer := self._gateway.tracer) is not None:
             endpoint = self._endpoint
             target = Target(endpoint.virtual_host, endpoint.exchange, draft.routing_key)

@@ -333,6 +333,22 @@ class TestWhatIsShown:
         assert stamped in edge.publisher.headers[0]
         assert b"shop" in edge.publisher.headers[0]
 
+    @hook_test(webhook(headers=("ce-type",)), webhook(name="b", path="/b", message_id="mine"))
+    async def test_a_cloudevent_keeps_its_attributes(self, edge):
+        event = b"ce-specversion: 1.0\r\nce-id: e-1\r\nce-source: /shop%20A\r\nce-type: paid\r\n"
+        answer = await edge.ask(signed(b"x", event))
+        assert answer.headers["amqp-message-id"] == "e-1"
+        for expected in (b"ce-source", b"/shop A", b"ce-type", b"paid", b"ce-specversion"):
+            assert expected in edge.publisher.headers[0]
+        answer = await edge.ask(head(1, signature(b"x"), event, path="/b") + b"x")
+        assert answer.headers["amqp-message-id"] == "mine"
+        assert (await edge.ask(signed(b"x", b"ce-specversion: 2.0\r\n"))).status == 400
+
+    @hook_test()
+    async def test_an_idempotency_key_becomes_the_message_id(self, edge):
+        answer = await edge.ask(signed(b"x", b'Idempotency-Key: "k-1"\r\n'))
+        assert answer.headers["amqp-message-id"] == "k-1"
+
     @hook_test(webhook(message_id="{json.id}"))
     async def test_a_message_id_cannot_add_to_the_response(self, edge):
         answer = await edge.ask(signed(b'{"id": "a\\r\\nSet-Cookie: x"}'))
