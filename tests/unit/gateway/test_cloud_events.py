@@ -1,5 +1,6 @@
 """CloudEvents in request headers and in batches, as clients and consumers see them."""
 
+import gzip
 import json
 
 import pytest
@@ -191,6 +192,13 @@ class TestBatch:
             }
             for n in range(3)
         ]
+
+    @edge_test()
+    async def test_a_batch_may_be_compressed(self, edge):
+        body = gzip.compress(json.dumps([event(n, **LARGE) for n in range(3)]).encode())
+        status, results = await send(edge, body, b"", b"Content-Encoding: gzip\r\n")
+        assert (status, [each["id"] for each in results]) == (200, ["e0", "e1", "e2"])
+        assert [json.loads(text) for _, text in sent(edge)] == [event(n, **LARGE) for n in range(3)]
 
     @edge_test()
     async def test_a_batch_may_be_empty(self, edge):
