@@ -39,18 +39,18 @@ final class StatelessdConnector implements ConnectorInterface
 
 final class StatelessdQueue extends Queue implements QueueContract
 {
-    private array $config;
+    private array $settings; // Laravel has a property "config" of its own
     private ?\CurlHandle $curl = null; // kept, and so is its connection
 
     public function __construct(#[\SensitiveParameter] array $config)
     {
-        $this->config = $config + ['vhost' => '/', 'exchange' => 'amq.default', 'queue' => 'default', 'timeout' => 10];
+        $this->settings = $config + ['vhost' => '/', 'exchange' => 'amq.default', 'queue' => 'default', 'timeout' => 10];
         $this->dispatchAfterCommit = $config['after_commit'] ?? null;
     }
 
     public function push($job, $data = '', $queue = null)
     {
-        $queue = $queue ?: $this->config['queue'];
+        $queue = $queue ?: $this->settings['queue'];
         $options = ['priority' => is_object($job) ? $job->priority ?? null : null];
         return $this->enqueueUsing(
             $job,
@@ -64,7 +64,7 @@ final class StatelessdQueue extends Queue implements QueueContract
     /** Put a payload on the queue, and return its id. */
     public function pushRaw($payload, $queue = null, array $options = [])
     {
-        $queue = $queue ?: $this->config['queue'];
+        $queue = $queue ?: $this->settings['queue'];
         $job = json_decode($payload, true, 512, JSON_THROW_ON_ERROR);
         $id = $job['id'] ?? $job['uuid'];
         $this->publish($queue, [
@@ -128,7 +128,7 @@ final class StatelessdQueue extends Queue implements QueueContract
     /** Try until the job is confirmed, it makes no sense to try again, or the time is up. */
     private function publish(string $queue, array $fields): void
     {
-        $deadline = microtime(true) + $this->config['timeout'];
+        $deadline = microtime(true) + $this->settings['timeout'];
         $outcome = 'not-published';
         for ($pause = 0.1; ; $pause *= 2) {
             $problem = $this->post($queue, http_build_query($fields), $deadline - microtime(true));
@@ -151,11 +151,11 @@ final class StatelessdQueue extends Queue implements QueueContract
     private function post(string $queue, string $form, float $seconds): ?array
     {
         $wait = null;
-        $path = array_map('rawurlencode', [$this->config['vhost'], $this->config['exchange'], $queue]);
+        $path = array_map('rawurlencode', [$this->settings['vhost'], $this->settings['exchange'], $queue]);
         $this->curl ??= curl_init();
         curl_setopt_array($this->curl, [
-            CURLOPT_URL => rtrim($this->config['url'], '/') . '/' . implode('/', $path),
-            CURLOPT_USERPWD => "{$this->config['username']}:{$this->config['password']}",
+            CURLOPT_URL => rtrim($this->settings['url'], '/') . '/' . implode('/', $path),
+            CURLOPT_USERPWD => "{$this->settings['username']}:{$this->settings['password']}",
             CURLOPT_TIMEOUT_MS => max(1, (int) ($seconds * 1000)),
             CURLOPT_NOSIGNAL => true,
             CURLOPT_RETURNTRANSFER => true,

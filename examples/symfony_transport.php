@@ -46,7 +46,7 @@ final class NotConfirmedException extends TransportException
 /** statelessd://USER:PASSWORD@HOST:PORT/VIRTUAL-HOST/EXCHANGE/ROUTING-KEY?timeout=SECONDS&mandatory=1 */
 final class StatelessdTransportFactory implements TransportFactoryInterface
 {
-    public function supports(string $dsn, array $options): bool
+    public function supports(#[\SensitiveParameter] string $dsn, array $options): bool
     {
         return preg_match('~^statelessds?://~', $dsn) === 1;
     }

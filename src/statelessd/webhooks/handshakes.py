@@ -88,7 +88,7 @@ def cloud_events(source: Source, allowed_origins: Sequence[str], methods: Sequen
     origin = source.header(b"webhook-request-origin").lower()
     if origin and "*" in allowed_origins:
         fields.append((b"webhook-allowed-origin", b"*"))
-    elif origin in [each.lower().encode() for each in allowed_origins]:
+    elif origin and origin in [each.lower().encode() for each in allowed_origins]:
         fields.append((b"webhook-allowed-origin", source.header(b"webhook-request-origin")))
     if len(fields) > 1:
         # What is in flight is bounded, and not the rate.

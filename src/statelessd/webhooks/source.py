@@ -16,7 +16,9 @@ from .delivery import Delivery
 MAX_DEPTH = 512  # levels of JSON, as in batches
 MOST_ELEMENTS = 100_000  # of an object or array on the path to a value; they take memory
 LONGEST = 8192  # bytes of a value in JSON or a form, which is far more than any property takes
+MOST_BRACKETS = 2_000_000  # of the JSON; each takes about a microsecond
 _NAMES_IN_A_STEP = 1000
+_STRIDE = 1024 * 1024  # bytes; counting brackets in them takes less than a millisecond or two
 
 _NAME = re.compile(rb'[ \t\r\n]*"((?:[^"\\]|\\.){0,1024})"[ \t\r\n]*:')
 _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
@@ -112,8 +114,12 @@ class Source:
             form = yield from self.form()
             span = form.last(b"payload")
             # GitHub and Slack send their JSON in forms, too, in a field of this name.
-            self._text = form.data if span else self.delivery.body
-            self._root = span or (0, len(self.delivery.body))
+            text = form.data if span else self.delivery.body
+            root = span or (0, len(text))
+            if (yield from _brackets(text, *root)) > MOST_BRACKETS:
+                self.not_json = "it has too many objects and arrays"
+                root = 0, 0
+            self._text, self._root = text, root
         return self._text, self._root
 
     def _child(
@@ -145,6 +151,16 @@ class Source:
                 self.not_json = str(error)
             self._elements[start, end] = known
         return known
+
+
+def _brackets(text: bytes | bytearray, start: int, end: int) -> Generator[None, None, int]:
+    """Return how many brackets open in the text, those in strings included."""
+    number = 0
+    for at in range(start, end, _STRIDE):
+        stop = min(at + _STRIDE, end)
+        number += text.count(b"[", at, stop) + text.count(b"{", at, stop)
+        yield
+    return number
 
 
 def _member(

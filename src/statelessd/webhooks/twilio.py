@@ -53,8 +53,8 @@ def _algorithm(source: Source) -> str | None:
     """Return the name of the hash function, or None if it is not known."""
     settings = source.header(_SETTINGS)
     items = [item.strip(b" ").partition(b"=") for item in settings.split(b",")]
-    named = next((value for name, _, value in items if name == b"algorithm"), b"")
-    return _ALGORITHMS.get(named.strip(b" "))
+    named = next((value for name, _, value in items if name == b"algorithm" and value), b"")
+    return _ALGORITHMS.get(named.strip(b" ").upper())
 
 
 def _signed_parts(source: Source) -> Generator[None, None, Sequence[Part] | None]:

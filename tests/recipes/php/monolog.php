@@ -21,9 +21,10 @@ if ($options['format']) {
     $handler->setFormatter(new LineFormatter($options['format']));
 }
 if ($options['processor']) {
-    $handler->pushProcessor(static function (array $record) use ($options) {
+    $handler->pushProcessor(static function ($record) use ($options) {
         $record['message'] === $options['processor'] && throw new DomainException('no such user');
-        return ['extra' => ['user' => 'mary']] + $record;
+        $record['extra']['user'] = 'mary';
+        return $record;
     });
 }
 $logger = new Logger($options['channel']);
