@@ -21,12 +21,12 @@ from starlette.types import Receive, Scope, Send
 from ..http1.budget import TOO_MANY_BODIES, Account, Holding
 from ..message import Message, Outcome, Public, RequestError, bad_request, problem
 from ..parsing import json_steps
+from ..parsing.decoding import Decoder, Plain, coding_of, decoder_of
+from ..parsing.decoding import too_large as too_large_decoded
 from ..parsing.nesting import deeper
 from . import cloud_events
 from .admission import too_large
 from .batch import WINDOW_BYTES, Batch, BatchItem, Lines, ReorderBuffer, Result
-from .decoding import Decoder, Plain, coding_of, decoder_of
-from .decoding import too_large as too_large_decoded
 from .defaults import Stamps, stamps_of
 from .event_items import Events, LargeEvent
 from .gateway import Gateway

@@ -11,6 +11,7 @@ import msgspec
 from ..amqp import encode
 from ..amqp.errors import EncodeError
 from ..message import Credentials, FieldValue, Message, Public, bad_request
+from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
     PERCENT,
@@ -25,7 +26,6 @@ from ..parsing.forms import (
     urlencoded_steps,
 )
 from . import cloud_events, properties
-from .decoding import Coding, coding_of, decompress
 from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
 from .trace_context import MessageSpan

@@ -6,7 +6,7 @@ from http.client import responses
 import msgspec
 
 from ..message import TABLE, Outcome, problem
-from .decoding import ACCEPTED
+from ..parsing.decoding import ACCEPTED
 
 CHALLENGE = b'Basic realm="statelessd", charset="UTF-8"'  # RFC 7617 section 2.1
 PROBLEM_JSON = b"application/problem+json"

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..gateway.batch_request import BatchRequest
-from ..gateway.decoding import ACCEPTED
 from ..message import RequestError
+from ..parsing.decoding import ACCEPTED
 from .page import Page, problem_response
 
 

@@ -12,6 +12,7 @@ from contents import properties_in
 from edge import AUTH, FORM, edge_test, post
 from outcomes import JSON, NDJSON, chunked, item, lines
 
+from statelessd.config.settings import Tracing
 from statelessd.message import Outcome
 
 USER = b"Authorization: Basic dTpw\r\n"  # u:p, whose heads all connections share
@@ -69,6 +70,15 @@ class TestForms:
         assert properties_in(edge.publisher.headers[-1]) == {
             "delivery_mode": 2, "priority": 3, "headers": {"a": "b"},
         }  # fmt: skip
+
+    @pytest.mark.parametrize("kind", [FORM, MULTIPART])
+    @edge_test(tracing=Tracing(enabled=True))
+    async def test_a_traced_form(self, edge, kind):
+        form = (PARTS if kind == MULTIPART else b"body=%b") % b"hi"
+        answer = await edge.ask(post(gzip.compress(form), headers=AUTH + kind + GZIP))
+        assert (answer.status, bodies(edge)) == (204, [b"hi"])
+        (span,) = await edge.spans()
+        assert b"%016x" % span.context.span_id in edge.publisher.headers[-1]
 
     @edge_test()
     async def test_a_raw_body_passes_as_it_is(self, edge):
@@ -167,6 +177,13 @@ class TestBatches:
             assert answer.status == status
         assert answer.problem == "too-large"
         assert nothing_is_held(edge)
+
+    @edge_test()
+    async def test_a_batch_of_cloud_events(self, edge):
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "k", "data": {"n": 1}}
+        headers = AUTH + b"Content-Type: application/cloudevents-batch+json\r\n" + GZIP
+        answer = await edge.ask(post(gzip.compress(json.dumps([event]).encode()), b"/v/e", headers))
+        assert (answer.status, json.loads(answer.body)["published"]) == (200, 1)
 
     @edge_test()
     async def test_lines_are_published_while_the_stream_arrives(self, edge):

@@ -15,9 +15,9 @@ from codings import MIB, SKIPPED, WAYS, deflate_bomb, gzip_bomb, raw_deflate, zs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statelessd.gateway.decoding import PIECE, Decoder, coding_of, decompress
 from statelessd.gateway.slices import at_once
 from statelessd.message import Outcome, RequestError
+from statelessd.parsing.decoding import PIECE, Decoder, coding_of, decompress
 
 TEXT = b'{"routing_key": "k", "body": "x"}\n' * 20_000
 ENDINGS = ["gzip", "deflate", "deflate without zlib's frame", "zstd with a checksum", "br"]
@@ -180,7 +180,7 @@ class TestCodings:
         code = f"""if True:
             import sys
             sys.modules |= dict.fromkeys({missing!r})
-            from statelessd.gateway.decoding import ACCEPTED, coding_of
+            from statelessd.parsing.decoding import ACCEPTED, coding_of
             print(ACCEPTED)
             for name in ACCEPTED.encode().split(b", "):
                 coding_of({{b"content-encoding": name}})
@@ -195,7 +195,7 @@ class TestCodings:
             import sys, types
             old = sys.modules["brotli"] = types.ModuleType("brotli")
             old.Decompressor, old.error = type("Decompressor", (), {"process": None}), ValueError
-            from statelessd.gateway.decoding import ACCEPTED
+            from statelessd.parsing.decoding import ACCEPTED
             print(ACCEPTED)
         """
         done = subprocess.run(
