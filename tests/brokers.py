@@ -23,8 +23,8 @@ SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 # What these test is the same whatever the broker: it is HTTP, processes or pages. A new file
 # of tests is broker-facing until it is named here. The faults are played by fault_suite.py.
 INDIFFERENT = {
-    "attacks", "browser", "compressed", "dashboard", "dashboard_page", "deploy", "drain",
-    "early_answers", "edge", "examples", "faults", "hostile", "hot_path", "listeners", "log",
+    "attacks", "browser", "cloud_events", "compressed", "dashboard", "dashboard_page",
+    "deploy", "drain", "early_answers", "edge", "examples", "faults", "hostile", "hot_path", "listeners", "log",
     "metrics", "openapi", "original", "pages", "processes", "prometheus", "reload", "unit",
     "webhooks",
 }  # fmt: skip

@@ -16,8 +16,9 @@ PROGRAM = Path(__file__).parent / "php" / "monolog.php"
 PHP = ["php", "-d", "error_reporting=E_ALL & ~E_DEPRECATED"]
 
 
-def log(url, *records, path="/%2f/test", **options):
+def log(url, *records, path="/%2f/test", handler=None, **options):
     """Log the records, and return what the handler complains of. It must not throw."""
+    options["handler"] = {"timeout": 30, **(handler or {})}  # a busy machine takes its time
     records = [record if len(record) == 3 else (*record, {}) for record in records]
     done = subprocess.run(
         [*PHP, PROGRAM, url + path, json.dumps({"records": records, **options})],
@@ -43,18 +44,27 @@ def test_a_record_is_published_as_json(gateway, arrived):
     assert arrived.get() is None
 
 
-def test_a_buffer_is_published_with_one_request(gateway, arrived):
-    before = gateway.answered(200)
+def test_a_buffer_is_published_in_its_order(gateway, arrived):
     records = [("info", f"number {i}") for i in range(3000)]
     assert log(gateway.url, *records, buffer=True) == []
     found = [json.loads(body)["message"] for body in arrived.bodies()]
     assert found == [message for _, message in records]
-    assert gateway.answered(200) == before + 2  # to read the count is a request as well
+
+
+def test_a_buffer_is_one_request():
+    published = Answer(200, "application/json", b'{"published": 3, "failed": 0, "unknown": 0}')
+    with Flaky(published) as server:
+        assert log(server.url, *[("info", "x")] * 3, buffer=True) == []
+    assert len(server.requests) == 1
 
 
 def test_levels_processors_and_formatters_count(gateway, arrived):
     records = ("info", "unimportant"), ("error", "K\xe4se")
-    options = {"format": "%message% by %extra.user%", "processor": "-", "handler": ["error"]}
+    options = {
+        "format": "%message% by %extra.user%",
+        "processor": "-",
+        "handler": {"level": "error"},
+    }
     assert log(gateway.url, *records, **options) == []
     properties, body, _ = arrived.get()
     assert body.decode() == "K\ufffdse by mary"

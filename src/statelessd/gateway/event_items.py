@@ -17,6 +17,7 @@ from ..message import Message, Public, bad_request
 from ..parsing import json_steps
 from ..parsing.forms import decode_urlencoded
 from ..parsing.json_steps import BLANK, LONGEST_PIECE, MalformedError, TooDeepError
+from ..webhooks.templates import pieces
 from . import cloud_events
 from .defaults import Defaults, Stamps
 from .large_items import LARGE, MAX_DEPTH, NAME, TOO_DEEP, check_utf8
@@ -25,7 +26,7 @@ from .request import Options, from_query, options
 
 CONTENT_TYPE = "application/cloudevents+json"
 BY_TYPE = "{json.type}"
-MOST_PLACEHOLDERS = 20
+MOST_PARTS = 40
 MOST_MEMBERS = 1000
 ITS_OWN = Public("The message_id of each event in a batch is its id, so the query cannot have one.")
 NO_TEMPLATE = Public(
@@ -33,7 +34,6 @@ NO_TEMPLATE = Public(
     "{json.subject|none} or {json.source|word}."
 )
 
-_PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)")
 _PLACEHOLDER = re.compile(r"json\.([a-z0-9]+)(?:\|([^|]*))??(\|word)?")
 _NOT_IN_A_WORD = re.compile(r"[.\s]")
 
@@ -65,21 +65,19 @@ class Placeholder(msgspec.Struct, frozen=True):
 def parse_template(template: str) -> list[str | Placeholder]:
     """Return the parts of a template. Raise RequestError if it is not one."""
     parts: list[str | Placeholder] = []
-    at = 0
-    for found in _PARTS.finditer(template):
-        if found.start() != at:
-            break
-        at = found.end()
-        if found[2] is not None:
-            parts.append(found[2])
-        elif (named := _PLACEHOLDER.fullmatch(found[1])) and named[1] != "data":
-            parts.append(Placeholder(named[1], named[2], named[3] is not None))
-        else:
-            break
-    else:
-        if at == len(template) and len(parts) <= 2 * MOST_PLACEHOLDERS:
-            return parts
-    raise bad_request(NO_TEMPLATE)
+    try:
+        for piece, is_place in pieces(template):
+            if not is_place:
+                parts.append(piece)
+            elif (named := _PLACEHOLDER.fullmatch(piece)) and named[1] != "data":
+                parts.append(Placeholder(named[1], named[2], named[3] is not None))
+            else:
+                raise bad_request(NO_TEMPLATE)
+    except ValueError:
+        raise bad_request(NO_TEMPLATE) from None
+    if len(parts) > MOST_PARTS:
+        raise bad_request(NO_TEMPLATE)
+    return parts
 
 
 class Events:

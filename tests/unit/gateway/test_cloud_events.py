@@ -205,6 +205,8 @@ class TestBatch:
             (b"?routing_key={json.type|word}.{json.subject|word}", "order_paid.New_York_x"),
             (b"?routing_key={json.none|}{json.none|default}{json.none|a.b|word}", "defaulta_b"),
             (b"?routing_key={json.n}.{json.yes}", "7.true"),
+            (b"?routing_key={{json.type}}", "{json.type}"),
+            (b"?routing_key={json.none|word|word}", "word"),
         ],
     )
     @pytest.mark.parametrize("more", [{}, LARGE], ids=["small", "large"])
@@ -227,7 +229,7 @@ class TestBatch:
         "template",
         [
             b"{type}", b"{json.type", b"json.type}", b"{json.}", b"{json.data}", b"{json.data.x}",
-            b"{header.x}", b"{json.type|a|b}", b"{json.type|a|word|word}", b"{{json.type}}",
+            b"{header.x}", b"{json.type|a|b}", b"{json.type|a|word|word}", b"{json.type}}",
             b"%ff", b"{json.type}" * 50,
         ],
     )  # fmt: skip
