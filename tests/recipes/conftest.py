@@ -23,6 +23,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_shovel.py")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print what a test counted, which pytest-xdist would keep to itself."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if verdict := dict(report.user_properties).get("verdict"):
+                terminalreporter.write_line(verdict)
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """One private RabbitMQ for all recipes that do no harm to it."""
