@@ -25,7 +25,7 @@ SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 INDIFFERENT = {
     "attacks", "browser", "dashboard", "dashboard_page", "deploy", "drain", "early_answers", "edge",
     "examples", "faults", "hostile", "hot_path", "listeners", "log", "metrics", "openapi",
-    "original", "pages", "processes", "prometheus", "reload", "unit",
+    "original", "pages", "processes", "prometheus", "reload", "tracing", "unit",
 }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import importlib.util
 
 import msgspec
 import pytest
@@ -164,6 +165,13 @@ HTTPServer: {pages: {listener: nonsense}} => listener: must be a port from 1 to 
 HTTPServer: {pages: {address: '::1'}} => pages.address: is of no use without a port
 HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => is of no use without a
 Application: {rabbitmq: {probe: {password: x}}} => is of no use without a username
+Application: {tracing: {sample_ratio: 1.5}} => sample_ratio: must be a number from 0 to 1
+Application: {tracing: {endpoint: 'localhost:4318'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'grpc://h:4317'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'http://h:x'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'http://u:p@h'}} => must have no user, password, query
+Application: {tracing: {endpoint: 'https://h/?key=p'}} => must have no user, password, query
+Application: {tracing: {service_name: ''}} => service_name: must be text of at least 1
 """
 
 
@@ -257,6 +265,23 @@ def test_the_environment_overrides_the_file(write):
     assert "host: b  # environment (STATELESSD_APPLICATION_RABBITMQ_HOST)" in printed
     assert "port: 1  # file" in printed
     assert "heartbeat: 30  # default" in printed
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
+def test_tracing_without_its_packages_is_an_error_that_names_them(write, monkeypatch, missing):
+    find = importlib.util.find_spec
+
+    def find_spec(name):
+        if name.startswith(missing):
+            raise ModuleNotFoundError(name)
+        return find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    path = write("Application: {tracing: {enabled: true}}")
+    [error] = errors(path)
+    assert error.startswith(f"{path}: Application.tracing.enabled: needs OpenTelemetry")
+    assert 'pip install "statelessd[otel]"' in error
+    assert load(write("Application: {tracing: {sample_ratio: 0.5}}"), {}).warnings == []
 
 
 def test_tls(write, tmp_path):
