@@ -124,6 +124,9 @@ def _allowed(base: Any, meta: msgspec.Meta) -> str:
         return " or ".join(f"`{value}`" for value in typing.get_args(base))
     if base == Listener | None:
         return "integer ≥ 1 ≤ 65535, or text"
+    first = next(iter(typing.get_args(base)), None)
+    if type(None) in typing.get_args(base) and hasattr(first, "__metadata__"):
+        base, meta = typing.get_args(first)[:2]  # a number or text that may be left out
     kind = words.get(base) or ("list" if typing.get_origin(base) is tuple else "text")
     bounds = [
         f"{sign} {bound:g}" if bound < 10_000 else f"{sign} {bound}"

@@ -25,8 +25,8 @@ SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 INDIFFERENT = {
     "attacks", "browser", "cloud_events", "compressed", "dashboard", "dashboard_page", "deploy",
     "drain", "early_answers", "edge", "examples", "faults", "hostile", "hot_path", "listeners",
-    "log", "metrics", "openapi", "original", "pages", "processes", "prometheus", "reload", "unit",
-    "webhooks",
+    "log", "metrics", "openapi", "original", "pages", "processes", "prometheus", "reload",
+    "tracing", "unit", "webhooks",
 }  # fmt: skip
 
 

@@ -300,7 +300,7 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     service_name: Annotated[
-        str | None,
+        Annotated[str, Meta(min_length=1)] | None,
         setting("service.name of the spans. Else OTEL_SERVICE_NAME counts, or statelessd."),
     ] = None
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns, time_ns
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
@@ -35,13 +35,13 @@ from ..config.hosts import Host
 from ..config.settings import Tracing
 from ..message import TABLE, Outcome
 from ..version import __version__
-from .request import DEFAULT_EXCHANGE, Target
 from .trace_context import Parent, as_headers, context_of, parse_parent
 
 logger = logging.getLogger(__name__)
 
 CONVENTIONS = "https://opentelemetry.io/schemas/1.44.0"
 OPERATION = "send"
+AMQ_DEFAULT = "amq.default"  # the conventions' name for the exchange without one
 SYSTEM: dict[str, str | int] = {
     "messaging.system": "rabbitmq",
     "messaging.operation.name": OPERATION,
@@ -54,6 +54,17 @@ MESSAGE_ATTRIBUTES = {
 LONGEST = 255  # characters of an attribute
 NONE: Mapping[str, str | int] = {}
 QUIET = 60.0  # seconds after a warning in which others are only counted
+
+
+class Destination(Protocol):
+    """Where a message goes; a batch has no routing key."""
+
+    @property
+    def virtual_host(self) -> str: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def routing_key(self) -> str: ...
 
 
 class PublishSpan:
@@ -141,16 +152,16 @@ class Tracer:
     def begin(
         self,
         headers: Mapping[bytes, bytes],
-        target: Target,
+        target: Destination,
         started_at: int,
         *,
         is_batch: bool = False,
     ) -> PublishSpan:
         """Begin the span of a request that began at ``started_at``, by ``perf_counter_ns``."""
-        exchange = target.exchange or DEFAULT_EXCHANGE
+        exchange = target.exchange or AMQ_DEFAULT
         attributes = {
             **self._attributes,
-            "messaging.destination.name": _destination(target) or DEFAULT_EXCHANGE,
+            "messaging.destination.name": _destination(target) or AMQ_DEFAULT,
             "messaging.destination.template": exchange,
             "statelessd.virtual_host": target.virtual_host,
         }
@@ -232,7 +243,7 @@ def _server(host: Host) -> dict[str, str | int]:
     return {"server.address": host.name, "server.port": host.port}
 
 
-def _destination(target: Target) -> str:
+def _destination(target: Destination) -> str:
     """Return the name that the convention for RabbitMQ gives an exchange with a routing key."""
     return ":".join(part for part in (target.exchange, target.routing_key) if part)
 

@@ -1,4 +1,5 @@
 import contextlib
+import importlib.util
 
 import msgspec
 import pytest
@@ -174,6 +175,13 @@ Application: {publish: {forward_headers: [x-delay]}} => cannot be
 Application: {publish: {forward_headers: ['X Tenant']}} => is not the name of a header
 Application: {publish: {forward_headers: [X-A, x-a]}} => [1]: 'x-a' is there more
 Application: {publish: {forward_headers: X-A}} => forward_headers: must be a list
+Application: {tracing: {sample_ratio: 1.5}} => sample_ratio: must be a number from 0 to 1
+Application: {tracing: {endpoint: 'localhost:4318'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'grpc://h:4317'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'http://h:x'}} => endpoint: is not a URL such as
+Application: {tracing: {endpoint: 'http://u:p@h'}} => must have no user, password, query
+Application: {tracing: {endpoint: 'https://h/?key=p'}} => must have no user, password, query
+Application: {tracing: {service_name: ''}} => service_name: must be text of at least 1
 """
 
 
@@ -267,6 +275,23 @@ def test_the_environment_overrides_the_file(write):
     assert "host: b  # environment (STATELESSD_APPLICATION_RABBITMQ_HOST)" in printed
     assert "port: 1  # file" in printed
     assert "heartbeat: 30  # default" in printed
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
+def test_tracing_without_its_packages_is_an_error_that_names_them(write, monkeypatch, missing):
+    find = importlib.util.find_spec
+
+    def find_spec(name):
+        if name.startswith(missing):
+            raise ModuleNotFoundError(name)
+        return find(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    path = write("Application: {tracing: {enabled: true}}")
+    [error] = errors(path)
+    assert error.startswith(f"{path}: Application.tracing.enabled: needs OpenTelemetry")
+    assert 'pip install "statelessd[otel]"' in error
+    assert load(write("Application: {tracing: {sample_ratio: 0.5}}"), {}).warnings == []
 
 
 def test_tls(write, tmp_path):

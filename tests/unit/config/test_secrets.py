@@ -94,7 +94,7 @@ PLACES = ["Application.rabbitmq.host", "Application.rabbitmq.hosts", "HTTPServer
           "HTTPServer.pages.address", "Application.rabbitmq.tls.server_name",
           "HTTPServer.trusted_proxies", "HTTPServer.pages.networks", "HTTPServer.cors.origins",
           "HTTPServer.ports", "HTTPServer.hosts", "HTTPServer.unix_mode",
-          "Application.log", "Application.debug",
+          "Application.log", "Application.debug", "Application.tracing.endpoint",
           "Application.rabbitmq.port", "HTTPServer.tls.minimum_version", "HTTPServer.tls.key",
           "Application.rabbitmq.tls.ca", "Application.rabbitmq.tls.certificate"]  # fmt: skip
 LISTS = ("hosts", "trusted_proxies", "networks", "origins", "ports")
