@@ -17,7 +17,7 @@ from ..message import bad_request
 from .properties import text
 from .trace_context import MessageSpan, as_headers, context_of
 
-PARENT, BAGGAGE = "traceparent", "baggage"
+PARENT, STATE, BAGGAGE = "traceparent", "tracestate", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
 OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
 LONGEST_ID = 255  # bytes of a message_id
@@ -52,7 +52,12 @@ class Defaults(msgspec.Struct, frozen=True, eq=False):
 
 def defaults_of(settings: Publish) -> Defaults:
     """Return the defaults that the settings ask for."""
-    forwarded = tuple((name.lower().encode(), name) for name in settings.forward_headers)
+    # Trace context goes on in any case, if it is valid.
+    forwarded = tuple(
+        (name.lower().encode(), name)
+        for name in settings.forward_headers
+        if name.lower() not in (PARENT, STATE)
+    )
     return Defaults(
         settings.mandatory,
         2 if settings.persistent else 1,
