@@ -41,13 +41,8 @@ class Defaults(msgspec.Struct, frozen=True, eq=False):
     timestamp: bool = False
     app_id: str | None = None
     forwarded: tuple[tuple[bytes, str], ...] = ()
-    taken: frozenset[bytes] = frozenset({*OF_REQUEST})
+    taken: frozenset[bytes] = frozenset(OF_REQUEST)
     cloudevents_prefix: str = "ce-"
-
-    @property
-    def stamps(self) -> bool:
-        """Return whether messages are stamped at all."""
-        return self.message_id or self.timestamp or self.app_id is not None
 
 
 def defaults_of(settings: Publish) -> Defaults:
@@ -123,7 +118,12 @@ class Stamps(msgspec.Struct, frozen=True):
 
 def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     """Return whether the request adds anything to its messages. Most do not."""
-    return defaults.stamps or not defaults.taken.isdisjoint(headers)
+    return (
+        defaults.message_id
+        or defaults.timestamp
+        or defaults.app_id is not None
+        or not defaults.taken.isdisjoint(headers)
+    )
 
 
 def stamps_of(
