@@ -87,7 +87,7 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
 
 
 def _tracing(tracing: Tracing) -> Iterator[Wrong]:
-    if tracing.endpoint is not None and (what := _wrong_with_endpoint(tracing.endpoint)):
+    if tracing.endpoint is not None and (what := wrong_with_endpoint(tracing.endpoint)):
         yield "Application.tracing.endpoint", "", what
     if tracing.enabled:
         for package in ("sdk", "exporter.otlp.proto.http"):
@@ -101,7 +101,7 @@ def _tracing(tracing: Tracing) -> Iterator[Wrong]:
                 return
 
 
-def _wrong_with_endpoint(endpoint: str) -> str:
+def wrong_with_endpoint(endpoint: str) -> str:
     """Return what is wrong, "" if nothing. The URL is not quoted, as it may have a password."""
     try:
         url = urlsplit(endpoint)
