@@ -2,13 +2,14 @@
 
 from collections.abc import Generator, Sequence
 
+from ..config.header_names import LONGEST, OF_TRACE, TOKEN, wrong_with_names
 from ..config.webhooks import Verify, Webhook
 from ..message import Outcome, Public, RequestError, bad_request
 from . import generic, handshakes, signatures, twilio
 from .delivery import Delivery, Draft, Reply
 from .signatures import GitLab, NoScheme, Scheme, Signed, StandardWebhooks, Token
 from .source import Source
-from .templates import LONGEST, TOKEN, Template, as_text, is_secret
+from .templates import Template, as_text
 
 __all__ = ["Delivery", "Draft", "Endpoint", "Reply"]
 
@@ -32,7 +33,11 @@ class Endpoint:
         self._webhook = webhook
         self._routing_key = Template(webhook.routing_key, "routing_key", "routing key")
         self._message_id = Template(webhook.message_id, "message_id", "message_id")
-        self._headers = [(name, name.lower().encode()) for name in webhook.headers]
+        self._headers = [
+            (name, name.lower().encode())
+            for name in webhook.headers
+            if name.lower() not in OF_TRACE
+        ]
         _check_headers(webhook)
         _check_use(webhook)
         self._scheme = _scheme(webhook)
@@ -173,14 +178,8 @@ def _scheme(webhook: Webhook) -> Scheme:
 
 def _check_headers(webhook: Webhook) -> None:
     """Raise ValueError if request headers are named that do not exist or must not be published."""
-    names = [name.lower() for name in webhook.headers]
-    for name in webhook.headers:
-        if not TOKEN.fullmatch(name) or len(name) > LONGEST:
-            raise ValueError(f"headers has {name!r}, and no header has such a name.")
-        if is_secret(name):
-            raise ValueError(f"headers has {name}, which would publish a secret.")
-        if names.count(name.lower()) > 1:
-            raise ValueError(f"headers has {name} twice.")
+    for _, what in wrong_with_names(webhook.headers):
+        raise ValueError(f"headers {what}.")
     for setting in ("header", "timestamp_header", "id_header"):
         value = getattr(webhook.verify, setting)
         if value is not None and not TOKEN.fullmatch(value):

@@ -20,14 +20,13 @@ from collections.abc import Generator, Iterator
 
 import msgspec
 
+from ..config.header_names import LONGEST, TOKEN, is_secret
 from ..message import Public, RequestError, bad_request
 from .source import Source
 
-LONGEST = 255  # bytes of a short string (AMQP 0-9-1 section 4.2.5.3)
 MAX_PATH = 32  # members of a path
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
-TOKEN = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _NOT_A_WORD = re.compile(r"[.\s]")
 _WORD = "word"
 
@@ -56,12 +55,6 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
             raise ValueError(f"has a single {found}, and a brace is written {found}{found}.")
         else:
             yield found, False
-
-
-def is_secret(name: str) -> bool:
-    """Return whether a request header holds a secret, which no message may carry."""
-    name = name.lower()
-    return name in ("authorization", "cookie") or name.startswith("proxy-")
 
 
 class Template:
