@@ -57,6 +57,11 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
             yield found, False
 
 
+def one_word(text: str) -> str:
+    """Return what is one word of a topic: dots and white space become ``_``."""
+    return _NOT_A_WORD.sub("_", text)
+
+
 class Template:
     """A template; ``setting`` is its name in the configuration.
 
@@ -99,7 +104,7 @@ class Template:
             if place.default is None:
                 raise self._missing(place, source)
             text = place.default
-        return _NOT_A_WORD.sub("_", text) if place.is_word else text
+        return one_word(text) if place.is_word else text
 
     def _missing(self, place: Place, source: Source) -> RequestError:
         """Return the error that says what the delivery does not have."""
