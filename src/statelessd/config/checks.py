@@ -104,7 +104,7 @@ def wrong_with_endpoint(endpoint: str) -> str:
         return "is not a URL such as http://localhost:4318"
     if url.username is not None or url.query or url.fragment:
         return (
-            "must have no user, password, query or fragment: a secret belongs into a header, in "
+            "must have no user, password, query or fragment: a secret belongs in a header, in "
             "the variable OTEL_EXPORTER_OTLP_HEADERS"
         )
     return ""

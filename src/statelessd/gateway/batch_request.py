@@ -397,7 +397,7 @@ class Allowance:
     """How much of a compressed stream may become no message: ``limit`` bytes.
 
     A few bytes may become millions of blank or broken lines, or one line without an end.
-    What was spent before a message was confirmed counts no more. So a stream of messages
+    What was spent before a message was confirmed no longer counts. So a stream of messages
     may have any length, and it is paced by their confirms.
     """
 

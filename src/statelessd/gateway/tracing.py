@@ -230,7 +230,7 @@ class _Warnings(logging.Handler):
         logger.warning("tracing: %s%s", text, more)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         library = logging.getLogger(SDK)
         library.removeHandler(self)
         library.propagate = True

@@ -173,7 +173,7 @@ class WebhookRequest:
             self._failed(error)
 
     def _take(self, made: Draft | Reply, delivery: Delivery, deadline: float) -> None:
-        """Give the message to the publisher, or reply to what is none."""
+        """Give the message to the publisher, or answer a handshake."""
         endpoint, gateway = self._endpoint, self._gateway
         if isinstance(made, Reply):
             self._reply(made, HANDSHAKE)

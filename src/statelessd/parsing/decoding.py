@@ -273,7 +273,7 @@ class Decoder:
     def _begin(self, data: bytes) -> Member:
         """Begin a member, of which these are the first bytes."""
         if self._members:
-            # What follows gzip data and is none is called garbage, not corrupt.
+            # Other bytes behind gzip data are called garbage, and not corrupt data.
             if not self._coding.has_members or (self._coding.name == "gzip" and data[0] != 0x1F):
                 detail = f"Bytes follow the end of the {self._coding.name} data of the body."
                 raise bad_request(Public(detail))

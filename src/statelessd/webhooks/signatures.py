@@ -102,7 +102,7 @@ class Signed:
             self._check_age(int(claim.timestamp), source.delivery.now)
 
     def check(self, secrets: Sequence[bytes]) -> None:
-        """Raise ValueError if one of the secrets is none."""
+        """Raise ValueError if one of the secrets is empty."""
         for secret in secrets:
             if not self._keys([secret]):
                 raise ValueError("has a secret that is empty.")
