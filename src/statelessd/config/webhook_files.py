@@ -2,8 +2,8 @@
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from .webhooks import Webhook
@@ -125,7 +125,9 @@ def _password_of(setting: str, file: str) -> str:
 
 def _text_of(setting: str, file: str) -> str:
     try:
-        with Path(file).open("rb") as opened:
+        with open(file, "rb", opener=_open) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise FileError(setting, f"{file} is not a regular file")
             content = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise FileError(setting, f"{file} cannot be read: {error.strerror}") from None
@@ -138,6 +140,11 @@ def _text_of(setting: str, file: str) -> str:
     if "\0" in text:
         raise FileError(setting, f"{file} is not text in UTF-8")
     return text
+
+
+def _open(file: str, flags: int) -> int:
+    """Open a file without waiting for a pipe's writer, which would stop the event loop."""
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:

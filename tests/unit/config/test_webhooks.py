@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 
 import pytest
 
@@ -261,6 +262,22 @@ def test_changed_files_are_read_at_most_once_a_second(tmp_path, caplog):
     file.write_text("hush-again\n")
     assert files.refresh(200.0)
     assert "hush" not in caplog.text
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, caplog):
+    file = tmp_path / "secrets"
+    file.write_text("hush-one\n")
+    verify = Verify(scheme="github", secrets_file=str(file))
+    files = WebhookFiles(Webhook(name="a", path="/a", username="u", verify=verify), "Webhooks[0]")
+    file.unlink()
+    os.mkfifo(file)
+    signal.alarm(20)  # which ends the test if the pipe is opened to wait for its writer
+    try:
+        assert not files.refresh(1.0)
+    finally:
+        signal.alarm(0)
+    assert files.found.secrets == ("hush-one",)
+    assert "is not a regular file; what it held before stays in use" in caplog.text
 
 
 def test_a_file_whose_place_nobody_may_look_at_is_unchanged(tmp_path, monkeypatch):
