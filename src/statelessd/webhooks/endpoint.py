@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 
+from ..config.checks import NOT_TEXT
 from ..config.webhooks import Verify, Webhook
 from ..message import Outcome, Public, RequestError, bad_request
 from . import generic, handshakes, signatures, twilio
@@ -179,6 +180,8 @@ def _check_headers(webhook: Webhook) -> None:
             raise ValueError(f"headers has {name!r}, and no header has such a name.")
         if is_secret(name):
             raise ValueError(f"headers has {name}, which would publish a secret.")
+        if name in NOT_TEXT:
+            raise ValueError(f"headers has {name}, which cannot be a message header that is text.")
         if names.count(name.lower()) > 1:
             raise ValueError(f"headers has {name} twice.")
     for setting in ("header", "timestamp_header", "id_header"):
