@@ -264,6 +264,23 @@ def test_changed_files_are_read_at_most_once_a_second(tmp_path, caplog):
     assert "hush" not in caplog.text
 
 
+def test_a_broken_file_does_not_keep_the_other_one_from_being_used(tmp_path, caplog):
+    secrets, password = tmp_path / "secrets", tmp_path / "password"
+    secrets.write_text("hush-one\n")
+    password.write_text("hush-old\n")
+    verify = Verify(scheme="github", secrets_file=str(secrets))
+    webhook = Webhook(name="a", path="/a", username="u", password_file=str(password), verify=verify)
+    files = WebhookFiles(webhook, "Webhooks[0]")
+    secrets.write_text("")
+    password.write_text("hush-new-one\n")
+    assert files.refresh(1.0)
+    assert files.found == (("hush-one",), "hush-new-one")
+    assert "has no secret; what it held before stays in use" in caplog.text
+    secrets.write_text("hush-two\n")
+    assert files.refresh(2.0)
+    assert files.found == (("hush-two",), "hush-new-one")
+
+
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, caplog):
     file = tmp_path / "secrets"
     file.write_text("hush-one\n")
