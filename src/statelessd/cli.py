@@ -282,10 +282,11 @@ def _backend(config: Config, scoreboard: Scoreboard) -> RunBackend:
 
 def _check_tracing(config: Config) -> None:
     """Raise ConfigError if the SDK cannot use the settings or its own variables."""
-    # Imported here, because OpenTelemetry is not installed everywhere.
-    from .gateway.tracing import check  # noqa: PLC0415
-
     try:
+        # Imported here, because OpenTelemetry is not installed everywhere. It reads some of its
+        # variables when it is imported.
+        from .gateway.tracing import check  # noqa: PLC0415
+
         check(config.application.tracing)
     except ValueError as error:
         raise ConfigError([f"Application.tracing: {error}"]) from error

@@ -164,7 +164,7 @@ def test_without_a_collector_publishes_go_on(start_traced, collector):
 def test_what_the_sdk_cannot_use_is_an_error_of_the_configuration(start_traced, monkeypatch):
     gateway = start_traced()
     for arguments in ((), ("--check-config",)):
-        ended = gateway.run(*arguments, OTEL_EXPORTER_OTLP_COMPRESSION="nonsense")
+        ended = gateway.run(*arguments, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="nonsense")
         assert ended.returncode == 2
         assert "Application.tracing" in ended.stderr
         assert "Traceback" not in ended.stderr

@@ -17,7 +17,7 @@ from ..message import bad_request
 from .properties import text
 from .trace_context import MessageSpan, as_headers, context_of
 
-PARENT, BAGGAGE = "traceparent", "baggage"
+PARENT, STATE, BAGGAGE = "traceparent", "tracestate", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
 OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
 LONGEST_ID = 255  # bytes of a message_id
@@ -41,18 +41,18 @@ class Defaults(msgspec.Struct, frozen=True, eq=False):
     timestamp: bool = False
     app_id: str | None = None
     forwarded: tuple[tuple[bytes, str], ...] = ()
-    taken: frozenset[bytes] = frozenset({*OF_REQUEST})
+    taken: frozenset[bytes] = frozenset(OF_REQUEST)
     cloudevents_prefix: str = "ce-"
-
-    @property
-    def stamps(self) -> bool:
-        """Return whether messages are stamped at all."""
-        return self.message_id or self.timestamp or self.app_id is not None
 
 
 def defaults_of(settings: Publish) -> Defaults:
     """Return the defaults that the settings ask for."""
-    forwarded = tuple((name.lower().encode(), name) for name in settings.forward_headers)
+    # Trace context goes on in any case, if it is valid.
+    forwarded = tuple(
+        (name.lower().encode(), name)
+        for name in settings.forward_headers
+        if name.lower() not in (PARENT, STATE)
+    )
     return Defaults(
         settings.mandatory,
         2 if settings.persistent else 1,
@@ -118,7 +118,12 @@ class Stamps(msgspec.Struct, frozen=True):
 
 def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
     """Return whether the request adds anything to its messages. Most do not."""
-    return defaults.stamps or not defaults.taken.isdisjoint(headers)
+    return (
+        defaults.message_id
+        or defaults.timestamp
+        or defaults.app_id is not None
+        or not defaults.taken.isdisjoint(headers)
+    )
 
 
 def stamps_of(

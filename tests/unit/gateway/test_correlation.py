@@ -76,6 +76,13 @@ class TestTrace:
             headers={"traceparent": parent.decode()}
         )
 
+    @pytest.mark.parametrize(("parent", "goes_on"), [(PARENT, True), (b"own", False)])
+    def test_a_setting_that_forwards_them_changes_nothing(self, parent, goes_on):
+        settings = defaults.defaults_of(Publish(forward_headers=("Traceparent", "tracestate")))
+        message = read({b"traceparent": parent, b"tracestate": b"a=1"}, settings=settings)
+        expected = {"headers": {"traceparent": parent.decode(), "tracestate": "a=1"}}
+        assert message.header == header(**(expected if goes_on else {}))
+
     def test_a_state_without_a_parent_is_ignored(self):
         assert read({b"tracestate": b"a=1"}).header == header()
 
