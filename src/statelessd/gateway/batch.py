@@ -123,7 +123,8 @@ class Batch:
     def cut(self, error: RequestError | None) -> None:
         """Take no more of the body, because of ``error``; None: the client is gone."""
         if error is not None:
-            self.cut_short = self.cut_short or error
+            # Not the error itself: its traceback leads to whatever is kept of the body.
+            self.cut_short = self.cut_short or RequestError(error.outcome, error.detail)
             return
         self.gone = True
         for item in self._open:

@@ -89,7 +89,7 @@ class BatchRequest:
         self._started_at = perf_counter_ns()
         self._span: PublishSpan | None = None
         self._gone = False  # the client hung up
-        self.error: RequestError | None = None  # the answer that the page gave instead
+        self.refused: Outcome | None = None  # the answer that the page gave instead
         self._is_array = False
         self._events: Events | None = None  # if it is a batch of CloudEvents
         account: Account = self._state.get("account", self._gateway.budget)
@@ -118,16 +118,16 @@ class BatchRequest:
 
     def _end_span(self, span: "PublishSpan") -> None:
         """End the span of the batch, with the outcome of the first item that failed."""
-        batch, error = self._batch, self.error
+        batch = self._batch
         counts: dict[str, str | int] = {}
-        outcome: Outcome | None = Outcome.INTERNAL_ERROR if error is None else error.outcome
+        outcome: Outcome | None = self.refused or Outcome.INTERNAL_ERROR
         if batch is not None:
             counts = {
                 "messaging.batch.message_count": batch.items,
                 "statelessd.batch.failed": batch.failed,
                 "statelessd.batch.unknown": batch.unknown,
             }
-            if error is None:
+            if self.refused is None:
                 cut_short = None if batch.cut_short is None else batch.cut_short.outcome
                 outcome = batch.first_failure or cut_short or Outcome.CONFIRMED
         if self._gone or (batch is not None and batch.gone):
@@ -312,8 +312,9 @@ class BatchRequest:
         """Return the item's id and message in steps, or raise RequestError."""
         if text is None:
             raise RequestError(Outcome.TOO_LARGE, Public("The line is too long for any message."))
-        if batch.cut_short is not None and self._is_array:
-            raise batch.cut_short  # all of an array has come, so each item is told
+        error = batch.cut_short
+        if error is not None and self._is_array:  # all of it has come, so each item is told
+            raise RequestError(error.outcome, error.detail)
         rest = self._target.exchange, batch.items, self._gateway.defaults, self._stamps
         if not isinstance(text, bytes):
             message = yield from text.read(*rest)

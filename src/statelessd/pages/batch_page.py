@@ -31,7 +31,7 @@ class BatchPage(Page):
         try:
             await request.answer()
         except RequestError as error:
-            request.error = error
+            request.refused = error.outcome
             answer = problem_response(self.scope, error.outcome, error.detail)
             await answer(self.scope, self.receive, self.send)
         except asyncio.CancelledError:

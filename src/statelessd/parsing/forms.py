@@ -167,6 +167,8 @@ def multipart_steps(data: bytearray, content_type: bytes) -> Generator[None, Non
                 yield
     except (MultipartError, UnicodeError) as error:
         reason = error.args[0] if isinstance(error, MultipartError) else "it is not UTF-8"
+        # The parser keeps the error, whose traceback leads to it and to the body.
+        error.__traceback__ = None
         raise bad_request(f"The multipart form is malformed: {reason}.") from error
     return spans
 

@@ -76,6 +76,9 @@ class Template:
                 self._parts.append(_place(piece) if is_place else piece)
         except ValueError as error:
             raise ValueError(f"{setting} {error}") from None
+        fixed = "".join(part for part in self._parts if isinstance(part, str))
+        if len(fixed.encode()) > LONGEST:
+            raise ValueError(f"{setting} has more than {LONGEST} bytes, besides what it inserts.")
 
     def headers(self) -> list[str]:
         """Return the names of the headers that the template inserts, in lower case."""

@@ -1,6 +1,7 @@
 """Compressed forms, batches and streams over HTTP, with a publisher that the test plays."""
 
 import asyncio
+import gc
 import gzip
 import json
 import time
@@ -17,6 +18,7 @@ from statelessd.message import Outcome
 
 USER = b"Authorization: Basic dTpw\r\n"  # u:p, whose heads all connections share
 MULTIPART = b"Content-Type: multipart/form-data; boundary=b\r\n"
+EVENTS = b"Content-Type: application/cloudevents-batch+json\r\n"
 PARTS = b'--b\r\nContent-Disposition: form-data; name="body"\r\n\r\n%b\r\n--b--\r\n'
 GZIP = b"Content-Encoding: gzip\r\n"
 STREAM = b"Prefer: results=stream\r\n"
@@ -256,6 +258,17 @@ BOMBS = {
     "lines that are not items": gzip_bomb(b"0\n", 10_000),
     "newlines behind a message": gzip_bomb(b"\n", 10_000, lines([item(0)])),
 }
+ENDLESS = b'{"routing_key":"k","body":"'
+REFUSED = {  # each becomes 60 MB, which is enough to be refused
+    "an endless line": (NDJSON, gzip_bomb(b"x", 60, ENDLESS), GZIP),
+    "an endless line behind a message": (
+        NDJSON, gzip_bomb(b"x", 60, lines([item(0), ENDLESS])[:-1]), GZIP,
+    ),
+    "with results": (NDJSON, gzip_bomb(b"x", 60, ENDLESS), GZIP + STREAM),
+    "an array": (JSON, gzip_bomb(b" ", 60), GZIP),
+    "an array that is not valid": (JSON, gzip_bomb(b" ", 9, b"["), GZIP),
+    "events": (EVENTS, gzip_bomb(b" ", 60), GZIP),
+}  # fmt: skip
 
 
 class TestBombs:
@@ -289,6 +302,32 @@ class TestBombs:
         assert answer.problem == "too-large"
         assert time.process_time() - began < 5
         assert nothing_is_held(edge)
+
+    @pytest.mark.parametrize("name", REFUSED)
+    @edge_test()
+    async def test_a_batch_that_is_refused_leaves_nothing_in_memory(self, edge, name):
+        kind, body, way = REFUSED[name]
+        headers = AUTH + kind + way + b"Connection: close\r\n"
+
+        async def said():
+            client = await edge.connect()
+            client.send(post(body, path=b"/v/e", headers=headers))
+            answer = await client.reader.read()
+            await edge.until(lambda: not edge.connections)
+            return answer
+
+        assert b"/docs#" in await said()
+        gc.collect()
+        gc.disable()  # what is in no circle is freed without it, and at once
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                await said()
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert kept < MIB
 
     @edge_test()
     async def test_a_stream_whose_messages_are_confirmed_may_be_mostly_blank(self, edge):

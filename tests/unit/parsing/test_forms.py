@@ -1,5 +1,8 @@
 """Form bodies; tests/property has what is to be said of all bytes."""
 
+import contextlib
+import gc
+import tracemalloc
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -58,6 +61,23 @@ def multipart(*parts, boundary=b"XX"):
 
 
 CONTENT_TYPE = b"multipart/form-data; boundary=XX"
+
+
+def test_a_malformed_form_leaves_nothing_in_memory():
+    data = multipart((b'name="body"', b"x" * 1024 * 1024))
+    bodies = [data[:-20], data.replace(b"form-data", b"form-date")]
+    gc.collect()
+    gc.disable()  # what is in no circle is freed without it, and at once
+    tracemalloc.start()
+    try:
+        for body in bodies * 3:
+            with contextlib.suppress(RequestError):
+                decode_multipart(body, CONTENT_TYPE)
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 512 * 1024
 
 
 def test_a_file_may_be_the_body():
