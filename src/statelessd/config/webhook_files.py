@@ -171,4 +171,4 @@ def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
         return known
     except OSError as error:
         return 0, 0, error.errno or 0
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_ctime_ns, found.st_ino, found.st_size  # ctime cannot be set back

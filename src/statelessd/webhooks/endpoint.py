@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 
 from ..config.header_names import LONGEST, OF_TRACE, TOKEN, wrong_with_names
-from ..config.webhooks import Verify, Webhook
+from ..config.webhooks import TOLERANCE, Verify, Webhook
 from ..message import Outcome, Public, RequestError, bad_request
 from . import generic, handshakes, signatures, twilio
 from .delivery import Delivery, Draft, Reply
@@ -15,6 +15,7 @@ __all__ = ["Delivery", "Draft", "Endpoint", "Reply"]
 
 # The settings of verify that only some schemes use.
 _OF_HMAC = ("algorithm", "encoding", "prefix", "signed", "timestamp_header", "id_header")
+_WITH_TIMESTAMP = ("gitlab", "stripe", "slack", "standard-webhooks")
 
 
 class Endpoint:
@@ -151,7 +152,7 @@ def _short(source: Source, name: str) -> str | None:
 
 def _scheme(webhook: Webhook) -> Scheme:
     """Return the scheme that the settings name."""
-    tolerance = webhook.verify.tolerance
+    tolerance = webhook.verify.tolerance or TOLERANCE
     hub = signatures.prefixed(b"x-hub-signature-256", b"sha256=")
     match webhook.verify.scheme:
         case "github" | "meta":
@@ -198,6 +199,9 @@ def _check_use(webhook: Webhook) -> None:
     for setting in _OF_HMAC:
         if scheme != "hmac" and getattr(verify, setting) != getattr(defaults, setting):
             raise ValueError(f"verify.{setting} is used by the scheme hmac only.")
+    has_timestamp = scheme in _WITH_TIMESTAMP or "{timestamp}" in verify.signed
+    if verify.tolerance is not None and not has_timestamp:
+        raise ValueError("verify.tolerance is not used, because no timestamp is signed.")
     if scheme == "twilio" and webhook.public_url is None:
         raise ValueError("public_url is needed by the scheme twilio, which signs it.")
     if scheme not in ("twilio", "hmac") and webhook.public_url is not None:
