@@ -48,6 +48,8 @@ SWEEP = 0.25  # seconds between checks of the clients' time-outs
 JUST_AFTER = 0.002  # seconds; event loops round their timers by less
 LAST_REQUESTS = 1.0  # seconds in which each open connection may still ask once
 CONNECTING = 0.05  # seconds for connections that are being made when the listeners close
+# Turns of the loop after that. If it stood still, its timers come before it accepts what is queued.
+TURNS = 3
 HANDSHAKE = 2.0  # seconds for the TLS handshakes of those
 LAST_WORD = 0.5  # seconds before the end at which messages are given up, to leave time to answer
 # Seconds to export the last spans: at least, even if the drain took all its time, and at most,
@@ -192,6 +194,8 @@ class Backend:
             await self._let_ask(lambda: not self.connections)
             listeners.hold_off(self._listeners)
             await asyncio.sleep(CONNECTING)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             await self._server.close_listeners()
             is_done = lambda: not self._shared.places.has_handshakes  # noqa: E731
             await self._server.wait_for(is_done, half, HANDSHAKE)

@@ -87,7 +87,7 @@ async def test_a_hostile_body_never_holds_the_loop(edge, name):
 @pytest.mark.parametrize("name", BODIES)
 @edge_test()
 async def test_a_hostile_body_takes_a_few_times_its_size(edge, name):
-    size, fixed = (MIB // 16, 4 * MIB) if name.startswith("lines of") else (MIB, MIB // 2)
+    size, fixed = (MIB // 32, 4 * MIB) if name.startswith("lines of") else (MIB, MIB // 2)
     if name.startswith("a bomb"):
         fixed = 4 * SIZE  # it becomes as much as a body may have
     kind = BODIES[name]
