@@ -288,7 +288,7 @@ def _check_tracing(config: Config) -> None:
         from .gateway.tracing import check  # noqa: PLC0415
 
         check(config.application.tracing)
-    except ValueError as error:
+    except Exception as error:  # of any type that the SDK and its plugins raise
         raise ConfigError([f"Application.tracing: {error}"]) from error
 
 

@@ -1,8 +1,10 @@
 """Spans in a collector and trace context in messages, of a real gateway and broker."""
 
-import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -161,11 +163,38 @@ def test_without_a_collector_publishes_go_on(start_traced, collector):
     assert collector.spans == []
 
 
-def test_what_the_sdk_cannot_use_is_an_error_of_the_configuration(start_traced, monkeypatch):
-    gateway = start_traced()
-    for arguments in ((), ("--check-config",)):
-        ended = gateway.run(*arguments, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="nonsense")
+WRONG = {
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "nonsense",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "soon",
+    "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key: {SECRET}",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"x-api-key={SECRET}%0Ax",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://collector/?key={SECRET}",
+    "OTEL_TRACES_SAMPLER": "nonsense",
+    "OTEL_BSP_MAX_QUEUE_SIZE": "-1",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9999",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER": "nonsense",
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG.items(), ids=WRONG)
+def test_what_the_sdk_cannot_use_is_an_error_of_the_configuration(tmp_path, variable, value):
+    file = tmp_path / "statelessd.yml"
+    file.write_text("Application: {tracing: {enabled: true}}\n")
+    command = [sys.executable, "-m", "statelessd", "-c", str(file)]
+    variables = os.environ | {variable: value}
+    # One of them is enough for the start, because it has the same check.
+    for arguments in ((), ("--check-config",))[variable != "OTEL_EXPORTER_OTLP_HEADERS" :]:
+        ended = subprocess.run(
+            [*command, *arguments],
+            env=variables,
+            timeout=60,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert ended.returncode == 2
-        assert "Application.tracing" in ended.stderr
+        assert "Application.tracing: " in ended.stderr
         assert "Traceback" not in ended.stderr
-    assert json.loads(gateway.get("/stats").text)
+        assert SECRET not in ended.stderr + ended.stdout

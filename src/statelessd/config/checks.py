@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ..tls import client
 from ..tls import server as server_tls
 from ..tls.files import TlsError
+from .header_names import wrong_with_names
 from .hosts import Host, is_url, parse, wrong_with_host
 from .http_server import Cors, HTTPServer, Listener
 from .settings import BrokerTls, Config, RabbitMQ, Tracing
@@ -23,15 +24,6 @@ ORIGIN = re.compile(
 NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 UNIX_PATH_BYTES = 107  # sun_path of unix(7), without the NUL at its end
-
-TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
-CREDENTIALS = {"authorization", "cookie", "set-cookie"}
-# They belong to one connection or to the length of one body (RFC 9110 sections 7.6.1 and 8.6).
-OF_CONNECTION = {
-    "connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding",
-    "upgrade",
-}  # fmt: skip
-NOT_TEXT = {"CC", "BCC", "x-delay"}  # message headers that must not be text
 
 LEAST_FRAME_MAX = 8192  # bytes, of RabbitMQ from 4.1 on
 HOST, HOSTS = "Application.rabbitmq.host", "Application.rabbitmq.hosts"
@@ -87,7 +79,7 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
 
 
 def _tracing(tracing: Tracing) -> Iterator[Wrong]:
-    if tracing.endpoint is not None and (what := _wrong_with_endpoint(tracing.endpoint)):
+    if tracing.endpoint is not None and (what := wrong_with_endpoint(tracing.endpoint)):
         yield "Application.tracing.endpoint", "", what
     if tracing.enabled:
         for package in ("sdk", "exporter.otlp.proto.http"):
@@ -101,7 +93,7 @@ def _tracing(tracing: Tracing) -> Iterator[Wrong]:
                 return
 
 
-def _wrong_with_endpoint(endpoint: str) -> str:
+def wrong_with_endpoint(endpoint: str) -> str:
     """Return what is wrong, "" if nothing. The URL is not quoted, as it may have a password."""
     try:
         url = urlsplit(endpoint)
@@ -119,22 +111,8 @@ def _wrong_with_endpoint(endpoint: str) -> str:
 
 
 def _forwarded(names: Sequence[str]) -> Iterator[Wrong]:
-    known: set[str] = set()
-    for i, name in enumerate(names):
-        lower, wrong = name.lower(), ""
-        if not TOKEN.fullmatch(name):
-            wrong = "is not the name of a header"
-        elif lower in CREDENTIALS or lower.startswith("proxy-"):
-            wrong = "is never forwarded, because it may hold credentials"
-        elif lower in OF_CONNECTION:
-            wrong = "says nothing about the message, but about the connection or the body's length"
-        elif name in NOT_TEXT:
-            wrong = "cannot be a message header that is text, as forwarded ones are"
-        elif lower in known:
-            wrong = "is there more than once"
-        known.add(lower)
-        if wrong:
-            yield "Application.publish.forward_headers", f"[{i}]", f"{name!r} {wrong}"
+    for i, what in wrong_with_names(names):
+        yield "Application.publish.forward_headers", f"[{i}]", what
 
 
 def _names(config: Config) -> Iterator[Wrong]:

@@ -2,8 +2,8 @@
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from .webhooks import Webhook
@@ -48,7 +48,7 @@ class WebhookFiles:
         self._path = path
         files = (webhook.password_file, webhook.verify.secrets_file)
         self._taken = {file: _stamp_of(file) for file in files if file is not None}
-        self.found = self._read()
+        self.found = Found(self._secrets(), self._password())
         self._look_at = 0.0
         self._is_warned = False
 
@@ -70,33 +70,50 @@ class WebhookFiles:
             self._is_warned = False
             return False
         before = self.found
-        try:
-            self.found = self._read()
-        except FileError as error:  # it is tried again, because it may be half written
-            if not self._is_warned:
-                logger.warning("%s; what it held before stays in use", error)
-            self._is_warned = True
-            return False
-        self._taken, self._is_warned = seen, False
+        if self._read_what_can_be_read():
+            self._taken, self._is_warned = seen, False
         if self.found != before:
             logger.info("files of %s have changed: using them", self._path)
         return self.found != before
 
-    def _read(self) -> Found:
-        webhook, secrets, password = self._webhook, self._webhook.verify.secrets, ""
-        file = webhook.verify.secrets_file
-        if file is not None:
-            setting = f"{self._path}.verify.secrets_file"
-            lines = [line.strip() for line in _text_of(setting, file).splitlines()]
-            more = tuple(line for line in lines if line)
-            if not more:
-                raise FileError(setting, f"{file} has no secret")
-            secrets = (*secrets, *more)
-        password = webhook.password
-        if webhook.password_file is not None:
-            setting = f"{self._path}.password_file"
-            password = _password_of(setting, webhook.password_file)
-        return Found(secrets, password)
+    def _read_what_can_be_read(self) -> bool:
+        """Read each file, and log a warning if that fails. Return whether all could be read.
+
+        A broken file must not keep the other one from being used.
+        """
+        secrets, password = self.found
+        errors = []
+        try:
+            secrets = self._secrets()
+        except FileError as error:  # it is tried again, because it may be half written
+            errors.append(error)
+        try:
+            password = self._password()
+        except FileError as error:
+            errors.append(error)
+        self.found = Found(secrets, password)
+        if errors and not self._is_warned:
+            for each in errors:
+                logger.warning("%s; what it held before stays in use", each)
+            self._is_warned = True
+        return not errors
+
+    def _secrets(self) -> tuple[str, ...]:
+        verify = self._webhook.verify
+        if verify.secrets_file is None:
+            return verify.secrets
+        setting = f"{self._path}.verify.secrets_file"
+        lines = [line.strip() for line in _text_of(setting, verify.secrets_file).splitlines()]
+        more = tuple(line for line in lines if line)
+        if not more:
+            raise FileError(setting, f"{verify.secrets_file} has no secret")
+        return (*verify.secrets, *more)
+
+    def _password(self) -> str:
+        file = self._webhook.password_file
+        if file is None:
+            return self._webhook.password
+        return _password_of(f"{self._path}.password_file", file)
 
 
 def path_of(i: int) -> str:
@@ -125,7 +142,9 @@ def _password_of(setting: str, file: str) -> str:
 
 def _text_of(setting: str, file: str) -> str:
     try:
-        with Path(file).open("rb") as opened:
+        with open(file, "rb", opener=_open) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise FileError(setting, f"{file} is not a regular file")
             content = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise FileError(setting, f"{file} cannot be read: {error.strerror}") from None
@@ -140,6 +159,11 @@ def _text_of(setting: str, file: str) -> str:
     return text
 
 
+def _open(file: str, flags: int) -> int:
+    """Open a file without waiting for a pipe's writer, which would stop the event loop."""
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
 def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
     try:
         found = os.stat(file)  # noqa: PTH116 - often
@@ -147,4 +171,4 @@ def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
         return known
     except OSError as error:
         return 0, 0, error.errno or 0
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_ctime_ns, found.st_ino, found.st_size  # ctime cannot be set back

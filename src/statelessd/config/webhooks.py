@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from .http_server import MIB, setting
 
@@ -10,6 +11,8 @@ Scheme = Literal[
     "github", "gitlab", "stripe", "shopify", "slack", "twilio", "meta", "standard-webhooks",
     "hmac", "token", "none",
 ]  # fmt: skip
+
+TOLERANCE = 300.0  # seconds
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,14 +30,12 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True):
         setting("File with such secrets, one a line. A changed file is used without a restart."),
     ] = None
     tolerance: Annotated[
-        float,
+        Annotated[float, Meta(gt=0, le=86400)] | None,
         setting(
-            "Seconds by which a signed timestamp may differ from this machine's clock. A replay "
-            "within them is accepted.",
-            gt=0,
-            le=86400,
+            "Seconds by which a signed timestamp may differ from this machine's clock, "
+            f"{TOLERANCE:g} by default. A replay within them is accepted."
         ),
-    ] = 300.0
+    ] = None
     header: Annotated[
         str | None, setting("Header that holds the signature (hmac) or the token (token).")
     ] = None

@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from ..config.header_names import OF_TRACE
 from ..config.settings import Publish
 from ..message import bad_request
 from .properties import text
 from .trace_context import MessageSpan, as_headers, context_of
 
-PARENT, STATE, BAGGAGE = "traceparent", "tracestate", "baggage"
+PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
 OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
 LONGEST_ID = 255  # bytes of a message_id
@@ -47,11 +48,10 @@ class Defaults(msgspec.Struct, frozen=True, eq=False):
 
 def defaults_of(settings: Publish) -> Defaults:
     """Return the defaults that the settings ask for."""
-    # Trace context goes on in any case, if it is valid.
     forwarded = tuple(
         (name.lower().encode(), name)
         for name in settings.forward_headers
-        if name.lower() not in (PARENT, STATE)
+        if name.lower() not in OF_TRACE
     )
     return Defaults(
         settings.mandatory,

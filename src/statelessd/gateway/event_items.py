@@ -17,7 +17,7 @@ from ..message import Message, Public, bad_request
 from ..parsing import json_steps
 from ..parsing.forms import decode_urlencoded
 from ..parsing.json_steps import BLANK, LONGEST_PIECE, MalformedError, TooDeepError
-from ..webhooks.templates import pieces
+from ..webhooks.templates import one_word, pieces
 from . import cloud_events
 from .defaults import Defaults, Stamps
 from .large_items import LARGE, MAX_DEPTH, NAME, TOO_DEEP, check_utf8
@@ -35,7 +35,6 @@ NO_TEMPLATE = Public(
 )
 
 _PLACEHOLDER = re.compile(r"json\.([a-z0-9]+)(?:\|([^|]*))??(\|word)?")
-_NOT_IN_A_WORD = re.compile(r"[.\s]")
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_value = msgspec.json.Decoder().decode
@@ -59,7 +58,7 @@ class Placeholder(msgspec.Struct, frozen=True):
             if self.default is None:
                 raise bad_request(f"The CloudEvent has no {shown(self.name)} for its routing key.")
             value = self.default
-        return _NOT_IN_A_WORD.sub("_", value) if self.is_word else value
+        return one_word(value) if self.is_word else value
 
 
 def parse_template(template: str) -> list[str | Placeholder]:

@@ -7,9 +7,10 @@ Names follow version 1.44.0 of the semantic conventions, as docs/tracing.md says
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter_ns, time_ns
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -30,7 +31,9 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from opentelemetry.util.re import parse_env_headers
 
+from ..config.checks import wrong_with_endpoint
 from ..config.hosts import Host
 from ..config.settings import Tracing
 from ..message import TABLE, Outcome
@@ -54,6 +57,12 @@ MESSAGE_ATTRIBUTES = {
 LONGEST = 255  # characters of an attribute
 NONE: Mapping[str, str | int] = {}
 QUIET = 60.0  # seconds after a warning in which others are only counted
+SDK = "opentelemetry"  # its logger
+# What complains of variables. A detector of resources may also warn where nothing is wrong.
+OF_VARIABLES = (
+    f"{SDK}.exporter", f"{SDK}.sdk._shared_internal", f"{SDK}.sdk.trace", f"{SDK}.util.re",
+)  # fmt: skip
+EXPORTER_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
 
 
 class Destination(Protocol):
@@ -142,11 +151,7 @@ class Tracer:
         self._attributes = SYSTEM | (_server(hosts[0]) if len(hosts) == 1 else {})
         self._loop = loop
         self._warnings = _Warnings(loop)
-        self._provider = TracerProvider(
-            sampler=_sampler_of(settings), resource=_resource_of(settings), shutdown_on_exit=False
-        )
-        exporter = _exporter_of(settings) if exporter is None else exporter
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = _provider_of(settings, exporter)
         self._tracer = self._provider.get_tracer("statelessd", __version__, schema_url=CONVENTIONS)
 
     def begin(
@@ -206,7 +211,7 @@ class _Warnings(logging.Handler):
         super().__init__(logging.WARNING)
         self._loop = loop
         self._logged_at, self._left_out = -QUIET, 0
-        library = logging.getLogger("opentelemetry")
+        library = logging.getLogger(SDK)
         library.addHandler(self)
         library.propagate = False
 
@@ -226,16 +231,68 @@ class _Warnings(logging.Handler):
 
     def close(self) -> None:
         """Listen no more."""
-        library = logging.getLogger("opentelemetry")
+        library = logging.getLogger(SDK)
         library.removeHandler(self)
         library.propagate = True
         super().close()
 
 
+class _Complaints(logging.Handler):
+    """Keeps what the SDK says of its variables, instead of logging it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(OF_VARIABLES):
+            self.texts.append(record.getMessage())
+
+
 def check(settings: Tracing) -> None:
     """Raise ValueError if the settings or the SDK's variables cannot be used."""
-    _exporter_of(settings)
-    _sampler_of(settings)
+    if settings.endpoint is None:
+        _check_endpoint()
+    with _complaints() as texts:
+        _check_headers(texts)
+        _provider_of(settings).shutdown()
+    if texts:
+        raise ValueError(texts[0])
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Yield what the SDK complains about meanwhile. It would only warn, and use a default."""
+    library, complaints = logging.getLogger(SDK), _Complaints()
+    library.addHandler(complaints)
+    library.propagate = False
+    try:
+        yield complaints.texts
+    finally:
+        library.removeHandler(complaints)
+        library.propagate = True
+
+
+def _check_endpoint() -> None:
+    """Raise ValueError if the variable with the collector's URL has none that can be used."""
+    name, url = _variable("ENDPOINT")
+    if url and (what := wrong_with_endpoint(url)):
+        raise ValueError(f"{name} {what}")
+
+
+def _check_headers(complaints: list[str]) -> None:
+    """Raise ValueError for wrong headers, without the SDK's complaints, which quote them."""
+    name, text = _variable("HEADERS")
+    found = parse_env_headers(text, liberal=True)
+    if complaints or not all(value.isprintable() for value in found.values()):
+        raise ValueError(f"{name} must have NAME=VALUE pairs, separated by commas")
+
+
+def _variable(end: str) -> tuple[str, str]:
+    """Return the name and the value of the exporter's variable that counts."""
+    names = [start + end for start in EXPORTER_VARIABLES]
+    name = next((each for each in names if each in os.environ), names[-1])
+    return name, os.environ.get(name, "").strip()
 
 
 def _server(host: Host) -> dict[str, str | int]:
@@ -256,6 +313,14 @@ def _remote(parent: Parent, state: str) -> SpanContext:
         trace_flags=TraceFlags(parent.flags),
         trace_state=TraceState.from_header([state]),
     )
+
+
+def _provider_of(settings: Tracing, exporter: SpanExporter | None = None) -> TracerProvider:
+    provider = TracerProvider(
+        sampler=_sampler_of(settings), resource=_resource_of(settings), shutdown_on_exit=False
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter or _exporter_of(settings)))
+    return provider
 
 
 def _exporter_of(settings: Tracing) -> SpanExporter:

@@ -2,18 +2,20 @@
 
 from collections.abc import Generator, Sequence
 
-from ..config.webhooks import Verify, Webhook
+from ..config.header_names import LONGEST, OF_TRACE, TOKEN, wrong_with_names
+from ..config.webhooks import TOLERANCE, Verify, Webhook
 from ..message import Outcome, Public, RequestError, bad_request
 from . import generic, handshakes, signatures, twilio
 from .delivery import Delivery, Draft, Reply
 from .signatures import GitLab, NoScheme, Scheme, Signed, StandardWebhooks, Token
 from .source import Source
-from .templates import LONGEST, TOKEN, Template, as_text, is_secret
+from .templates import Template, as_text
 
 __all__ = ["Delivery", "Draft", "Endpoint", "Reply"]
 
 # The settings of verify that only some schemes use.
 _OF_HMAC = ("algorithm", "encoding", "prefix", "signed", "timestamp_header", "id_header")
+_WITH_TIMESTAMP = ("gitlab", "stripe", "slack", "standard-webhooks")
 
 
 class Endpoint:
@@ -32,7 +34,11 @@ class Endpoint:
         self._webhook = webhook
         self._routing_key = Template(webhook.routing_key, "routing_key", "routing key")
         self._message_id = Template(webhook.message_id, "message_id", "message_id")
-        self._headers = [(name, name.lower().encode()) for name in webhook.headers]
+        self._headers = [
+            (name, name.lower().encode())
+            for name in webhook.headers
+            if name.lower() not in OF_TRACE
+        ]
         _check_headers(webhook)
         _check_use(webhook)
         self._scheme = _scheme(webhook)
@@ -146,7 +152,7 @@ def _short(source: Source, name: str) -> str | None:
 
 def _scheme(webhook: Webhook) -> Scheme:
     """Return the scheme that the settings name."""
-    tolerance = webhook.verify.tolerance
+    tolerance = webhook.verify.tolerance or TOLERANCE
     hub = signatures.prefixed(b"x-hub-signature-256", b"sha256=")
     match webhook.verify.scheme:
         case "github" | "meta":
@@ -173,14 +179,8 @@ def _scheme(webhook: Webhook) -> Scheme:
 
 def _check_headers(webhook: Webhook) -> None:
     """Raise ValueError if request headers are named that do not exist or must not be published."""
-    names = [name.lower() for name in webhook.headers]
-    for name in webhook.headers:
-        if not TOKEN.fullmatch(name) or len(name) > LONGEST:
-            raise ValueError(f"headers has {name!r}, and no header has such a name.")
-        if is_secret(name):
-            raise ValueError(f"headers has {name}, which would publish a secret.")
-        if names.count(name.lower()) > 1:
-            raise ValueError(f"headers has {name} twice.")
+    for _, what in wrong_with_names(webhook.headers):
+        raise ValueError(f"headers {what}.")
     for setting in ("header", "timestamp_header", "id_header"):
         value = getattr(webhook.verify, setting)
         if value is not None and not TOKEN.fullmatch(value):
@@ -199,6 +199,9 @@ def _check_use(webhook: Webhook) -> None:
     for setting in _OF_HMAC:
         if scheme != "hmac" and getattr(verify, setting) != getattr(defaults, setting):
             raise ValueError(f"verify.{setting} is used by the scheme hmac only.")
+    has_timestamp = scheme in _WITH_TIMESTAMP or "{timestamp}" in verify.signed
+    if verify.tolerance is not None and not has_timestamp:
+        raise ValueError("verify.tolerance is not used, because no timestamp is signed.")
     if scheme == "twilio" and webhook.public_url is None:
         raise ValueError("public_url is needed by the scheme twilio, which signs it.")
     if scheme not in ("twilio", "hmac") and webhook.public_url is not None:

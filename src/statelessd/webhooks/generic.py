@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 
-from ..config.webhooks import Webhook
+from ..config.webhooks import TOLERANCE, Webhook
 from .signatures import Claim, Part, Reader, Signed
 from .source import Source
 from .templates import pieces
@@ -12,7 +12,7 @@ def scheme(webhook: Webhook) -> Signed:
     """Return the scheme. Raise ValueError, with a sentence, if its settings do not fit."""
     verify = webhook.verify
     reader = _reader(webhook, _parts(webhook))
-    return Signed(reader, encoding=verify.encoding, tolerance=verify.tolerance)
+    return Signed(reader, encoding=verify.encoding, tolerance=verify.tolerance or TOLERANCE)
 
 
 def _parts(webhook: Webhook) -> list[tuple[str, bool]]:

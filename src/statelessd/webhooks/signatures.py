@@ -105,7 +105,7 @@ class Signed:
         """Raise ValueError if one of the secrets is none."""
         for secret in secrets:
             if not self._keys([secret]):
-                raise ValueError("has a secret that is empty.")
+                raise ValueError("has a secret that is empty or blank.")
 
     def _matches(self, digest: bytes, signature: bytes) -> bool:
         if self._is_hex:
@@ -144,8 +144,8 @@ def _digests(
 
 
 def plain_keys(secrets: Sequence[bytes]) -> list[bytes]:
-    """Return the secrets as keys, without empty ones, which everybody knows."""
-    return [secret for secret in secrets if secret]
+    """Return the secrets as keys, without empty and blank ones, which everybody knows."""
+    return [secret for secret in secrets if secret.strip()]
 
 
 def base64_keys(secrets: Sequence[bytes]) -> list[bytes]:

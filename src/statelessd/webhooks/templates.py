@@ -20,14 +20,13 @@ from collections.abc import Generator, Iterator
 
 import msgspec
 
+from ..config.header_names import LONGEST, TOKEN, is_secret
 from ..message import Public, RequestError, bad_request
 from .source import Source
 
-LONGEST = 255  # bytes of a short string (AMQP 0-9-1 section 4.2.5.3)
 MAX_PATH = 32  # members of a path
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
-TOKEN = re.compile(r"[!#$%&'*+.^_`~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _NOT_A_WORD = re.compile(r"[.\s]")
 _WORD = "word"
 
@@ -58,10 +57,9 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
             yield found, False
 
 
-def is_secret(name: str) -> bool:
-    """Return whether a request header holds a secret, which no message may carry."""
-    name = name.lower()
-    return name in ("authorization", "cookie") or name.startswith("proxy-")
+def one_word(text: str) -> str:
+    """Return what is one word of a topic: dots and white space become ``_``."""
+    return _NOT_A_WORD.sub("_", text)
 
 
 class Template:
@@ -78,6 +76,9 @@ class Template:
                 self._parts.append(_place(piece) if is_place else piece)
         except ValueError as error:
             raise ValueError(f"{setting} {error}") from None
+        fixed = "".join(part for part in self._parts if isinstance(part, str))
+        if len(fixed.encode()) > LONGEST:
+            raise ValueError(f"{setting} has more than {LONGEST} bytes, besides what it inserts.")
 
     def headers(self) -> list[str]:
         """Return the names of the headers that the template inserts, in lower case."""
@@ -106,7 +107,7 @@ class Template:
             if place.default is None:
                 raise self._missing(place, source)
             text = place.default
-        return _NOT_A_WORD.sub("_", text) if place.is_word else text
+        return one_word(text) if place.is_word else text
 
     def _missing(self, place: Place, source: Source) -> RequestError:
         """Return the error that says what the delivery does not have."""

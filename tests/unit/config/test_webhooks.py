@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 
 import pytest
 
@@ -261,6 +262,39 @@ def test_changed_files_are_read_at_most_once_a_second(tmp_path, caplog):
     file.write_text("hush-again\n")
     assert files.refresh(200.0)
     assert "hush" not in caplog.text
+
+
+def test_a_broken_file_does_not_keep_the_other_one_from_being_used(tmp_path, caplog):
+    secrets, password = tmp_path / "secrets", tmp_path / "password"
+    secrets.write_text("hush-one\n")
+    password.write_text("hush-old\n")
+    verify = Verify(scheme="github", secrets_file=str(secrets))
+    webhook = Webhook(name="a", path="/a", username="u", password_file=str(password), verify=verify)
+    files = WebhookFiles(webhook, "Webhooks[0]")
+    secrets.write_text("")
+    password.write_text("hush-new-one\n")
+    assert files.refresh(1.0)
+    assert files.found == (("hush-one",), "hush-new-one")
+    assert "has no secret; what it held before stays in use" in caplog.text
+    secrets.write_text("hush-two\n")
+    assert files.refresh(2.0)
+    assert files.found == (("hush-two",), "hush-new-one")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, caplog):
+    file = tmp_path / "secrets"
+    file.write_text("hush-one\n")
+    verify = Verify(scheme="github", secrets_file=str(file))
+    files = WebhookFiles(Webhook(name="a", path="/a", username="u", verify=verify), "Webhooks[0]")
+    file.unlink()
+    os.mkfifo(file)
+    signal.alarm(20)  # which ends the test if the pipe is opened to wait for its writer
+    try:
+        assert not files.refresh(1.0)
+    finally:
+        signal.alarm(0)
+    assert files.found.secrets == ("hush-one",)
+    assert "is not a regular file; what it held before stays in use" in caplog.text
 
 
 def test_a_file_whose_place_nobody_may_look_at_is_unchanged(tmp_path, monkeypatch):

@@ -326,6 +326,11 @@ class TestWhatIsShown:
         await edge.ask(signed(b"x", b"traceparent: " + trace + b"\r\n"))
         assert trace in edge.publisher.headers[0]
 
+    @hook_test(webhook(headers=("Traceparent",)))
+    async def test_a_setting_does_not_forward_a_traceparent_that_is_not_valid(self, edge):
+        assert (await edge.ask(signed(b"{}", b"Traceparent: own\r\n"))).status == 204
+        assert b"raceparent" not in edge.publisher.headers[0]
+
     @hook_test(publish=Publish(stamp_app_id="shop", stamp_message_id=True, persistent=False))
     async def test_stamps_are_those_of_every_publish(self, edge):
         answer = await edge.ask(signed(b"x"))
