@@ -182,6 +182,7 @@ class BatchRequest:
             self._holding.hold(0)
             await batch.settle()
         finally:
+            self._decoder = Plain()  # as in _publish_lines
             self._holding.hold(0)
         results = [item.result() for item in sorted(items, key=attrgetter("index"))]
         status = 200 if batch.published == batch.items else 207
@@ -366,6 +367,8 @@ class BatchRequest:
                 raise
             batch.cut(error)
         finally:
+            # This and the batch are a circle, in which the decoder's window would stay.
+            self._decoder, self._allowance = Plain(), None
             self._holding.hold(0)
 
     async def _publish(self, batch: Batch, texts: Iterable[Text]) -> None:
