@@ -157,7 +157,7 @@ class BatchRequest:
         tracer = self._gateway.tracer
         if tracer is not None:
             self._span = tracer.begin(self._headers, self._target, self._started_at, is_batch=True)
-        self._stamps = stamps_of(self._headers, self._gateway.defaults, self._span)
+        self._stamps = stamps_of(self._headers, self._gateway.defaults, self._span, is_raw=False)
         prefer = self._headers.get(b"prefer", b"").lower()
         if not is_stream:
             await self._answer_array()

@@ -20,6 +20,7 @@ from .trace_context import MessageSpan, as_headers, context_of
 
 PARENT, BAGGAGE = "traceparent", "baggage"
 IDEMPOTENCY_KEY = b"idempotency-key"
+OF_BODY = (b"content-type", b"content-encoding")  # they say what a form or batch is
 OF_REQUEST = (b"traceparent", b"tracestate", b"baggage", IDEMPOTENCY_KEY)
 LONGEST_ID = 255  # bytes of a message_id
 
@@ -127,11 +128,16 @@ def inherits(headers: Mapping[bytes, bytes], defaults: Defaults) -> bool:
 
 
 def stamps_of(
-    headers: Mapping[bytes, bytes], defaults: Defaults, span: MessageSpan | None = None
+    headers: Mapping[bytes, bytes],
+    defaults: Defaults,
+    span: MessageSpan | None = None,
+    *,
+    is_raw: bool = True,
 ) -> Stamps | None:
     """Return what the request adds to its messages, or None. Raise RequestError if not UTF-8.
 
     With a ``span``, messages carry its trace context, and otherwise that of the request.
+    ``is_raw`` tells whether the request's body is the message's.
     """
     if span is None and not inherits(headers, defaults):
         return None
@@ -145,7 +151,7 @@ def stamps_of(
     forwarded = {
         spelled: text(spelled, headers[name])
         for name, spelled in defaults.forwarded
-        if headers.get(name)
+        if headers.get(name) and (is_raw or name not in OF_BODY)
     }
     return Stamps(defaults, trace, idempotency_key(headers), forwarded, span)
 

@@ -248,7 +248,8 @@ def _stamping_reader(
     is_form = media_type in FORMS
 
     def read(body: bytes, span: MessageSpan | None = None) -> Message | Steps:
-        stamps = stamps_of(headers, defaults, span)  # which differ from one request to the next
+        # They differ from one request to the next.
+        stamps = stamps_of(headers, defaults, span, is_raw=not is_form)
         if media_type == MULTIPART or (is_form and is_costly(body)):
             form = content_type if media_type == MULTIPART else None
             steps = _read_in_steps(body, form, target, query, defaults, stamps)

@@ -383,6 +383,23 @@ class TestForwardedHeaders:
         found = properties_in(edge.publisher.headers[0])["headers"]
         assert [v for n, v in found.items() if n.lower() == "x-tenant"] == ["own"]
 
+    @pytest.mark.parametrize(
+        ("sent", "forwarded"),
+        [
+            (post(headers=AUTH + JSON), {"Content-Type": "application/json"}),
+            (post(headers=AUTH + FORM), None),
+            (post(b"[%b]" % ITEM, b"/v/e", AUTH + JSON), None),
+            (post(ITEM, b"/v/e", AUTH + NDJSON), None),
+        ],
+        ids=["raw", "form", "batch", "NDJSON"],
+    )
+    @edge_test(publish=Publish(forward_headers=("Content-Type",)))
+    async def test_the_content_type_of_a_form_or_batch_is_not_its_messages(
+        self, edge, sent, forwarded
+    ):
+        await edge.ask(sent)
+        assert properties_in(edge.publisher.headers[0]).get("headers") == forwarded
+
     @edge_test(publish=ON)
     async def test_an_empty_one_counts_as_none(self, edge):
         await edge.ask(post(headers=AUTH + FORM + b"X-Tenant:\r\n"))
