@@ -46,8 +46,9 @@ def test_no_answer_is_undocumented(gateway):
 
 def test_nor_where_messages_are_published(gateway):
     before = gateway.answered(204)
-    explore(gateway, "--auth", "guest:guest", "--include-tag", "publish", STATELESSD_EXISTING="1")
-    assert gateway.answered(204) > before + 10
+    options = "--auth", "guest:guest", "--include-tag", "publish"
+    explore(gateway, *options, examples=60, STATELESSD_EXISTING="1")
+    assert gateway.answered(204) > before  # how many is left to chance
     assert gateway.answered(200) > 0
     assert gateway.answered(207) > 0
     assert gateway.stats()["connections"]["test:guest"]["publishes"] > 10
