@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..tls.files import stamp_of
 from .webhooks import Webhook
 
 logger = logging.getLogger(__name__)
@@ -14,8 +15,6 @@ SECTION = "Webhooks"
 LOOK = 1.0  # seconds between two looks at a file
 MOST_BYTES = 64 * 1024
 MOST_PASSWORD = 512  # characters
-
-Stamp = tuple[int, int, int]  # what changes with a file: its time, inode and size
 
 
 class FileError(Exception):
@@ -47,7 +46,7 @@ class WebhookFiles:
         self._webhook = webhook
         self._path = path
         files = (webhook.password_file, webhook.verify.secrets_file)
-        self._taken = {file: _stamp_of(file) for file in files if file is not None}
+        self._taken = {file: stamp_of(file) for file in files if file is not None}
         self.found = Found(self._secrets(), self._password())
         self._look_at = 0.0
         self._is_warned = False
@@ -65,7 +64,7 @@ class WebhookFiles:
         if now < self._look_at or not self._taken:
             return False
         self._look_at = now + LOOK
-        seen = {file: _stamp_of(file, known) for file, known in self._taken.items()}
+        seen = {file: stamp_of(file, known) for file, known in self._taken.items()}
         if seen == self._taken:
             self._is_warned = False
             return False
@@ -162,13 +161,3 @@ def _text_of(setting: str, file: str) -> str:
 def _open(file: str, flags: int) -> int:
     """Open a file without waiting for a pipe's writer, which would stop the event loop."""
     return os.open(file, flags | os.O_NONBLOCK)
-
-
-def _stamp_of(file: str, known: Stamp = (0, 0, 0)) -> Stamp:
-    try:
-        found = os.stat(file)  # noqa: PTH116 - often
-    except PermissionError:  # a backend may not read root's directory: treat it as unchanged
-        return known
-    except OSError as error:
-        return 0, 0, error.errno or 0
-    return found.st_ctime_ns, found.st_ino, found.st_size  # ctime cannot be set back

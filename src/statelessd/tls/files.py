@@ -86,7 +86,7 @@ class Watch:
     def __init__(self, section: str, what: str, *paths: str | None) -> None:
         self._section = section
         self._what = what
-        self._seen = {path: _stamp_of(path) for path in paths if path}
+        self._seen = {path: stamp_of(path) for path in paths if path}
         self._taken = self._seen
         self._look_at = 0.0
         self._waits = False  # for a descriptor, to read changed files with
@@ -102,7 +102,7 @@ class Watch:
             return
         self._look_at = now + LOOK
         seen = self._seen
-        self._seen = {path: _stamp_of(path, known) for path, known in seen.items()}
+        self._seen = {path: stamp_of(path, known) for path, known in seen.items()}
         if self._seen == self._taken or self._seen != seen:
             return
         try:
@@ -149,11 +149,12 @@ def _no_passphrase() -> bytes:
     raise _PassphraseError
 
 
-def _stamp_of(path: str, known: Stamp = (0, 0, 0)) -> Stamp:
+def stamp_of(path: str, known: Stamp = (0, 0, 0)) -> Stamp:
+    """Return what differs when a file was changed, replaced or removed; ``known`` if unknown."""
     try:
         found = os.stat(path)  # noqa: PTH116 - often
     except PermissionError:  # a backend may not read root's directory: treat it as unchanged
         return known
     except OSError as error:
         return 0, 0, error.errno or 0
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_ctime_ns, found.st_ino, found.st_size  # ctime cannot be set back
