@@ -7,6 +7,7 @@ import yaml
 from certificates import Authority
 from hypothesis import given
 from hypothesis import strategies as st
+from wrong_settings import errors
 
 import document_metrics
 import document_settings
@@ -14,24 +15,6 @@ from statelessd.config.hosts import hosts_of
 from statelessd.config.loader import ConfigError, environment_name, leaves, load
 from statelessd.config.report import print_config
 from statelessd.config.settings import SECTIONS, Config
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write(text):
-        path = tmp_path / "statelessd.yml"
-        path.write_text(text)
-        return path
-
-    return write
-
-
-def errors(path, environment=None):
-    with pytest.raises(ConfigError) as error:
-        load(path, environment or {})
-    return error.value.errors
 
 
 def cases(table):

@@ -6,9 +6,10 @@ import re
 import signal
 
 import pytest
+from wrong_settings import errors
 
 from statelessd import cli
-from statelessd.config.loader import ConfigError, load
+from statelessd.config.loader import load
 from statelessd.config.report import print_config
 from statelessd.config.webhook_files import FileError, WebhookFiles
 from statelessd.config.webhooks import Verify, Webhook
@@ -25,24 +26,6 @@ MORE = """\
     verify_token: hush-token
     public_url: https://example.com/hooks/hidden
 """
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write(text):
-        path = tmp_path / "statelessd.yml"
-        path.write_text(text)
-        return path
-
-    return write
-
-
-def errors(path, environment=None):
-    with pytest.raises(ConfigError) as error:
-        load(path, environment or {})
-    return error.value.errors
 
 
 def check(path, capsys, *options):
