@@ -27,7 +27,7 @@ LONE_CHANNELS = 4  # for routing keys that have not proved good
 GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
 GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
-AGAIN = 1.0  # seconds until a routing key is tried again, doubled with each time
+AGAIN = 1.0  # seconds until a routing key is tried, doubled with each time from the third on
 OVERTAKEN = Public("The broker did not confirm the message, and later ones overtook it.")
 TOO_MANY = Public("Too many messages wait for this exchange: the broker does not confirm them.")
 
@@ -215,8 +215,11 @@ class SplitExchange:
                     # Whether the broker opens the next channel tells if it still reads.
                     self._channel = self._new_channel(is_question=True)
                     self._table.open_channels()
+        is_asked = self._channel is not None and self._channel.is_question
         for channel, hold in self._old.items():
             hold.everything &= not channel.look(now)
+            if is_asked:  # while the broker answers nothing, no single channel is in doubt
+                hold.since = now
         if self._trial is not None and self._trial.idle:  # its message was given up
             self._table.retire(self._trial)
         self._release()
@@ -252,7 +255,9 @@ class SplitExchange:
             return 0
         holds = in_vain.values()
         if all(hold.doubts(key) for hold in holds):
-            pause = AGAIN * 2 ** (len(holds) - 2) if len(holds) > 1 else 0.0
+            # A broker that only paused gets time to confirm what it has before a message that
+            # came later: its confirm makes the older ones ``unknown``.
+            pause = AGAIN * 2 ** max(len(holds) - 2, 0)
         elif all(hold.is_answered(key) for hold in holds):
             # A channel may never settle what it has: RabbitMQ forgets the messages to a
             # quorum queue that is deleted by force.

@@ -1,5 +1,7 @@
 """A queue, a channel or a connection that does not answer harms as few others as can be."""
 
+from time import monotonic
+
 import brokerside
 from behaviours import Holding, ack
 from scenario import O, hosts, outcomes
@@ -20,6 +22,41 @@ async def test_no_more_than_200_messages_follow_an_unconfirmed_one_on_its_channe
     queue.release()
     assert set(await outcomes(stuck, *others)) == {O.CONFIRMED}
     assert broker.published.count(b"499") == 1
+
+
+async def test_a_broker_that_pauses_confirms_all_that_it_had(broker, publish):
+    queue = Holding(broker, b"before")
+    await publish.opens()
+    before, after = await _before_and_after(publish)
+    await publish.until(_in(0.4))
+    queue.release()
+    assert set(await outcomes(*before, *after)) == {O.CONFIRMED}
+
+
+async def test_a_broker_that_answers_nothing_for_a_while_confirms_all_that_it_had(broker, client):
+    publish = client(stalled_timeout=5.0)
+    queue, asked = Holding(broker, b"before"), []
+    await publish.opens()
+    broker.on_open_channel = lambda peer, channel: asked.append(channel)
+    before, after = await _before_and_after(publish)
+    await publish.until(_in(1.3))
+    broker.on_open_channel = lambda peer, channel: peer.send(brokerside.channel_open_ok(channel))
+    broker.peers[0].send(b"".join(map(brokerside.channel_open_ok, asked)))
+    await publish.until(_in(0.4))
+    queue.release()
+    assert set(await outcomes(*before, *after)) == {O.CONFIRMED}
+
+
+async def _before_and_after(publish):
+    """Return 150 messages that are in flight on a channel that is stuck, and 150 that wait."""
+    before = [publish.start(b"before") for _ in range(150)]
+    await publish.until(lambda: publish.shows(STUCK))
+    return before, [publish.start(b"after") for _ in range(150)]
+
+
+def _in(seconds):
+    ends_at = monotonic() + seconds
+    return lambda: monotonic() > ends_at
 
 
 async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, client):
