@@ -20,11 +20,12 @@ help: ## List the targets
 run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
 	@$(BIN)/python scripts/run.py
 
-# More than half of a test's time is waiting: four at once keep two processors busy.
+# More than half of a test's time is waiting: four at once keep two processors busy. The longest
+# files are of integration, so these come first, and no worker is alone with one at the end.
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit tests/property
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
