@@ -203,7 +203,9 @@ class Broker:
             return False
         self.run_dir.mkdir(parents=True, exist_ok=True)
         if self.suite is None and shutil.which("epmd") is None:
-            raise BrokerError("Erlang is missing, which RabbitMQ needs: apt-get install erlang-base")
+            raise BrokerError(
+                "Erlang is missing, which RabbitMQ needs: apt-get install erlang-base"
+            )
         server = subprocess.Popen(
             self.command("epmd", "-port", str(self.epmd_port), "-address", Node.host),
             stdin=subprocess.DEVNULL,
@@ -267,8 +269,9 @@ class GivenBroker:
                 f"the broker of AMQP_URL, {at.host}:{at.port}, is not reached or refuses the login"
             )
         print(
-            f"Using the broker of AMQP_URL. The examples need a virtual host 'test', and there and "
-            f"in '/' a topic exchange 'test' with a queue 'test' bound to it, for the user {at.user}."
+            "Using the broker of AMQP_URL. The examples need a virtual host 'test', and there and "
+            "in '/' a topic exchange 'test' with a queue 'test' bound to it, for the user "
+            f"{at.user}."
         )
 
     def start(self) -> Self:
@@ -297,9 +300,7 @@ def development_broker(
     return broker
 
 
-def private_broker(
-    run_dir: Path | None = None, nodes: int = 1, suite: str | None = None
-) -> Broker:
+def private_broker(run_dir: Path | None = None, nodes: int = 1, suite: str | None = None) -> Broker:
     """Return the development broker.
 
     Each suite has its own directory, because RabbitMQ cannot read the data of a newer one.
@@ -353,7 +354,9 @@ def main() -> int:
             broker.start()
             print(f"RabbitMQ {'runs already' if already else 'runs'} on port {broker.amqp_port}.")
             return 0
-        broker = private_broker(options.run_dir, 3 if options.command == "stop" else 1, options.suite)
+        broker = private_broker(
+            options.run_dir, 3 if options.command == "stop" else 1, options.suite
+        )
         match options.command:
             case "stop":
                 broker.stop()

@@ -170,7 +170,7 @@ def _apt(command: list[str], step: Step, advice: str, *, interrupt: bool = True)
     with interruptible(
         command, interrupt=interrupt, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             said.append(line)
             if match := re.match(r"(?:Get:\d+ \S+ \S+ |Unpacking |Setting up )(\S+)", line):
                 step.show(match[0])

@@ -62,6 +62,8 @@ def ensure(stage: str) -> None:
             if not sound:
                 _make()
             INCOMPLETE.touch()
+            for each in STAMPS.values():  # so make asks again after an interruption
+                each.unlink(missing_ok=True)
             _install(stage)
             stamp.write_text(_digest(stage))
             if stage == "development":  # which has what the other needs
@@ -132,7 +134,7 @@ def _run(command: list[str], step: Step) -> tuple[int, str]:
     with interruptible(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             said.append(line)
             if match := re.match(r"\s*(?:Downloading|Building|Installing|Processing) .*", line):
                 step.show(match[0].strip())
