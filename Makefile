@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Made anew when the dependencies change.
+# Made anew when the dependencies change: RUNTIME has what the gateway imports, READY also what
+# tests and checks do.
+RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
@@ -12,13 +14,16 @@ FRAMEWORKS := .run/recipes
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
+run: $(RUNTIME) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
 	@$(BIN)/python scripts/run.py
+
+read: ## Take one message from QUEUE=test (VHOST=name) and print it; KEEP=1 leaves it there
+	@$(PYTHON) scripts/read.py
 
 # More than half of a test's time is waiting: four at once keep two processors busy.
 test: $(READY) ## Set everything up and run all tests
@@ -118,11 +123,11 @@ test-image: image ## Build the image, and publish from a container without right
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
-broker: $(READY) ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
-	@$(BIN)/python scripts/broker.py start
+broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
+	@$(PYTHON) scripts/broker.py start
 
-broker-stop: $(READY) ## Stop the development broker
-	@$(BIN)/python scripts/broker.py stop
+broker-stop: ## Stop the development broker
+	@$(PYTHON) scripts/broker.py stop
 
 build: $(READY) ## Build the wheel and the source distribution into dist/
 	@$(BIN)/pip --disable-pip-version-check wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
@@ -132,18 +137,23 @@ constraints: $(READY) ## Pin what is installed now in constraints.txt
 	@mv constraints.new constraints.txt
 
 clean: ## Remove everything that was built, installed or started here
-	@test ! -x $(BIN)/python || for each in .run/broker .run/broker-*; do \
-		test ! -d $$each || $(BIN)/python scripts/broker.py stop --run-dir $$each; done
+	@for each in .run/broker .run/broker-*; do \
+		test ! -d $$each || $(PYTHON) scripts/broker.py stop --run-dir $$each; done
 	@rm -rf $(VENV) .run dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@echo "Installing into $(VENV) …"
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[compression,otel]' --requirement requirements-dev.txt
-	@touch $(READY)
+$(RUNTIME): pyproject.toml constraints.txt
+	$(python-is-there)
+	@$(PYTHON) scripts/environment.py runtime
+
+$(READY): pyproject.toml constraints.txt requirements-dev.txt
+	$(python-is-there)
+	@$(PYTHON) scripts/environment.py development
+
+define python-is-there
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	echo "Python 3.11 or later is needed: apt-get install python3 python3-venv," >&2; \
+	echo "or name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+endef
 
 $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
