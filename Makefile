@@ -9,12 +9,14 @@ RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
+# The environment that builds: what statelessd needs, for the SBOM, and a few tools.
+RELEASE := .run/release
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints hashes build test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,10 +131,20 @@ broker: ## Start the development broker and leave it running (BROKER_SUITE=trixi
 broker-stop: ## Stop the development broker
 	@$(PYTHON) scripts/broker.py stop
 
-build: $(READY) ## Build the wheel and the source distribution into dist/
-	@$(BIN)/pip --disable-pip-version-check wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
+build: $(RELEASE)/.ready ## Build the wheel and the source distribution into dist/, with hashes, SBOM and licences
+	@$(RELEASE)/bin/python scripts/build.py
 
-constraints: $(READY) ## Pin what is installed now in constraints.txt
+test-packages: $(READY) build ## Install the wheel and the sdist with each Python at hand, and publish (SUITES="trixie testing")
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement tests/packages/requirements.txt
+	@SUITES="$(SUITES)" $(BIN)/pytest tests/packages/packages.py
+
+hashes: ## Write requirements.txt and those of the extras, with hashes, from constraints.txt
+	@$(PYTHON) -m venv .run/hashes
+	@.run/hashes/bin/pip --disable-pip-version-check install --quiet 'uv >=0.13,<0.14'
+	@.run/hashes/bin/python scripts/pins.py
+
+constraints: $(READY) ## Pin what is installed now in constraints.txt; "make hashes" comes next
 	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
 
@@ -159,4 +171,11 @@ $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
 	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
 	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
+
+$(RELEASE)/.ready: requirements.txt requirements-compression.txt requirements-otel.txt requirements-release.txt
+	@echo "Installing into $(RELEASE) …"
+	@test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements-compression.txt --requirement requirements-otel.txt
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement requirements-release.txt
 	@touch $@

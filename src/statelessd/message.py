@@ -255,7 +255,7 @@ TABLE: dict[Outcome, Row] = {
         "The form or batch is compressed in a way that this gateway cannot undo, or more than "
         "once. Any other body is published as it is, whatever its Content-Encoding.",
         "Send a Content-Encoding that the answer's Accept-Encoding has, or none. zstd and br need "
-        "libraries: pip install 'statelessd[compression]'.",
+        "libraries: whoever runs the gateway installs its extra compression.",
         type="bad-request",
     ),
     Outcome.TOO_MANY_FAILURES: Row(
