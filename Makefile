@@ -87,6 +87,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/mypy
 	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
+	@$(BIN)/python scripts/containers.py
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
@@ -121,7 +122,8 @@ bench-docs: $(READY) ## Write docs/benchmarks.md from the reference (RESULT=file
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py
 
-test-image: image ## Build the image, and publish from a container without rights
+test-image: $(READY) ## Build both images, and publish from containers without rights (BASE=image)
+	@BASE=$(BASE) $(BIN)/python scripts/image.py --for-tests
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
