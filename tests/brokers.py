@@ -26,6 +26,7 @@ INDIFFERENT = {
     "attacks", "browser", "cloud_events", "compressed", "dashboard", "dashboard_page", "deploy",
     "drain", "early_answers", "edge", "examples", "faults", "hostile", "hot_path", "listeners",
     "log", "metrics", "openapi", "original", "pages", "processes", "prometheus", "reload",
+    "stable_names",
     "tracing", "unit", "webhooks",
 }  # fmt: skip
 
