@@ -50,7 +50,8 @@ def nginx(directory, *servers, location=""):
     site = (DEPLOY / "nginx.conf").read_text()
     lines = [f"    server {server} max_fails=0;" for server in servers]
     site = _replaced(site, r"^    server \S+ max_fails=0;$", lines)
-    site = _replaced(site, r"^    listen 80;$", [f"    listen 127.0.0.1:{port};"])
+    site = _replaced(site, r"^    listen .*$", [f"    listen 127.0.0.1:{port};"])
+    site = re.sub(r"^    (server_name|ssl_certificate(_key)?) .*\n", "", site, flags=re.MULTILINE)
     site = _replaced(site, r"^    location / \{$", [location, "    location / {"])
     config = directory / "nginx.conf"
     config.write_text(AROUND.format(directory=directory, site=site))
