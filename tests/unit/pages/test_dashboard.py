@@ -411,6 +411,27 @@ async def test_nothing_that_a_client_sent_is_shown(edge):
         assert SECRET not in (await edge.ask(get(path))).body.decode()
 
 
+@edge_test(max_connections=1000)
+async def test_each_bad_request_has_a_reason_that_is_not_the_clients(edge):
+    for request in TELLING:
+        await edge.ask(request)
+    errors = (await document(edge, "/details.json"))["errors"]
+    details = [each["detail"] for each in errors if each["status"] == 400]
+    assert len(details) > 18
+    assert all(details)
+    for reason in (
+        "priority must be an integer from 0 to 255.",
+        "The JSON cannot be read.",
+        "The path cannot be read.",
+        "A property or a message header is not valid.",
+        "A field or header is not UTF-8.",
+        "An item of the batch is not valid.",
+        "The request is not HTTP/1.1 that can be read.",
+    ):
+        assert reason in details
+    assert any(detail.startswith("The form has no field 'body'.") for detail in details)
+
+
 # The page
 
 TEMPLATE = (
