@@ -14,8 +14,8 @@ from ..message import Outcome, Public, Quoting, printable
 from ..message import problem as problem_of
 
 MOST = 100
-LONGEST_NAME = 128  # characters, as the next
-LONGEST_DETAIL = 300
+LONGEST_NAME = 255  # characters: AMQP allows 255 bytes (section 4.2.5.3)
+LONGEST_DETAIL = 300  # characters
 
 
 class RecentError(msgspec.Struct, frozen=True):

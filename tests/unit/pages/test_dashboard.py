@@ -316,7 +316,7 @@ async def test_recent_errors_are_bounded_and_the_newest_come_first(edge):
         edge.gateway.recent_errors.add(Outcome.NACKED, Public(n), exchange="x" * 500)
     found = (await document(edge, "/details.json"))["errors"]
     assert [each["detail"] for each in found] == [f"{n}" for n in range(149, 49, -1)]
-    assert len(found[0]["exchange"]) == 128
+    assert len(found[0]["exchange"]) == 255
 
 
 @edge_test()
@@ -385,6 +385,8 @@ TELLING = [  # requests that are refused with a detail that may quote them
     post(b"x", b"/v/e", AUTH + b"Content-Type: " + S + b"\r\n"),
     S + b" garbage\r\n\r\n",
     get(f"/{SECRET}"),
+    get(f"/dashboard.json?backend={SECRET}"),
+    get(f"/dashboard.json?since={SECRET}"),
 ]
 # What the broker or a fault may say of a message.
 SAID = [
