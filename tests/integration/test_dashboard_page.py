@@ -486,8 +486,10 @@ class TestForEveryone:
         user.size(*COMMON_PHONE)
         open_page(user, gateway)
         user.wait_for("document.querySelectorAll('#connections tr[data-key]').length > 5")
-        named = "getComputedStyle(document.querySelector('#connections tr[data-key] td'), '::after')"
-        assert user.evaluate(f"{named}.content") == 'attr(data-title)' or "User" in user.evaluate(
+        named = (
+            "getComputedStyle(document.querySelector('#connections tr[data-key] td'), '::after')"
+        )
+        assert user.evaluate(f"{named}.content") == "attr(data-title)" or "User" in user.evaluate(
             f"{named}.content"
         )
         user.click("#connections [data-sort=user]")
