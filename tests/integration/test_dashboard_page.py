@@ -500,6 +500,10 @@ class TestForEveryone:
         user.size(*COMMON_PHONE)
         user.open(f"{gateway.url}/docs")
         assert overflow(user) == []
+        cut = """[...document.querySelectorAll("section, td, th, dd")].filter(
+            element => element.scrollWidth > element.clientWidth + 1
+        ).map(element => element.textContent.trim().slice(0, 80))"""
+        assert user.evaluate(cut) == []
         user.click("header a")
         user.wait_for(LIVE)
 

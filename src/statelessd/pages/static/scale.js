@@ -5,7 +5,7 @@
 
 const INTERVALS = 4;
 const ROUND = [1, 2, 2.5, 5, 10];
-const ALONE = 4; // pixels
+const DOT = "a1 1 0 1 0 2 0a1 1 0 1 0-2 0"; // its stroke fills it
 const SHRINKS_BELOW = 0.4; // of the axis
 // Of a bar, in pixels.
 const NARROWEST = 2;
@@ -70,7 +70,7 @@ export function timeTicks(start, end, most, offset = 0) {
 
 /**
  * The `d` of an SVG path. Where a second or a value is missing the line is
- * interrupted; a value alone is a short dash.
+ * interrupted; a value alone is a dot.
  * @param {number[]} times
  * @param {(number | null)[]} values
  * @param {(time: number) => number} x
@@ -86,7 +86,7 @@ export function linePath(times, values, x, y) {
     const [left, top] = [x(times[i]), y(value).toFixed(1)];
     if (isConnected(i)) path += `L${left.toFixed(1)} ${top}`;
     else if (isConnected(i + 1)) path += `M${left.toFixed(1)} ${top}`;
-    else path += `M${(left - ALONE / 2).toFixed(1)} ${top}h${ALONE}`;
+    else path += `M${(left - 1).toFixed(1)} ${top}${DOT}`;
   }
   return path;
 }

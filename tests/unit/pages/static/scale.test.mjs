@@ -68,7 +68,7 @@ test("a line is interrupted where there is no second or no value", () => {
     (t) => t * 10,
     (v) => v,
   );
-  assert.equal(path, "M10.0 1.0L20.0 2.0M48.0 3.0h4M70.0 4.0L80.0 5.0");
+  assert.equal(path, "M10.0 1.0L20.0 2.0M49.0 3.0a1 1 0 1 0 2 0a1 1 0 1 0-2 0M70.0 4.0L80.0 5.0");
   assert.equal(linePath([], [], Number, Number), "");
 });
 
