@@ -25,8 +25,8 @@ SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 INDIFFERENT = {
     "attacks", "browser", "cloud_events", "compressed", "dashboard", "dashboard_page", "deploy",
     "deployment_page", "drain", "early_answers", "edge", "examples", "exposure", "faults",
-    "hostile", "hot_path", "listeners", "log", "metrics", "openapi", "original", "pages",
-    "processes", "prometheus", "reload", "stable_names", "tracing", "unit", "webhooks",
+    "first_run", "hostile", "hot_path", "listeners", "log", "metrics", "openapi", "original",
+    "pages", "processes", "prometheus", "reload", "stable_names", "tracing", "unit", "webhooks",
 }  # fmt: skip
 
 
