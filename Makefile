@@ -27,11 +27,12 @@ run: $(RUNTIME) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until C
 read: ## Take one message from QUEUE=test (VHOST=name) and print it; KEEP=1 leaves it there
 	@$(PYTHON) scripts/read.py
 
-# More than half of a test's time is waiting: four at once keep two processors busy.
+# More than half of a test's time is waiting: four at once keep two processors busy. The longest
+# files are of integration, so these come first, and no worker is alone with one at the end.
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit tests/property
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
@@ -65,7 +66,7 @@ test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traff
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
+	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py test_poison.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
