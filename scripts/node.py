@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,7 @@ class Node:
         self.log_path = self.directory / "server.log"
         self._distribution_port = ports["distribution"]
         self._pid_file = self.directory / "process.json"
+        self._calls = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -150,15 +152,16 @@ class Node:
         """
         if not self.cluster.epmd_runs:
             raise BrokerError(f"{self.name} does not run")
-        done = subprocess.run(
-            self.cluster.command("erl_call", "-n", self.name, "-e"),
-            env=self.environment,
-            input=f"{expression}\n",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CTL_SECONDS,
-        )
+        with self._calls:  # two calls at once would have the same node name, which fails
+            done = subprocess.run(
+                self.cluster.command("erl_call", "-n", self.name, "-e"),
+                env=self.environment,
+                input=f"{expression}\n",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CTL_SECONDS,
+            )
         if not done.stdout.startswith("{ok, "):
             raise BrokerError(f"{expression}: {done.stdout}{done.stderr}")
         return done.stdout.removeprefix("{ok, ").strip().removesuffix("}")
