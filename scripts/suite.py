@@ -21,6 +21,7 @@ import debian
 ROOTS = Path(os.environ.get("STATELESSD_ROOTS") or "/var/cache/statelessd/roots")
 SCRIPTS = Path("/usr/share/debootstrap/scripts")
 EVIDENCE = "usr/lib/rabbitmq/bin/rabbitmq-server"
+PYTHON_EVIDENCE = "usr/share/doc/python3-venv"
 
 # What a command in the root sees of the machine: its devices, its processes, and the
 # directory with the broker's files, under the same path, so that a configuration may name
@@ -69,6 +70,18 @@ class Suite:
             if not self._complete:
                 self._make()
 
+    def ensure_python(self) -> None:
+        """Make the root file system and install the release's Python with venv, unless it has it.
+
+        Raise SuiteError if that fails.
+        """
+        self.ensure()
+        with _locked(ROOTS / f".{self.name}.lock"):
+            if (self.root / PYTHON_EVIDENCE).exists():
+                return
+            print(f"Installing Python in {self.root} …", flush=True)
+            _apt(self.root, "python3-venv")
+
     @property
     def _complete(self) -> bool:
         return (self.root / EVIDENCE).exists()
@@ -103,22 +116,24 @@ class Suite:
                 *(self.name, str(partial), _mirror(), str(script)),
             )
             _adapt(partial)
-            for step in (
-                "apt-get -qq update",
-                "apt-get -qq -y --no-install-recommends install rabbitmq-server",
-                "apt-get clean",
-                f"test -e /{EVIDENCE}",
-            ):
-                _run("unshare", "--mount", "sh", "-c", IN_ROOT, "sh", *_in_new(partial, step))
+            _apt(partial, "rabbitmq-server")
+            _run("test", "-e", str(partial / EVIDENCE))
             partial.rename(self.root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def _in_new(root: Path, step: str) -> list[str]:
-    """Return the arguments of IN_ROOT for a step of making the root: it shares no directory."""
-    return [str(root), "", "env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step)]
+def _apt(root: Path, package: str) -> None:
+    """Install a package in a root. Raise SuiteError with apt's output if that fails."""
+    for step in (
+        "apt-get -qq update",
+        f"apt-get -qq -y --no-install-recommends install {package}",
+        "apt-get clean",
+    ):
+        command = ("env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step))
+        # The second argument of IN_ROOT is empty: nothing of the machine is shared.
+        _run("unshare", "--mount", "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
 
 
 def _adapt(root: Path) -> None:

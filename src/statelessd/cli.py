@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import gc
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .config.exposure import exposure
 from .config.hosts import hosts_of
 from .config.loader import ConfigError, Loaded, load
 from .config.machine import doubtful_here, wrong_here
@@ -22,7 +24,7 @@ from .process import logs
 from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
 from .process.limits import make_room
 from .process.reexec import Former, Program
-from .process.sockets import ListenError, activated, bind, close, name_of
+from .process.sockets import ListenError, activated, addresses, bind, close, name_of
 from .process.supervisor import RunBackend, Supervisor
 from .telemetry.scoreboard import Scoreboard
 from .tls.client import Trust
@@ -120,7 +122,8 @@ def _check(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
     logging = logs.check(loaded.config, foreground=not daemon)
     if loaded.config.application.tracing.enabled:
         _check_tracing(loaded.config)
-    for warning in [*loaded.warnings, *doubts, *logging]:
+    exposed = filter(None, [exposure(loaded.config.http_server)])
+    for warning in [*loaded.warnings, *doubts, *exposed, *logging]:
         _complain(f"warning: {warning}")
     print("The configuration is valid.")  # noqa: T201 - the answer
     return OK
@@ -196,6 +199,8 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         if pidfile is not None:
             pidfile.release()
         raise
+    if exposed := exposure(config.http_server, addresses(listeners)):
+        logs.logger.warning("%s", exposed)
     report = StartReport(*os.pipe()) if daemon and former is None else None
     supervisor = Supervisor(
         config,
@@ -247,6 +252,9 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
         " over TLS" if broker.tls.enabled else "",
     )
     make_room(config)
+    # What is loaded by now stays. A full collection of it would hold a backend's event loop, copy
+    # the memory that the backends share, and delay the end of the parent.
+    gc.freeze()
     return supervisor.run()
 
 

@@ -147,6 +147,15 @@ def close(bound: Mapping[Listener, Sequence[socket.socket]]) -> None:
             each.close()
 
 
+def addresses(bound: Mapping[Listener, Sequence[socket.socket]]) -> dict[Listener, list[str]]:
+    """Return the addresses that each port listens on."""
+    return {
+        listener: [str(each.getsockname()[0]) for each in sockets]
+        for listener, sockets in bound.items()
+        if isinstance(listener, int)
+    }
+
+
 def is_on_loopback(listener: socket.socket) -> bool:
     """Return whether only programs of this machine reach the listener, over the network."""
     if listener.family == socket.AF_UNIX:
