@@ -173,7 +173,7 @@ class DayWorld(FaultyWorld):
             section[name] = seconds
         return settings
 
-    def found(self, queues):
+    def found_in(self, queues):
         """Return how often each message id is in these queues; empty them."""
         with self.channel() as channel:
             return count_ids(channel, queues)
@@ -237,7 +237,7 @@ class Day:
                 self._say(row(self._run.hours[-1]))
         self._settle(0)
         answers = [answer for each in steady for answer in each.answers]
-        self._run.steady = judge(answers, self.world.found([STEADY]))
+        self._run.steady = judge(answers, self.world.found_in([STEADY]))
 
     def _traffic(self, number, places):
         return Traffic(self._run.seed, places, self._begun, number)
@@ -263,7 +263,7 @@ class Day:
             day_events.newcomers_go(self, number)
             self._settle(2)
         sizes = self._sizes()
-        verdict = judge(traffic.answers, self.world.found(FaultyWorld.queues))
+        verdict = judge(traffic.answers, self.world.found_in(FaultyWorld.queues))
         files = sum(1 for _ in self.world.temporary.iterdir())
         names = [event.__name__.replace("_", " ") for event in events]
         return Hour(number, names, verdict, peaks.connections, peaks.channels, sizes, files)
