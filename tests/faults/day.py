@@ -27,6 +27,7 @@ from day_clients import (
 )
 from gateway import At, GatewayProcess
 from growth import Size, complaints, trend_of
+from hostile import BODIES
 from http_clients import BatchClient, CurlClient, HttpClient, Place
 from proxy import Proxy
 from queues import count_ids
@@ -212,12 +213,16 @@ class _Peaks(threading.Thread):
 
 
 class Day:
-    """Plays the hours. ``accounts``: what clients log in with; ``slow``: connections to close."""
+    """Plays the hours. ``accounts``: what clients log in with; ``slow``: connections to close.
+
+    ``bodies``: how many expensive ones are sent when clients are hostile the next time.
+    """
 
     newcomers = NEWCOMERS
 
     def __init__(self, world, run, accounts, seconds, say):
         self.world, self.accounts, self.slow = world, accounts, []
+        self.bodies = len(BODIES)
         self._run, self._seconds, self._say = run, seconds, say
         self._rng = random.Random(run.seed)
         self._begun = time.monotonic()

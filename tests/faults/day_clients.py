@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import http.client
 import itertools
-import random
 import secrets
 import threading
 
@@ -117,12 +116,12 @@ def slow_clients(place, count):
     return connections
 
 
-def hostile_clients(place, rng: random.Random, count):
+def hostile_clients(place, names):
     """Send bodies that are made to be expensive, of users who do not exist."""
-    for name in rng.sample(sorted(BODIES), count):
+    for name in names:
         path, headers, make = BODIES[name]
         body = make(PART)
-        login = base64.b64encode(rng.randbytes(6).hex().encode() + b":x")
+        login = base64.b64encode(secrets.token_hex(6).encode() + b":x")
         head = b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %b\r\n%bContent-Length: %d"
         with contextlib.closing(place.connection()) as connection, contextlib.suppress(OSError):
             connection.connect()

@@ -7,6 +7,7 @@ import time
 import control
 import menu
 from day_clients import HOOK_USER, hostile_clients, slow_clients
+from hostile import BODIES
 from users import add_users
 
 RELOAD = 900  # seconds that it may take: the machine may be busy
@@ -49,9 +50,11 @@ def webhook_secret_rotated(day, _traffic, _rng):
 
 
 def slow_and_hostile_clients(day, _traffic, rng):
+    """Send every expensive body the first time: a process keeps the memory that it has freed."""
     for place in day.world.places:
         day.slow += slow_clients(place, 20)
-        hostile_clients(place, rng, 4)
+        hostile_clients(place, rng.sample(sorted(BODIES), day.bodies))
+    day.bodies = 4
 
 
 def of_the_menu(fault):
