@@ -12,7 +12,7 @@ FRAMEWORKS := .run/recipes
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints build clean
+.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,12 @@ image: $(READY) ## Build the container image into dist/statelessd-image.tar (BAS
 test-image: image ## Build the image, and publish from a container without rights
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
+
+deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
+	@$(BIN)/python scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
+
+test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
+	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
 broker: $(READY) ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
 	@$(BIN)/python scripts/broker.py start

@@ -92,33 +92,40 @@ class Suite:
 
     def _make(self) -> None:
         """Make it under another name, so that half of one is never used."""
-        print(f"Making a root file system of Debian {self.name} in {self.root} …", flush=True)
         partial = ROOTS / f".{self.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        # A release that is younger than debootstrap is made as unstable is.
-        script = SCRIPTS / (self.name if (SCRIPTS / self.name).exists() else "sid")
         try:
-            _run(
-                *("unshare", "--mount", "debootstrap", "--variant=minbase", "--force-check-gpg"),
-                *(self.name, str(partial), _mirror(), str(script)),
-            )
-            _adapt(partial)
+            bootstrap(self.name, partial)
             for step in (
                 "apt-get -qq update",
                 "apt-get -qq -y --no-install-recommends install rabbitmq-server",
                 "apt-get clean",
                 f"test -e /{EVIDENCE}",
             ):
-                _run("unshare", "--mount", "sh", "-c", IN_ROOT, "sh", *_in_new(partial, step))
+                run_in(partial, step)
             partial.rename(self.root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def _in_new(root: Path, step: str) -> list[str]:
-    """Return the arguments of IN_ROOT for a step of making the root: it shares no directory."""
-    return [str(root), "", "env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step)]
+def bootstrap(name: str, root: Path) -> None:
+    """Make a minimal root file system of a release. Raise SuiteError if that fails."""
+    print(f"Making a root file system of Debian {name} in {root} …", flush=True)
+    # A release that is younger than debootstrap is made as unstable is.
+    script = SCRIPTS / (name if (SCRIPTS / name).exists() else "sid")
+    _run(
+        *("unshare", "--mount", "debootstrap", "--variant=minbase", "--force-check-gpg"),
+        *(name, str(root), _mirror(), str(script)),
+    )
+    _adapt(root)
+
+
+def run_in(root: Path, step: str, *, network: bool = True) -> str:
+    """Return what a command prints in the root. Raise SuiteError with its output if it fails."""
+    private = ["unshare", "--mount", *([] if network else ["--net"])]
+    command = ["env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step)]
+    return _run(*private, "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
 
 
 def _adapt(root: Path) -> None:
