@@ -3,28 +3,36 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Made anew when the dependencies change.
+# Made anew when the dependencies change: RUNTIME has what the gateway imports, READY also what
+# tests and checks do.
+RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
+# The environment that builds: what statelessd needs, for the SBOM, and a few tools.
+RELEASE := .run/release
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints build clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(READY) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
+run: $(RUNTIME) ## Set everything up and serve on 127.0.0.1:8000 (PORT=) until Ctrl-C
 	@$(BIN)/python scripts/run.py
 
-# More than half of a test's time is waiting: four at once keep two processors busy.
+read: ## Take one message from QUEUE=test (VHOST=name) and print it; KEEP=1 leaves it there
+	@$(PYTHON) scripts/read.py
+
+# More than half of a test's time is waiting: four at once keep two processors busy. The longest
+# files are of integration, so these come first, and no worker is alone with one at the end.
 test: $(READY) ## Set everything up and run all tests
 	@$(BIN)/python scripts/debian.py --for-tests
 	@$(BIN)/python scripts/javascript.py
-	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit tests/property
 
 test-unit: $(READY) ## Run the tests that need no broker
 	@$(BIN)/pytest tests/unit
@@ -58,7 +66,7 @@ test-cluster: $(READY) ## Kill, stop and part the nodes of a cluster under traff
 
 test-isolation: $(READY) ## Let queues and connections get stuck under traffic, and measure what goes on (ISOLATION=options)
 	@$(BIN)/python scripts/debian.py rabbitmq-server
-	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
+	@NARROW=1 $(BIN)/pytest --capture no --verbose --timeout 1200 $(addprefix tests/integration/,test_stuck_queues.py test_order.py test_poison.py on_three_nodes.py test_isolation.py::test_a_few_refused_topics_beside_many_good_ones) $(ISOLATION)
 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
@@ -80,6 +88,7 @@ lint: $(READY) ## Check format, style and types
 	@$(BIN)/mypy
 	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
+	@$(BIN)/python scripts/containers.py
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
@@ -114,7 +123,8 @@ bench-docs: $(READY) ## Write docs/benchmarks.md from the reference (RESULT=file
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py
 
-test-image: image ## Build the image, and publish from a container without rights
+test-image: $(READY) ## Build both images, and publish from containers without rights (BASE=image)
+	@BASE=$(BASE) $(BIN)/python scripts/image.py --for-tests
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
@@ -124,35 +134,57 @@ deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=t
 test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
 	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
-broker: $(READY) ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
-	@$(BIN)/python scripts/broker.py start
+broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
+	@$(PYTHON) scripts/broker.py start
 
-broker-stop: $(READY) ## Stop the development broker
-	@$(BIN)/python scripts/broker.py stop
+broker-stop: ## Stop the development broker
+	@$(PYTHON) scripts/broker.py stop
 
-build: $(READY) ## Build the wheel and the source distribution into dist/
-	@$(BIN)/pip --disable-pip-version-check wheel --quiet --no-deps --constraint constraints.txt --wheel-dir dist .
+build: $(RELEASE)/.ready ## Build the wheel and the source distribution into dist/, with hashes, SBOM and licences
+	@$(RELEASE)/bin/python scripts/build.py
 
-constraints: $(READY) ## Pin what is installed now in constraints.txt
+test-packages: $(READY) build ## Install the wheel and the sdist with each Python at hand, and publish (SUITES="trixie testing")
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement tests/packages/requirements.txt
+	@SUITES="$(SUITES)" $(BIN)/pytest tests/packages/packages.py
+
+hashes: ## Write requirements.txt and those of the extras, with hashes, from constraints.txt
+	@$(PYTHON) -m venv .run/hashes
+	@.run/hashes/bin/pip --disable-pip-version-check install --quiet 'uv >=0.13,<0.14'
+	@.run/hashes/bin/python scripts/pins.py
+
+constraints: $(READY) ## Pin what is installed now in constraints.txt; "make hashes" comes next
 	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove everything that was built, installed or started here
-	@test ! -x $(BIN)/python || for each in .run/broker .run/broker-*; do \
-		test ! -d $$each || $(BIN)/python scripts/broker.py stop --run-dir $$each; done
+	@for each in .run/broker .run/broker-*; do \
+		test ! -d $$each || $(PYTHON) scripts/broker.py stop --run-dir $$each; done
 	@rm -rf $(VENV) .run dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-		{ echo "The module venv is needed: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@echo "Installing into $(VENV) …"
-	@PIP_CONSTRAINT=constraints.txt $(BIN)/pip --disable-pip-version-check install --quiet --editable '.[compression,otel]' --requirement requirements-dev.txt
-	@touch $(READY)
+$(RUNTIME): pyproject.toml constraints.txt
+	$(python-is-there)
+	@$(PYTHON) scripts/environment.py runtime
+
+$(READY): pyproject.toml constraints.txt requirements-dev.txt
+	$(python-is-there)
+	@$(PYTHON) scripts/environment.py development
+
+define python-is-there
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	echo "Python 3.11 or later is needed: apt-get install python3 python3-venv," >&2; \
+	echo "or name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+endef
 
 $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
 	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
 	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
+
+$(RELEASE)/.ready: requirements.txt requirements-compression.txt requirements-otel.txt requirements-release.txt
+	@echo "Installing into $(RELEASE) …"
+	@test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --require-hashes --requirement requirements-compression.txt --requirement requirements-otel.txt
+	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement requirements-release.txt
 	@touch $@

@@ -1,4 +1,10 @@
-"""Start a Celery task with one HTTP request, with Python's standard library alone."""
+"""Start a Celery task with one HTTP request, with Python's standard library alone.
+
+With "make run", whose queue is not a worker's, see what it sends:
+  CELERY_QUEUE=test python3 examples/celery_task.py && make read QUEUE=test
+STATELESSD_URL (http://localhost:8000) and STATELESSD_AUTH (guest:guest) name another gateway
+and user.
+"""
 
 import base64
 import http.client

@@ -1,7 +1,15 @@
 #!/bin/sh
 # Start a Celery task with curl (7.76 or later): celery_task.sh TASK [ARGUMENTS [KEYWORDS]]
 # The arguments are a JSON array, and the keyword arguments a JSON object.
+# With "make run", whose queue is not a worker's, see what it sends:
+#   CELERY_QUEUE=test sh examples/celery_task.sh shop.send_receipt && make read QUEUE=test
+# STATELESSD_URL (http://localhost:8000) and STATELESSD_AUTH (guest:guest) name another gateway
+# and user.
 set -eu
+if [ $# = 0 ] || [ $# -gt 3 ]; then
+  echo "usage: $0 TASK [ARGUMENTS [KEYWORDS]]" >&2
+  exit 64
+fi
 url=${STATELESSD_URL:-http://localhost:8000}
 auth=${STATELESSD_AUTH:-guest:guest}
 queue=${CELERY_QUEUE:-celery} # percent-encoded

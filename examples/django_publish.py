@@ -1,6 +1,7 @@
 """Publish from Django when the transaction is committed, with Python's standard library alone.
 
-The settings STATELESSD_URL and STATELESSD_AUTH ("user:password") say where and as whom.
+The settings STATELESSD_URL and STATELESSD_AUTH ("user:password") say where and as whom. For
+"make run" they are "http://localhost:8000" and "guest:guest", and the exchange is "test".
 """
 
 import base64

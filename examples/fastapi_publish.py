@@ -1,4 +1,11 @@
-"""Publish from FastAPI with httpx: before the answer, or behind it if it may get lost."""
+"""Publish from FastAPI with httpx: before the answer, or behind it if it may get lost.
+
+With "make run" it works as it is, on another port than the gateway:
+  cd examples && uvicorn --port 8080 fastapi_publish:app
+  curl --json '{"number": 42}' http://localhost:8080/orders && make read QUEUE=test
+STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+(test) name another gateway, user and exchange.
+"""
 
 import asyncio
 import contextlib

@@ -2,6 +2,9 @@
 // A queue connection for Laravel that puts jobs on RabbitMQ over HTTP, by statelessd. It only
 // puts: workers run with the package vladimir-yuldashev/laravel-queue-rabbitmq. It needs PHP 8.1
 // or later with curl, and Laravel 8 or later.
+// It reads no STATELESSD_URL itself, because Laravel's config/queue.php passes it 'url'. For
+// "make run": 'url' => env('STATELESSD_URL', 'http://localhost:8000'), 'username' => 'guest',
+// 'password' => 'guest', 'vhost' => '/', 'queue' => 'test'; then: make read QUEUE=test
 
 namespace App\Queue;
 

@@ -2,6 +2,8 @@
 // A handler for Monolog 2 or 3 that publishes records over HTTP by statelessd. It never throws,
 // and a gateway that does not answer costs "timeout" once in "pause" seconds. It needs PHP 8.0
 // or later with curl.
+// It reads no STATELESSD_URL, because the application passes it the address. For "make run":
+// new StatelessdHandler('http://localhost:8000/%2f/test', 'guest:guest'); then: make read QUEUE=test
 
 namespace App\Log;
 

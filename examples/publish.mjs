@@ -1,4 +1,8 @@
 // Publish one message with Node's fetch, as a form, and try again what is worth it.
+// With "make run" it works as it is:
+//   node examples/publish.mjs && make read QUEUE=test
+// STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+// (test) name another gateway, user and exchange.
 import { setTimeout as sleep } from "node:timers/promises";
 
 const {

@@ -1,5 +1,9 @@
 #!/usr/bin/perl
 # Publish one message with nothing but Perl's core modules, as a form.
+# With "make run" it works as it is:
+#   perl examples/publish.pl && make read QUEUE=test
+# STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+# (test) name another gateway, user and exchange.
 use strict;
 use warnings;
 use HTTP::Tiny;

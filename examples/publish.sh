@@ -1,5 +1,9 @@
 #!/bin/sh
 # Publish one message with curl (7.84 or later), as a form; read the answer with jq.
+# With "make run" it works as it is:
+#   sh examples/publish.sh && make read QUEUE=test
+# STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+# (test) name another gateway, user and exchange.
 url=${STATELESSD_URL:-http://localhost:8000}
 auth=${STATELESSD_AUTH:-guest:guest}
 exchange=${STATELESSD_EXCHANGE:-test} # percent-encoded

@@ -1,6 +1,10 @@
 <?php
 // Publish one message with PHP's curl extension: http_build_query() makes an urlencoded form,
 // in which nested arrays become message headers.
+// With "make run" it works as it is:
+//   php examples/publish_curl.php && make read QUEUE=test
+// STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+// (test) name another gateway, user and exchange.
 
 $url = getenv('STATELESSD_URL') ?: 'http://localhost:8000';
 $auth = getenv('STATELESSD_AUTH') ?: 'guest:guest';

@@ -1,4 +1,11 @@
-"""Publish one message with httpx and asyncio: the body as it is, its properties beside it."""
+"""Publish one message with httpx and asyncio: the body as it is, its properties beside it.
+
+With "make run" it works as it is:
+  .venv/bin/python examples/publish_httpx.py && make read QUEUE=test
+STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+(test) name another gateway, user and exchange.
+httpx comes from pip: .venv/bin/pip install httpx
+"""
 
 import asyncio
 import os

@@ -1,6 +1,10 @@
 <?php
 // Publish one message with PHP's curl extension: an array makes a multipart form, which can
 // carry a file, with nothing to encode.
+// With "make run" it works as it is:
+//   php examples/publish_multipart.php && make read QUEUE=test
+// STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+// (test) name another gateway, user and exchange.
 
 $url = getenv('STATELESSD_URL') ?: 'http://localhost:8000';
 $auth = getenv('STATELESSD_AUTH') ?: 'guest:guest';

@@ -1,4 +1,11 @@
-"""Publish one message with requests, as a form, and try again what is worth it."""
+"""Publish one message with requests, as a form, and try again what is worth it.
+
+With "make run" it works as it is:
+  .venv/bin/python examples/publish_requests.py && make read QUEUE=test
+STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+(test) name another gateway, user and exchange.
+requests comes from pip: .venv/bin/pip install requests
+"""
 
 import json
 import os

@@ -1,6 +1,10 @@
 <?php
 // Publish one message with PHP alone, without the curl extension: the body as it is, its
 // properties in the query and in headers of the request.
+// With "make run" it works as it is:
+//   php examples/publish_stream.php && make read QUEUE=test
+// STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+// (test) name another gateway, user and exchange.
 
 $url = getenv('STATELESSD_URL') ?: 'http://localhost:8000';
 $auth = getenv('STATELESSD_AUTH') ?: 'guest:guest';

@@ -1,6 +1,10 @@
 #!/bin/sh
 # Publish one message with wget: the body as it is, its properties in the query and in
 # headers of the request; read the answer with jq.
+# With "make run" it works as it is:
+#   sh examples/publish_wget.sh && make read QUEUE=test
+# STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
+# (test) name another gateway, user and exchange.
 url=${STATELESSD_URL:-http://localhost:8000}
 auth=${STATELESSD_AUTH:-guest:guest}
 exchange=${STATELESSD_EXCHANGE:-test} # percent-encoded

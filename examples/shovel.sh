@@ -4,7 +4,14 @@
 # Run it once for each exchange, on the host of the local RabbitMQ. There it makes an exchange
 # of that name, a durable queue behind it, and a shovel that publishes what is in the queue to
 # the exchange of the same name at the central broker. Running it again changes the shovel.
+#
+# It sets RabbitMQ up and asks no gateway, so it reads no STATELESSD_URL. It does not work with
+# the private RabbitMQ of "make run", because it uses the rabbitmqctl of the installed one.
 set -eu
+if [ $# = 0 ] || [ $# -gt 2 ]; then
+  echo "usage: CENTRAL_URI=amqps://USER:PASSWORD@HOST/%2f $0 EXCHANGE [topic|fanout]" >&2
+  exit 64
+fi
 exchange=$1   # letters, digits, dots, dashes and underscores
 type=${2:-topic}
 central=${CENTRAL_URI:?such as amqps://shovel:PASSWORD@rabbitmq.example.com/%2f?heartbeat=10}

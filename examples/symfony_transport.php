@@ -2,6 +2,9 @@
 // A transport for Symfony Messenger that sends over HTTP to statelessd. It only sends: workers
 // consume with Symfony's own AMQP transport. It needs PHP 8.1 or later with curl, and Messenger
 // 5.4 or later.
+// It reads no STATELESSD_URL, because Messenger passes it a DSN. For "make run":
+// STATELESSD_DSN=statelessd://guest:guest@localhost:8000/%2f/test/orders.new
+// and then: make read QUEUE=test
 
 namespace App\Messenger;
 

@@ -20,27 +20,30 @@ import json
 import os
 import random
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import debian
 from login import takes_logins
 from node import VIRTUAL_HOSTS, BrokerError, Node
-from process import Process
+from process import Process, uninterrupted
 from suite import Suite, SuiteError
 
 __all__ = [
     "VIRTUAL_HOSTS",
+    "Address",
     "Broker",
     "BrokerError",
     "GivenBroker",
     "Node",
     "development_broker",
+    "private_broker",
     "takes_logins",
 ]
 
@@ -133,12 +136,14 @@ class Broker:
                 self.suite.ensure()
             except SuiteError as error:
                 raise BrokerError(str(error)) from error
-        own_epmd = self._start_epmd()
-        self._make_cookie()
+        own_epmd = False
         launched: list[Node] = []
         try:
-            # All start at once, because since 4.0 a node waits for the others of its cluster.
-            launched.extend(node for node in self.nodes if node.launch())
+            with uninterrupted():
+                own_epmd = self._start_epmd()
+                self._make_cookie()
+                # All start at once, because since 4.0 a node waits for the others of its cluster.
+                launched.extend(node for node in self.nodes if node.launch())
             for node in self.nodes:
                 node.wait_until_it_takes_logins()
             if len(launched) > 1:
@@ -197,6 +202,10 @@ class Broker:
         if self.epmd_runs:
             return False
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        if self.suite is None and shutil.which("epmd") is None:
+            raise BrokerError(
+                "Erlang is missing, which RabbitMQ needs: apt-get install erlang-base"
+            )
         server = subprocess.Popen(
             self.command("epmd", "-port", str(self.epmd_port), "-address", Node.host),
             stdin=subprocess.DEVNULL,
@@ -223,6 +232,28 @@ class Broker:
             cookie.chmod(0o400)
 
 
+class Address(NamedTuple):
+    """Where a broker is, and who logs in there."""
+
+    host: str
+    port: int
+    user: str = "guest"
+    password: str = "guest"
+
+    @classmethod
+    def of_url(cls, url: str) -> Self:
+        """Return what an AMQP URL says. Raise BrokerError if it is malformed."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or 5672
+        except ValueError as error:
+            raise BrokerError(f"AMQP_URL is not a URL: {error}") from error
+        if parts.scheme != "amqp":
+            raise BrokerError("AMQP_URL does not begin with amqp://")
+        user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
+        return cls(parts.hostname or "localhost", port, user, password)
+
+
 class GivenBroker:
     """The broker of AMQP_URL, which is never started, stopped or configured."""
 
@@ -230,18 +261,17 @@ class GivenBroker:
     pid = 0
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        at = Address.of_url(url)
         self.url = url
-        self.host = parts.hostname or "localhost"
-        self.amqp_port = parts.port or 5672
-        user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
-        if not takes_logins(self.host, self.amqp_port, user, password):
+        self.host, self.amqp_port = at.host, at.port
+        if not takes_logins(*at):
             raise BrokerError(
-                f"the broker of AMQP_URL, {self.host}:{self.amqp_port}, takes no login"
+                f"the broker of AMQP_URL, {at.host}:{at.port}, is not reached or refuses the login"
             )
         print(
-            f"Using the broker of AMQP_URL. The examples need a virtual host 'test', and there "
-            f"and in '/' a topic exchange 'test' with a queue bound to it, for the user {user}."
+            "Using the broker of AMQP_URL. The examples need a virtual host 'test', and there and "
+            "in '/' a topic exchange 'test' with a queue 'test' bound to it, for the user "
+            f"{at.user}."
         )
 
     def start(self) -> Self:
@@ -260,7 +290,7 @@ def development_broker(
     """
     if url := os.environ.get("AMQP_URL"):
         return GivenBroker(url)
-    broker = _broker(run_dir, nodes, suite)
+    broker = private_broker(run_dir, nodes, suite)
     if broker.suite:
         return broker
     try:
@@ -270,7 +300,7 @@ def development_broker(
     return broker
 
 
-def _broker(run_dir: Path | None, nodes: int, suite: str | None) -> Broker:
+def private_broker(run_dir: Path | None = None, nodes: int = 1, suite: str | None = None) -> Broker:
     """Return the development broker.
 
     Each suite has its own directory, because RabbitMQ cannot read the data of a newer one.
@@ -324,7 +354,9 @@ def main() -> int:
             broker.start()
             print(f"RabbitMQ {'runs already' if already else 'runs'} on port {broker.amqp_port}.")
             return 0
-        broker = _broker(options.run_dir, 3 if options.command == "stop" else 1, options.suite)
+        broker = private_broker(
+            options.run_dir, 3 if options.command == "stop" else 1, options.suite
+        )
         match options.command:
             case "stop":
                 broker.stop()

@@ -6,10 +6,14 @@ debian.py --for-recipes
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from process import interrupt_on_signals, interruptible
+from progress import Step, megabytes
 
 # The program or file that proves that a package is installed.
 EVIDENCE = {
@@ -80,7 +84,8 @@ FOR_RECIPES = [
 LISTS = {"--for-tests": FOR_TESTS, "--for-recipes": FOR_RECIPES}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-NOTHING_STARTS = "#!/bin/sh\nexit 101\n"  # what policy-rc.d says to refuse, see invoke-rc.d(8)
+# What policy-rc.d says to refuse, see invoke-rc.d(8). The comment tells ours from others.
+NOTHING_STARTS = "#!/bin/sh\n# statelessd: install a package without starting it\nexit 101\n"
 
 
 class MissingPackagesError(Exception):
@@ -107,42 +112,84 @@ def ensure(packages: list[str]) -> None:
     if not absent:
         return
     names = " ".join(absent)
-    advice = f"install what is missing: apt-get install {names}"
+    command = f"apt-get update && apt-get install --no-install-recommends {names}"
+    advice = f"Install what is missing, and run the same again:\n    {command}"
     if shutil.which("apt-get") is None:
-        raise MissingPackagesError(f"not Debian (there is no apt-get); {advice}")
-    if os.getuid() == 0:
-        prefix = []
-    elif subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
-        prefix = ["sudo", "-n"]
-    else:
-        raise MissingPackagesError(f"neither root nor sudo without a password; {advice}")
-    print(f"Installing Debian's {names} …", flush=True)
-    _install(prefix, absent)
+        raise MissingPackagesError(
+            f"This is not Debian or Ubuntu: there is no apt-get. Install {names} as your system "
+            "does it, and run the same again."
+        )
+    prefix = _rights()
+    if prefix is None:
+        raise MissingPackagesError(
+            f"You are not root, and sudo is missing or wants a password. {advice}"
+        )
+    _install(prefix, absent, advice)
     still = missing(absent)
     if still:
-        raise MissingPackagesError(f"apt-get did not install {' '.join(still)}")
+        raise MissingPackagesError(f"apt-get did not install {' '.join(still)}. {advice}")
 
 
-def _install(prefix: list[str], packages: list[str]) -> None:
-    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    apt = [*prefix, *environment, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+def _rights() -> list[str] | None:
+    """Return what a command of root's begins with, or None if there is no way to run one."""
+    if os.getuid() == 0:
+        return []
+    sudo = ["sudo", "-n"]
+    allowed = shutil.which("sudo") and not subprocess.run(
+        [*sudo, "true"], capture_output=True, check=False
+    ).returncode  # fmt: skip
+    return sudo if allowed else None
+
+
+def _install(prefix: list[str], packages: list[str], advice: str) -> None:
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
+    apt = [*prefix, *environment, "apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    install = [*apt, "install", "-y", "-q", "--no-install-recommends"]
     # Debian starts a service when its package is installed, here a broker on 5672
     # that nobody asked for. A policy of the machine's own is left alone.
-    own_policy = not POLICY.exists()
-    if own_policy:
-        _write_as(prefix, POLICY, NOTHING_STARTS)
+    own_policy = not POLICY.exists() or POLICY.read_text(errors="replace") == NOTHING_STARTS
     try:
-        subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(
-            [*apt, "install", "-y", "--no-install-recommends", *packages],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-    except subprocess.CalledProcessError as error:
-        raise MissingPackagesError(f"apt-get failed with status {error.returncode}") from error
+        with Step("apt-get reads Debian's lists of packages") as step:
+            _apt([*apt, "-q", "update"], step, advice)
+        with Step(f"Debian's {' '.join(packages)}: apt-get downloads the packages") as step:
+            said = _apt([*install, "--download-only", *packages], step, advice)
+            step.result = _amount(said)
+        if own_policy:
+            _write_as(prefix, POLICY, NOTHING_STARTS)
+        with Step(f"Debian's {' '.join(packages)}: apt-get installs the packages") as step:
+            # An interruption in the middle of this would leave dpkg broken.
+            _apt([*install, *packages], step, advice, interrupt=False)
     finally:
         if own_policy:
             subprocess.run([*prefix, "rm", "-f", str(POLICY)], check=False)
+
+
+def _apt(command: list[str], step: Step, advice: str, *, interrupt: bool = True) -> str:
+    """Run apt-get, and return what it prints. Raise MissingPackagesError if it fails."""
+    said = []
+    with interruptible(
+        command, interrupt=interrupt, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            if match := re.match(r"(?:Get:\d+ \S+ \S+ |Unpacking |Setting up )(\S+)", line):
+                step.show(match[0])
+    if process.returncode:
+        errors = [line for line in said if line.startswith(("E:", "W:"))] or said[-5:]
+        raise MissingPackagesError(
+            f"apt-get failed with status {process.returncode}:\n{''.join(errors)}"
+            f"Check the network and /etc/apt/sources.list. {advice}"
+        )
+    return "".join(said)
+
+
+def _amount(said: str) -> str:
+    """Return how many packages and megabytes apt-get said that it would download."""
+    packages = re.search(r"(\d+) newly installed", said)
+    size = re.search(r"Need to get (?:[\d.,]+ \w*B/)?([\d.,]+) (\w*B)", said)
+    units = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+    amount = float(size[1].replace(",", "")) * units.get(size[2], 0) if size else 0.0
+    return f"{packages[1] if packages else 0} packages, {megabytes(amount)} downloaded"
 
 
 def _write_as(prefix: list[str], path: Path, text: str) -> None:
@@ -152,11 +199,14 @@ def _write_as(prefix: list[str], path: Path, text: str) -> None:
 
 def main() -> int:
     """Run the command. Return 1 if something is missing and cannot be installed."""
+    interrupt_on_signals()
     try:
         ensure([name for each in sys.argv[1:] for name in LISTS.get(each, [each])])
     except MissingPackagesError as error:
         print(f"debian.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

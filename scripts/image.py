@@ -1,6 +1,9 @@
-"""Builds the container image with podman, in a temporary storage.
+"""Builds the container images with podman, in a temporary storage.
 
-image.py    writes dist/statelessd-image.tar, in Docker's format, for "podman load"
+image.py              writes dist/statelessd-image.tar, in Docker's format, for "podman load":
+                      the image of deploy/Containerfile.debian
+image.py --for-tests  also writes .run/image/containerfile.tar: that of the top directory's
+                      Containerfile, with Debian's Python in place of the official image
 
 The base is a minimal Debian that debootstrap makes, from the mirror that this
 machine's apt uses; or the image that BASE in the environment names.
@@ -21,7 +24,23 @@ RUN_DIR = ROOT / ".run" / "image"
 ARCHIVE = ROOT / "dist" / "statelessd-image.tar"
 IMAGE = "localhost/statelessd"
 BASE = "localhost/statelessd-base"
+# The other image, for the tests.
+PLAIN_ARCHIVE = RUN_DIR / "containerfile.tar"
+PLAIN_IMAGE = "localhost/statelessd-plain"
+PYTHON_BASE = "localhost/statelessd-python"
+# Makes a base have what the official image of Python has, as far as Containerfile uses it.
+PYTHON_CONTAINERFILE = """\
+ARG BASE
+FROM ${BASE}
+RUN python3 -c "import ensurepip" || { \
+        apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv; }
+"""
+# How this machine's pip reaches its index; pip in the container does so as well.
+PIP_FILES = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
 PACKAGES = ["podman", "runc", "debootstrap"]
+# In Docker's format, because that of OCI has no HEALTHCHECK. The network is for apt and pip; a
+# bridge would need iptables.
+BUILD = ("build", "--layers=false", "--format=docker", "--network=host")
 
 
 class ImageError(Exception):
@@ -65,39 +84,67 @@ class Podman:
             shutil.rmtree(self._directory)
 
 
-def build() -> None:
-    """Write ARCHIVE. Raise ImageError or MissingPackagesError if that fails."""
+def build(*, for_tests: bool) -> None:
+    """Write ARCHIVE, and PLAIN_ARCHIVE for tests.
+
+    Raise ImageError or MissingPackagesError if that fails.
+    """
     debian.ensure(PACKAGES)
     with Podman(RUN_DIR / "build") as podman:
-        context = RUN_DIR / "build" / "context"
-        print("Making wheels …", flush=True)
-        _run(
-            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"),
-            *(
-                "--constraint",
-                str(ROOT / "constraints.txt"),
-                "--wheel-dir",
-                str(context / "wheels"),
-            ),
-            *(f"{ROOT}[compression]", "pip"),
-        )
         base = os.environ.get("BASE") or _bootstrapped(podman, RUN_DIR / "build" / "base")
-        print("Building the image …", flush=True)
-        podman(
-            "build",
-            "--layers=false",
-            "--network=host",  # for apt; a bridge would need iptables
-            f"--build-arg=BASE={base}",
-            f"--build-arg=PYTHON=python{sys.version_info.major}.{sys.version_info.minor}",
-            f"--file={ROOT / 'deploy' / 'Containerfile'}",
-            f"--tag={IMAGE}",
-            str(context),
-        )
-        ARCHIVE.parent.mkdir(exist_ok=True)
-        ARCHIVE.unlink(missing_ok=True)  # podman adds to none
-        podman("save", f"--output={ARCHIVE}", IMAGE)
-        size = int(podman("image", "inspect", "--format={{.Size}}", IMAGE))
-    print(f"{IMAGE} is in {ARCHIVE.relative_to(ROOT)}: {size / 1e6:.0f} MB")
+        _build_on_debian(podman, base)
+        _save(podman, IMAGE, ARCHIVE)
+        if for_tests:
+            _build_plainly(podman, base)
+            _save(podman, PLAIN_IMAGE, PLAIN_ARCHIVE)
+
+
+def _build_on_debian(podman: Podman, base: str) -> None:
+    context = RUN_DIR / "build" / "context"
+    print("Making wheels …", flush=True)
+    _run(
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"),
+        *("--constraint", str(ROOT / "constraints.txt"), "--wheel-dir", str(context / "wheels")),
+        *(f"{ROOT}[compression]", "pip"),
+    )
+    print("Building the image …", flush=True)
+    podman(
+        *BUILD,
+        f"--build-arg=BASE={base}",
+        f"--build-arg=PYTHON=python{sys.version_info.major}.{sys.version_info.minor}",
+        f"--file={ROOT / 'deploy' / 'Containerfile.debian'}",
+        f"--tag={IMAGE}",
+        str(context),
+    )
+
+
+def _build_plainly(podman: Podman, base: str) -> None:
+    print("Building the image of Containerfile …", flush=True)
+    file = RUN_DIR / "build" / "Containerfile.python"
+    file.write_text(PYTHON_CONTAINERFILE)
+    podman(
+        *BUILD,
+        f"--build-arg=BASE={base}",
+        f"--file={file}",
+        f"--tag={PYTHON_BASE}",
+        str(file.parent / "context"),
+    )
+    podman(
+        *BUILD,
+        *(f"--volume={each}:{each}:ro" for each in PIP_FILES if Path(each).exists()),
+        f"--build-arg=PYTHON_IMAGE={PYTHON_BASE}",
+        f"--file={ROOT / 'Containerfile'}",
+        f"--tag={PLAIN_IMAGE}",
+        str(ROOT),
+    )
+
+
+def _save(podman: Podman, image: str, archive: Path) -> None:
+    archive.parent.mkdir(exist_ok=True)
+    archive.unlink(missing_ok=True)  # podman adds to none
+    podman("save", f"--output={archive}", image)
+    size = int(podman("image", "inspect", "--format={{.Size}}", image))
+    print(f"{image} is in {archive.relative_to(ROOT)}: {size / 1e6:.0f} MB", flush=True)
 
 
 def _bootstrapped(podman: Podman, directory: Path) -> str:
@@ -147,7 +194,7 @@ def _run(*command: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
 def main() -> int:
     """Run the command. Return 1 if the image could not be made."""
     try:
-        build()
+        build(for_tests="--for-tests" in sys.argv[1:])
     except (ImageError, debian.MissingPackagesError) as error:
         print(f"image.py: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Installs the npm packages that check the dashboard in .run/javascript, and checks types.
+"""Installs npm's checks of the dashboard and of compose.yaml in .run/javascript; checks types.
 
 javascript.py          install what is missing
 javascript.py --check  also check the types of the scripts, as jsconfig.json says
@@ -17,6 +17,7 @@ DIRECTORY = ROOT / ".run" / "javascript"
 MODULES = DIRECTORY / "node_modules"
 AXE = MODULES / "axe-core" / "axe.min.js"
 TYPESCRIPT = MODULES / "typescript" / "bin" / "tsc"
+DCLINT = MODULES / "dclint" / "bin" / "dclint.cjs"
 NPM_INSTALL = [
     *("npm", "install", "--no-package-lock", "--no-audit", "--no-fund"),
     *("--ignore-scripts", "--no-update-notifier", "--loglevel=error"),
@@ -37,12 +38,13 @@ def ensure() -> None:
     installed = DIRECTORY / "installed"  # written last, so that it proves all the others
     if installed.is_file() and installed.read_bytes() == wanted:
         return
-    print(f"Installing axe-core and TypeScript into {DIRECTORY.relative_to(ROOT)} …", flush=True)
+    where = DIRECTORY.relative_to(ROOT)
+    print(f"Installing axe-core, TypeScript and dclint into {where} …", flush=True)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     DIRECTORY.mkdir(parents=True)
     (DIRECTORY / "package.json").write_bytes(wanted)
     done = subprocess.run(NPM_INSTALL, cwd=DIRECTORY, capture_output=True, text=True, check=False)
-    if done.returncode or not (AXE.is_file() and TYPESCRIPT.is_file()):
+    if done.returncode or not all(each.is_file() for each in (AXE, TYPESCRIPT, DCLINT)):
         raise JavaScriptError(f"npm install failed in {DIRECTORY}:\n{done.stdout}{done.stderr}")
     installed.write_bytes(wanted)
 

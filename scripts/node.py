@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -62,6 +63,8 @@ class Node:
         self.log_path = self.directory / "server.log"
         self._distribution_port = ports["distribution"]
         self._pid_file = self.directory / "process.json"
+        # Exists until the first start has succeeded: data of half a start may be unusable.
+        self._first_start = self.directory / "first-start"
 
     @property
     def url(self) -> str:
@@ -99,6 +102,7 @@ class Node:
         if takes_logins(self.host, self.amqp_port):
             raise BrokerError(f"port {self.amqp_port} is another broker's")
         self._configure()
+        self._forget_half_a_start()
         with self.log_path.open("ab") as log:
             server = subprocess.Popen(
                 self.cluster.command(PROGRAMS / "rabbitmq-server"),
@@ -188,6 +192,13 @@ class Node:
             "-kernel inet_dist_use_interface {127,0,0,1}",
         }
 
+    def _forget_half_a_start(self) -> None:
+        data = self.directory / "data"
+        if self._first_start.exists():
+            shutil.rmtree(data, ignore_errors=True)
+        elif not data.exists():
+            self._first_start.touch()
+
     def _configure(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         definitions = self.directory / "definitions.json"
@@ -221,6 +232,7 @@ class Node:
                 tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-120:])
                 raise BrokerError(f"RabbitMQ did not start; the end of {self.log_path}:\n{tail}")
             time.sleep(0.1)
+        self._first_start.unlink(missing_ok=True)
 
 
 def _definitions() -> dict[str, Any]:

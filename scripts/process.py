@@ -3,10 +3,82 @@
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 STOP_SECONDS = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Postpone Ctrl-C and the like to the end of the block.
+
+    Whoever starts a process and notes its id does both or neither.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield
+        return
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number))
+              for each in STOP_SIGNALS}  # fmt: skip
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def interrupt_on_signals() -> None:
+    """Let every signal that asks for an end raise KeyboardInterrupt, as Ctrl-C does."""
+    for number in STOP_SIGNALS:
+        # nohup ignores that one; shells ignore SIGINT for what runs in the background.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interruptible(
+    command: list[str], *, interrupt: bool = True, **options: Any
+) -> Iterator["subprocess.Popen[Any]"]:
+    """Run a command in the block, and wait for its end.
+
+    An interruption ends the command, or, without ``interrupt``, waits until it has ended.
+    """
+    process: subprocess.Popen[Any] | None = None
+    try:
+        with uninterrupted():
+            # In a group of its own, where Ctrl-C does not reach it.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, process_group=0, **options
+            )
+        yield process
+        process.wait()
+    except KeyboardInterrupt:
+        if process and not interrupt and process.poll() is None:
+            print("\nInterrupted; waiting for the end of this step …", flush=True)
+            with uninterrupted():
+                process.communicate()
+        raise
+    finally:
+        if process:
+            with uninterrupted():
+                with contextlib.suppress(PermissionError):  # sudo's: it ends by itself
+                    Process(process.pid).end()
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()
 
 
 class Process:

@@ -21,6 +21,7 @@ import debian
 ROOTS = Path(os.environ.get("STATELESSD_ROOTS") or "/var/cache/statelessd/roots")
 SCRIPTS = Path("/usr/share/debootstrap/scripts")
 EVIDENCE = "usr/lib/rabbitmq/bin/rabbitmq-server"
+PYTHON_EVIDENCE = "usr/share/doc/python3-venv"
 
 # What a command in the root sees of the machine: its devices, its processes, and the
 # directory with the broker's files, under the same path, so that a configuration may name
@@ -69,6 +70,18 @@ class Suite:
             if not self._complete:
                 self._make()
 
+    def ensure_python(self) -> None:
+        """Make the root file system and install the release's Python with venv, unless it has it.
+
+        Raise SuiteError if that fails.
+        """
+        self.ensure()
+        with _locked(ROOTS / f".{self.name}.lock"):
+            if (self.root / PYTHON_EVIDENCE).exists():
+                return
+            print(f"Installing Python in {self.root} …", flush=True)
+            _apt(self.root, "python3-venv")
+
     @property
     def _complete(self) -> bool:
         return (self.root / EVIDENCE).exists()
@@ -96,13 +109,8 @@ class Suite:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             bootstrap(self.name, partial)
-            for step in (
-                "apt-get -qq update",
-                "apt-get -qq -y --no-install-recommends install rabbitmq-server",
-                "apt-get clean",
-                f"test -e /{EVIDENCE}",
-            ):
-                run_in(partial, step)
+            _apt(partial, "rabbitmq-server")
+            _run("test", "-e", str(partial / EVIDENCE))
             partial.rename(self.root)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -126,6 +134,13 @@ def run_in(root: Path, step: str, *, network: bool = True) -> str:
     private = ["unshare", "--mount", *([] if network else ["--net"])]
     command = ["env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step)]
     return _run(*private, "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
+
+
+def _apt(root: Path, package: str) -> None:
+    """Install a package in a root. Raise SuiteError with apt's output if that fails."""
+    run_in(root, "apt-get -qq update")
+    run_in(root, f"apt-get -qq -y --no-install-recommends install {package}")
+    run_in(root, "apt-get clean")
 
 
 def _adapt(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import gc
 import os
 import signal
 import socket
@@ -251,6 +252,9 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
         " over TLS" if broker.tls.enabled else "",
     )
     make_room(config)
+    # What is loaded by now stays. A full collection of it would hold a backend's event loop, copy
+    # the memory that the backends share, and delay the end of the parent.
+    gc.freeze()
     return supervisor.run()
 
 

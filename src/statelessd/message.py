@@ -3,7 +3,7 @@
 import enum
 import hashlib
 import os
-from typing import Annotated, NamedTuple, TypedDict
+from typing import Annotated, NamedTuple, Self, TypedDict, overload
 
 import msgspec
 from msgspec import Meta
@@ -173,11 +173,11 @@ TABLE: dict[Outcome, Row] = {
     Outcome.FORBIDDEN: Row(
         403,
         "The user may not do this",
-        "The broker knows the user and lets it not use the virtual host, not write to the "
-        "exchange or topic, or not give another's name as user_id; or the exchange is internal; "
-        "or guest came from another host. Or it is a page, and for other networks.",
-        "Have the permission set (rabbitmqctl set_permissions, set_topic_permissions), or use "
-        "another user. HTTPServer.pages.networks says who may see the pages.",
+        "The broker knows the user, but the user may not use the virtual host or write to the "
+        "exchange or topic. Or user_id is another user's name. Or the exchange is internal. Or "
+        "guest came from another host. Or it is a page for other networks.",
+        "Set the permission (rabbitmqctl set_permissions, set_topic_permissions), or use another "
+        "user. HTTPServer.pages.networks says who may see the pages.",
     ),
     Outcome.CROSS_SITE: Row(
         403,
@@ -206,8 +206,8 @@ TABLE: dict[Outcome, Row] = {
         404,
         "The exchange does not exist",
         "The virtual host has no exchange of that name.",
-        "Check the second part of the path, or declare the exchange; nothing is declared from "
-        "here.",
+        "Check the second part of the path, or declare the exchange in RabbitMQ. The gateway "
+        "declares nothing.",
     ),
     Outcome.NO_ROUTE: Row(
         404,
@@ -255,7 +255,7 @@ TABLE: dict[Outcome, Row] = {
         "The form or batch is compressed in a way that this gateway cannot undo, or more than "
         "once. Any other body is published as it is, whatever its Content-Encoding.",
         "Send a Content-Encoding that the answer's Accept-Encoding has, or none. zstd and br need "
-        "libraries: pip install 'statelessd[compression]'.",
+        "libraries: whoever runs the gateway installs its extra compression.",
         type="bad-request",
     ),
     Outcome.TOO_MANY_FAILURES: Row(
@@ -405,6 +405,36 @@ class Public(str):
     __slots__ = ()
 
 
+class Mistake(enum.Enum):
+    """What is wrong with a request, for others than its client: it quotes nothing of it."""
+
+    HTTP = "The request is not HTTP/1.1 that can be read."
+    PATH = "The path cannot be read."
+    FORM = "The form cannot be read."
+    TEXT = "A field or header is not UTF-8."
+    JSON = "The JSON cannot be read."
+    ITEM = "An item of the batch is not valid."
+    CLOUD_EVENT = "The CloudEvent is not valid."
+    PROPERTY = "A property or a message header is not valid."
+    BROKER = "The broker refused the properties of the message."
+
+
+class Quoting(str):
+    """A detail for the client alone, because it may quote the request.
+
+    Others read the ``mistake`` instead.
+    """
+
+    __slots__ = ("mistake",)
+    mistake: Mistake
+
+    def __new__(cls, text: str, mistake: Mistake) -> Self:
+        """Return the text with its mistake."""
+        made = super().__new__(cls, text)
+        made.mistake = mistake
+        return made
+
+
 FAULT = Public("A fault of this program; see its log.")
 STOPPING = Public("This backend is shutting down.")
 
@@ -418,6 +448,13 @@ class RequestError(Exception):
         self.detail = detail
 
 
-def bad_request(detail: str) -> RequestError:
-    """Return the error of a request that has something in it that must not be so."""
-    return RequestError(Outcome.BAD_REQUEST, detail)
+@overload
+def bad_request(detail: Public) -> RequestError: ...
+@overload
+def bad_request(detail: str, mistake: Mistake) -> RequestError: ...
+def bad_request(detail: str, mistake: Mistake | None = None) -> RequestError:
+    """Return the error of a malformed request.
+
+    A ``detail`` that is not public needs the ``mistake`` that others read instead.
+    """
+    return RequestError(Outcome.BAD_REQUEST, Quoting(detail, mistake) if mistake else detail)

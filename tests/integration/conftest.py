@@ -1,5 +1,7 @@
 import contextlib
+import shutil
 import uuid
+from pathlib import Path
 
 import control
 import pytest
@@ -9,6 +11,7 @@ from queues import Queue, channel_to
 
 import broker as broker_script
 import debian
+import statelessd
 
 
 def pytest_sessionstart(session):
@@ -113,3 +116,12 @@ def gateway(tmp_path_factory, broker):
 def chromium(tmp_path_factory):
     with Chromium(tmp_path_factory.mktemp("chromium")) as started:
         yield started
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A copy of the package, which gateways run and the test may upgrade."""
+    copy = tmp_path / "installed" / "statelessd"
+    shutil.copytree(Path(statelessd.__file__).parent, copy)
+    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
+    return copy

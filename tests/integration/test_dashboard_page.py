@@ -18,6 +18,7 @@ from dashboard_page import (
     LOST,
     Form,
     choose,
+    cut_off,
     drawn,
     figure,
     open_page,
@@ -35,6 +36,7 @@ from waiting import wait_until
 import javascript
 
 LAPTOP, PHONE, NARROW = (1366, 768), (390, 844), (320, 640)
+COMMON_PHONE = (360, 740)
 LONG = "long-" * 40  # 200 characters
 PASSWORD = "pw-4711-Ü$'x"
 USERS = ("ada", "ben", "cleo", "dora", LONG)
@@ -192,6 +194,53 @@ class TestFigures:
         user.wait_for(f"{pointed}.every(each => each === 0)")
 
 
+class TestCharts:
+    def test_a_picture_of_one_says_what_it_shows_of_whom_and_when(self, user, gateway):
+        open_page(user, gateway)
+        captions = "[...document.querySelectorAll('.chart figcaption')].map(it => it.innerText)"
+        host = gateway.get("/dashboard.json").json()["host"]
+        day = r"\\d+ [A-Z][a-z]+ \\d{4}, \\d\\d:\\d\\d to .*\\d\\d:\\d\\d UTC"
+        for backend, whose in (("", "All 2 backends"), (str(gateway.ports[0]), "Backend")):
+            choose(user, backend)
+            user.wait_for(f"{captions}[0].includes('{whose}')")
+            told = user.evaluate(captions)
+            assert len(told) == 4
+            for caption in told:
+                assert f"{whose} {backend} on {host}, ".replace("  ", " ") in caption
+                assert user.evaluate(f"new RegExp('{day}').test({json.dumps(caption)})"), caption
+        assert "confirmed messages a second" in told[0]
+        assert "in each 10 seconds" in told[2]
+
+    def test_errors_are_bars(self, user, gateway):
+        publish(gateway, gateway.ports[0], "ada", exchange="no-such-exchange", expected=404)
+        open_page(user, gateway)
+        bars = "[...document.querySelectorAll('[data-chart=errors] [data-series]')]"
+        user.wait_for(f"{bars}.some(bar => /^M.*h.*v.*z$/.test(bar.getAttribute('d')))")
+        assert user.evaluate(f"{bars}.every(bar => getComputedStyle(bar).fill !== 'none')")
+        kinds = user.evaluate(f"{bars}.map(bar => bar.dataset.series)")
+        assert "exchange-not-found" in kinds
+
+
+class TestErrors:
+    def test_a_bad_request_has_its_reason_and_its_whole_request_id(self, user, gateway):
+        request_id = "checkout-7f3a9c51-4f0e-4a52-9d1d-0b6b4f6a9d10"
+        answer = gateway.publish(
+            "/test/test/k",
+            user="ada",
+            password=PASSWORD,
+            data={"body": "x", "priority": "urgent-customer"},
+            headers={"X-Request-ID": request_id},
+        )
+        assert answer.status_code == 400
+        open_page(user, gateway)
+        row = f"document.querySelector('#errors tr[data-request=\"{request_id}\"]')"
+        user.wait_for(row)
+        text = user.evaluate(f"{row}.innerText")
+        assert "priority must be an integer from 0 to 255." in text
+        assert request_id in text
+        assert "urgent-customer" not in user.text()
+
+
 class TestConnections:
     def test_they_are_sorted_by_mouse_and_keyboard(self, user, gateway):
         open_page(user, gateway)
@@ -265,21 +314,44 @@ class TestTryIt:
             content_type="text/plain", message_id="m-1", username="ada", password=PASSWORD,
         )  # fmt: skip
         said, _ = form.submit()
+        assert said.strip().startswith("RabbitMQ confirmed the message.")
         assert "204" in said
         properties, body, key = queue.get()
         assert (body.decode(), key) == ("héllo", "a.b")
         assert (properties.content_type, properties.message_id) == ("text/plain", "m-1")
         queue.channel.queue_unbind(queue.name, queue.name, "#")
-        form.fill(mandatory=True)
         said, shown = form.submit()
         document = json.loads(shown)
+        assert said.strip().startswith("Nothing was published: no queue took the message.")
+        assert f"Bind a queue to the exchange “{queue.name}”" in said
         assert "404" in said
         assert (document["type"], document["outcome"]) == ("/docs#no-route", "not-published")
         assert document["request_id"]
+        form.fill(exchange="no-such-exchange")
+        said, shown = form.submit()
+        assert "there is no exchange “no-such-exchange” in the virtual host “test”" in said
         form.fill(password="wrong")
         said, shown = form.submit()
+        assert said.strip().startswith("Nothing was published: ")
+        assert "Check the user name and password" in said
         assert "401" in said
         assert json.loads(shown)["type"] == "/docs#unauthorized"
+
+    def test_what_it_suggests_arrives_where_make_run_declares_it(self, user, gateway):
+        open_page(user, gateway)
+        form = Form(user)
+        form.fill(password="guest")
+        said, _ = form.submit()
+        assert "RabbitMQ confirmed the message. At least one queue took it." in " ".join(
+            said.split()
+        ).replace("message.At", "message. At")
+        line = user.evaluate("document.querySelector('#first-line').textContent")
+        command = line.replace("-u guest", "-u guest:guest")
+        done = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert "204" in done.stdout, done
+        assert "mandatory=true" in command
 
     @pytest.mark.parametrize("language", ["curl", "php", "python"])
     def test_the_copied_code_publishes_the_same(self, user, gateway, queue, tmp_path, language):
@@ -398,6 +470,42 @@ class TestForEveryone:
         for size in (LAPTOP, PHONE, NARROW):
             user.size(*size)
             assert overflow(user) == [], size
+
+    @pytest.mark.parametrize("size", [LAPTOP, (1000, 768), COMMON_PHONE, NARROW])
+    def test_every_name_and_every_column_is_seen_in_whole(self, user, gateway, size):
+        user.size(*size)
+        open_page(user, gateway)
+        user.wait_for("document.querySelectorAll('#connections tr[data-key]').length > 5")
+        user.wait_for("document.querySelectorAll('#errors tr[data-request]').length > 3")
+        user.click("#outcomes-all")
+        wait_until(lambda: cut_off(user) == [], what="tables without a cut-off text")
+        assert LONG in user.evaluate("document.querySelector('#connections').innerText")
+        assert f"<b>&amp;{LONG}" in user.evaluate("document.querySelector('#errors').innerText")
+
+    def test_a_phone_names_the_values_of_a_row_and_still_sorts(self, user, gateway):
+        user.size(*COMMON_PHONE)
+        open_page(user, gateway)
+        user.wait_for("document.querySelectorAll('#connections tr[data-key]').length > 5")
+        named = (
+            "getComputedStyle(document.querySelector('#connections tr[data-key] td'), '::after')"
+        )
+        assert user.evaluate(f"{named}.content") == "attr(data-title)" or "User" in user.evaluate(
+            f"{named}.content"
+        )
+        user.click("#connections [data-sort=user]")
+        found = [row["user"] for row in rows(user)]
+        assert found == sorted(found)
+
+    def test_the_documentation_leads_back(self, user, gateway):
+        user.size(*COMMON_PHONE)
+        user.open(f"{gateway.url}/docs")
+        assert overflow(user) == []
+        cut = """[...document.querySelectorAll("section, td, th, dd")].filter(
+            element => element.scrollWidth > element.clientWidth + 1
+        ).map(element => element.textContent.trim().slice(0, 80))"""
+        assert user.evaluate(cut) == []
+        user.click("header a")
+        user.wait_for(LIVE)
 
 
 def test_the_page_does_not_grow(chromium, start_gateway):

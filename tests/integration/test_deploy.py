@@ -13,10 +13,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
+from certificates import Authority
 from clients import LOGIN, Clients, kept_alive, tcp
 from proxies import DEPLOY, haproxy, nginx
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN, Answer, judge
 from waiting import wait_until
+
+import statelessd
 
 HEADERS = {**LOGIN, "Content-Type": "text/plain", "AMQP-Mandatory": "true"}
 
@@ -68,6 +72,37 @@ class TestSystemd:
             gateway.process.send_signal(signal.SIGTERM)
             told("STOPPING=1")
 
+    def test_the_watchdog_is_fed_between_the_check_and_the_start(
+        self, start_gateway, installed, tmp_path, monkeypatch
+    ):
+        """On a busy machine each of the two takes nearly the unit's WatchdogSec."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.settimeout(60)
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "500000")
+            gateway = start_gateway()
+            held = tmp_path / "go"
+            program = installed / "__main__.py"
+            program.write_text(HELD.format(path=str(held)) + program.read_text())
+            gateway.hang_up()
+            signs = ""
+            while "RELOADING=1" not in signs:
+                signs = manager.recv(1000).decode()
+            # The parent waits in the check, and then at the begin of the new program.
+            assert [manager.recv(1000) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+            held.touch()
+            while "READY=1" not in signs:
+                signs = manager.recv(1000).decode()
+
+
+# Holds a program that a reload has started, though not its check, until a file is there.
+HELD = """
+import pathlib, sys, time
+while "--check-config" not in sys.argv and not pathlib.Path({path!r}).exists():
+    time.sleep(0.02)
+"""
+
 
 def _analyze(*arguments):
     return subprocess.run(
@@ -88,6 +123,17 @@ def numbered(port, exchange):
     return kept_alive(
         tcp(port), path, headers=HEADERS, body=lambda _: f"m{next(numbers)}", tell=tell
     )
+
+
+def paced(ask, pause=0.05):
+    """Return the client with a pause after each answer, which leaves a reload some CPU time."""
+
+    def slower(stopping):
+        for told in ask(stopping):
+            yield told
+            stopping.wait(pause)
+
+    return slower
 
 
 def _told(status, body):
@@ -126,6 +172,38 @@ def test_a_backend_is_killed_under_load(start_gateway, queue, tmp_path, proxy):
     # A POST that was sent is never sent again; there is one at a time for each client.
     assert verdict.outcomes[UNKNOWN] <= kills * clients, str(verdict)
     assert verdict.outcomes[CONFIRMED] > 800
+
+
+def test_an_upgrade_and_its_rollback_under_load(start_gateway, installed, queue, tmp_path):
+    """Nothing is lost, denied, doubled or in doubt."""
+    path = tmp_path / "8001.sock"
+    gateway = start_gateway(unix=[path])
+    version = installed / "version.py"
+    former = version.read_text()
+    newer = former.replace(statelessd.__version__, "99.0")
+    with (
+        nginx(tmp_path, f"127.0.0.1:{gateway.port}", f"unix:{path}") as port,
+        Clients(8, paced(numbered(port, queue.name))) as load,
+    ):
+        for text, name in ((newer, "99.0"), (former, statelessd.__version__)):
+            load.go_on(100)
+            version.write_text(text)
+            gateway.reload()
+            assert gateway.get("/metrics", scope="all").text.count(f'version="{name}"') == 2
+        load.go_on(100)
+    found = collections.Counter(body.decode() for body in queue.bodies())
+    verdict = judge(load.told, found)
+    assert verdict.true, str(verdict)
+    assert set(verdict.outcomes) == {CONFIRMED}, str(verdict)
+
+
+def test_nginx_speaks_tls_as_shipped(start_gateway, queue, tmp_path):
+    gateway = start_gateway()
+    authority = Authority(tmp_path / "authority")
+    with nginx(tmp_path, f"127.0.0.1:{gateway.port}", tls=authority) as port:
+        url = f"https://localhost:{port}/test/{queue.name}/k"
+        answer = requests.post(url, "x", headers=HEADERS, verify=authority.ca, timeout=60)
+        assert answer.status_code == 204
 
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy])

@@ -12,10 +12,14 @@ from clients import Clients, publishing
 from problems import is_problem
 from proxy import Proxy
 from queues import Queue, channel_to
-from stuck import Flow, all_good, end, flows_again, is_true, told_so
+from stuck import NARROW, Flow, all_good, end, flows_again, is_true, told_so
 
 # Seconds for a publish: so many that a busy machine alone does not reach them.
-SETTINGS = {"publish": {"timeout": 5}}
+SETTINGS = {"publish": {"timeout": 10}}
+# The part of good messages that may be unknown, because they were in flight when a connection
+# was lost. The promise is 1 %, and make test-isolation asserts it; a busy machine has more of
+# them in flight.
+HARMED = 0.01 if NARROW else 0.05
 SELECTOR = "{'>',{ident,<<\"h\">>},0}."
 HARMLESS = "&headers=%7B%22h%22%3A1%7D"
 POISON = "&headers=%7B%22h%22%3Anull%7D"
@@ -73,12 +77,12 @@ def play(gateway, exchanges, poison):
 
 
 def harmed_little(good):
-    """At most 1 % of the answers are ``unknown``, and all others a 204."""
+    """Few of the answers are ``unknown``, and all others a 204."""
     answers = [answer for flow in good for answer in flow.answers]
     unknown = [answer for answer in answers if answer.status != 204]
     assert {answer.status for answer in unknown} <= {504}
     assert len(answers) >= 100 * SECONDS
-    assert len(unknown) <= len(answers) / 100
+    assert len(unknown) <= len(answers) * HARMED
 
 
 def takes_good_ones(gateway, exchange):

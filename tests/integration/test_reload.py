@@ -2,13 +2,10 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
-import pytest
 import requests
 from clients import (
     LOGIN,
@@ -67,15 +64,6 @@ def test_the_new_settings_hold(start_gateway, queue):
     gateway.reload(Application={"publish": {"stamp_app_id": "new"}})
     assert gateway.publish(f"/test/{queue.name}/k").status_code == 204
     assert queue.get()[0].app_id == "new"
-
-
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """A copy of the package, which gateways run and the test may upgrade."""
-    copy = tmp_path / "installed" / "statelessd"
-    shutil.copytree(Path(statelessd.__file__).parent, copy)
-    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
-    return copy
 
 
 def test_an_upgraded_package_is_taken_up(start_gateway, installed):

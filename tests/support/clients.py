@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import itertools
+import math
 import socket
 import threading
 import time
@@ -108,12 +109,14 @@ def kept_alive(
     body=lambda _: FORM,
     tell=_status,
     nobody_there=NOBODY_THERE,
+    late=math.inf,
 ):
     """Return a client that keeps its connection until it is told to close it.
 
     ``make()`` returns an ``http.client`` connection, not yet connected. ``body(number)`` is
     each request's. What it tells is ``tell(body, status, answer)``. If the connection was
-    lost, the status is 0 and the answer says when that was.
+    lost, the status is 0 and the answer says when that was. It is not told if the client was
+    ``late``: if it sent its request so many seconds after it could have.
     """
     numbers = itertools.count()
 
@@ -121,12 +124,14 @@ def kept_alive(
         connection = make()
         with contextlib.closing(connection):
             asked = 0  # on this connection
+            idle_since = math.inf
             while not stopping.is_set():
                 sent = body(next(numbers))
                 try:
                     if connection.sock is None:
                         asked = 0
                         connection.connect()
+                        idle_since = time.monotonic()
                 except nobody_there:
                     stopping.wait(0.01)  # nothing was sent
                     continue
@@ -134,14 +139,19 @@ def kept_alive(
                     yield tell(sent, 0, f"{error!r} while it connected")
                     continue
                 asked += 1
-                begun, doing = time.monotonic(), "sending"
+                begun = sent_at = time.monotonic()
+                doing = "sending"
                 try:
                     connection.request("POST", path, sent, headers)
-                    doing = "waiting for the answer to"
+                    sent_at, doing = time.monotonic(), "waiting for the answer to"
                     with connection.getresponse() as answer:
-                        yield tell(sent, answer.status, answer.read())
+                        content = answer.read()
+                        idle_since = time.monotonic()
+                        yield tell(sent, answer.status, content)
                 except (OSError, http.client.HTTPException) as error:
                     connection.close()
+                    if sent_at - idle_since > late:
+                        continue
                     told = f"{error!r} while {doing} request {asked} of a connection"
                     yield tell(sent, 0, f"{told}, for {time.monotonic() - begun:.3f} s")
 

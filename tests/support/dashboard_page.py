@@ -87,6 +87,16 @@ def overflow(user):
     })()""")
 
 
+def cut_off(user):
+    """Return the texts of tables that cannot be seen in whole without scrolling sideways."""
+    return user.evaluate("""[...document.querySelectorAll(".scroll, .scroll :is(th, td)")].filter(
+        element => element.offsetParent && (
+            element.scrollWidth > element.clientWidth + 1
+            || element.getBoundingClientRect().right > innerWidth
+        ) && !element.closest("thead, .space")
+    ).map(element => element.textContent.trim().slice(0, 80))""")
+
+
 class Form:
     """``form#try``, filled in as by a user."""
 

@@ -25,6 +25,7 @@ from statelessd.telemetry.histogram import FineHistogram
 AUTH = b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 NO_PATHS = Paths()
+PATIENCE = 120  # seconds: a busy machine may take any time below that
 
 
 def post(body=b"body=hi", path=b"/v/e/k", headers=AUTH + FORM, version=b"1.1"):
@@ -199,7 +200,7 @@ class Edge:
         return await client.answer()
 
     async def until(self, condition):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not condition():  # noqa: ASYNC110 - what it waits for has no event
                 await asyncio.sleep(0.002)
 
@@ -241,7 +242,7 @@ class Client:
             await asyncio.sleep(0)
 
     async def answer(self, head_only=False):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             answer = Answer(head[:-4], b"")
             if not head_only:
@@ -250,7 +251,7 @@ class Client:
             return answer
 
     async def at_end(self):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read() == b""
             except ConnectionResetError:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import requests
 import yaml
+from forked import Forked
 from waiting import wait_until
 
 PATIENCE = 30  # seconds for an answer: a busy machine may take any time below that
@@ -144,15 +145,22 @@ class GatewayProcess:
     def start(self):
         """Start it, and wait until it answers on each port."""
         told = self.text.count("listening on ")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log, env=_environment(), cwd=self.cwd
-            )
+        self.process = self._begin(_environment())
         if not self.ports:
             self.says("listening on ", told + 1)
         for port in self.ports:
             wait_until(lambda port=port: self._serves(port), what=f"port {port} to answer")
         return self
+
+    def _begin(self, environment):
+        """Return its process, which ``make test`` forks, unless that would make a difference."""
+        is_special = self.files is not None or self.cwd is not None or "PYTHONPATH" in environment
+        if "PYTEST_XDIST_WORKER" in environment and not is_special:
+            return Forked(self.command, self.log, environment)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=environment, cwd=self.cwd
+            )
 
     def run(self, *arguments, **environment):
         """Run it with these arguments and variables until it ends by itself."""

@@ -39,18 +39,26 @@ def _replaced(text, pattern, lines):
 
 
 @contextlib.contextmanager
-def nginx(directory, *servers, location=""):
+def nginx(directory, *servers, location="", tls=None):
     """Run nginx, and yield its port.
 
     ``servers``: each ``127.0.0.1:8000`` or ``unix:/path``.
 
     ``location``: one more, before the others.
+
+    ``tls``: an authority whose certificate it shows; else it speaks without TLS.
     """
     port = free_port()
     site = (DEPLOY / "nginx.conf").read_text()
     lines = [f"    server {server} max_fails=0;" for server in servers]
     site = _replaced(site, r"^    server \S+ max_fails=0;$", lines)
-    site = _replaced(site, r"^    listen 80;$", [f"    listen 127.0.0.1:{port};"])
+    listen = f"    listen 127.0.0.1:{port}{' ssl' if tls else ''};"
+    site = _replaced(site, r"^    listen .*$", [listen])
+    if tls:
+        site = site.replace("/etc/ssl/certs/gateway.pem", str(tls.certificate))
+        site = site.replace("/etc/ssl/private/gateway.key", str(tls.key))
+    else:
+        site = re.sub(r"^    ssl_certificate.*\n", "", site, flags=re.MULTILINE)
     site = _replaced(site, r"^    location / \{$", [location, "    location / {"])
     config = directory / "nginx.conf"
     config.write_text(AROUND.format(directory=directory, site=site))

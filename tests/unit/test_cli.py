@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ def _no_settings_from_outside(monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setattr(cli.logs, "configure", lambda *_, **__: None)
     monkeypatch.setattr(cli.logs, "check", lambda *_, **__: [])
+    yield
+    gc.unfreeze()  # what a start froze is the tests' here
 
 
 @pytest.mark.parametrize(
@@ -214,6 +217,20 @@ def test_a_daemon_that_cannot_listen_leaves_no_pidfile(run, tmp_path):
 def test_print_config(capsys):
     assert cli.main(["--print-config"]) == 0
     assert "ports: [8000]  # default" in capsys.readouterr().out
+
+
+def test_backends_do_not_collect_what_the_parent_has_loaded(monkeypatch):
+    """A full collection of it would hold the event loop of each for some 40 ms."""
+    frozen = []
+
+    class Parent:
+        def __init__(self, *_, **__):
+            self.run = lambda: frozen.append(gc.get_freeze_count()) or 0
+
+    monkeypatch.setattr(cli, "Supervisor", Parent)
+    monkeypatch.setattr(cli, "bind", lambda *_: {})
+    assert cli.main([]) == 0
+    assert frozen[0] > 10_000  # objects
 
 
 def test_a_port_in_use_is_status_1(capsys, monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..amqp import decode
-from ..message import Message, Outcome, Public
+from ..message import Message, Mistake, Outcome, Public, Quoting
 from . import replies
 from .close_reason import CloseReason
 from .pending import Publish
@@ -119,6 +119,8 @@ def channel_refusal(
         return Refusal(Outcome.UNCONFIRMED, f"The broker closed the channel: {code} {said}", False)
     outcome, may_be_shared, public = _OF_MESSAGES[reason]
     detail = f"The broker says: {said}"
+    if outcome is Outcome.BAD_REQUEST:
+        detail = Quoting(detail, Mistake.BROKER)
     return Refusal(outcome, Public(detail) if public else detail, may_be_shared and shared)
 
 

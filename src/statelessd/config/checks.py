@@ -88,7 +88,10 @@ def _tracing(tracing: Tracing) -> Iterator[Wrong]:
             except ImportError:  # a package above it is missing
                 found = None
             if found is None:
-                what = 'needs OpenTelemetry, which is not installed: pip install "statelessd[otel]"'
+                what = (
+                    "needs OpenTelemetry, which is not installed: install statelessd from its "
+                    "checkout or wheel with the extra otel, as in: pip install '.[otel]'"
+                )
                 yield "Application.tracing.enabled", "", what
                 return
 

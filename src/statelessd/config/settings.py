@@ -283,7 +283,7 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True):
 
     enabled: Annotated[
         bool,
-        setting("Make a span for each publish. It needs the packages of statelessd[otel]."),
+        setting("Make a span for each publish. It needs the packages of the extra otel."),
     ] = False
     endpoint: Annotated[
         str | None,

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..http1.budget import TOO_MANY_BODIES, Account, Holding
-from ..message import Message, Outcome, Public, RequestError, bad_request, problem
+from ..message import Message, Mistake, Outcome, Public, RequestError, bad_request, problem
 from ..parsing import json_steps
 from ..parsing.decoding import Decoder, Plain, coding_of, decoder_of
 from ..parsing.decoding import too_large as too_large_decoded
@@ -302,7 +302,7 @@ class BatchRequest:
                 Public(f"The batch has more than {limit} items; {NDJSON} may have any."),
             ) from None
         except json_steps.MalformedError as error:
-            raise bad_request(f"The batch is not valid JSON: {error}.") from None
+            raise bad_request(f"The batch is not valid JSON: {error}.", Mistake.JSON) from None
         large = LargeItem if self._events is None else partial(LargeEvent, self._events)
         return (
             large(body, start, end) if end - start > LARGE else bytes(body[start:end])

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from ..message import bad_request
+from ..message import Mistake, Public, bad_request
 from .properties import shown
 
 PREFIX = b"ce-"
@@ -40,7 +40,8 @@ def attributes_of(headers: Mapping[bytes, bytes]) -> dict[str, str]:
         if not _NAME.fullmatch(name) or name in ("data", "datacontenttype"):
             raise bad_request(
                 f"{shown(header)} is not an attribute of a CloudEvent. Their names are letters and "
-                "digits; datacontenttype is the Content-Type, and data is the body."
+                "digits; datacontenttype is the Content-Type, and data is the body.",
+                Mistake.CLOUD_EVENT,
             )
         if value := _decoded(header, raw_value):
             found[name] = value
@@ -53,11 +54,11 @@ def check(attributes: Mapping[str, object]) -> None:
     for name in REQUIRED:
         value = attributes.get(name)
         if not value:
-            raise bad_request(f"The CloudEvent has no {name}.")
+            raise bad_request(Public(f"The CloudEvent has no {name}."))
         if not isinstance(value, str):
-            raise bad_request(f"The CloudEvent's {name} is not a string.")
+            raise bad_request(Public(f"The CloudEvent's {name} is not a string."))
     if attributes["specversion"] != SPECVERSION:
-        raise bad_request(f"The CloudEvent's specversion is not {SPECVERSION}.")
+        raise bad_request(Public(f"The CloudEvent's specversion is not {SPECVERSION}."))
 
 
 def _decoded(header: str, raw: bytes) -> str:
@@ -67,7 +68,7 @@ def _decoded(header: str, raw: bytes) -> str:
     try:
         value = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        raise bad_request(f"{shown(header)} is not UTF-8.") from None
+        raise bad_request(f"{shown(header)} is not UTF-8.", Mistake.CLOUD_EVENT) from None
     if _CONTROL.search(value):
-        raise bad_request(f"{shown(header)} has a control character.")
+        raise bad_request(f"{shown(header)} has a control character.", Mistake.CLOUD_EVENT)
     return value

@@ -14,7 +14,7 @@ import msgspec
 
 from ..config.header_names import OF_TRACE
 from ..config.settings import Publish
-from ..message import bad_request
+from ..message import Public, bad_request
 from .properties import text
 from .trace_context import MessageSpan, as_headers, context_of
 
@@ -110,8 +110,10 @@ class Stamps(msgspec.Struct, frozen=True):
             stamped = self.key if index is None else f"{self.key}-{index}"
             if len(stamped.encode()) > LONGEST_ID:
                 raise bad_request(
-                    f"The message_id that the Idempotency-Key makes is longer than {LONGEST_ID} "
-                    "bytes."
+                    Public(
+                        "The message_id that the Idempotency-Key makes is longer than "
+                        f"{LONGEST_ID} bytes."
+                    )
                 )
         fields["message_id"] = stamped
         return stamped

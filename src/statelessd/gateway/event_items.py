@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Message, Public, bad_request
+from ..message import Message, Mistake, Public, bad_request
 from ..parsing import json_steps
 from ..parsing.forms import decode_urlencoded
 from ..parsing.json_steps import BLANK, LONGEST_PIECE, MalformedError, TooDeepError
@@ -56,7 +56,10 @@ class Placeholder(msgspec.Struct, frozen=True):
             value = str(value)
         if not isinstance(value, str) or not value:
             if self.default is None:
-                raise bad_request(f"The CloudEvent has no {shown(self.name)} for its routing key.")
+                raise bad_request(
+                    f"The CloudEvent has no {shown(self.name)} for its routing key.",
+                    Mistake.CLOUD_EVENT,
+                )
             value = self.default
         return one_word(value) if self.is_word else value
 
@@ -108,9 +111,9 @@ class Events:
             members = _decode(event)
             event.decode()  # the JSON decoder has not checked all of it
         except msgspec.ValidationError:
-            raise bad_request("The CloudEvent is not a JSON object.") from None
+            raise bad_request(Public("The CloudEvent is not a JSON object.")) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise bad_request(f"The CloudEvent is not valid JSON: {error}.") from None
+            raise bad_request(f"The CloudEvent is not valid JSON: {error}.", Mistake.JSON) from None
         attributes = attributes_in(members, self.names)
         key, made = self.options(attributes, index, defaults, stamps)
         return str(attributes["id"]), Message(exchange, key, made[0], event, *made[1:])
@@ -130,7 +133,7 @@ class Events:
         try:
             encode.short_string(key)
         except EncodeError as error:
-            raise bad_request(f"The routing key {error}.") from None
+            raise bad_request(f"The routing key {error}.", Mistake.CLOUD_EVENT) from None
         fields = {**self._fields, "content_type": CONTENT_TYPE}
         if stamps is None or stamps.key is None:  # an Idempotency-Key wins
             fields["message_id"] = attributes["id"]
@@ -151,7 +154,7 @@ class LargeEvent:
         """Return the message in steps. Raise RequestError."""
         event, start, end = self._event, self._start, self._end
         if json_steps.first_byte(event, start, end) != b"{":
-            raise bad_request("The CloudEvent is not a JSON object.")
+            raise bad_request(Public("The CloudEvent is not a JSON object."))
         try:
             members = yield from json_steps.elements(
                 event, start, end, most=MOST_MEMBERS, depth=MAX_DEPTH
@@ -159,7 +162,7 @@ class LargeEvent:
         except TooDeepError:
             raise bad_request(TOO_DEEP) from None
         except MalformedError as error:
-            raise bad_request(f"The CloudEvent is not valid JSON: {error}.") from None
+            raise bad_request(f"The CloudEvent is not valid JSON: {error}.", Mistake.JSON) from None
         yield from check_utf8(event, start, end, "The CloudEvent")
         attributes = attributes_in(self._found(members), self._events.names)
         found = attributes.get("id")
@@ -187,4 +190,4 @@ def attributes_in(members: Mapping[str, Raw | bytes], names: frozenset[str]) -> 
     try:
         return {name: _decode_value(members[name]) for name in names if name in members}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"The CloudEvent is not valid JSON: {error}.") from None
+        raise bad_request(f"The CloudEvent is not valid JSON: {error}.", Mistake.JSON) from None

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Message, bad_request
+from ..message import Message, Mistake, Public, bad_request
 from . import properties
 from .defaults import Defaults, Stamps
 from .request import Options, options
@@ -19,7 +19,7 @@ NDJSON = "application/x-ndjson"
 MAX_ID = 2**53 - 1  # integers that every JSON reader keeps exactly (RFC 8259 section 6)
 
 BODIES = ("body", "body_base64", "json")
-NOT_BASE64 = "body_base64 is not valid base64."
+NOT_BASE64 = Public("body_base64 is not valid base64.")
 LONGEST_REASON = 300  # characters
 
 Id = Annotated[
@@ -106,9 +106,9 @@ def decode(text: bytes | Raw) -> Item:
     try:
         return _decode(text)
     except msgspec.ValidationError as error:
-        raise bad_request(_explained(error)) from None
+        raise bad_request(_explained(error), Mistake.ITEM) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"The item is not valid JSON: {error}.") from None
+        raise bad_request(f"The item is not valid JSON: {error}.", Mistake.JSON) from None
 
 
 def properties_of(item: Item, index: int, defaults: Defaults, stamps: Stamps | None) -> Options:
@@ -129,7 +129,7 @@ def properties_of(item: Item, index: int, defaults: Defaults, stamps: Stamps | N
     try:
         encode.short_string(item.routing_key)
     except EncodeError as error:
-        raise bad_request(f"routing_key {error}.") from None
+        raise bad_request(f"routing_key {error}.", Mistake.ITEM) from None
     return options(fields, defaults, stamps, index)
 
 
@@ -145,7 +145,7 @@ def body_name(item: Item) -> str:
     """Return which of its members is the item's body. Raise RequestError if that is not one."""
     given = [item.body is not None, item.body_base64 is not None, item.json is not UNSET]
     if sum(given) != 1:
-        raise bad_request("An item has exactly one of body, body_base64 and json.")
+        raise bad_request(Public("An item has exactly one of body, body_base64 and json."))
     return BODIES[given.index(True)]
 
 
@@ -156,7 +156,7 @@ def body_of(item: Item) -> bytes:
         try:
             return item.body.encode()
         except UnicodeEncodeError:
-            raise bad_request("body has a character that UTF-8 cannot carry.") from None
+            raise bad_request(Public("body has a character that UTF-8 cannot carry.")) from None
     if item.body_base64 is not None:
         try:
             return base64.b64decode(item.body_base64, validate=True)
@@ -166,7 +166,7 @@ def body_of(item: Item) -> bytes:
     try:
         body.decode()  # the JSON decoder has not checked it
     except UnicodeDecodeError:
-        raise bad_request("json is not UTF-8.") from None
+        raise bad_request(Public("json is not UTF-8.")) from None
     return body
 
 

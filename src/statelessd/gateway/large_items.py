@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Generator
 
-from ..message import Message, bad_request
+from ..message import Message, Mistake, Public, bad_request
 from ..parsing import json_steps
 from ..parsing.json_steps import BLANK, LONGEST_PIECE, MalformedError, first_byte
 from . import items
@@ -20,7 +20,7 @@ from .properties import MAX_HEADERS_TEXT
 
 LARGE = 64 * 1024  # bytes; reading smaller items takes some milliseconds at most
 MAX_DEPTH = 512  # levels of an item's JSON, which the parser of every Python can follow
-TOO_DEEP = f"An item is nested more than {MAX_DEPTH} levels deep."
+TOO_DEEP = Public(f"An item is nested more than {MAX_DEPTH} levels deep.")
 MOST_MEMBERS = 100
 MOST_OTHERS = MAX_HEADERS_TEXT + LARGE  # bytes of the members that are no body
 PIECE = 16 * 1024  # bytes
@@ -29,7 +29,7 @@ NAME = re.compile(rb'[ \t\r\n]*+"([a-z_0-9]*+)"[ \t\r\n]*+:[ \t\r\n]*+')
 _TAKEN = os.urandom(16).hex()  # stands for a body that was taken out
 
 
-NOT_A_BATCH = 'A batch is an array of items, or {"messages": [item, …]}.'
+NOT_A_BATCH = Public('A batch is an array of items, or {"messages": [item, …]}.')
 
 
 def array_items(body: bytearray, most: int) -> Generator[None, None, json_steps.Spans]:
@@ -76,14 +76,14 @@ class LargeItem:
         except json_steps.TooDeepError:
             raise bad_request(TOO_DEEP) from None
         except MalformedError as error:
-            raise bad_request(f"The item is not valid JSON: {error}.") from None
+            raise bad_request(f"The item is not valid JSON: {error}.", Mistake.JSON) from None
         return Message(exchange, item.routing_key, made[0], body, *made[1:])
 
     def _without_bodies(self, members: json_steps.Spans) -> bytes:
         """Return the item with a short text in place of each large body."""
         text = self._text
         if first_byte(text, self._start, self._end) != b"{":
-            raise bad_request("Expected object.")
+            raise bad_request(Public("Expected object."))
         kept, size = [], 0
         for start, end in members:
             if end - start > LARGE and (found := NAME.match(text, start, end)):
@@ -95,8 +95,10 @@ class LargeItem:
             size += end - start
             if size > MOST_OTHERS:
                 raise bad_request(
-                    f"The item has more than {MOST_OTHERS} bytes besides its body, or a large "
-                    "member that is not known."
+                    Public(
+                        f"The item has more than {MOST_OTHERS} bytes besides its body, or a large "
+                        "member that is not known."
+                    )
                 )
             kept.append(bytes(text[start:end]))
         return b"{" + b",".join(kept) + b"}"
@@ -112,7 +114,7 @@ class LargeItem:
         if name == "json":
             yield from check_utf8(text, start, end, name)
         elif text[start : start + 1] != b'"':
-            raise bad_request(f"{name}: expected str.")
+            raise bad_request(Public(f"{name}: expected str."))
         else:
             start += 1
             end = yield from json_steps.string(text, start, end - 1)
@@ -129,7 +131,7 @@ def check_utf8(text: bytearray, start: int, end: int, name: str) -> Generator[No
             decoder.decode(text[at : min(end, at + PIECE)], final=at + PIECE >= end)
             yield
     except UnicodeDecodeError:
-        raise bad_request(f"{name} is not UTF-8.") from None
+        raise bad_request(Public(f"{name} is not UTF-8.")) from None
 
 
 def _decode_base64(text: bytearray, start: int, end: int) -> Generator[None, None, int]:

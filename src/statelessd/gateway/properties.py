@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..message import FieldValue, Properties, bad_request
+from ..message import FieldValue, Mistake, Properties, Public, bad_request
 from ..parsing.nesting import deeper, more_values
 
 MAX_DEPTH = 32  # of nested tables and arrays in ``headers``
@@ -22,7 +22,7 @@ LONGEST_SHOWN = 100  # characters of a name
 MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own bound
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
-_TOO_DEEP = f"headers is nested more than {MAX_DEPTH} levels deep."
+_TOO_DEEP = Public(f"headers is nested more than {MAX_DEPTH} levels deep.")
 NAMES = frozenset(Properties.__optional_keys__)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _ALIASES = {"expire": "expiration"}  # the original's name for it
@@ -51,25 +51,25 @@ def text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise bad_request(f"{shown(name)} is not UTF-8.") from None
+        raise bad_request(f"{shown(name)} is not UTF-8.", Mistake.TEXT) from None
 
 
 def parse_headers(text: bytes) -> dict[str, FieldValue]:
     """Return the table that the field ``headers`` holds as a JSON object, or raise RequestError."""
     if len(text) > MAX_HEADERS_TEXT:
-        raise bad_request(f"headers is longer than {MAX_HEADERS_TEXT} bytes.")
+        raise bad_request(Public(f"headers is longer than {MAX_HEADERS_TEXT} bytes."))
     if more_values(text, MAX_HEADERS_VALUES):
         raise bad_request(
-            f"headers has more than {MAX_HEADERS_VALUES} commas and opening brackets."
+            Public(f"headers has more than {MAX_HEADERS_VALUES} commas and opening brackets.")
         )
     if any(deeper(text, MAX_DEPTH)):
         raise bad_request(_TOO_DEEP)
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"headers is not valid JSON: {error}.") from error
+        raise bad_request(f"headers is not valid JSON: {error}.", Mistake.JSON) from error
     if not isinstance(value, dict):
-        raise bad_request('headers must be a JSON object, such as {"name": "value"}.')
+        raise bad_request(Public('headers must be a JSON object, such as {"name": "value"}.'))
     return value
 
 
@@ -111,7 +111,9 @@ def bracket_path(name: str) -> list[str]:
     """Return ``["a", "b"]`` for ``headers[a][b]``, or raise RequestError."""
     inner = name[len("headers") :]
     if not (inner.startswith("[") and inner.endswith("]")) or inner.startswith("[]"):
-        raise bad_request(f"{shown(name)!a} is not a header field: write headers[name].")
+        raise bad_request(
+            f"{shown(name)!a} is not a header field: write headers[name].", Mistake.PROPERTY
+        )
     path = inner[1:-1].split("][")
     if len(path) > MAX_DEPTH:
         raise bad_request(_TOO_DEEP)
@@ -131,7 +133,7 @@ def flag(name: str, text: str) -> bool:
     """Return what ``true``, ``false``, ``1`` or ``0`` means, or raise RequestError."""
     value = _FLAGS.get(text.lower())
     if value is None:
-        raise bad_request(f"{name} must be true or false.")
+        raise bad_request(Public(f"{name} must be true or false."))
     return value
 
 
@@ -142,7 +144,7 @@ def _integer(name: str, low: int, high: int, unit: str = "") -> Callable[[str], 
         # The length is checked first, because converting a million digits is slow.
         if len(text) <= 20 and text.isascii() and text.isdigit() and low <= int(text) <= high:
             return int(text)
-        raise bad_request(f"{name} must be an integer{unit} from {low} to {high}.")
+        raise bad_request(Public(f"{name} must be an integer{unit} from {low} to {high}."))
 
     return convert
 
@@ -152,7 +154,9 @@ _milliseconds = _integer("expiration", 0, MAX_EXPIRATION, " of milliseconds")
 
 def _reply_to(text: str) -> str:
     if text.startswith(DIRECT_REPLY_TO):
-        raise bad_request(f"reply_to must not be {DIRECT_REPLY_TO}: nobody could receive it here.")
+        raise bad_request(
+            Public(f"reply_to must not be {DIRECT_REPLY_TO}: nobody could receive it here.")
+        )
     return text
 
 
@@ -160,12 +164,14 @@ def _headers(table: dict[str, FieldValue]) -> dict[str, FieldValue]:
     for name in ("CC", "BCC"):  # RabbitMQ's sender-selected distribution
         value = table.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise bad_request(f"The header {name} must be an array of strings.")
+            raise bad_request(Public(f"The header {name} must be an array of strings."))
         if any(len(item.encode(errors="replace")) > 255 for item in value if isinstance(item, str)):
-            raise bad_request(f"A routing key in the header {name} is longer than 255 bytes.")
+            raise bad_request(
+                Public(f"A routing key in the header {name} is longer than 255 bytes.")
+            )
     for name, (is_valid, must) in _POISON.items():
         if name in table and not is_valid(table[name]):
-            raise bad_request(f"The header {name} must be {must}")
+            raise bad_request(Public(f"The header {name} must be {must}"))
     return table
 
 

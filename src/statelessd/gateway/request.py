@@ -10,7 +10,7 @@ import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Credentials, FieldValue, Message, Public, bad_request
+from ..message import Credentials, FieldValue, Message, Mistake, Public, bad_request
 from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
@@ -100,14 +100,14 @@ def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b""
 
 def _segment(what: str, raw: bytes) -> str:
     if _BROKEN_ESCAPE.search(raw):
-        raise bad_request(f"The {what} in the path has a % without two hexadecimal digits.")
+        raise bad_request(Public(f"The {what} in the path has a % without two hexadecimal digits."))
     try:
         name = unquote_to_bytes(raw).decode()
         encode.short_string(name)
     except UnicodeDecodeError:
-        raise bad_request(f"The {what} in the path is not UTF-8.") from None
+        raise bad_request(Public(f"The {what} in the path is not UTF-8.")) from None
     except EncodeError as error:
-        raise bad_request(f"The {what} in the path {error}.") from None
+        raise bad_request(f"The {what} in the path {error}.", Mistake.PATH) from None
     return name
 
 
@@ -312,7 +312,7 @@ def options(
     try:
         header = encode.properties(properties.check(fields))
     except EncodeError as error:
-        raise bad_request(f"{error}.") from None
+        raise bad_request(f"{error}.", Mistake.PROPERTY) from None
     return Options(
         header,
         defaults.mandatory if mandatory is None else properties.flag("mandatory", mandatory),
@@ -384,7 +384,7 @@ def _pairs_that_count(data: bytearray, spans: Spans) -> Pairs:
         found.pop(name, None)
         found[name] = raw_name, start, end
     if sum(len(name) + end - start for name, start, end in found.values()) > MAX_PROPERTIES:
-        raise bad_request(f"The form's properties are longer than {MAX_PROPERTIES} bytes.")
+        raise bad_request(Public(f"The form's properties are longer than {MAX_PROPERTIES} bytes."))
     return [(name, bytes(data[start:end])) for name, start, end in found.values()]
 
 

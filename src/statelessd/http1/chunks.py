@@ -7,7 +7,7 @@ parser decides.
 
 import re
 
-from ..message import bad_request
+from ..message import Public, bad_request
 
 # One search skips all chunks of less than so many bytes, because there can be many.
 SMALL = 16
@@ -62,7 +62,7 @@ class Chunks:
         """Return how many bytes belong to the chunk with this line."""
         found = _size_line(line)
         if found is None:
-            raise bad_request("The request is not HTTP/1.1: a chunk has no size.")
+            raise bad_request(Public("The request is not HTTP/1.1: a chunk has no size."))
         size = int(found[1], 16)
         self.at_last = not size
         return size + 2 if size else 0

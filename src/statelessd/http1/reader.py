@@ -12,7 +12,7 @@ from typing import Any
 
 import httptools
 
-from ..message import Outcome, Public, RequestError, bad_request
+from ..message import Mistake, Outcome, Public, RequestError, bad_request
 from .budget import Budget
 from .chunks import Chunks
 from .fields import Fields, check_coding, expects_continue, merge_repeated, without_upgrade
@@ -157,7 +157,7 @@ class Reader:
                 self._ignore_upgrade()
                 begins = False
         except httptools.HttpParserError as error:
-            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
+            raise bad_request(f"The request is not HTTP/1.1: {error}.", Mistake.HTTP) from None
         if self._has_head:
             self._finish_head(piece if begins else b"", data, end)
         else:
@@ -188,7 +188,7 @@ class Reader:
         """
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
-            raise bad_request("This is not a proxy.")
+            raise bad_request(Public("This is not a proxy."))
         head = without_upgrade(method, self.url, version, self._fields)
         self.reset()
         self._parser = httptools.HttpRequestParser(self)
@@ -205,7 +205,7 @@ class Reader:
         kept_alive = self._keep_alive and b"connection" not in headers
         version = "1.1" if kept_alive else parser.get_http_version()
         if version not in VERSIONS:
-            raise bad_request("The request's HTTP version is not 1.0 or 1.1.")
+            raise bad_request(Public("The request's HTTP version is not 1.0 or 1.1."))
         if len(headers) != len(fields) or b"host" not in headers:
             fields = merge_repeated(fields, headers, version)
         request = self.request = Request()
@@ -266,7 +266,7 @@ class Reader:
                 self._left = left - (end - at)
                 self._parser.feed_data(data if end - at == len(data) else data[at:end])
         except httptools.HttpParserError as error:
-            raise bad_request(f"The request is not HTTP/1.1: {error}.") from None
+            raise bad_request(f"The request is not HTTP/1.1: {error}.", Mistake.HTTP) from None
         pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
@@ -323,6 +323,6 @@ def _target(url: bytes) -> bytes:
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
-        raise bad_request("The request target is malformed.") from None
+        raise bad_request(Public("The request target is malformed.")) from None
     path: bytes = parsed.path or b"/"
     return path if parsed.query is None else path + b"?" + parsed.query

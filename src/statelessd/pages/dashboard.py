@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ..gateway.items import JSON
-from ..message import TABLE, Outcome, problem
+from ..message import TABLE, Outcome, Public, problem
 from ..version import __version__
 from .details import details
 from .monitoring import Monitoring
@@ -110,7 +110,7 @@ class DashboardData(Page):
         elif since is not None and not _SECOND.fullmatch(since):
             wrong = "since is a second of Unix time, an integer."
         if wrong:
-            return problem_response(request.scope, Outcome.BAD_REQUEST, wrong)
+            return problem_response(request.scope, Outcome.BAD_REQUEST, Public(wrong))
         monitoring.watch()
         documents: Documents = request.state.documents
         found = await documents.overview(backend, None if since is None else int(since))

@@ -4,7 +4,7 @@ A few bytes can become a thousand times as many. So a body is decompressed in pi
 whoever takes them decides after each piece whether to go on. ``Decoder.spent`` says what
 it has cost so far, and ``Decoder.held`` what memory it needs.
 
-gzip and deflate come with Python. The others need a library (``statelessd[compression]``),
+gzip and deflate come with Python. The others need a library (the extra compression),
 and a coding without its library is one that is not known.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from ..message import bad_request
+from ..message import Mistake, Public, bad_request
 
 MAX_FIELDS = 1000
 MAX_NAME = 4096  # bytes of a field's name in a large form, as it was sent
@@ -50,7 +50,7 @@ def decode_urlencoded(data: bytes) -> Pairs:
     is, as in browsers and PHP. Raise RequestError for more than MAX_FIELDS fields.
     """
     if data.count(b"&") >= MAX_FIELDS:
-        raise bad_request(f"The form has more than {MAX_FIELDS} fields.")
+        raise bad_request(Public(f"The form has more than {MAX_FIELDS} fields."))
     # Most fields have nothing to decode, and looking is cheaper than decoding.
     plain = PERCENT not in data and PLUS not in data
     pairs = []
@@ -95,7 +95,7 @@ def urlencoded_steps(data: bytearray) -> Generator[None, None, Spans]:
         fields += data.count(b"&", start, start + STRIDE)
         yield
     if fields >= MAX_FIELDS:
-        raise bad_request(f"The form has more than {MAX_FIELDS} fields.")
+        raise bad_request(Public(f"The form has more than {MAX_FIELDS} fields."))
     spans: Spans = []
     at = 0
     while at < len(data):
@@ -109,7 +109,7 @@ def urlencoded_steps(data: bytearray) -> Generator[None, None, Spans]:
             stop = yield from _decode_in_place(data, start, end)
             spans.append((name, start, stop))
         elif name.startswith(b"headers["):
-            raise bad_request("The name of a header field is too long.")
+            raise bad_request(Public("The name of a header field is too long."))
         yield
         at = end + 1
     return spans
@@ -169,7 +169,7 @@ def multipart_steps(data: bytearray, content_type: bytes) -> Generator[None, Non
         reason = error.args[0] if isinstance(error, MultipartError) else "it is not UTF-8"
         # The parser keeps the error, whose traceback leads to it and to the body.
         error.__traceback__ = None
-        raise bad_request(f"The multipart form is malformed: {reason}.") from error
+        raise bad_request(f"The multipart form is malformed: {reason}.", Mistake.FORM) from error
     return spans
 
 
@@ -177,15 +177,15 @@ def _boundary(content_type: bytes) -> str:
     _, options = parse_options_header(content_type.decode("latin-1"))
     boundary: str = options.get("boundary", "")
     if not boundary:
-        raise bad_request("The multipart form's Content-Type names no boundary.")
+        raise bad_request(Public("The multipart form's Content-Type names no boundary."))
     if len(boundary) > MAX_BOUNDARY:
-        raise bad_request("The multipart form's boundary is too long.")
+        raise bad_request(Public("The multipart form's boundary is too long."))
     return boundary
 
 
 def _name_of(part: MultipartSegment) -> bytes:
     encoding = part.header("Content-Transfer-Encoding", "binary")
     if encoding.strip().lower() not in _IDENTITY_ENCODINGS:
-        raise bad_request("A part of the form has a Content-Transfer-Encoding.")
+        raise bad_request(Public("A part of the form has a Content-Transfer-Encoding."))
     name: str = part.name
     return name.encode()

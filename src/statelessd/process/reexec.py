@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -109,9 +109,16 @@ class Program:
         self._pidfile_path = loaded.config.daemon.pidfile if pidfile >= 0 else None
 
     def start_anew(
-        self, bound: Mapping[Listener, Sequence[socket.socket]], backends: Mapping[Listener, int]
+        self,
+        bound: Mapping[Listener, Sequence[socket.socket]],
+        backends: Mapping[Listener, int],
+        *,
+        checked: Callable[[], None],
     ) -> None:
-        """Become the program that is installed now. Raise ReexecError if it would not start."""
+        """Become the program that is installed now. Raise ReexecError if it would not start.
+
+        Call ``checked`` between the check and the start, because each may take long.
+        """
         served = [
             Served(
                 listener,
@@ -125,6 +132,7 @@ class Program:
         former = Former(served, self._scoreboard, self._pidfile, self._pidfile_path, self._sections)
         environment = {**os.environ, VARIABLE: msgspec.json.encode(former).decode()}
         self._check(environment)
+        checked()
         for descriptor in (
             self._scoreboard,
             self._pidfile,

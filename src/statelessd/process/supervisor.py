@@ -359,10 +359,11 @@ class Supervisor:
         self._reload_wanted = False
         logger.info("SIGHUP: reloading")
         self._notifier.reloading()
-        self._notifier.alive()  # nothing is said while the new program is checked
+        # Nobody feeds the watchdog while the new program is checked, nor while it starts.
+        self._notifier.alive()
         backends = {each.listener: each.processes[0].pid for each in self._served if each.processes}
         try:
-            program.start_anew(self._bound, backends)
+            program.start_anew(self._bound, backends, checked=self._notifier.alive)
         except ReexecError as error:
             for line in str(error).splitlines():
                 logger.error("%s", line)  # noqa: TRY400 - all is said

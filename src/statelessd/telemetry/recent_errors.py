@@ -1,7 +1,7 @@
 """The last requests and items of batches that did not succeed, for the dashboard.
 
 Everybody who may see the dashboard can read them. So a detail is kept only if it is
-``Public``.
+``Public``. Of one that may quote the request, only the mistake is kept.
 """
 
 import time
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from ..message import Outcome, Public, printable
+from ..message import Outcome, Public, Quoting, printable
 from ..message import problem as problem_of
 
 MOST = 100
-LONGEST_NAME = 128  # characters, as the next
-LONGEST_DETAIL = 300
+LONGEST_NAME = 255  # characters: AMQP allows 255 bytes (section 4.2.5.3)
+LONGEST_DETAIL = 300  # characters
 
 
 class RecentError(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class RecentErrors:
                 problem.status,
                 outcome.value,
                 problem.outcome,
-                printable(detail, LONGEST_DETAIL) if isinstance(detail, Public) else "",
+                printable(_for_all(detail), LONGEST_DETAIL),
                 printable(virtual_host, LONGEST_NAME),
                 printable(exchange, LONGEST_NAME),
                 printable(user, LONGEST_NAME),
@@ -75,3 +75,10 @@ class RecentErrors:
     def __iter__(self) -> Iterator[RecentError]:
         """Iterate over them, the newest first."""
         return reversed(self._errors)
+
+
+def _for_all(detail: str) -> str:
+    """Return what others than the client may read of a detail."""
+    if isinstance(detail, Quoting):
+        return detail.mistake.value
+    return detail if isinstance(detail, Public) else ""

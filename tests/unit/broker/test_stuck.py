@@ -37,11 +37,15 @@ async def test_a_broker_that_answers_nothing_for_a_while_confirms_all_that_it_ha
     publish = client(stalled_timeout=5.0)
     queue, asked = Holding(broker, b"before"), []
     await publish.opens()
-    broker.on_open_channel = lambda peer, channel: asked.append(channel)
+    answers = broker.on_open_channel, broker.on_select
+    broker.on_open_channel = lambda peer, channel: None
+    broker.on_select = lambda peer, channel: asked.append((peer, channel))
     before, after = await _before_and_after(publish)
     await publish.until(_in(1.3))
-    broker.on_open_channel = lambda peer, channel: peer.send(brokerside.channel_open_ok(channel))
-    broker.peers[0].send(b"".join(map(brokerside.channel_open_ok, asked)))
+    broker.on_open_channel, broker.on_select = answers
+    for question in asked:
+        broker.on_open_channel(*question)
+        broker.on_select(*question)
     await publish.until(_in(0.4))
     queue.release()
     assert set(await outcomes(*before, *after)) == {O.CONFIRMED}

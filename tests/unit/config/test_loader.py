@@ -273,7 +273,7 @@ def test_tracing_without_its_packages_is_an_error_that_names_them(write, monkeyp
     path = write("Application: {tracing: {enabled: true}}")
     [error] = errors(path)
     assert error.startswith(f"{path}: Application.tracing.enabled: needs OpenTelemetry")
-    assert 'pip install "statelessd[otel]"' in error
+    assert "pip install '.[otel]'" in error
     assert load(write("Application: {tracing: {sample_ratio: 0.5}}"), {}).warnings == []
 
 

@@ -8,7 +8,7 @@ import time
 import tracemalloc
 
 import pytest
-from edge import AUTH, edge_test, post
+from edge import AUTH, PATIENCE, edge_test, post
 from hostile import BODIES, JSON, SIZE
 
 from statelessd.config.settings import Publish
@@ -54,7 +54,7 @@ def send(port, kind, body):
     request = post(b"", path=kind.path, headers=headers).replace(
         b"Content-Length: 0", b"Content-Length: %d" % len(body)
     )
-    with socket.create_connection(("127.0.0.1", port), 60) as client:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
         with contextlib.suppress(ConnectionError):  # an early answer may end it
             client.sendall(request)
             client.sendall(body)

@@ -316,7 +316,7 @@ async def test_recent_errors_are_bounded_and_the_newest_come_first(edge):
         edge.gateway.recent_errors.add(Outcome.NACKED, Public(n), exchange="x" * 500)
     found = (await document(edge, "/details.json"))["errors"]
     assert [each["detail"] for each in found] == [f"{n}" for n in range(149, 49, -1)]
-    assert len(found[0]["exchange"]) == 128
+    assert len(found[0]["exchange"]) == 255
 
 
 @edge_test()
@@ -385,6 +385,8 @@ TELLING = [  # requests that are refused with a detail that may quote them
     post(b"x", b"/v/e", AUTH + b"Content-Type: " + S + b"\r\n"),
     S + b" garbage\r\n\r\n",
     get(f"/{SECRET}"),
+    get(f"/dashboard.json?backend={SECRET}"),
+    get(f"/dashboard.json?since={SECRET}"),
 ]
 # What the broker or a fault may say of a message.
 SAID = [
@@ -409,6 +411,27 @@ async def test_nothing_that_a_client_sent_is_shown(edge):
     assert len(errors) == len(TELLING) + 2 * len(SAID)
     for path in ("/details.json", "/dashboard.json", "/"):
         assert SECRET not in (await edge.ask(get(path))).body.decode()
+
+
+@edge_test(max_connections=1000)
+async def test_each_bad_request_has_a_reason_that_is_not_the_clients(edge):
+    for request in TELLING:
+        await edge.ask(request)
+    errors = (await document(edge, "/details.json"))["errors"]
+    details = [each["detail"] for each in errors if each["status"] == 400]
+    assert len(details) > 18
+    assert all(details)
+    for reason in (
+        "priority must be an integer from 0 to 255.",
+        "The JSON cannot be read.",
+        "The path cannot be read.",
+        "A property or a message header is not valid.",
+        "A field or header is not UTF-8.",
+        "An item of the batch is not valid.",
+        "The request is not HTTP/1.1 that can be read.",
+    ):
+        assert reason in details
+    assert any(detail.startswith("The form has no field 'body'.") for detail in details)
 
 
 # The page

@@ -76,3 +76,14 @@ async def test_each_problem_is_explained(edge):
 @edge_test()
 async def test_it_shows_the_first_curl_line_until_something_is_published(edge):
     assert re.search(r'<section id="nothing"[^>]*(?<!hidden)>', await page_of(edge))
+
+
+@edge_test()
+async def test_what_it_suggests_reports_if_no_queue_takes_it(edge):
+    page = await page_of(edge)
+    line = re.search(r'<code id="first-line">(.*?)</code>', page)[1]
+    assert "-d mandatory=true" in line
+    assert line.endswith("/test/test/hello")
+    assert re.search(r'<input name="mandatory"[^>]* checked>', page)
+    assert re.search(r'<input name="virtual_host"[^>]* value="test"', page)
+    assert re.search(r'<input name="exchange"[^>]* value="test"', page)

@@ -150,3 +150,21 @@ async def test_the_page_loads_nothing_from_outside(edge):
     for target in re.findall(r'(?:src|href|action)="([^"]*)"', page):
         assert not re.match(r"/|[a-z]+:", target)  # else it fails below a path of a proxy's
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_the_examples_of_messages_report_if_no_queue_takes_them():
+    def examples(path):
+        content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+        return {name: each["example"] for name, each in content.items() if "example" in each}
+
+    single = examples("/{virtual_host}/{exchange}/{routing_key}")
+    assert single["application/x-www-form-urlencoded"]["mandatory"] == "true"
+    batch = examples("/{virtual_host}/{exchange}")
+    assert all(item["mandatory"] for item in batch["application/json"])
+    assert json.loads(batch["application/x-ndjson"])["mandatory"]
+
+
+@edge_test()
+async def test_the_documentation_links_to_the_dashboard(edge):
+    docs = (await edge.ask(get(b"/docs"))).body.decode()
+    assert '<a href=".">Dashboard</a>' in docs

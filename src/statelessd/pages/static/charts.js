@@ -1,10 +1,11 @@
 // @ts-check
-/** A line chart of the window, in real pixels. */
+/** A chart of the window, with lines or bars, in real pixels. */
 
 import { set, write } from "./dom.js";
-import { clock, minute } from "./format.js";
+import { clock, minute, span } from "./format.js";
+import { sum } from "./history.js";
 import { Readout } from "./readout.js";
-import { axisFor, linePath, nearest, ticks, timeTicks } from "./scale.js";
+import { axisFor, barPaths, linePath, nearest, ticks, timeTicks } from "./scale.js";
 import { element, label, pool } from "./svg.js";
 
 /** @typedef {import("./documents.js").Series} Series */
@@ -15,8 +16,7 @@ import { element, label, pool } from "./svg.js";
  * @property {string} name As in the document.
  * @property {string} label
  * @property {(number | null)[]} values
- * @property {(number | null)[]} [drawn] If not all of the values.
- * @property {number} look Which colour and dash: a class `look-N` of the style sheet.
+ * @property {number} look Which colour, and dash of a line: a class `look-N` of the style sheet.
  *
  * @typedef {object} Specification
  * @property {(series: Series) => Line[]} lines
@@ -24,6 +24,7 @@ import { element, label, pool } from "./svg.js";
  * @property {(value: number, axis: Axis) => string} tick
  * @property {number} least The smallest top of the axis.
  * @property {boolean} [whole] Whether only whole numbers make sense.
+ * @property {number} [bars] Bars upon each other instead of lines, each for so many seconds.
  * @property {string} [none] What it says when there is no line.
  */
 
@@ -46,8 +47,10 @@ export class Chart {
     this.svg = /** @type {SVGSVGElement} */ (figure.querySelector("svg"));
     this.cursor = /** @type {HTMLElement} */ (figure.querySelector(".cursor"));
     this.message = /** @type {HTMLElement} */ (figure.querySelector(".message"));
+    this.about = /** @type {HTMLElement} */ (figure.querySelector(".about"));
     this.readout = new Readout(
       /** @type {HTMLElement} */ (figure.querySelector("[data-crosshair]")),
+      specification.bars ? "bar" : "trace",
     );
     this.grid = element(this.svg, "g", "grid");
     this.plot = element(this.svg, "g", "lines");
@@ -80,12 +83,18 @@ export class Chart {
     this.draw();
   }
 
-  /** @param {Series} series @param {number} start @param {number} end */
-  show(series, start, end) {
+  /**
+   * @param {Series} series
+   * @param {number} start
+   * @param {number} end
+   * @param {string} of whose figures they are
+   */
+  show(series, start, end, of) {
     this.series = series;
     this.start = start;
     this.end = end;
     this.lines = this.specification.lines(series);
+    write(this.about, `${of}, ${span(start, end)}`);
     this.draw();
     if (end - this.described >= DESCRIBED_EVERY || end < this.described) this.describe();
   }
@@ -120,23 +129,14 @@ export class Chart {
   draw() {
     const { series, specification } = this;
     if (!series || this.width === 0) return;
-    const max = Math.max(
-      0,
-      ...this.lines.flatMap(({ values }) => values.map((value) => value ?? 0)),
-    );
-    this.axis = axisFor(this.axis, max, specification.least, specification.whole);
+    this.axis = axisFor(this.axis, this.highest(), specification.least, specification.whole);
     this.drawGrid(this.axis);
     const paths = pool(this.plot, "path", this.lines.length);
+    const drawn = this.drawn(series.time);
     this.lines.forEach((line, i) => {
       set(paths[i], "data-series", line.name);
-      set(paths[i], "class", `trace look-${line.look}`);
-      const d = linePath(
-        series.time,
-        line.drawn ?? line.values,
-        (time) => this.x(time),
-        (value) => this.y(value),
-      );
-      set(paths[i], "d", d);
+      set(paths[i], "class", `${specification.bars ? "bar" : "trace"} look-${line.look}`);
+      set(paths[i], "d", drawn[i]);
     });
     const message =
       series.time.length === 0
@@ -145,6 +145,26 @@ export class Chart {
           ? ""
           : (specification.none ?? "");
     write(this.message, message);
+  }
+
+  /** The highest place that is drawn at. */
+  highest() {
+    const rows = this.lines.map(({ values }) => values.map((value) => value ?? 0));
+    if (!this.specification.bars) return Math.max(0, ...rows.flat());
+    return Math.max(0, ...(rows[0] ?? []).map((_, i) => sum(rows.map((values) => values[i]))));
+  }
+
+  /** A path for each line. @param {number[]} times @returns {string[]} */
+  drawn(times) {
+    const { bars } = this.specification;
+    const within = (/** @type {number} */ time) => Math.min(Math.max(time, this.start), this.end);
+    const y = (/** @type {number} */ value) => this.y(value);
+    if (!bars) {
+      const x = (/** @type {number} */ time) => this.x(time);
+      return this.lines.map(({ values }) => linePath(times, values, x, y));
+    }
+    const rows = this.lines.map(({ values }) => values.map((value) => value ?? 0));
+    return barPaths(times, rows, bars, (time) => this.x(within(time)), y);
   }
 
   /** @param {Axis} axis */
@@ -205,7 +225,8 @@ export class Chart {
       lines.map((line) => ({ ...line, text: this.specification.format(valueOf(line)) })),
     );
 
-    const shown = at === null ? [] : lines.filter((line) => valueOf(line) !== null);
+    const hasPoints = at !== null && !this.specification.bars;
+    const shown = hasPoints ? lines.filter((line) => valueOf(line) !== null) : [];
     set(this.hair, "d", at === null ? "" : `M${this.x(at).toFixed(1)} ${TOP}V${this.bottom}`);
     const circles = pool(this.points, "circle", shown.length);
     shown.forEach((line, i) => {
@@ -232,8 +253,8 @@ export class Chart {
       const last = format(known[known.length - 1]);
       return `${name}: ${last} last, from ${format(low)} to ${format(high)}`;
     });
-    const span = `${clock(this.start)} to ${clock(this.end)}`;
+    const times = `${clock(this.start)} to ${clock(this.end)}`;
     const what = parts.join("; ") || this.specification.none || "no figures";
-    set(this.svg, "aria-label", `${this.title}, ${span}. ${what}.`);
+    set(this.svg, "aria-label", `${this.title}, ${times}. ${what}.`);
   }
 }

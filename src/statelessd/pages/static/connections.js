@@ -21,7 +21,7 @@ const STATE = { className: "state", state: (/** @type {Connection} */ it) => it.
 /** @type {import("./tables.js").Column<Connection>[]} */
 const CONNECTION = [
   column("virtual_host", "Virtual host", (it) => it.virtual_host, { header: true, width: "w-long" }),
-  column("user", "User", (it) => it.user, { width: "w-long" }),
+  column("user", "User", (it) => it.user, { className: "long", width: "w-long" }),
   column("backend", "Backend", (it) => it.backend, { width: "w-backend" }),
   column("state", "State", (it) => it.state, { ...STATE, width: "w-name" }),
   column("since", "Since", (it, now) => moment(it.since, now), { width: "w-name" }),
@@ -31,10 +31,11 @@ const CONNECTION = [
   column("queue_size", "Queued", (it) => count(it.queue_size), NUMBER),
   column("channels", "Channels", (it) => count(it.channels), NUMBER),
   column("reconnects", "Reconnects", (it) => count(it.reconnects), { ...NUMBER, width: "w-name" }),
-  column("last_error", "Last error", (it) => it.last_error, { width: "w-error" }),
+  column("last_error", "Last error", (it) => it.last_error, { className: "long", width: "w-error" }),
 ];
 const SEARCHED = /** @type {const} */ (["virtual_host", "user", "state", "backend", "last_error"]);
 const SPARE = 8; // rows above and below what is to be seen
+const MEASURED = 20; // rows
 const COLLATOR = new Intl.Collator("en", { numeric: true });
 
 export class Connections {
@@ -46,7 +47,6 @@ export class Connections {
     this.spaces = { above, below };
     this.rows = new Rows(section, CONNECTION, (it) => ({
       "data-key": `${it.backend} ${it.virtual_host}:${it.user}`,
-      title: summary(it),
     }));
     this.filter = /** @type {HTMLInputElement} */ (find(section, "#filter"));
     this.counter = find(section, "#connections-count");
@@ -129,14 +129,16 @@ export class Connections {
     const shown = wanted ? `${count(this.found.length)} of ${total}` : total;
     write(
       this.counter,
-      this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not told here` : shown,
+      this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not listed` : shown,
     );
   }
 
   draw() {
     if (!this.rowHeight) {
-      this.rows.show(this.found.slice(0, 1), this.now);
-      this.rowHeight = this.rows.body.rows[0]?.getBoundingClientRect().height || 0;
+      // A long name makes its row higher. With the lowest one, too many rows are drawn, not too few.
+      this.rows.show(this.found.slice(0, MEASURED), this.now);
+      const heights = Array.from(this.rows.body.rows, (row) => row.getBoundingClientRect().height);
+      this.rowHeight = heights.length ? Math.min(...heights) : 0;
       if (!this.rowHeight) return this.space(0, 0);
     }
     const seen = Math.ceil(this.view.clientHeight / this.rowHeight) + 2 * SPARE;
@@ -159,13 +161,6 @@ export class Connections {
       body.rows[0].style.height = `${rows * this.rowHeight}px`;
     }
   }
-}
-
-/** What may be cut off in its cells. @param {Connection} it */
-function summary(it) {
-  return [`${it.virtual_host}, ${it.user}, backend ${it.backend}`, it.last_error]
-    .filter(Boolean)
-    .join("\n");
 }
 
 /**

@@ -206,7 +206,7 @@ class Dashboard {
     write(
       this.status,
       `This page has had no ${instead ? "figures" : "answer"} from the gateway since ` +
-        `${clock(this.answeredAt)}${instead}. It shows the figures of then, and keeps trying.`,
+        `${clock(this.answeredAt)}${instead}. It shows the figures of that time and keeps trying.`,
     );
     this.entitle(instead ? "No figures" : "No answer");
   }

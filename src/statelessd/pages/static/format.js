@@ -8,6 +8,7 @@ const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignif
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 /** 12345 -> "12,345". @param {number} value */
 export function count(value) {
@@ -74,4 +75,20 @@ export function minute(time) {
 export function moment(time, now) {
   const day = DAY.format(time * 1000);
   return day === DAY.format(now * 1000) ? clock(time) : `${day} ${minute(time)}`;
+}
+
+/** Two times to the minute, with the day and the time zone. @param {number} start @param {number} end */
+export function span(start, end) {
+  const [first, last] = [start, end].map((time) => DATE.format(time * 1000));
+  const until = first === last ? minute(end) : `${last}, ${minute(end)}`;
+  return `${first}, ${minute(start)} to ${until} ${zone(end)}`;
+}
+
+/** How far the clock is ahead of UTC: "UTC+5:30". @param {number} time */
+function zone(time) {
+  const minutes = -new Date(time * 1000).getTimezoneOffset();
+  if (!minutes) return "UTC";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  const sign = minutes < 0 ? "-" : "+";
+  return `UTC${sign}${hours}${rest ? `:${String(rest).padStart(2, "0")}` : ""}`;
 }

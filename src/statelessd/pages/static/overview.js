@@ -7,12 +7,14 @@ import { Crosshair } from "./crosshair.js";
 import { find, set, write } from "./dom.js";
 import { count, NONE, rate, seconds, short } from "./format.js";
 import { recentMean, sum } from "./history.js";
+import { sums } from "./scale.js";
 
 /** @typedef {import("./documents.js").Backend} Backend */
 /** @typedef {import("./documents.js").Overview} Document */
 /** @typedef {import("./documents.js").Series} Series */
 
-const KINDS = 4; // of errors that have a line of their own
+const KINDS = 4; // of errors that have bars of their own
+const INTERVAL = 10; // seconds that a bar stands for
 const OTHERS = "others";
 const RECENT = 60; // seconds
 
@@ -48,7 +50,7 @@ export class Kinds {
   /** @param {Series} series @returns {import("./charts.js").Line[]} */
   lines({ errors, time }) {
     const byTotal = Object.entries(errors)
-      .map(([name, values]) => ({ name, values, total: sum(values) }))
+      .map(([name, values]) => ({ name, values: sums(time, values, INTERVAL), total: sum(values) }))
       .sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1));
     const own = byTotal.slice(0, KINDS);
     const rest = byTotal.slice(KINDS);
@@ -76,15 +78,7 @@ export class Kinds {
 
 /** @param {string} name @param {number[]} values @param {number} look */
 function kind(name, values, look) {
-  return { name, label: name, values, drawn: withoutRest(values), look };
-}
-
-/**
- * Null where a zero stands among zeros: so lines do not lie upon each other.
- * @param {number[]} values
- */
-export function withoutRest(values) {
-  return values.map((value, i) => (value || values[i - 1] || values[i + 1] ? value : null));
+  return { name, label: name, values, look };
 }
 
 /** @type {Record<string, () => import("./charts.js").Specification>} */
@@ -108,9 +102,11 @@ const CHARTS = {
     const kinds = new Kinds();
     return {
       lines: (series) => kinds.lines(series),
-      format: eachSecond,
+      format: messages,
       tick: plain,
       least: 4,
+      whole: true,
+      bars: INTERVAL,
       none: "No errors in this time",
     };
   },
@@ -150,7 +146,8 @@ export class OverviewPart {
    */
   show(overview, series, backends) {
     const end = Math.floor(overview.time);
-    for (const chart of this.charts) chart.show(series, end - overview.window, end);
+    const of = `${whose(backends)} on ${overview.host}`;
+    for (const chart of this.charts) chart.show(series, end - overview.window, end, of);
     this.crosshair.update();
     this.figures(series, backends);
     return this.broker(backends);
@@ -195,6 +192,11 @@ export class OverviewPart {
     write(find(pill, ".number"), verdict.label);
     return verdict;
   }
+}
+
+/** The backends of the scope, in a few words. @param {Backend[]} backends */
+export function whose(backends) {
+  return backends.length === 1 ? `Backend ${backends[0].backend}` : `All ${backends.length} backends`;
 }
 
 /**

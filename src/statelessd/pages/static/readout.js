@@ -6,9 +6,10 @@ import { clock } from "./format.js";
 import { element } from "./svg.js";
 
 export class Readout {
-  /** @param {HTMLElement} root */
-  constructor(root) {
+  /** @param {HTMLElement} root @param {string} shape "trace" of a line, or "bar" */
+  constructor(root, shape) {
     this.root = root;
+    this.shape = shape;
     this.time = child(root, "span", "time");
     /** @type {{root: HTMLElement, swatch: Element, label: HTMLElement, value: HTMLElement}[]} */
     this.items = [];
@@ -21,7 +22,7 @@ export class Readout {
     while (this.items.length > lines.length) this.items.pop()?.root.remove();
     while (this.items.length < lines.length) this.items.push(this.item());
     lines.forEach((line, i) => {
-      set(this.items[i].swatch, "class", `trace look-${line.look}`);
+      set(this.items[i].swatch, "class", `${this.shape} look-${line.look}`);
       write(this.items[i].label, line.label);
       write(this.items[i].value, line.text);
     });
@@ -32,8 +33,8 @@ export class Readout {
     const swatch = element(root, "svg", "swatch");
     set(swatch, "viewBox", "0 0 24 8");
     set(swatch, "aria-hidden", "true");
-    const line = element(swatch, "path", "trace");
-    set(line, "d", "M1 4H23");
+    const line = element(swatch, "path");
+    set(line, "d", this.shape === "bar" ? "M6 0h12v8h-12z" : "M1 4H23");
     root.append(" ");
     const name = child(root, "span", "name");
     root.append(" ");

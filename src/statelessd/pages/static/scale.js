@@ -5,8 +5,12 @@
 
 const INTERVALS = 4;
 const ROUND = [1, 2, 2.5, 5, 10];
-const ALONE = 4; // pixels
+const DOT = "a1 1 0 1 0 2 0a1 1 0 1 0-2 0"; // its stroke fills it
 const SHRINKS_BELOW = 0.4; // of the axis
+// Of a bar, in pixels.
+const NARROWEST = 2;
+const LOWEST = 2; // so that one error among thousands is seen
+const GAP = 1;
 
 /**
  * The next round number: 1, 2, 2.5 or 5 times a power of ten.
@@ -66,7 +70,7 @@ export function timeTicks(start, end, most, offset = 0) {
 
 /**
  * The `d` of an SVG path. Where a second or a value is missing the line is
- * interrupted; a value alone is a short dash.
+ * interrupted; a value alone is a dot.
  * @param {number[]} times
  * @param {(number | null)[]} values
  * @param {(time: number) => number} x
@@ -82,9 +86,54 @@ export function linePath(times, values, x, y) {
     const [left, top] = [x(times[i]), y(value).toFixed(1)];
     if (isConnected(i)) path += `L${left.toFixed(1)} ${top}`;
     else if (isConnected(i + 1)) path += `M${left.toFixed(1)} ${top}`;
-    else path += `M${(left - ALONE / 2).toFixed(1)} ${top}h${ALONE}`;
+    else path += `M${(left - 1).toFixed(1)} ${top}${DOT}`;
   }
   return path;
+}
+
+/**
+ * For each second, the sum over its interval: one of `size` seconds from a round time on.
+ * @param {number[]} times
+ * @param {number[]} values
+ * @param {number} size
+ */
+export function sums(times, values, size) {
+  /** @type {Map<number, number>} */
+  const found = new Map();
+  const interval = (/** @type {number} */ time) => Math.floor(time / size);
+  times.forEach((time, i) => {
+    found.set(interval(time), (found.get(interval(time)) ?? 0) + values[i]);
+  });
+  return times.map((time) => Math.round(found.get(interval(time)) ?? 0));
+}
+
+/**
+ * The `d` of bars that stand upon each other: a path for each row of values. All seconds of
+ * an interval have the same value.
+ * @param {number[]} times
+ * @param {number[][]} rows
+ * @param {number} size seconds of an interval
+ * @param {(time: number) => number} x
+ * @param {(value: number) => number} y
+ */
+export function barPaths(times, rows, size, x, y) {
+  const paths = rows.map(() => "");
+  times.forEach((time, i) => {
+    const start = Math.floor(time / size) * size;
+    if (i > 0 && times[i - 1] >= start) return;
+    const left = x(start);
+    const width = Math.max(NARROWEST, x(start + size) - left - GAP);
+    let below = y(0);
+    rows.forEach((values, row) => {
+      if (!values[i]) return;
+      const height = Math.max(LOWEST, y(0) - y(values[i]));
+      below -= height;
+      paths[row] +=
+        `M${left.toFixed(1)} ${below.toFixed(1)}h${width.toFixed(1)}` +
+        `v${height.toFixed(1)}h${(-width).toFixed(1)}z`;
+    });
+  });
+  return paths;
 }
 
 /**

@@ -68,8 +68,9 @@ export class Rows {
 
   row() {
     const row = document.createElement("tr");
-    for (const { className, header } of this.columns) {
+    for (const { title, className, header } of this.columns) {
       const cell = document.createElement(header ? "th" : "td");
+      cell.dataset.title = title; // where there is no room for columns
       if (header) cell.setAttribute("scope", "row");
       if (className) cell.className = className;
       cell.append("");
@@ -154,22 +155,24 @@ export function webhooksOf(all) {
 
 /** @type {Column<Failure>[]} */
 const FAILURE = [
-  { title: "Time", text: (it, now) => moment(it.time, now), className: "time" },
+  { title: "Time", text: (it, now) => moment(it.time, now), className: "time", width: "w-time" },
   { title: "Backend", text: (it) => it.backend, width: "w-few" },
   { title: "Status", text: (it) => String(it.status), className: "number", width: "w-few" },
-  { title: "Type", text: (it) => it.type, className: "name", width: "w-type" },
-  { title: "Outcome", text: (it) => it.outcome, className: "name" },
-  { title: "Detail", text: (it) => it.detail || NONE, className: "detail", width: "w-detail" },
+  { title: "Type", text: (it) => it.type, width: "w-type" },
+  { title: "Outcome", text: (it) => it.outcome, width: "w-outcome" },
+  { title: "Reason", text: (it) => it.detail || NONE, className: "long", width: "w-detail" },
   {
     title: "Virtual host → exchange",
     text: (it) => [it.virtual_host, it.exchange].filter(Boolean).join(" → ") || NONE,
+    className: "long",
     width: "w-path",
   },
   {
     title: "User",
     text: (it) => (it.endpoint ? `${it.user} (webhook ${it.endpoint})` : it.user || NONE),
+    className: "long",
   },
-  { title: "Request id", text: (it) => it.request_id, className: "code", width: "w-id" },
+  { title: "Request id", text: (it) => it.request_id, className: "code long", width: "w-id" },
 ];
 
 /** @param {HTMLElement} section */

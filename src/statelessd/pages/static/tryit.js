@@ -3,6 +3,7 @@
 
 import { authorization, form, path, refusal, WRITERS } from "./code.js";
 import { copies, find, GATEWAY, write } from "./dom.js";
+import { explain, unanswered } from "./explain.js";
 import { seconds } from "./format.js";
 
 /** @typedef {import("./code.js").Language} Language */
@@ -91,7 +92,7 @@ export function tryIt(section) {
     event.preventDefault();
     const password = at(fields, "password").value;
     submit.disabled = true;
-    write(find(answer, ".line"), "Sending …");
+    write(find(answer, ".verdict"), "Sending …");
     show(answer, await send(publish(), password));
     submit.disabled = false;
   });
@@ -118,13 +119,18 @@ function headersProblem(text) {
   return 'The headers have to be a JSON object, such as {"source": "shop"}.';
 }
 
+/** What to do about a problem, as the table of outcomes says it. @param {string} type */
+function remedyOf(type) {
+  const row = document.querySelector(`#outcomes [data-problem="${CSS.escape(type)}"]`);
+  return row?.querySelector("em")?.textContent ?? "";
+}
+
 /**
  * @typedef {object} Answer
- * @property {string} line
+ * @property {import("./explain.js").Meaning} meaning
+ * @property {string} line The status.
  * @property {string} headers
  * @property {string} document As it came.
- * @property {string} meaning
- * @property {string} kind For the style sheet.
  */
 
 /** @param {Publish} publish @param {string} password @returns {Promise<Answer>} */
@@ -151,64 +157,26 @@ async function send(publish, password) {
         .map((name) => `${name}: ${response.headers.get(name)}`)
         .join("\n"),
       document,
-      ...explain(response.status, document, publish),
+      meaning: explain(response.status, document, publish, remedyOf),
     };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return {
-      line: "No answer",
+      line: "",
       headers: "",
       document: "",
-      meaning: `The gateway gave no answer (${why}). There is one copy of the message or none.`,
-      kind: "unknown",
+      meaning: unanswered(why),
     };
   }
-}
-
-/**
- * What an answer means for the message.
- * @param {number} status
- * @param {string} document
- * @param {Publish} publish
- * @returns {{meaning: string, kind: string}}
- */
-function explain(status, document, publish) {
-  if (status === 204) {
-    const mandatory = publish.fields.some(([name]) => name === "mandatory");
-    const queue = mandatory
-      ? "At least one queue took it."
-      : "Whether a queue took it was not asked: tick “mandatory” to be told.";
-    return {
-      kind: "published",
-      meaning: `Published. The broker is responsible for exactly one copy of the message. ${queue}`,
-    };
-  }
-  /** @type {{outcome?: string, retryable?: boolean}} */
-  let problem = {};
-  try {
-    problem = JSON.parse(document) ?? {};
-  } catch {
-    // Not the gateway's own answer.
-  }
-  const again = problem.retryable
-    ? "The same request may succeed later."
-    : "The same request will be refused again until something is changed.";
-  if (problem.outcome === "not-published") {
-    return { kind: "refused", meaning: `Not published: there is no copy of the message. ${again}` };
-  }
-  return {
-    kind: "unknown",
-    meaning:
-      "Perhaps published: there is one copy of the message or none. Sending it again can make " +
-      "a second one.",
-  };
 }
 
 /** @param {HTMLElement} root @param {Answer} answer */
 function show(root, answer) {
-  root.dataset.kind = answer.kind;
+  const { kind, verdict, next } = answer.meaning;
+  root.dataset.kind = kind;
+  write(find(root, ".verdict"), verdict);
+  write(find(root, ".next"), next);
   write(find(root, ".line"), answer.line);
-  write(find(root, ".meaning"), answer.meaning);
   const [headers, document] = [find(root, ".headers"), find(root, ".document")];
   write(headers, answer.headers);
   headers.hidden = !answer.headers;

@@ -10,6 +10,7 @@ import {
   rate,
   seconds,
   short,
+  span,
 } from "../../../../src/statelessd/pages/static/format.js";
 
 const table = (format, rows) => () => {
@@ -81,4 +82,10 @@ test("a time of another day has its day", () => {
   const noon = new Date(2026, 10, 26, 12, 0, 5).getTime() / 1000;
   assert.equal(moment(noon, noon + 60), "12:00:05");
   assert.equal(moment(noon - 86_400, noon), "25 Nov 12:00");
+});
+
+test("a span has its day, its year and its time zone", () => {
+  const noon = new Date(2026, 10, 26, 12, 0, 5).getTime() / 1000;
+  assert.match(span(noon, noon + 600), /^26 Nov 2026, 12:00 to 12:10 UTC([+-]\d+(:\d\d)?)?$/);
+  assert.match(span(noon - 43_300, noon), /^25 Nov 2026, 23:58 to 26 Nov 2026, 12:00 UTC/);
 });

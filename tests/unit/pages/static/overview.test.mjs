@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { judge } from "../../../../src/statelessd/pages/static/broker.js";
 import { empty } from "../../../../src/statelessd/pages/static/history.js";
-import { Kinds, withoutRest } from "../../../../src/statelessd/pages/static/overview.js";
+import { Kinds, whose } from "../../../../src/statelessd/pages/static/overview.js";
 
 const backend = (name, state, reason = "") => ({
   backend: name,
@@ -60,6 +60,13 @@ test("the rarest kinds share a line", () => {
   assert.deepEqual(lines[4].values, [3]);
 });
 
-test("no line is drawn where nothing goes wrong for long", () => {
-  assert.deepEqual(withoutRest([0, 0, 0, 3, 0, 0]), [null, null, 0, 3, 0, null]);
+test("errors are counted in intervals of ten seconds of the clock", () => {
+  const errors = { nacked: [0, 2, 1, 0] };
+  const [line] = new Kinds().lines({ ...empty(), time: [1008, 1009, 1010, 1011], errors });
+  assert.deepEqual(line.values, [2, 2, 1, 1]);
+});
+
+test("a chart's title says whose figures it shows", () => {
+  assert.equal(whose([backend("8000", "connected")]), "Backend 8000");
+  assert.equal(whose([backend("8000"), backend("8001")]), "All 2 backends");
 });

@@ -3,9 +3,11 @@ import { test } from "node:test";
 
 import {
   axisFor,
+  barPaths,
   linePath,
   nearest,
   niceStep,
+  sums,
   ticks,
   timeTicks,
 } from "../../../../src/statelessd/pages/static/scale.js";
@@ -66,8 +68,32 @@ test("a line is interrupted where there is no second or no value", () => {
     (t) => t * 10,
     (v) => v,
   );
-  assert.equal(path, "M10.0 1.0L20.0 2.0M48.0 3.0h4M70.0 4.0L80.0 5.0");
+  assert.equal(path, "M10.0 1.0L20.0 2.0M49.0 3.0a1 1 0 1 0 2 0a1 1 0 1 0-2 0M70.0 4.0L80.0 5.0");
   assert.equal(linePath([], [], Number, Number), "");
+});
+
+test("sums are those of whole intervals, also where seconds are missing", () => {
+  assert.deepEqual(sums([18, 19, 20, 22, 31], [1, 2, 4, 8, 16], 10), [3, 3, 12, 12, 16]);
+  assert.deepEqual(sums([20, 21, 22], [0.333, 0.333, 0.333], 10), [1, 1, 1]); // rates are rounded
+});
+
+test("bars stand upon each other, one for each interval", () => {
+  const paths = barPaths(
+    [18, 19, 20, 21],
+    [
+      [3, 3, 0, 0],
+      [5, 5, 4, 4],
+    ],
+    10,
+    (t) => t,
+    (v) => 100 - 10 * v,
+  );
+  assert.deepEqual(paths, ["M10.0 70.0h9.0v30.0h-9.0z", "M10.0 20.0h9.0v50.0h-9.0zM20.0 60.0h9.0v40.0h-9.0z"]);
+});
+
+test("a bar of one error can be seen beside thousands", () => {
+  const [path] = barPaths([10], [[1]], 10, (t) => t, (v) => 100 - v / 1000);
+  assert.equal(path, "M10.0 98.0h9.0v2.0h-9.0z");
 });
 
 test("the nearest second with data is found, unless it is too far away", () => {

@@ -1,0 +1,246 @@
+"""The first ten minutes: README's commands, in a copy of the checkout, as a user types them."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pika
+import pytest
+from gateway import free_port
+from queues import channel_to
+from waiting import wait_until
+
+import broker as broker_script
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy whose environment is the tests' own: another file is about how it is made."""
+    copy = tmp_path_factory.mktemp("first") / "statelessd"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("scripts", "src"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "requirements-dev.txt"):
+        shutil.copy2(ROOT / name, copy / name)
+    (copy / ".venv").symlink_to(Path(sys.prefix))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def make(checkout):
+    """Runs make with these words."""
+
+    def make(*words, **variables):
+        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return subprocess.run(
+            # Whatever the times of the files are: make must not renew the tests' environment.
+            ["make", "--no-print-directory", "--old-file=.venv/.runtime", *words],
+            cwd=checkout, env=keep | variables, capture_output=True, text=True, timeout=100,
+            check=False,
+        )  # fmt: skip
+
+    return make
+
+
+def commands_of_readme():
+    """Return the commands of README's first example, in their order."""
+    example = README.partition("```console\n")[2].partition("```")[0]
+    return re.findall(r"^\$ (.*)$", example, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def running(checkout, tmp_path_factory):
+    """``make run`` on a port of its own: the port, and the file with what it prints."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("run") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", "--old-file=.venv/.runtime", "run", f"PORT={port}"],
+            cwd=checkout, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_until(
+            lambda: "Ctrl-C ends" in log.read_text() or process.poll() is not None,
+            what="make run's hint", seconds=150,
+        )  # fmt: skip
+        assert process.poll() is None, log.read_text()
+        yield port, log
+    finally:
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+        process.wait(100)
+    broker = broker_script.Broker(checkout / ".run" / "broker")
+    assert not broker.running
+    assert not broker.epmd_runs
+
+
+def shown_by(command, port, checkout, make):
+    """Run one command of README, for the port in use, and return what it prints."""
+    if command.startswith("make "):
+        done = make(*command.split()[1:])
+    else:
+        done = subprocess.run(
+            command.replace("localhost:8000", f"localhost:{port}"),
+            shell=True, cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_commands_of_readme_work_as_it_shows(running, checkout, make):
+    port, log = running
+    clone, run, curl, read = commands_of_readme()
+    assert clone.startswith("git clone ")
+    assert run == "make run"
+    shown = log.read_text()
+    for command in (curl, read):  # what make run suggests is what README shows
+        assert command.replace(":8000", f":{port}") in shown
+    assert f"http://localhost:{port}/ " in shown  # the dashboard
+    assert shown_by(curl, port, checkout, make).startswith("HTTP/1.1 204 No Content")
+    in_readme = README.partition(f"$ {read}\n")[2].partition("```")[0]
+    assert shown_by(read, port, checkout, make) == in_readme
+    assert make("read", "QUEUE=test").returncode != 0  # it was taken
+
+
+@pytest.fixture
+def queue(running, checkout):
+    """A channel to the virtual host / of make run's broker, whose queue test is empty."""
+    with channel_to(broker_script.Broker(checkout / ".run" / "broker"), "/") as channel:
+        channel.queue_purge("test")
+        yield channel
+        channel.queue_purge("test")
+
+
+def test_properties_and_headers_are_printed(queue, make):
+    headers = {"name": "Grüße", "list": [1, -2, 1.5, None, True, {"a": "b"}], "day": 2**40}
+    properties = pika.BasicProperties(
+        content_type="application/json", priority=3, timestamp=1700000000, headers=headers
+    )
+    queue.basic_publish("test", "foo.bar", '{"größe": 1}\n'.encode(), properties)
+    lines = make("read", "QUEUE=test").stdout.splitlines()
+    assert lines[2:] == [
+        "virtual host:     /",
+        "exchange:         test",
+        "routing key:      foo.bar",
+        "content_type:     application/json",
+        "priority:         3",
+        "timestamp:        1700000000 (2023-11-14T22:13:20+00:00)",
+        'header name:      "Grüße"',
+        'header list:      [1, -2, 1.5, null, true, {"a": "b"}]',
+        f"header day:       {2**40}",
+        "",
+        '{"größe": 1}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"", "(the body is empty)"),
+        (b"a\r\nb\n", "a\nb"),
+        (b"\x00\xff A", "(4 bytes that are not text)\n00000000  00 ff 20 41" + " " * 38 + ".. A"),
+        ("a\u202e\u009b".encode(), "a\\u202e\\x9b"),
+        (b"\x1b]0;title\x07", "00000000  1b 5d 30 3b 74 69 74 6c 65 07" + " " * 20 + ".]0;title."),
+        (b"x" * 300_000, "x" * 300_000),
+    ],
+    ids=["empty", "lines", "binary", "hidden", "escape", "frames"],
+)
+def test_a_body_does_nothing_to_the_terminal(queue, make, body, shown):
+    queue.basic_publish("test", "foo", body)
+    assert make("read", "QUEUE=test").stdout.endswith(f"{shown}\n")
+
+
+def test_keep_leaves_the_message(queue, make):
+    for body in (b"first", b"second"):
+        queue.basic_publish("", "test", body)
+    for words in (["KEEP=1"], []):
+        done = make("read", "QUEUE=test", "VHOST=/", *words)
+        assert done.stdout.endswith("\nfirst\n")
+        assert "; 1 more behind it" in done.stdout
+    assert make("read", "QUEUE=test").stdout.endswith("\nsecond\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["QUEUE=test"], 1, 'the queue "test" is empty'),
+        (["QUEUE=missing"], 2, 'there is no queue "missing" in the virtual host "test" or "/"'),
+        (["QUEUE=test", "VHOST=missing"], 2, 'there is no queue "test"'),
+        (["QUEUE=" + "x" * 256], 2, "at most 255 bytes"),
+        (["AMQP_URL=amqp://guest:guest@127.0.0.1:1"], 2, "Connection refused"),
+        (["AMQP_URL=https://127.0.0.1"], 2, "amqp://"),
+    ],
+    ids=["empty", "no-queue", "no-host", "long", "no-broker", "no-url"],
+)
+def test_it_says_why_there_is_no_message(queue, make, words, status, said):
+    done = make("read", *words)
+    assert f"Error {status}" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_port_in_use_is_named(running, make):
+    port, _ = running
+    done = make("run", f"PORT={port}")
+    assert done.returncode != 0
+    assert f"another program uses port {port}" in done.stderr
+
+
+@pytest.mark.parametrize("port", ["eight", "0", "65536"])
+def test_a_port_that_is_none_is_named(make, port):
+    done = make("run", f"PORT={port}")
+    assert f"PORT is '{port}'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def first_command(example):
+    """Return the command that an example's first lines show for make run, without make read."""
+    head = (ROOT / "examples" / example).read_text()[:900]
+    line = re.search(r"^\W*(.*\S) && make read QUEUE=test$", head, re.MULTILINE)
+    assert line, f"{example} does not show how to run it"
+    return line[1]
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        *("publish.sh", "publish_wget.sh", "publish.pl", "publish.mjs", "cron-job.sh"),
+        *("publish_curl.php", "publish_multipart.php", "publish_stream.php"),
+        *("publish_requests.py", "publish_httpx.py", "celery_task.sh", "celery_task.py"),
+    ],
+)
+def test_the_first_lines_of_an_example_work(running, checkout, make, queue, example):
+    port, _ = running
+    (checkout / "examples").exists() or (checkout / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run(
+        first_command(example).replace(".venv/bin/python", sys.executable),
+        env=os.environ | {"STATELESSD_URL": f"http://localhost:{port}"},
+        shell=True, cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = make("read", "QUEUE=test")
+    assert read.returncode == 0, done.stdout + done.stderr + read.stderr
+
+
+def test_every_example_names_the_gateway():
+    for example in sorted((ROOT / "examples").glob("*.*")):
+        if example.name != "original.yaml":  # the gateway's own configuration
+            head = example.read_text()[:1100]
+            assert "STATELESSD_URL" in head, example.name
+            assert "make run" in head, example.name
+
+
+@pytest.mark.parametrize("script", ["celery_task.sh", "shovel.sh", "cron-job.sh"])
+def test_a_script_without_arguments_shows_how_to_call_it(script):
+    command = ["sh", ROOT / "examples" / script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert done.stderr.startswith("usage: ")
+    assert script in done.stderr
