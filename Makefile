@@ -16,7 +16,7 @@ RELEASE := .run/release
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints hashes build test-packages clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +131,12 @@ test-image: $(READY) ## Build both images, and publish from containers without r
 	@BASE=$(BASE) $(BIN)/python scripts/image.py --for-tests
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
+
+deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
+	@$(BIN)/python scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
+
+test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
+	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
 broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
 	@$(PYTHON) scripts/broker.py start
