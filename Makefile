@@ -9,6 +9,8 @@ RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
+# The environment that builds the site, and the site.
+SITE := .run/site
 # The environment that builds: what statelessd needs, for the SBOM, and a few tools.
 RELEASE := .run/release
 
@@ -16,7 +18,7 @@ RELEASE := .run/release
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs site test-site trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +44,7 @@ test-integration: $(READY) ## Run the tests with a real RabbitMQ, nginx and clie
 	@$(BIN)/python scripts/javascript.py
 	@$(BIN)/pytest tests/integration
 
-test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/recipes with the real frameworks
+test-recipes: $(READY) $(FRAMEWORKS)/.ready ## Run the recipes of docs/how-to/recipes with the real frameworks
 	@$(BIN)/python scripts/debian.py --for-recipes
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/recipes
 
@@ -98,9 +100,16 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: $(READY) ## Write docs/configuration.md and docs/metrics.md from the code
+docs: $(READY) ## Write docs/reference/configuration.md and docs/reference/metrics.md from the code
 	@$(BIN)/python scripts/document_settings.py
 	@$(BIN)/python scripts/document_metrics.py
+
+site: $(SITE)/.ready ## Build the documents as a site with a search, in .run/site/html
+	@$(SITE)/bin/sphinx-build -W --keep-going --quiet --builder html docs $(SITE)/html
+
+test-site: $(READY) site ## Open every page of the site in Chromium, without the network
+	@$(BIN)/python scripts/debian.py chromium
+	@$(BIN)/pytest tests/site
 
 trip: $(READY) ## Print the files of the package that each kind of request goes through
 	@$(BIN)/python scripts/trip.py
@@ -121,7 +130,7 @@ bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP pu
 bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/benchmarks.md from the reference (RESULT=file)
+bench-docs: $(READY) ## Write docs/development/benchmarks.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
@@ -184,6 +193,12 @@ $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
 	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
 	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
+
+$(SITE)/.ready: docs/requirements.txt
+	@echo "Installing into $(SITE) …"
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/pip --disable-pip-version-check install --quiet --requirement docs/requirements.txt
 	@touch $@
 
 $(RELEASE)/.ready: requirements.txt requirements-compression.txt requirements-otel.txt requirements-release.txt

@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md from a result: ``make bench-docs``."""
+"""Write docs/development/benchmarks.md from a result: ``make bench-docs``."""
 
 import argparse
 import os
@@ -87,7 +87,7 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    (results.ROOT / "docs" / "benchmarks.md").write_text(page(document, options.result))
+    (results.ROOT / "docs/development/benchmarks.md").write_text(page(document, options.result))
     return 0
 
 

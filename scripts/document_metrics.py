@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md from the output of ``/metrics``."""
+"""Writes docs/reference/metrics.md from the output of ``/metrics``."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,9 +33,9 @@ The text is Prometheus' own or OpenMetrics, as the `Accept` header asks for. The
 of series does not grow with clients, users or routing keys, and with exchanges only as far
 as `Application.metrics.exchanges` says. Bounds of histograms double from 131 µs to 69 s.
 
-[deploy/prometheus](../deploy/prometheus) has a scrape configuration and alerting rules,
+[deploy/prometheus](../../deploy/prometheus) has a scrape configuration and alerting rules,
 [alerts.md](alerts.md) says what to do about each of those, and
-[deploy/grafana](../deploy/grafana) has a dashboard.
+[deploy/grafana](../../deploy/grafana) has a dashboard.
 
 """
 
@@ -63,7 +63,7 @@ they are all other exchanges.
 
 
 def reference() -> str:
-    """Return the text of docs/metrics.md."""
+    """Return the text of docs/reference/metrics.md."""
     labels = LABELS.format(outcomes=_words(OUTCOMES), states=_words(s.value for s in BrokerStatus))
     return "".join(
         [
@@ -96,6 +96,6 @@ def _words(names: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parents[1] / "docs" / "metrics.md"
+    target = Path(__file__).parents[1] / "docs/reference/metrics.md"
     target.write_text(reference(), encoding="utf-8")
     print(f"wrote {target}")

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the declarations of the settings."""
+"""Writes docs/reference/configuration.md from the declarations of the settings."""
 
 import typing
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ as `"0660"`, `"no"` or `"*"`.
 WEBHOOKS = """\
 ## Webhooks
 
-A list of endpoints for services that sign what they send; [webhooks.md](webhooks.md) says
+A list of endpoints for services that sign what they send; [webhooks.md](../how-to/webhooks.md) says
 how to set up each of them. `Webhooks[]` stands for any of them, such as `Webhooks[0]`.
 These settings cannot be given by environment variables, because they are a list. For
 what must not be in the file, use `password_file` and `secrets_file`.
@@ -92,7 +92,7 @@ Without this section, lines go to standard error.
 
 
 def reference() -> str:
-    """Return the text of docs/configuration.md."""
+    """Return the text of docs/reference/configuration.md."""
     parts = [HEADING.format(prefix=ENVIRONMENT_PREFIX)]
     for section, (_, cls) in SECTIONS.items():
         help_text = (cls.__doc__ or "").strip()
@@ -137,6 +137,6 @@ def _allowed(base: Any, meta: msgspec.Meta) -> str:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parents[1] / "docs" / "configuration.md"
+    target = Path(__file__).parents[1] / "docs/reference/configuration.md"
     target.write_text(reference(), encoding="utf-8")
     print(f"wrote {target}")

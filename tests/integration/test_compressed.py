@@ -59,7 +59,7 @@ def test_node_with_brotli(gateway, queue):
 
 
 def test_gzip_and_curl_with_a_stream(gateway, queue):
-    """As docs/http.md has it. The messages are many times what the gateway may grow by."""
+    """As in docs/reference/http.md. The messages are many times what the gateway may grow by."""
     [backend] = gateway.backends()
     count = 20_000
     said = run(

@@ -1,4 +1,4 @@
-"""docs/deployment.md: its commands as they stand, with a real systemd and RabbitMQ."""
+"""docs/how-to/deployment.md: its commands as they stand, with a real systemd and RabbitMQ."""
 
 import os
 import re
@@ -71,7 +71,7 @@ DEFINITIONS = {
 
 def blocks(heading, language="sh"):
     """Return the blocks of the section whose heading begins so."""
-    page = (ROOT / "docs/deployment.md").read_text()
+    page = (ROOT / "docs/how-to/deployment.md").read_text()
     found = re.search(
         rf"^#+ {re.escape(heading)}.*?(?=^#+ [A-Z0-9]|\Z)", page, re.MULTILINE | re.DOTALL
     )

@@ -185,7 +185,7 @@ def test_whatever_is_asked_for_is_told_and_whatever_is_told_is_explained(scraped
         expressions += [rule["expr"] for rule in group["rules"]]
     asked_for = set(METRIC.findall(" ".join(expressions)))
     assert asked_for - names == set()
-    page = (pytestconfig.rootpath / "docs" / "metrics.md").read_text()
+    page = (pytestconfig.rootpath / "docs/reference/metrics.md").read_text()
     explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     told = {f.name + ("_total" if f.type == "counter" else "") for f in families}
     assert told - explained == set()

@@ -80,7 +80,7 @@ def test_a_job_that_fails_is_tried_again(gateway, work):
 
 def test_a_program_without_laravel_puts_a_job(gateway, work, pytestconfig):
     """The command of the page works as it stands, but for the address and the queue."""
-    page = (pytestconfig.rootpath / "docs/recipes/laravel.md").read_text()
+    page = (pytestconfig.rootpath / "docs/how-to/recipes/laravel.md").read_text()
     (command,) = re.findall(r"^```sh\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
     command = command.replace("http://localhost:8000", gateway.url)
     command = command.replace("/amq.default/default", "/amq.default/test")

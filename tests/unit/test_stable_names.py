@@ -1,4 +1,4 @@
-"""A stable name that is removed or renamed is noticed; docs/policy.md says what is stable.
+"""A stable name that is removed or renamed is noticed (see docs/reference/policy.md).
 
 The names that only a running gateway shows are in tests/integration/test_stable_names.py.
 """
@@ -69,11 +69,11 @@ def test_a_removed_and_a_renamed_name_are_noticed(kind):
     *kept, last = NAMES[kind]
     [gone] = differences(kind, kept)
     assert repr(last) in gone
-    assert "docs/policy.md" in gone
+    assert "docs/reference/policy.md" in gone
     assert len(differences(kind, [*kept, "renamed"])) == 2
 
 
 def test_the_page_names_every_kind(pytestconfig):
-    page = (pytestconfig.rootpath / "docs/policy.md").read_text()
+    page = (pytestconfig.rootpath / "docs/reference/policy.md").read_text()
     assert FILE.name in page
     assert [kind for kind in NAMES if kind not in page] == []

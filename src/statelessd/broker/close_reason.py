@@ -4,7 +4,7 @@ import enum
 
 
 class CloseReason(enum.Enum):
-    """``label`` is the metric's, ``meaning`` the text of docs/metrics.md about it.
+    """``label`` is the metric's, ``meaning`` the text of docs/reference/metrics.md about it.
 
     ``words`` are for the log, if it is the gateway that closes the connection.
     """

@@ -3,7 +3,7 @@
 Some well-formed messages crash RabbitMQ's channel, and it closes the whole connection with 541
 INTERNAL_ERROR, which names no message. The exchanges that were in flight go on over a connection
 of their own, one message at a time, so that a second 541 names its message. The same message is
-then refused for a while (docs/decisions/0002).
+then refused for a while (docs/development/decisions/0002).
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 A program sends the same head again and again, with another length of the body. It does so
 on one connection, or on a new one each time as PHP does. A proxy sends it on any of its
 connections, and adds an id of the request. Comparing a head is much cheaper than parsing
-and checking it (docs/decisions/0006-known-heads.md).
+and checking it (docs/development/decisions/0006-known-heads.md).
 """
 
 import re

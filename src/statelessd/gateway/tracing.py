@@ -1,7 +1,7 @@
 """OpenTelemetry: a producer span for each publish and each batch, exported in the background.
 
 Nothing else imports OpenTelemetry, and this module is imported only if tracing is enabled.
-Names follow version 1.44.0 of the semantic conventions, as docs/tracing.md says in full.
+Names follow version 1.44.0 of the semantic conventions, as docs/how-to/tracing.md says in full.
 """
 
 import asyncio

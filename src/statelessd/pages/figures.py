@@ -1,7 +1,7 @@
 """Every figure that is counted, declared once.
 
 ``/metrics``, ``/dashboard.json``, its history, the counters on the scoreboard and
-docs/metrics.md are renderings of these declarations. Over backends counters and
+docs/reference/metrics.md are renderings of these declarations. Over backends counters and
 histograms add up, also those of backends that are gone; gauges are those of the
 living. No label comes from a message, a user or a routing key, because there is
 no end of those.

@@ -2,7 +2,7 @@
 
 The process id, the listening sockets and the backends stay. The configuration and the
 program are new. So a reload also applies an upgraded package, and nothing of the old
-configuration remains (docs/decisions/0007-reload-by-re-exec.md).
+configuration remains (docs/development/decisions/0007-reload-by-re-exec.md).
 
 The parent describes what it holds in one environment variable. The new program gets it
 twice. First it runs with ``--check-config``, in a process of its own, and says whether it

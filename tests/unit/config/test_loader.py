@@ -376,7 +376,7 @@ def test_nor_where_it_is_wrong(write, value):
     [("configuration.md", document_settings.reference), ("metrics.md", document_metrics.reference)],
 )
 def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
-    page = pytestconfig.rootpath / "docs" / name
+    page = pytestconfig.rootpath / "docs/reference" / name
     assert page.read_text() == reference(), "run: make docs"
 
 

@@ -145,7 +145,7 @@ def test_secrets_of_a_file_are_checked_as_those_of_the_settings_are(write, tmp_p
 
 
 def test_the_examples_of_the_documents_are_valid(pytestconfig, write, tmp_path, capsys):
-    text = (pytestconfig.rootpath / "docs" / "webhooks.md").read_text()
+    text = (pytestconfig.rootpath / "docs/how-to/webhooks.md").read_text()
     for name in set(re.findall(r"/run/credentials/([a-z]+)", text)):
         (tmp_path / name).write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

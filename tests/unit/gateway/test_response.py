@@ -9,7 +9,7 @@ from statelessd.message import Outcome, is_unknown
 
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 
-# The table of docs/http.md, row by row: status, type, outcome, retryable.
+# The table of docs/reference/http.md, row by row: status, type, outcome, retryable.
 CONTRACT = {
     Outcome.BAD_REQUEST: (400, "bad-request", "not-published", False),
     Outcome.UNAUTHORIZED: (401, "unauthorized", "not-published", False),

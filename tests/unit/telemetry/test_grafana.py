@@ -1,4 +1,4 @@
-"""deploy/grafana, deploy/prometheus and docs/alerts.md: whole, and at one with each other."""
+"""deploy/grafana, deploy/prometheus and docs/reference/alerts.md: complete, and consistent."""
 
 import re
 
@@ -53,14 +53,14 @@ def test_each_query_is_of_the_chosen_targets(dashboard):
 def test_each_alert_tells_what_to_do(alerts):
     for alert in alerts:
         name, notes = alert["alert"], alert["annotations"]
-        assert notes["runbook_url"] == f"docs/alerts.md#{name.lower()}"
+        assert notes["runbook_url"] == f"docs/reference/alerts.md#{name.lower()}"
         assert alert["labels"]["severity"] in ("critical", "warning"), name
         assert notes["summary"], name
         assert notes["description"].endswith("."), name
 
 
 def test_the_page_on_alerts_has_each_in_the_order_of_the_rules(alerts, pytestconfig):
-    page = (pytestconfig.rootpath / "docs" / "alerts.md").read_text()
+    page = (pytestconfig.rootpath / "docs/reference/alerts.md").read_text()
     assert re.findall("^## (.+)$", page, re.MULTILINE) == [alert["alert"] for alert in alerts]
     for part in page.split("\n## ")[1:]:
         name = part.split("\n")[0]

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What the gateway answers. The same stands in words in docs/dashboard.md.
+ * What the gateway answers. The same stands in words in docs/how-to/dashboard.md.
  *
  * @typedef {"unused" | "reachable" | "connected" | "blocked" | "unreachable" | "refused"} BrokerStatus
  * @typedef {{state: BrokerStatus, reason: string}} Broker
