@@ -104,9 +104,9 @@ class Process:
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS) -> None:
         """Send the signal and wait; kill what has not ended in time.
 
-        RabbitMQ's server runs below a shell script that passes SIGTERM on and
-        cannot do so with SIGKILL: so that goes to the whole process group, where
-        this process leads one, and the group has to be gone.
+        RabbitMQ's server runs below a shell script that passes SIGTERM on, which
+        it cannot do with SIGKILL. So SIGKILL goes to the whole process group if this process
+        leads one, and the group has to be gone.
         """
         if not self.alive:
             return

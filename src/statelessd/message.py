@@ -158,41 +158,42 @@ TABLE: dict[Outcome, Row] = {
     Outcome.BAD_REQUEST: Row(
         400,
         "The request is malformed",
-        "A field, the path, the form, a property or the JSON is not as it has to be. "
-        "The detail says which and why.",
-        "Correct the request; the same one will be refused again.",
+        "The path, the form, a field, a property or the JSON is not valid. The detail says which "
+        "one, and why.",
+        "Correct the request. The same request will be refused again.",
     ),
     Outcome.UNAUTHORIZED: Row(
         401,
         "The credentials are missing, malformed or refused",
-        "The request has no Authorization header, one that cannot be read, or credentials that "
-        "the broker did not take.",
+        "The request has no Authorization header, its header cannot be read, or the broker refused "
+        "the credentials.",
         "Check the user name and password, or get a new token. They are the broker's: "
-        "rabbitmqctl authenticate_user tells whether it knows them.",
+        "rabbitmqctl authenticate_user checks them.",
     ),
     Outcome.FORBIDDEN: Row(
         403,
         "The user may not do this",
-        "The broker knows the user, but the user may not use the virtual host or write to the "
-        "exchange or topic. Or user_id is another user's name. Or the exchange is internal. Or "
-        "guest came from another host. Or it is a page for other networks.",
-        "Set the permission (rabbitmqctl set_permissions, set_topic_permissions), or use another "
-        "user. HTTPServer.pages.networks says who may see the pages.",
+        "The broker knows the user, but does not allow it to use this virtual host, to write to "
+        "this exchange or topic, or to set user_id to another name. An internal exchange takes no "
+        "messages from clients. guest may publish from this machine only. A page may be "
+        "restricted to other networks.",
+        "Set the permission (rabbitmqctl set_permissions, set_topic_permissions), or use "
+        "another user. HTTPServer.pages.networks says who may see the pages.",
     ),
     Outcome.CROSS_SITE: Row(
         403,
         "A page of another site may not do this",
-        "A browser sent the request for a page of another origin, perhaps with credentials that "
-        "it keeps, and perhaps without its user's knowledge. Or the page asked for this gateway "
-        "by a host name that another site may have (DNS rebinding).",
-        "If that page is yours, name its origin in HTTPServer.cors.origins. If it asked for a "
-        "host name of yours, name that in HTTPServer.hosts.",
+        "A browser sent the request for a page of another origin, perhaps with stored credentials "
+        "and without its user's knowledge (CSRF). Or the page used a host name for this gateway "
+        "that another site can own (DNS rebinding).",
+        "If the page is yours, add its origin to HTTPServer.cors.origins. If the host name is "
+        "yours, add it to HTTPServer.hosts.",
     ),
     Outcome.SIGNATURE_INVALID: Row(
         403,
         "The webhook's signature is not valid",
-        "The request to a webhook endpoint has no signature, one that its secrets do not make, or "
-        "one that is too old.",
+        "The request to a webhook endpoint has no signature, its signature does not match any of "
+        "the endpoint's secrets, or it is too old.",
         "Check that the sender and Webhooks.verify have the same secret, and that both clocks are "
         "right.",
     ),
@@ -200,7 +201,7 @@ TABLE: dict[Outcome, Row] = {
         404,
         "The virtual host does not exist",
         "The broker has no virtual host of that name.",
-        "Check the first part of the path; the broker's default virtual host is %2f.",
+        "Check the first part of the path. In a path, the default virtual host / is %2f.",
     ),
     Outcome.EXCHANGE_NOT_FOUND: Row(
         404,
@@ -212,121 +213,126 @@ TABLE: dict[Outcome, Row] = {
     Outcome.NO_ROUTE: Row(
         404,
         "No queue took the mandatory message",
-        "The exchange exists, and no queue took the message: none is bound to it for this routing "
-        "key, or the queue's node is down. Only mandatory messages are told so; others are "
-        "dropped by the broker.",
+        "The exchange exists, but no queue took the message: no queue is bound to the exchange for "
+        "this routing key, or the node of the queue is down. The broker reports this for mandatory "
+        "messages only. It drops others.",
         "Check the routing key and the bindings, and whether the node of a classic queue runs.",
     ),
     Outcome.NOT_FOUND: Row(
         404,
         "There is no such page",
-        "Nothing is served at this path.",
-        "Messages go to /virtual-host/exchange/routing-key, batches to /virtual-host/exchange.",
+        "The gateway serves nothing at this path.",
+        "Publish a message to /virtual-host/exchange/routing-key, and a batch to "
+        "/virtual-host/exchange.",
     ),
     Outcome.METHOD_NOT_ALLOWED: Row(
         405,
         "The method is not allowed here",
-        "The path exists, and does not take this method.",
-        "The Allow header says which it takes; messages are published with POST.",
+        "The path exists, but it does not take this method.",
+        "Use a method that the Allow header lists. POST publishes a message.",
     ),
     Outcome.REQUEST_TIMEOUT: Row(
         408,
         "The request did not arrive in time",
-        "The headers took too long, or the body stood still for too long.",
-        "Send it again, and faster.",
+        "The headers took too long to arrive, or the body stopped arriving.",
+        "Send the request again, without pauses.",
     ),
     Outcome.LENGTH_REQUIRED: Row(
         411,
         "The request does not say how long its body is",
-        "The request has a Content-Type, or bytes behind its head, but neither a Content-Length "
-        "nor a Transfer-Encoding. HTTP takes such a request for one without a body, so an empty "
-        "message would have been published.",
+        "The request has a Content-Type, or more bytes follow its headers, but it has neither a "
+        "Content-Length nor a Transfer-Encoding. In HTTP such a request has no body, so the "
+        "gateway would have to publish an empty message.",
         "Send a Content-Length (0 for an empty message), or Transfer-Encoding: chunked.",
     ),
     Outcome.TOO_LARGE: Row(
         413,
         "The body is too large",
-        "The request's body, or the message, is larger than this gateway or the broker takes.",
+        "The request's body, or the message, is larger than the limit of this gateway or of the "
+        "broker.",
         "Send less, or raise HTTPServer.max_body_bytes (and the broker's max_message_size).",
     ),
     Outcome.UNKNOWN_CODING: Row(
         415,
-        "The Content-Encoding is not known here",
-        "The form or batch is compressed in a way that this gateway cannot undo, or more than "
-        "once. Any other body is published as it is, whatever its Content-Encoding.",
-        "Send a Content-Encoding that the answer's Accept-Encoding has, or none. zstd and br need "
-        "libraries: whoever runs the gateway installs its extra compression.",
+        "The Content-Encoding is not supported",
+        "The gateway cannot decompress the form or batch, or it was compressed more than once. "
+        "Any other body is published as it is, with any Content-Encoding.",
+        "Send a Content-Encoding that the response's Accept-Encoding lists, or none. zstd and br "
+        "need libraries: the operator installs the extra compression.",
         type="bad-request",
     ),
     Outcome.TOO_MANY_FAILURES: Row(
         429,
         "These credentials were refused a moment ago",
-        "The broker refused exactly these credentials a moment ago, and was not asked again.",
-        "Check the credentials; after Retry-After the broker is asked again.",
+        "The broker refused exactly these credentials a moment ago, so the gateway did not ask it "
+        "again.",
+        "Check the credentials. After Retry-After the gateway asks the broker again.",
         retry_after=2,
     ),
     Outcome.HEADERS_TOO_LARGE: Row(
         431,
         "The request's headers are too large",
-        "The request line and headers have too many bytes or fields.",
+        "The request line and the headers have too many bytes or too many fields.",
         "Send fewer, or raise HTTPServer.max_header_bytes and max_header_fields.",
     ),
     Outcome.INTERNAL_ERROR: Row(
         500,
-        "A fault of this program",
-        "Something failed that should not have. The log has it under the request's id. The "
-        "outcome says whether the message may have been published.",
-        "Please report it, with what the log says.",
+        "Internal error",
+        "The gateway has a bug. The log has the error under the request's id. The outcome says "
+        "whether the message may have been published.",
+        "Please report the bug, with the lines of the log.",
     ),
     Outcome.BROKER_UNAVAILABLE: Row(
         503,
-        "There is no connection to the broker",
-        "No connection could be had before the deadline: the broker cannot be reached, the "
-        "virtual host is down, or a limit of connections has been reached. Or the broker's "
-        "authorisation back end failed, and so the broker could not check permissions.",
-        "Try again after Retry-After. /readyz and /stats tell how the broker is reached.",
+        "The broker is unavailable",
+        "The gateway had no connection before the deadline: the broker cannot be reached, the "
+        "virtual host is down, or a limit of connections is reached. Or the broker's authorisation "
+        "back end failed, so that the broker could not check permissions.",
+        "Try again after Retry-After. /readyz and /stats show the state of the broker.",
         retry_after=1,
     ),
     Outcome.BROKER_BLOCKED: Row(
         503,
-        "The broker takes no messages for now",
-        "The broker is short of memory or disk and blocks all publishers. This message was not "
-        "handed to it.",
-        "Try again after Retry-After; let the broker's queues be consumed, or give it room.",
+        "The broker blocks publishers",
+        "The broker is short of memory or disk space (a resource alarm) and blocks all publishers. "
+        "This message was not sent to it.",
+        "Try again after Retry-After. Consume from the broker's queues, or give it more memory or "
+        "disk space.",
         retry_after=5,
     ),
     Outcome.OVERLOADED: Row(
         503,
-        "Too much is in flight here",
-        "A limit of this gateway has been reached: messages or bytes that wait, or connections.",
-        "Try again after Retry-After, with fewer requests at once; or add backends.",
+        "The gateway is overloaded",
+        "A limit of this gateway is reached: messages or bytes that wait, or connections.",
+        "Try again after Retry-After, with fewer requests at once, or add backends.",
         retry_after=1,
     ),
     Outcome.SHUTTING_DOWN: Row(
         503,
         "This backend is shutting down",
-        "The backend ends, and did not hand the message over.",
-        "Try again; another backend, or its successor, will take it.",
+        "The backend is stopping, and did not send the message to the broker.",
+        "Try again. Another backend, or its successor, will publish the message.",
         retry_after=1,
     ),
     Outcome.NACKED: Row(
         503,
         "The broker did not take the message",
-        "At least one queue rejected the message, mostly because it is full; others may have it.",
-        "Let the queue be consumed. Sending it again can make a second copy in other queues: "
-        "give messages a message_id if consumers should be able to tell.",
+        "At least one queue rejected the message (nack), usually because the queue is full. Other "
+        "queues may have it.",
+        "Consume from the queue. If you send the message again, other queues can get a second "
+        "copy. With a message_id, consumers can detect that.",
         unknown=True,
         retry_after=1,
     ),
     Outcome.UNCONFIRMED: Row(
         504,
         "The broker has not confirmed the message",
-        "The message was handed to the broker, and no confirm came before the deadline, or "
-        "before the connection was lost. Or the broker returned a mandatory message that it may "
-        "have delivered or kept all the same: one to direct reply-to, or with the header x-delay. "
-        "There is one copy of it or none.",
-        "Sending it again can make a second copy: give messages a message_id if consumers should "
-        "be able to tell.",
+        "The message was sent to the broker, but no confirm came before the deadline, or before "
+        "the connection was lost. Or the broker returned a mandatory message that it may have "
+        "delivered or kept: one to direct reply-to, or with the header x-delay. There is one copy "
+        "of the message, or none.",
+        "If you send the message again, there can be a second copy. With a message_id, consumers "
+        "can detect that.",
         unknown=True,
     ),
 }
@@ -435,7 +441,7 @@ class Quoting(str):
         return made
 
 
-FAULT = Public("A fault of this program; see its log.")
+FAULT = Public("Internal error. The log has the details.")
 STOPPING = Public("This backend is shutting down.")
 
 

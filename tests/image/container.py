@@ -161,7 +161,7 @@ def test_it_publishes_reloads_and_stops_in_order(start, broker, configuration):
 
     container.signal("TERM")
     assert container.wait() == 0
-    assert "stopped: every request was answered" in container.text
+    assert "stopped: all requests were answered" in container.text
     assert "WARNING" not in container.text
     assert "ERROR" not in container.text
 

@@ -61,7 +61,7 @@ def test_an_alarm_under_traffic(start_gateway, own, reason):
         stream.stop()
     assert states(gateway)[0] == CONNECTED
     gateway.says(f"the broker blocks publishers: {reason}")
-    gateway.says("the broker takes publishes again")
+    gateway.says("the broker accepts publishes again")
 
     with channel_to(own) as channel:
         found = Queue(channel).counted()

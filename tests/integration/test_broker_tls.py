@@ -132,13 +132,13 @@ def test_renewed_files_are_taken_up(start, client, authority, stranger):
     gateway = start(timeout=PATIENCE)
     assert not takes(gateway)
     client.ca.write_bytes(authority.ca.read_bytes())
-    gateway.says("have changed: using them", 1)
+    gateway.says("using the changed files", 1)
     answer = gateway.publish()
     assert "does not accept the gateway's certificate" in answer.json()["detail"]
     client.certificate.write_bytes(authority.certificate.read_bytes())
-    gateway.says("TLS to the broker stays as it was")
+    gateway.says("TLS to the broker stays unchanged")
     client.key.write_bytes(authority.key.read_bytes())
-    gateway.says("have changed: using them", 2)
+    gateway.says("using the changed files", 2)
     wait_until(lambda: takes(gateway), what="a publish")
 
 

@@ -158,7 +158,7 @@ def test_the_steps_lead_from_one_to_the_next(operator, broker):
     edit, _, wait = blocks("7. Change the configuration")
     operator.shell(edit)
     operator.logs("SIGHUP: reloading")
-    operator.logs("stopped: every request was answered", 4)  # two stopped in the restart of step 5
+    operator.logs("stopped: all requests were answered", 4)  # two stopped in the restart of step 5
     for line in ("Type=notify-reload", "ExecReload="):
         assert f"\n{line}\n" in wait
 

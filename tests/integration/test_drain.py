@@ -66,7 +66,7 @@ def test_a_stop_and_a_start_lose_no_request(start_gateway, tmp_path, listener, c
             gateway.start()
         asking.go_on(100)
     all_are_204([asking])
-    assert gateway.text.count("stopped: every request was answered") == 4
+    assert gateway.text.count("stopped: all requests were answered") == 4
 
 
 def test_an_open_connection_may_ask_once_more(start_gateway):

@@ -80,7 +80,7 @@ def test_an_account_that_the_broker_refuses(start_gateway, own):
     gateway.stop()
     [line] = lines(gateway, "WARNING")
     assert line.endswith(
-        "the broker does not take the probe's login: The broker refused the user name or password"
+        "the broker refuses the probe's login: The broker refused the user name or password"
     )
     assert "hush" not in gateway.text
 

@@ -120,13 +120,13 @@ class TestTLS:
             second = authority.issue().split()
             wait_until(lambda: shown() == second, what="the new certificate")
             authority.certificate.write_text("garbage")
-            gateway.says("the certificate stays as it was")
+            gateway.says("the certificate stays unchanged")
             assert shown() == second
             third = authority.issue().split()
             wait_until(lambda: shown() == third, what="the next certificate")
             old_connection.sendall(REQUEST)
             assert old_connection.recv(100).startswith(b"HTTP/1.1 204")
-        assert gateway.text.count("the certificate stays as it was") == 1
+        assert gateway.text.count("the certificate stays unchanged") == 1
 
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     @pytest.mark.parametrize(("user", "status"), [("guest:guest", 413), (":", 401)])

@@ -163,6 +163,6 @@ def test_a_stop_while_messages_crash_the_connection(proxied, exchanges):
         well.go_on()
         told_so(gateway, 4)
         assert gateway.stop() == 0
-    assert "stopped: every request was answered" in gateway.text
+    assert "stopped: all requests were answered" in gateway.text
     assert set(well.told) <= {204, 503, 504, "nobody there"}
     assert set(ill.told) <= {400, 503, 504, "nobody there"}

@@ -28,7 +28,7 @@ def test_a_killed_backend_is_back_at_once_and_the_others_notice_nothing(start_ga
         assert gateway.publish(port=first).status_code == 204
         clients.go_on(10)
     assert set(clients.told) == {204}
-    gateway.says("ended by signal SIGKILL; it is started again")
+    gateway.says("ended by signal SIGKILL; restarting it")
 
 
 def _pids(gateway):
@@ -94,7 +94,7 @@ def test_ctrl_c_is_one_orderly_stop(tmp_path, broker):
         for pid in (gateway.process.pid, *gateway.backends()):
             os.kill(pid, signal.SIGINT)  # a terminal sends it to the whole group
         assert gateway.process.wait(60) == 0
-        assert gateway.text.count("stopped: every request was answered") == 2
+        assert gateway.text.count("stopped: all requests were answered") == 2
 
 
 def may_read(user, *paths):

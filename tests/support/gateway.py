@@ -201,7 +201,7 @@ class GatewayProcess:
 
         Ask again if the machine was too busy to check the configuration within 10 s.
         """
-        ended = re.compile("the former backend on .* ended with status 0")
+        ended = re.compile("old backend on .*: ended with status 0")
         expected = len(ended.findall(self.text)) + len(self.backends())
         late = self.text.count("--check-config']' timed out")
 

@@ -66,7 +66,7 @@ class ResourceAlarm:
             if self.active:
                 logger.warning("the broker blocks publishers: %s", self.reason)
             else:
-                logger.warning("the broker takes publishes again")
+                logger.warning("the broker accepts publishes again")
         # Also if nothing has changed in the end: a message may have come to wait meanwhile.
         if self.active:
             self._on_begin()

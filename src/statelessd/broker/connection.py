@@ -127,7 +127,7 @@ class BrokerConnection(asyncio.Protocol):
             except Exception:
                 # The other events of this read are other messages' outcomes.
                 logger.exception("handling an event of the broker failed")
-                self.abort("a fault of this program")
+                self.abort("internal error")
         if self.amqp.has_data_to_send:
             self.flush_soon()
 

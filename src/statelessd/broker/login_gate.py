@@ -24,7 +24,7 @@ TOO_MANY = Public("Too many messages wait here for logins that the broker has ye
 
 
 class Sender(Protocol):
-    """Whoever wants to publish."""
+    """A client that wants to publish."""
 
     def address(self) -> str:
         """Return where it is, as far as is known. It is asked only before a first login."""

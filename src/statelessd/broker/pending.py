@@ -146,7 +146,7 @@ class Publish:
                 callback(outcome, detail)
             except Exception:
                 # The fault is the caller's; the other messages of this connection go on.
-                logger.exception("telling the outcome %s failed", outcome.value)
+                logger.exception("reporting the outcome %s failed", outcome.value)
 
     def __repr__(self) -> str:
         return f"<Publish {self.state.value} {self.message!r}>"

@@ -311,7 +311,7 @@ class Publisher:
             session.connection_writable()
 
     def _blocked_because(self) -> str:
-        return Public(f"The broker takes no messages for now: {self._alarm.reason}.")
+        return Public(f"The broker blocks publishers: {self._alarm.reason}.")
 
 
 def _by_name(outcomes: Counter[Outcome]) -> dict[str, int]:

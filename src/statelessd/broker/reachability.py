@@ -82,11 +82,11 @@ class Reachability:
         """
         if self.is_away:
             away = self._clock() - self._away_since
-            logger.warning("the broker is reached again, after %.1f s", away)
+            logger.warning("the broker is reachable again, after %.1f s", away)
         elif self._found.state is BrokerStatus.REFUSED:
             if not probe:
                 return
-            logger.warning("the broker takes the probe's login again")
+            logger.warning("the broker accepts the probe's login again")
         self._lost_at = None
         self._find(BrokerState(BrokerStatus.REACHABLE))
 
@@ -103,7 +103,7 @@ class Reachability:
     def refused(self, reason: str) -> None:
         """Note that the broker answers and refuses the probe's login."""
         if self._found.state is not BrokerStatus.REFUSED:
-            logger.warning("the broker does not take the probe's login: %s", reason)
+            logger.warning("the broker refuses the probe's login: %s", reason)
         self._lost_at = None
         self._find(BrokerState(BrokerStatus.REFUSED, reason))
 

@@ -42,4 +42,4 @@ def doubtful_webhooks(config: Config) -> Iterator[str]:
                     "a 503."
                 )
         if webhook.verify.scheme == "none":
-            yield f"{here}.verify.scheme is none: whoever knows the path can publish."
+            yield f"{here}.verify.scheme is none: anybody who knows the path can publish."

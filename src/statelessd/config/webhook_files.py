@@ -72,7 +72,7 @@ class WebhookFiles:
         if self._read_what_can_be_read():
             self._taken, self._is_warned = seen, False
         if self.found != before:
-            logger.info("files of %s have changed: using them", self._path)
+            logger.info("%s: using the changed files", self._path)
         return self.found != before
 
     def _read_what_can_be_read(self) -> bool:
@@ -93,7 +93,7 @@ class WebhookFiles:
         self.found = Found(secrets, password)
         if errors and not self._is_warned:
             for each in errors:
-                logger.warning("%s; what it held before stays in use", each)
+                logger.warning("%s; its old content stays in use", each)
             self._is_warned = True
         return not errors
 

@@ -1,8 +1,12 @@
 """Admission: decide by the head of a request whether its sender may publish here.
 
 Single publishes and batches both pass through ``Admission.admit``. It checks, in this
-order: the site that sends the request, the name by which a page found this gateway, the
-credentials, where ``guest`` comes from, the length of the body, and the path.
+order:
+
+1. the site that sends the request, and the host name that a page used for this gateway;
+2. the credentials, and where ``guest`` comes from;
+3. the length of the body;
+4. the path.
 """
 
 import hashlib

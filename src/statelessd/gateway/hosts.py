@@ -35,7 +35,7 @@ class Hosts:
             raise RequestError(
                 Outcome.CROSS_SITE,
                 Public(
-                    "A page asked for this gateway by a host name that is not known here. "
+                    "A page asked for this gateway by a host name that it does not know. "
                     "HTTPServer.hosts says which names it has."
                 ),
             )

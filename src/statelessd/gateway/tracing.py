@@ -200,7 +200,7 @@ class Tracer:
             async with asyncio.timeout(seconds):
                 await done.wait()
         except TimeoutError:
-            logger.warning("the last spans were not exported in time")
+            logger.warning("the last spans were not exported before the deadline")
         self._warnings.close()
 
 

@@ -48,7 +48,7 @@ class WebhookEndpoint:
         try:
             self.protocol.check_secrets(secrets)
         except ValueError as error:
-            logger.warning("endpoint %s: %s The secrets of before stay in use", self.name, error)
+            logger.warning("endpoint %s: %s The old secrets stay in use", self.name, error)
         else:
             self.secrets = secrets
 

@@ -39,7 +39,7 @@ OPERATORS = frozenset(
         Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND,
     }
 )  # fmt: skip
-NOT_YOURS = Public("This endpoint cannot publish for now; whoever runs it has to correct that.")
+NOT_YOURS = Public("This endpoint cannot publish now. Its operator has to correct that.")
 
 
 class WebhookRequest:
@@ -217,7 +217,7 @@ class WebhookRequest:
         )
 
     def address(self) -> str:
-        """Return who is asking, for first logins: the endpoint, whoever sends to it."""
+        """Return who is asking, for first logins: the endpoint, for all its senders."""
         return f"webhook {self._endpoint.name}"
 
     def _settled(self, outcome: Outcome, detail: str) -> None:

@@ -11,8 +11,8 @@ class Budget:
     """Bytes that all connections of a backend hold for senders who are not verified.
 
     Heads in pieces, requests ahead of their turn, and bodies that are arriving all count
-    here. Whoever holds bytes takes them first, and gives them back when they are dropped
-    or handed on. A sender is verified while the broker has a connection open for the
+    here. Code that keeps bytes takes room for them first, and gives it back when it drops
+    them or hands them on. A sender is verified while the broker has a connection open for the
     credentials of the request. The bytes of verified senders count among those of messages.
     """
 

@@ -329,7 +329,7 @@ class Connection(asyncio.Protocol):
             self.flow.resume_reading()
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer what cannot be read any further, in its turn, and end the connection."""
+        """Refuse a malformed request when its turn comes, and end the connection."""
         response, handler = self._response, self._request_handler
         if self.state is not READING_BODY or response is None or handler is None:
             response, handler = Response(self, False), None

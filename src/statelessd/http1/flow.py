@@ -6,9 +6,11 @@ import asyncio
 class FlowControl:
     """Pauses reading, and knows when the client does not read what was written.
 
-    Reading is paused as long as there is one of three reasons: the client does not read
-    (``write_paused``), bytes wait for their turn (``hold_back``), or the handler has no
-    room for more of the body (``pause_reading``).
+    Reading is paused while any of these holds:
+
+    - the client does not read (``write_paused``);
+    - bytes wait for their turn (``hold_back``);
+    - the handler has no room for more of the body (``pause_reading``).
     """
 
     __slots__ = (

@@ -176,7 +176,7 @@ def _directories(configured: str | None, packaged: str) -> list[Path]:
         return [own]
     directory = Path(configured)
     if not directory.is_dir():
-        logger.warning("%s is no directory; using the packaged %s", directory, packaged)
+        logger.warning("%s is not a directory; using the packaged %s", directory, packaged)
         return [own]
     return [directory, own]
 

@@ -1,7 +1,7 @@
 """Decompresses bodies with a Content-Encoding (RFC 9110 section 8.4), without I/O.
 
 A few bytes can become a thousand times as many. So a body is decompressed in pieces, and
-whoever takes them decides after each piece whether to go on. ``Decoder.spent`` says what
+the caller decides after each piece whether to go on. ``Decoder.spent`` says what
 it has cost so far, and ``Decoder.held`` what memory it needs.
 
 gzip and deflate come with Python. The others need a library (the extra compression),

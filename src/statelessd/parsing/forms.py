@@ -144,9 +144,9 @@ def _decode_in_place(data: bytearray, start: int, end: int) -> Generator[None, N
 def multipart_steps(data: bytearray, content_type: bytes) -> Generator[None, None, Spans]:
     """Decode ``multipart/form-data`` (RFC 7578) in place. A file part counts like any other.
 
-    Raise RequestError for a body that is malformed or cut short, for more than
-    MAX_FIELDS parts, and for a part with a Content-Transfer-Encoding that would have to be
-    decoded: RFC 7578 section 4.7 deprecates it, and publishing it undecoded would be wrong.
+    Raise RequestError if the body is malformed or cut short, or has more than MAX_FIELDS parts.
+    Raise it too for a part with a Content-Transfer-Encoding that would have to be decoded,
+    which RFC 7578 section 4.7 deprecates. To publish such a part undecoded would be wrong.
     """
     boundary = _boundary(content_type)
     spans: Spans = []

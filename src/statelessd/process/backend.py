@@ -163,16 +163,18 @@ class Backend:
         logs.write_left_out(at_once=True)
         unanswered = sum(c.has_pending for c in self.connections)
         if unanswered:
-            logger.warning("stopped with %d requests unanswered", unanswered)
+            logger.warning("stopped: %d requests were not answered", unanswered)
         else:
-            logger.info("stopped: every request was answered")
+            logger.info("stopped: all requests were answered")
 
     def stop(self) -> None:
         """Begin an orderly stop; a second call ends it at once."""
         if self._stop.is_set():
             self._server.hurry()
             return
-        logger.info("stopping: answering what is under way, for at most %g s", self._drain_timeout)
+        logger.info(
+            "stopping: answering the requests in flight, for at most %g s", self._drain_timeout
+        )
         self.gateway.draining = self._shared.draining = True
         self._drained_by = self._loop.time() + self._drain_timeout
         self._stop.set()
@@ -265,7 +267,9 @@ class Backend:
         reading = monitoring.read()
         if not scoreboard.write(self._listener, snapshot(monitoring, reading)):
             if not self._brief:
-                logger.warning("too many logins: ?scope=all goes without those of this backend")
+                logger.warning(
+                    "too many logins for the scoreboard: ?scope=all omits those of this backend"
+                )
             self._brief = True
             scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))
         scoreboard.record(self._listener, second, monitoring.sample(second, reading))

@@ -35,7 +35,7 @@ class PidFile:
     Until then it has the process id of the command, with a note. The lock belongs to the open
     file; after a reload ``descriptor`` is the open file that holds it.
 
-    Whoever may read the file may lock it too. So a lock alone does not show that a daemon
+    Any process that may read the file may lock it too. So a lock alone does not show that a daemon
     lives, and a stale file is not locked and written, but replaced by a new one.
     """
 
@@ -99,7 +99,7 @@ class PidFile:
         except FileNotFoundError:
             return self._make_first()
         if pid:
-            logger.warning("%s is stale: no statelessd runs as process %d", self._path, pid)
+            logger.warning("%s is stale: process %d is not a running statelessd", self._path, pid)
         return True
 
     def _make_first(self) -> bool:

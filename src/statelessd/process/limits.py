@@ -1,7 +1,7 @@
 """Make room for open files: each client and each broker connection is one.
 
-Where fewer may be open than the settings need, all connections share what there is, and a
-reserve stays for files, pages, and clients that are told that there is no room.
+If fewer may be open than the settings need, all connections share what there is. A reserve
+stays for files, for pages, and for clients that get a 503.
 """
 
 import logging

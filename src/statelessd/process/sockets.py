@@ -248,7 +248,7 @@ def _remove_stale(path: str) -> None:
         if _somebody_listens(f"/proc/self/fd/{held}"):
             raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
         if _identity(path) == _identity_of(found):
-            logger.info("%s is of a process that is gone: replacing it", path)
+            logger.info("%s is a stale socket: replacing it", path)
             os.unlink(path)  # noqa: PTH108 - as the others
     finally:
         os.close(held)

@@ -5,8 +5,8 @@ It only waits for signals. It has no event loop and no threads, so forking it is
 safe.
 
 A reload is an exec of the parent (see ``reexec``). The new program finds the
-backends of the former one and replaces them one by one: a successor starts on the
-same sockets, and only when it serves is the former one told to retire.
+old backends and replaces them one by one. A successor starts on the same sockets. When it
+serves, the old backend is told to drain.
 """
 
 import ctypes
@@ -230,7 +230,7 @@ class Supervisor:
     def _retire(self, served: _Served) -> None:
         """Tell the former backend to retire."""
         if served.former:
-            logger.info("the former backend on %s retires", served.name)
+            logger.info("old backend on %s: draining", served.name)
             served.former.end(RETIRE, self._drain)
 
     def _fork(self, served: _Served, mask: set[int | signal.Signals]) -> _Process:
@@ -295,7 +295,7 @@ class Supervisor:
         for each in [*self._served, *self._gone]:
             if each.former and (code := each.former.exit_code()) is not None:
                 each.former = None
-                logger.info("the former backend on %s ended %s", each.name, _how(code))
+                logger.info("old backend on %s: ended %s", each.name, _how(code))
             if each.backend and (code := each.backend.exit_code()) is not None:
                 ended, each.backend = each.backend, None
                 ended.look()
@@ -309,7 +309,7 @@ class Supervisor:
             logger.info("the backend on %s ended %s", served.name, how)
             return
         served.died(backend)
-        logger.error("the backend on %s ended %s; it is started again", served.name, how)
+        logger.error("the backend on %s ended %s; restarting it", served.name, how)
         if all(each.failed_starts >= ATTEMPTS and not each.former for each in self._served):
             logger.critical("no backend could be started; the last one ended %s", how)
             self._report.failed(f"no backend could be started; the last one ended {how}")
@@ -341,7 +341,7 @@ class Supervisor:
         if number == signal.SIGHUP and self._program is not None:
             self._reload_wanted = True
             if self._is_replacing and self._phase is not _Phase.STOPPING:
-                logger.info("SIGHUP: reloading once the last reload lets it")
+                logger.info("SIGHUP: another reload is in progress; reloading after it")
         elif number != signal.SIGCHLD:
             logger.info("stopping on %s", _signal_name(number))
             self._stop()

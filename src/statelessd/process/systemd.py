@@ -53,4 +53,4 @@ class Notifier:
                 sender.connect(self._address)
                 sender.send(text.encode())
         except OSError as error:
-            logger.warning("the service manager cannot be told: %s", error)
+            logger.warning("cannot notify the service manager: %s", error)

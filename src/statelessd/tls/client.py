@@ -48,5 +48,5 @@ def make_context(settings: BrokerTls) -> ssl.SSLContext:
         try:
             context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
         except (ValueError, TypeError):  # UnicodeError is a ValueError
-            raise TlsError(f"{SECTION}.server_name", f"{name!r} is no host name") from None
+            raise TlsError(f"{SECTION}.server_name", f"{name!r} is not a host name") from None
     return context

@@ -109,10 +109,10 @@ class Watch:
             take_up()
         except TlsError as error:
             if not (error.passes and self._waits):
-                logger.error("%s; %s stays as it was", error, self._what)  # noqa: TRY400 - all is said
+                logger.error("%s; %s stays unchanged", error, self._what)  # noqa: TRY400 - all is said
             self._waits = error.passes
         else:
-            logger.info("files of %s have changed: using them", self._section)
+            logger.info("%s: using the changed files", self._section)
             self._waits = False
         if not self._waits:
             self._taken = self._seen

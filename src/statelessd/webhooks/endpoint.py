@@ -21,9 +21,11 @@ _WITH_TIMESTAMP = ("gitlab", "stripe", "slack", "standard-webhooks")
 class Endpoint:
     """A webhook endpoint.
 
-    The order of calls: ``methods`` tells whether the request's method is taken; ``receive``
-    makes a Draft or a Reply of a whole delivery; when the Draft was published,
-    ``answer_to_success`` is the response.
+    The order of calls:
+
+    1. ``methods`` says which methods the endpoint takes.
+    2. ``receive`` makes a Draft or a Reply of a whole delivery.
+    3. ``answer_to_success`` is the response when the Draft was published.
     """
 
     def __init__(self, webhook: Webhook) -> None:

@@ -91,8 +91,8 @@ class TestReachability:
         reachability.answered(probe=True)
         assert state(reachability) == "reachable"
         assert lines() == [
-            "the broker does not take the probe's login: no such user",
-            "the broker takes the probe's login again",
+            "the broker refuses the probe's login: no such user",
+            "the broker accepts the probe's login again",
         ]
 
 

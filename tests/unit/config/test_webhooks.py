@@ -258,7 +258,7 @@ def test_a_broken_file_does_not_keep_the_other_one_from_being_used(tmp_path, cap
     password.write_text("hush-new-one\n")
     assert files.refresh(1.0)
     assert files.found == (("hush-one",), "hush-new-one")
-    assert "has no secret; what it held before stays in use" in caplog.text
+    assert "has no secret; its old content stays in use" in caplog.text
     secrets.write_text("hush-two\n")
     assert files.refresh(2.0)
     assert files.found == (("hush-two",), "hush-new-one")
@@ -277,7 +277,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path, c
     finally:
         signal.alarm(0)
     assert files.found.secrets == ("hush-one",)
-    assert "is not a regular file; what it held before stays in use" in caplog.text
+    assert "is not a regular file; its old content stays in use" in caplog.text
 
 
 def test_a_file_whose_place_nobody_may_look_at_is_unchanged(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def test_a_broken_one_is_told_once_and_the_old_one_stays(
     looks(certificate, 6)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "the certificate stays as it was" in caplog.text
+    assert "the certificate stays unchanged" in caplog.text
     assert serial(certificate) == before
     new = authority.issue()
     looks(certificate)
@@ -139,7 +139,7 @@ def test_without_a_descriptor_changed_files_are_tried_again(authority, settings,
     with open_files(3):
         looks(certificate, 6)
     [record] = caplog.records
-    assert "Too many open files; the certificate stays as it was" in record.getMessage()
+    assert "Too many open files; the certificate stays unchanged" in record.getMessage()
     looks(certificate)
     assert serial(certificate) == new.split()
 

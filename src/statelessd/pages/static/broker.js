@@ -24,7 +24,7 @@ const ORDER = /** @type {BrokerStatus[]} */ (Object.keys(LABELS));
 function meaning(state, why) {
   switch (state) {
     case "blocked":
-      return `The broker takes no messages for now${why}. ${answered("broker-blocked")}`;
+      return `The broker blocks publishers${why}. ${answered("broker-blocked")}`;
     case "unreachable":
       return `The broker cannot be reached${why}. ${answered("broker-unavailable")}`;
     case "refused":

@@ -27,7 +27,7 @@ test("the worst backend's state is told, with its reason and whose it is", () =>
   assert.ok(verdict.trouble);
   assert.match(
     verdict.sentence,
-    /^Backend 8001: The broker takes no messages for now: low on memory\. .*503 \(broker-blocked\)/,
+    /^Backend 8001: The broker blocks publishers: low on memory\. .*503 \(broker-blocked\)/,
   );
 });
 
