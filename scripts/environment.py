@@ -39,7 +39,7 @@ SIZES = {"bytes": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 # What pip and the system say when an index is not reached.
 UNREACHED = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|SSLError|Max retries"
-    r"|Temporary failure|Network is unreachable|Connection refused|timed out|Read timed out"
+    r"|from versions: none|Temporary failure|Network is unreachable|Connection refused|timed out"
 )
 NO_VENV = """\
 Python's module venv is missing. Install it, and run the same again:
