@@ -16,7 +16,7 @@ RELEASE := .run/release
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image broker broker-stop constraints hashes build test-packages clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,9 +71,13 @@ test-isolation: $(READY) ## Let queues and connections get stuck under traffic, 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
 
-soak: $(READY) ## The same for MINUTES=10 with one seed, with a table and a plot in .run/soak
+soak: $(READY) ## The same for MINUTES=10 with a table and a plot in .run/soak; with HOURS=24 a day in MINUTES=20
+ifdef HOURS
+	@$(BIN)/python tests/faults/day_suite.py --hours $(HOURS) --minutes $(or $(MINUTES),20) --report .run/soak $(DAY)
+else
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
 	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
+endif
 
 soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forwarded, and see that it does not grow
 	@$(BIN)/python scripts/debian.py chromium
@@ -127,6 +131,12 @@ test-image: $(READY) ## Build both images, and publish from containers without r
 	@BASE=$(BASE) $(BIN)/python scripts/image.py --for-tests
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
+
+deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
+	@$(BIN)/python scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
+
+test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
+	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
 broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
 	@$(PYTHON) scripts/broker.py start

@@ -113,7 +113,7 @@ def ensure(packages: list[str]) -> None:
         return
     names = " ".join(absent)
     command = f"apt-get update && apt-get install --no-install-recommends {names}"
-    advice = f"Install what is missing, and run the same again:\n    {command}"
+    advice = f"Install what is missing as root, and run the same again:\n    {command}"
     if shutil.which("apt-get") is None:
         raise MissingPackagesError(
             f"This is not Debian or Ubuntu: there is no apt-get. Install {names} as your system "

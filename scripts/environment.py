@@ -118,13 +118,15 @@ def _install(stage: str) -> None:
         wanted = ["--editable", f"{ROOT}[compression,otel]", "--requirement", str(DEVELOPMENT)]
     with Step(f"{what}: pip downloads and installs them") as step:
         status, said = _run([*pip, "--progress-bar", "off", *wanted], step)
-        step.result = f"{_downloaded(said)} downloaded, {megabytes(_size())} in {VENV.name}"
+        if status == 0:
+            step.result = f"{_downloaded(said)} downloaded, {megabytes(_size())} in {VENV.name}"
     if status == 0:
         return
     INCOMPLETE.unlink()  # pip ended by itself, and left things as they were before
-    lines = [line for line in said.splitlines() if not line.startswith(("Collecting", "  "))]
-    advice = NO_INDEX if UNREACHED.search(said) else "pip failed."
-    raise SetupError("\n".join([*lines[-8:], advice]))
+    lines = said.splitlines()
+    if unreached := [line for line in lines if UNREACHED.search(line)]:
+        raise SetupError(f"{NO_INDEX}\n    {unreached[0].strip()}")
+    raise SetupError("\n".join(["pip failed:", *lines[-8:]]))
 
 
 def _run(command: list[str], step: Step) -> tuple[int, str]:

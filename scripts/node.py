@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class Node:
         self.log_path = self.directory / "server.log"
         self._distribution_port = ports["distribution"]
         self._pid_file = self.directory / "process.json"
+        self._calls = threading.Lock()
         # Exists until the first start has succeeded: data of half a start may be unusable.
         self._first_start = self.directory / "first-start"
 
@@ -154,15 +156,16 @@ class Node:
         """
         if not self.cluster.epmd_runs:
             raise BrokerError(f"{self.name} does not run")
-        done = subprocess.run(
-            self.cluster.command("erl_call", "-n", self.name, "-e"),
-            env=self.environment,
-            input=f"{expression}\n",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CTL_SECONDS,
-        )
+        with self._calls:  # two calls at once would have the same node name, which fails
+            done = subprocess.run(
+                self.cluster.command("erl_call", "-n", self.name, "-e"),
+                env=self.environment,
+                input=f"{expression}\n",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CTL_SECONDS,
+            )
         if not done.stdout.startswith("{ok, "):
             raise BrokerError(f"{expression}: {done.stdout}{done.stderr}")
         return done.stdout.removeprefix("{ok, ").strip().removesuffix("}")

@@ -64,8 +64,11 @@ def _pins(*options: str) -> dict[str, list[str]]:
 
 
 def _write(file: Path, header: str, pins: dict[str, list[str]]) -> None:
-    file.write_text(header + "".join(f"{line}\n" for lines in pins.values() for line in lines))
+    text = header + "".join(f"{line}\n" for lines in pins.values() for line in lines)
     print(f"{file.name}: {len(pins)} packages")
+    # make installs anew when one is younger than what it installed.
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
 
 
 if __name__ == "__main__":

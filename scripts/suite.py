@@ -105,17 +105,10 @@ class Suite:
 
     def _make(self) -> None:
         """Make it under another name, so that half of one is never used."""
-        print(f"Making a root file system of Debian {self.name} in {self.root} …", flush=True)
         partial = ROOTS / f".{self.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        # A release that is younger than debootstrap is made as unstable is.
-        script = SCRIPTS / (self.name if (SCRIPTS / self.name).exists() else "sid")
         try:
-            _run(
-                *("unshare", "--mount", "debootstrap", "--variant=minbase", "--force-check-gpg"),
-                *(self.name, str(partial), _mirror(), str(script)),
-            )
-            _adapt(partial)
+            bootstrap(self.name, partial)
             _apt(partial, "rabbitmq-server")
             _run("test", "-e", str(partial / EVIDENCE))
             partial.rename(self.root)
@@ -124,16 +117,30 @@ class Suite:
             raise
 
 
+def bootstrap(name: str, root: Path) -> None:
+    """Make a minimal root file system of a release. Raise SuiteError if that fails."""
+    print(f"Making a root file system of Debian {name} in {root} …", flush=True)
+    # A release that is younger than debootstrap is made as unstable is.
+    script = SCRIPTS / (name if (SCRIPTS / name).exists() else "sid")
+    _run(
+        *("unshare", "--mount", "debootstrap", "--variant=minbase", "--force-check-gpg"),
+        *(name, str(root), _mirror(), str(script)),
+    )
+    _adapt(root)
+
+
+def run_in(root: Path, step: str, *, network: bool = True) -> str:
+    """Return what a command prints in the root. Raise SuiteError with its output if it fails."""
+    private = ["unshare", "--mount", *([] if network else ["--net"])]
+    command = ["env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step)]
+    return _run(*private, "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
+
+
 def _apt(root: Path, package: str) -> None:
     """Install a package in a root. Raise SuiteError with apt's output if that fails."""
-    for step in (
-        "apt-get -qq update",
-        f"apt-get -qq -y --no-install-recommends install {package}",
-        "apt-get clean",
-    ):
-        command = ("env", "DEBIAN_FRONTEND=noninteractive", *shlex.split(step))
-        # The second argument of IN_ROOT is empty: nothing of the machine is shared.
-        _run("unshare", "--mount", "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
+    run_in(root, "apt-get -qq update")
+    run_in(root, f"apt-get -qq -y --no-install-recommends install {package}")
+    run_in(root, "apt-get clean")
 
 
 def _adapt(root: Path) -> None:

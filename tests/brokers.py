@@ -24,9 +24,10 @@ SUITES = ["trixie", "testing"]  # Debian stable, and what becomes the next one
 # of tests is broker-facing until it is named here. The faults are played by fault_suite.py.
 INDIFFERENT = {
     "attacks", "browser", "cloud_events", "compressed", "dashboard", "dashboard_page", "deploy",
-    "deployment_page", "drain", "early_answers", "edge", "examples", "exposure", "faults",
-    "first_run", "hostile", "hot_path", "listeners", "log", "metrics", "openapi", "original",
-    "pages", "processes", "prometheus", "reload", "stable_names", "tracing", "unit", "webhooks",
+    "deployment_page", "drain", "early_answers", "edge", "environment", "examples", "exposure",
+    "faults", "first_run", "hostile", "hot_path", "listeners", "log", "metrics", "openapi",
+    "original", "pages", "processes", "prometheus", "reload", "stable_names", "tracing", "unit",
+    "webhooks",
 }  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 import base64
 import http.client
 import json
+import ssl
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from clients import UnixConnection
 from tasks import NO_ANSWER, answer, exchange_of
 from verdict import NOT_PUBLISHED, UNKNOWN, Answer
 
@@ -15,19 +17,46 @@ PHP_CLIENT = Path(__file__).with_name("client.php")
 NO_CONNECTION = "there was no connection"
 
 
+class Place(NamedTuple):
+    """Where a gateway listens: a port, with TLS if there is a ``ca``, or a Unix socket."""
+
+    port: int = 0
+    ca: Path | None = None
+    socket: Path | None = None
+
+    def connection(self, timeout=30):
+        """Return a connection of http.client, which is not connected yet."""
+        if self.socket:
+            return UnixConnection(self.socket, timeout)
+        if self.ca:
+            context = ssl.create_default_context(cafile=self.ca)
+            return http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=timeout, context=context
+            )
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    @property
+    def of_curl(self):
+        """Return curl's options and the URL without a path."""
+        if self.socket:
+            return ["--unix-socket", str(self.socket)], "http://localhost"
+        if self.ca:
+            return ["--cacert", str(self.ca)], f"https://127.0.0.1:{self.port}"
+        return [], f"http://127.0.0.1:{self.port}"
+
+
 class HttpClient:
     """Python's http.client, on a connection that is kept while the gateway keeps it."""
 
     most = 1  # tasks for each request
 
-    def __init__(self, port):
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    def __init__(self, place):
+        self._connection = place.connection()
 
     def publish(self, tasks):
         """Return an answer for each task."""
         begun = time.monotonic()
         path, headers, body = self._request(tasks)
-        login = base64.b64encode(f"{tasks[0].user}:{tasks[0].password}".encode()).decode()
         connection = self._connection
         try:
             if connection.sock is None:
@@ -36,7 +65,7 @@ class HttpClient:
             return [Answer(task.message_id, NOT_PUBLISHED, NO_CONNECTION) for task in tasks]
         results: dict[int, tuple[int, Any]] = {}
         try:
-            connection.request("POST", path, body, {**headers, "Authorization": f"Basic {login}"})
+            connection.request("POST", path, body, {**headers, **self._proof(tasks[0], body)})
             self._read(connection.getresponse(), results, len(tasks))
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             connection.close()  # what has a result by then keeps it
@@ -54,6 +83,10 @@ class HttpClient:
         headers["Content-Type"] = "text/plain"
         return f"{task.path}?mandatory=true", headers, task.form["body"].encode()
 
+    def _proof(self, task, _body):
+        login = base64.b64encode(f"{task.user}:{task.password}".encode()).decode()
+        return {"Authorization": f"Basic {login}"}
+
     def _read(self, response, results, _count):
         body = response.read()
         results[0] = response.status, json.loads(body) if body else None
@@ -67,8 +100,8 @@ class BatchClient(HttpClient):
 
     most = 60
 
-    def __init__(self, port):
-        super().__init__(port)
+    def __init__(self, place):
+        super().__init__(place)
         self._forms = [_whole, _summary, _stream]
 
     def _request(self, tasks):
@@ -138,8 +171,8 @@ class CurlClient:
 
     most = 1
 
-    def __init__(self, port):
-        self._port = port
+    def __init__(self, place):
+        self._options, self._url = place.of_curl
 
     def publish(self, tasks):
         [task] = tasks
@@ -150,7 +183,7 @@ class CurlClient:
         ]  # fmt: skip
         done = subprocess.run(
             ["curl", "--silent", "--max-time", "30", "--user", f"{task.user}:{task.password}",
-             "--write-out", "\n%{http_code}", *form, f"http://127.0.0.1:{self._port}{task.path}"],
+             "--write-out", "\n%{http_code}", *self._options, *form, f"{self._url}{task.path}"],
             input=task.form["body"], capture_output=True, text=True, check=False,
         )  # fmt: skip
         body, _, status = done.stdout.rpartition("\n")
@@ -169,8 +202,8 @@ class PhpClient:
 
     most = 1
 
-    def __init__(self, port):
-        self._port = port
+    def __init__(self, place):
+        self._port = place.port
         self._process = subprocess.Popen(
             ["php", PHP_CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -7,7 +7,7 @@ import random
 import time
 
 from clients import Clients
-from http_clients import BatchClient, CurlClient, HttpClient, PhpClient
+from http_clients import BatchClient, CurlClient, HttpClient, PhpClient, Place
 from tasks import Task, exchange_of
 from verdict import CONFIRMED
 from world import FULL, QUEUES, USERS, VICTIM
@@ -35,13 +35,13 @@ def good_task(message_id, rng):
 
 
 class Traffic:
-    """Clients of all kinds; ``answers`` grows while they publish."""
+    """Clients of all kinds; ``answers`` grows while they publish. Places may be ports."""
 
-    def __init__(self, seed, ports, begun, number=0):
+    def __init__(self, seed, places, begun, number=0):
         self.answers = []
         self.begun = begun
         self._seed = f"{seed} {number}"
-        self._ports = ports
+        self._places = [Place(each) if isinstance(each, int) else each for each in places]
         self._number = number
         self._storms = itertools.count(1)
         self._stack = contextlib.ExitStack()
@@ -55,18 +55,19 @@ class Traffic:
     def start(self, clients):
         """Start so many clients, of all kinds."""
         for kind, count in [(PhpClient, 1), (CurlClient, 1), (BatchClient, 2)]:
-            self._start(kind, count, good_task)
-        self._start(HttpClient, clients - 4, good_task)
+            self.begin(kind, count, good_task)
+        self.begin(HttpClient, clients - 4, good_task)
 
     def steady(self, make_task, clients, pause):
         """Start clients that keep their connections, and ``pause`` for seconds after a 204."""
-        self._start(HttpClient, clients, make_task, pause)
+        self.begin(HttpClient, clients, make_task, pause)
 
     def storm(self, make_task):
         """Return four clients of one more kind, for a ``with`` statement."""
         return Clients(4, self._asking(f"storm-{next(self._storms)}", HttpClient, make_task))
 
-    def _start(self, kind, count, make_task, pause=0.0):
+    def begin(self, kind, count, make_task, pause=0.0):
+        """Start clients of one kind, of which there are none yet; ``pause`` as in ``steady``."""
         asking = self._asking(kind.__name__, kind, make_task, pause)
         self._stack.enter_context(Clients(count, asking))
 
@@ -77,7 +78,7 @@ class Traffic:
         def ask(stopping):
             own = f"{self._number}-{name}-{next(numbers)}"
             rng = random.Random(f"{self._seed} {own}")
-            with contextlib.closing(kind(rng.choice(self._ports))) as client:
+            with contextlib.closing(kind(rng.choice(self._places))) as client:
                 for number in itertools.count(1):
                     if stopping.is_set():
                         return

@@ -122,7 +122,7 @@ class Operator:
 def operator(tmp_path_factory, broker):
     """Somebody on a host where the program is installed, at the end of step 1."""
     control.import_definitions(broker, DEFINITIONS)
-    with ServiceManager(tmp_path_factory.mktemp("systemd")) as manager:
+    with ServiceManager(tmp_path_factory.mktemp(f"systemd-{os.getpid()}")) as manager:
         assert manager.run("userdel", "statelessd").returncode == 0
         manager.write("/opt/statelessd/bin/statelessd", PROGRAM, mode="0755")
         manager.write("/etc/systemd/system/statelessd.service.d/test.conf", AROUND)

@@ -118,7 +118,7 @@ def queue(running, checkout):
 
 
 def test_properties_and_headers_are_printed(queue, make):
-    headers = {"name": "Grüße", "list": [1, -2, 1.5, None, True, {"a": "b"}], "day": 2**40}
+    headers = {"name": "Grüße", "list": [1, -2, None, True, {"a": "b"}], "day": 2**40}
     properties = pika.BasicProperties(
         content_type="application/json", priority=3, timestamp=1700000000, headers=headers
     )
@@ -132,7 +132,7 @@ def test_properties_and_headers_are_printed(queue, make):
         "priority:         3",
         "timestamp:        1700000000 (2023-11-14T22:13:20+00:00)",
         'header name:      "Grüße"',
-        'header list:      [1, -2, 1.5, null, true, {"a": "b"}]',
+        'header list:      [1, -2, null, true, {"a": "b"}]',
         f"header day:       {2**40}",
         "",
         '{"größe": 1}',
@@ -203,7 +203,7 @@ def test_a_port_that_is_none_is_named(make, port):
 def first_command(example):
     """Return the command that an example's first lines show for make run, without make read."""
     head = (ROOT / "examples" / example).read_text()[:900]
-    line = re.search(r"^\W*(.*\S) && make read QUEUE=test$", head, re.MULTILINE)
+    line = re.search(r"^[#/\s]*(\S.*) && make read QUEUE=test$", head, re.MULTILINE)
     assert line, f"{example} does not show how to run it"
     return line[1]
 

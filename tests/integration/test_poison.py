@@ -114,7 +114,7 @@ def test_the_same_message_is_refused_without_being_sent(proxied, queues, exchang
     harmed_little(good)
     assert set(poison.statuses()) == {400, 504}
     assert poison.statuses()[504] <= 10
-    assert set(same.statuses()) <= {204, 504}
+    assert set(same.statuses()) <= {204, 503, 504}
     all_good(same.answers[-10:])
     form = {"body": "another body", "headers": '{"h": null}'}
     problem = is_problem(gateway.publish(f"/test/{exchanges[0]}/k", data=form), 400, "bad-request")

@@ -10,7 +10,7 @@ from users import add_users
 from waiting import wait_until
 
 STORM = 100  # clients
-NEWCOMERS = {f"newcomer-{number}": "secret" for number in range(100)}
+NEWCOMERS = {f"newcomer-{number}": "secret" for number in range(60)}
 KNOWN = {f"known-{number}": "secret" for number in range(200)}
 # Seconds to get in, on a busy machine. A user who is kept out waits as long as the storm lasts.
 FAIR = 60

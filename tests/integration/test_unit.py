@@ -24,7 +24,7 @@ LINEAGE = "/etc/letsencrypt/live/gateway.example.com"
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory):
-    with ServiceManager(tmp_path_factory.mktemp("systemd")) as booted:
+    with ServiceManager(tmp_path_factory.mktemp(f"systemd-{os.getpid()}")) as booted:
         yield booted
 
 

@@ -135,6 +135,7 @@ class Serving:
             STATELESSD_HTTPSERVER_PORTS=str(self.port),
             STATELESSD_APPLICATION_RABBITMQ_HOST=broker.host,
             STATELESSD_APPLICATION_RABBITMQ_PORT=str(broker.amqp_port),
+            STATELESSD_APPLICATION_PUBLISH_TIMEOUT="60",  # for a busy machine
             **variables,
         )
 

@@ -196,7 +196,7 @@ class GatewayProcess:
         self.change(**sections)
         self.process.send_signal(signal.SIGHUP)
 
-    def reload(self, **sections):
+    def reload(self, seconds=120, **sections):
         """Do so, and wait until all its former backends have ended.
 
         Ask again if the machine was too busy to check the configuration within 10 s.
@@ -213,7 +213,7 @@ class GatewayProcess:
             return len(ended.findall(self.text)) >= expected
 
         self.hang_up(**sections)
-        wait_until(done, 120, what="the former backends' end")
+        wait_until(done, seconds, what="the former backends' end")
 
     def backends(self):
         """Return the process ids of those that serve."""

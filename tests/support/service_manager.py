@@ -66,7 +66,7 @@ class ServiceManager:
 
     def __init__(self, directory):
         self._directory = directory
-        self._group = _unified_hierarchy() / f"statelessd-test-{directory.name}"
+        self._group = unified_hierarchy() / f"statelessd-test-{directory.name}"
         self._unshare = None
         self._pid = 0
 
@@ -160,7 +160,7 @@ class ServiceManager:
         return self.run("cat", LOG).stdout
 
 
-def _unified_hierarchy():
+def unified_hierarchy():
     """Return where the second version of control groups is mounted."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()

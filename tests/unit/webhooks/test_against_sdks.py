@@ -24,7 +24,6 @@ from gidgethub.sansio import validate_event
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook
 from stripe import WebhookSignature
-from svix.webhooks import Webhook as SvixWebhook
 from twilio.request_validator import RequestValidator
 
 from statelessd.webhooks.delivery import Draft
@@ -52,6 +51,9 @@ def standard_headers(body, secret):
 
 
 def svix_headers(body, secret):
+    # Its import takes a second, which every worker of pytest would spend when it collects tests.
+    from svix.webhooks import Webhook as SvixWebhook  # noqa: PLC0415
+
     signature = SvixWebhook(secret).sign(
         "msg_1", datetime.fromtimestamp(int(NOW), UTC), body.decode()
     )
