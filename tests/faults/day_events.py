@@ -40,7 +40,7 @@ def credentials_changed(day, _traffic, _rng):
 
 
 def webhook_secret_rotated(day, _traffic, _rng):
-    """Use both secrets, then the sender's new one, then not the old one (docs/how-to/webhooks.md)."""
+    """Use both secrets, then the new one, then not the old one (docs/how-to/webhooks.md)."""
     old, new = day.accounts.secret, secrets.token_hex(16)
     day.world.secrets_file.write_text(f"{old}\n{new}\n")
     time.sleep(2.5)  # the gateway looks at its files each second
