@@ -24,10 +24,10 @@ HEADING = """\
 This page lists every metric that a gateway has for Prometheus. `make docs` writes it from the
 code.
 
-| path | figures of | use it |
-|---|---|---|
-| `GET /metrics` | the process that answers | to scrape each port as a target of its own |
-| `GET /metrics?scope=all` | all backends of the same parent, each with a label `backend` (its port or `unix:/path`) | to scrape one port for all, or for backends on Unix sockets |
+- `GET /metrics` has the figures of the process that answers. Scrape each port as a target of its
+  own.
+- `GET /metrics?scope=all` has the figures of all backends of the same parent, each with a label
+  `backend` (its port or `unix:/path`). It also reaches backends on Unix sockets.
 
 Scrape one or the other, because both together count everything twice. With `?scope=all` a backend
 that has died keeps its counters, and the figures of other backends are up to a second old.
@@ -58,12 +58,10 @@ problem document, and so for a batch, whose items have outcomes of their own.
 request that is refused before its message is read is not among the messages. It has no
 `Authorization`, for example, or its form cannot be read.
 
-`state` of `statelessd_messages`:
-
-| value | meaning |
-|---|---|
-| `waiting` | the message is not handed over: nothing of it has been sent |
-| `in_flight` | RabbitMQ has the message, and has not confirmed it |
+`state` of `statelessd_messages` is `waiting` while nothing of a message has been sent. It is
+`in_flight` while RabbitMQ has the message and has not confirmed it. `state` of
+`statelessd_broker_logins` is `waiting` for logins that wait for their turn, and `under_way` for
+the others.
 
 `state` of `statelessd_broker_state` is one of {states}.
 [The state of RabbitMQ](stats.md#the-state-of-rabbitmq) explains them.
