@@ -241,8 +241,8 @@ RabbitMQ cores in all, three nodes, quorum queues | such queues, at least |
         yield f"| {' | '.join(cells)} |"
     yield f"""
 - A backend has one thread. It takes about {round(1e6 * FULL / own, -3):,.0f} messages per second
-  on its core, and about {ours["resident_mib"]:.0f} MiB of memory with {ours["connections"]} clients. The table counts backends
-  for quorum queues.
+  on its core, and about {ours["resident_mib"]:.0f} MiB of memory with {ours["connections"]} clients.
+  The table counts backends for quorum queues.
 - A queue is one Erlang process, so one queue takes one core at most. The last column counts all of
   RabbitMQ's CPU for a message against that core, so it is on the safe side.
 - A message costs three nodes with a quorum queue {three:.1f} times the CPU of one node with a
@@ -413,8 +413,8 @@ queue at the same number of connections.
 ### How long a cluster confirms nothing
 
 `make test-cluster` kills two nodes and stops one, one after the other, and parts the leader from
-the others. With two backends the longest time without a 204 was 0.5 s, and 1.4 s for one of them alone
-(`CLUSTER="--seeds 740245"`, on 2026-11-25, 2 cores).
+the others. With two backends the longest time without a 204 was 0.5 s, and 1.4 s for one of them
+alone (`CLUSTER="--seeds 740245"`, on 2026-11-25, 2 cores).
 
 ### Network
 
