@@ -241,7 +241,8 @@ RabbitMQ cores in all, three nodes, quorum queues | such queues, at least |
         yield f"| {' | '.join(cells)} |"
     yield f"""
 - A backend has one thread. It takes about {round(1e6 * FULL / own, -3):,.0f} messages per second
-  on its core, and about {ours["resident_mib"]:.0f} MiB of memory with {ours["connections"]} clients.
+  on its core, and about {ours["resident_mib"]:.0f} MiB of memory with \
+{ours["connections"]} clients.
   The table counts backends for quorum queues.
 - A queue is one Erlang process, so one queue takes one core at most. The last column counts all of
   RabbitMQ's CPU for a message against that core, so it is on the safe side.
