@@ -130,7 +130,7 @@ bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP pu
 bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/development/benchmarks.md from the reference (RESULT=file)
+bench-docs: $(READY) ## Write docs/explanation/performance.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
 
 image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)

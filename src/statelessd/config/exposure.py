@@ -46,7 +46,7 @@ def exposure(
 
 
 def _lets_everybody_in(networks: Iterable[str]) -> bool:
-    """Return whether these are no networks, which means everybody, or all addresses."""
+    """Return whether the list is empty, which means everybody, or has all addresses."""
     parsed = [ipaddress.ip_network(each, strict=False) for each in networks]
     return not parsed or any(each.prefixlen == 0 for each in parsed)
 
