@@ -133,7 +133,7 @@ bench-compare: $(READY) ## Compare the newest result with the reference (A=file 
 bench-docs: $(READY) ## Write docs/development/benchmarks.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
 
-image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
+image: $(RUNTIME) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py
 
 test-image: $(READY) ## Build both images, and publish from containers without rights (BASE=image)
@@ -141,10 +141,10 @@ test-image: $(READY) ## Build both images, and publish from containers without r
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
-deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
-	@$(BIN)/python scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
+deb: ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
+	@$(PYTHON) scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
 
-test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
+test-deb: deb $(READY) ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
 	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
 broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
