@@ -9,6 +9,8 @@ RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
+# The environment of what checks the container files.
+CONTAINERS := .run/containers
 # The environment that builds the site, and the site.
 SITE := .run/site
 # The environment that builds: what statelessd needs, for the SBOM, and a few tools.
@@ -88,13 +90,14 @@ soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forw
 fuzz: $(READY) ## Play random and costly bytes against the parsers for MINUTES=1, until one fails
 	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
-lint: $(READY) ## Check format, style and types
+lint: $(READY) $(CONTAINERS)/.ready ## Check format, style, types and the container files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
-	@$(BIN)/python scripts/containers.py
+	@$(CONTAINERS)/bin/python scripts/containers.py
+	@$(CONTAINERS)/bin/pytest --quiet tests/containers
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
@@ -193,6 +196,12 @@ $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
 	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
 	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
+
+$(CONTAINERS)/.ready: tests/containers/requirements.txt
+	@echo "Installing into $(CONTAINERS) …"
+	@test -x $(CONTAINERS)/bin/python || $(PYTHON) -m venv $(CONTAINERS)
+	@$(CONTAINERS)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement $<
 	@touch $@
 
 $(SITE)/.ready: docs/requirements.txt
