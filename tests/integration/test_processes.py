@@ -152,7 +152,7 @@ class TestDaemon:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: gone(pid), what="the daemon's end")
         assert not daemon.pidfile.exists()
-        assert "every request was answered" in daemon.daemon_log.read_text()
+        assert "all requests were answered" in daemon.daemon_log.read_text()
 
     def test_a_live_pidfile_is_refused(self, daemon):
         assert daemon.run("-d").returncode == 0

@@ -78,7 +78,7 @@ def test_the_group_of_nginx_may_use_the_unix_socket(manager, configure):
         assert publish(manager, "daemon") == "000"
         # A reload applies the group anew, and starts the program anew in the sandbox.
         manager.systemctl("reload", "statelessd")
-        wait_until(lambda: "retires" in manager.log, what="the former backend's end")
+        wait_until(lambda: ": draining" in manager.log, what="the old backend's end")
         wait_until(lambda: publish(manager, "www-data") == "204", what="the new backend")
 
 

@@ -78,7 +78,7 @@ class TestReachability:
         reachability.answered()
         assert lines() == [
             "the broker cannot be reached: Connection refused",
-            "the broker is reached again, after 5.5 s",
+            "the broker is reachable again, after 5.5 s",
         ]
 
     def test_a_refused_probe_stays_refused_whatever_users_logins_find(self, reachability, lines):

@@ -151,7 +151,11 @@ def test_the_examples_of_the_documents_are_valid(pytestconfig, write, tmp_path, 
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 10
     for example in examples:
-        path = write(example.replace("/run/credentials/", f"{tmp_path}/"))
+        # The examples leave out the listener, and all interfaces are worth a warning.
+        path = write(
+            "HTTPServer: {address: 127.0.0.1}\n"
+            + example.replace("/run/credentials/", f"{tmp_path}/")
+        )
         assert check(path, capsys) == (0, "The configuration is valid.\n")
 
 
@@ -234,7 +238,7 @@ def test_changed_files_are_read_at_most_once_a_second(tmp_path, caplog):
     assert not files.refresh(100.9)
     assert files.refresh(101.0)
     assert files.found.secrets == ("first", "hush-of-another-length")
-    assert "files of Webhooks[0] have changed" in caplog.text
+    assert "Webhooks[0]: using the changed files" in caplog.text
     file.unlink()
     assert not files.refresh(102.0)
     file.write_text("")
