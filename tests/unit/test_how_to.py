@@ -3,8 +3,6 @@
 import re
 import textwrap
 
-import pytest
-
 from statelessd.config.loader import ConfigError, load
 
 SECTION = re.compile(r"(?:Daemon|Application|HTTPServer):")
