@@ -185,6 +185,26 @@ def test_a_body_does_nothing_to_the_terminal(queue, make, body, shown):
     assert make("read", "QUEUE=test").stdout.endswith(f"{shown}\n")
 
 
+def test_a_long_body_that_is_not_text_is_cut(queue, make):
+    queue.basic_publish("test", "foo", b"\xff" * 5000)
+    shown = make("read", "QUEUE=test").stdout
+    assert "(5000 bytes that are not text; the first 4096 of them:)" in shown
+    assert shown.splitlines()[-1].startswith("00000ff0  ff")
+
+
+def test_a_message_that_is_not_printed_to_its_end_stays(queue, checkout):
+    queue.basic_publish("", "test", b"a line\n" * 100_000)
+    done = subprocess.run(
+        "make --no-print-directory read QUEUE=test VHOST=/ | head -1",
+        shell=True, cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1
+    assert "read.py: not all was printed, so the message stays" in done.stderr
+    assert "Traceback" not in done.stderr
+    wait_until(lambda: queue.queue_declare("test", passive=True).method.message_count == 1,
+               what="the message back in the queue")  # fmt: skip
+
+
 def test_keep_leaves_the_message(queue, make):
     for body in (b"first", b"second"):
         queue.basic_publish("", "test", body)

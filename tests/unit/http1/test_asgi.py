@@ -232,9 +232,9 @@ class TestRequests:
     async def test_100_continue_comes_before_a_response_that_begins_before_the_body(self, host):
         async def echo(scope, receive, send):
             scope["state"]["cut"] = lambda _: None
-            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send(start(length(5)))
             event = await receive()
-            await send({"type": "http.response.body", "body": event["body"]})
+            await send(body(event["body"]))
 
         host.application = echo
         client = await host.connect()
