@@ -70,7 +70,7 @@ def python(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # Indented lines are examples, and a tree is not prose.
-            yield from re.split(r"\n {4}|\n.*──", inspect.cleandoc(node.value))
+            yield re.sub(r"\n(?: {4}|.*──).*", "\n", inspect.cleandoc(node.value))
 
 
 def data(path: Path) -> Iterator[str]:
