@@ -201,14 +201,14 @@ def test_a_reload_during_another_one_is_not_lost(start_gateway):
         client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
                        b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
         gateway.hang_up(HTTPServer={"ports": [stays]})
-        gateway.says(f"former backend on port {stays} ended")
+        gateway.says(f"old backend on port {stays}: ended")
         gateway.hang_up(HTTPServer={"max_body_bytes": 1})
         gateway.says("another reload is in progress")
         assert gateway.publish().status_code == 204
         client.sendall(b" rest")
         assert b" 204 " in client.recv(1000)
-    gateway.says(f"former backend on port {gone} ended with status 0")
-    gateway.says(f"former backend on port {stays} ended", 2)
+    gateway.says(f"old backend on port {gone}: ended with status 0")
+    gateway.says(f"old backend on port {stays}: ended", 2)
     gateway.ports = [stays]
     assert gateway.publish().status_code == 413
 
@@ -238,7 +238,7 @@ def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
         connection.putheader(name, value)
     connection.endheaders(b"ha")
     gateway.hang_up()
-    gateway.says("retires")
+    gateway.says(": draining")
     connection.send(b"lf")
     with connection.getresponse() as answer:
         assert (answer.status, answer.headers["Connection"]) == (204, "close")
