@@ -75,9 +75,9 @@ test-isolation: $(READY) ## Let queues and connections get stuck under traffic, 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
 
-soak: $(READY) ## The same for MINUTES=10 with a table and a plot in .run/soak; with HOURS=24 a day in MINUTES=20
+soak: $(READY) ## The same for MINUTES=10 with a table and a plot in .run/soak; with HOURS=24 a day in MINUTES=30
 ifdef HOURS
-	@$(BIN)/python tests/faults/day_suite.py --hours $(HOURS) --minutes $(or $(MINUTES),20) --report .run/soak $(DAY)
+	@$(BIN)/python tests/faults/day_suite.py --hours $(HOURS) --minutes $(or $(MINUTES),30) --report .run/soak $(DAY)
 else
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
 	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
@@ -133,7 +133,7 @@ bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP pu
 bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/development/benchmarks.md from the reference (RESULT=file)
+bench-docs: $(READY) ## Write docs/explanation/performance.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
 
 image: $(RUNTIME) ## Build the container image into dist/statelessd-image.tar (BASE=image)

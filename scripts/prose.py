@@ -25,7 +25,7 @@ PATTERNS = {  # with what to write in its place
 # Sentences that stay as they are, each with its reason.
 EXCEPTIONS: dict[str, str] = {}
 FENCED = re.compile(r"^ *(```|~~~|:::).*?^ *\1", re.MULTILINE | re.DOTALL)
-NOT_PROSE = re.compile(r"^(?:\||#|!\[|    |<|\[[^\]]+\]:).*$", re.MULTILINE)
+NOT_PROSE = re.compile(r"^(?: *\||#|!\[|    |<|\[[^\]]+\]:).*$", re.MULTILINE)
 INLINE = re.compile(r"``[^`]+``|`[^`]+`|https?://\S+")
 LINKED = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 ITEM = re.compile(r"\n\s*(?:[-*]|\d+\.) |\n\s*\n|:\n")
@@ -57,7 +57,7 @@ def markdown(path: Path) -> Iterator[str]:
     """Yield the prose of a document, and each cell of its tables."""
     text = FENCED.sub("", path.read_text())
     yield NOT_PROSE.sub("", text)
-    for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+    for row in re.findall(r"^ *\|(.*)\|$", text, re.MULTILINE):
         yield from row.split(" | ")
 
 

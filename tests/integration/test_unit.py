@@ -152,7 +152,7 @@ def test_a_key_that_the_documented_hook_copies(manager, configure, authority, re
     port = free_port()
     configure(ports=[port], tls=pair("/etc/statelessd-tls"))
     manager.run("install", "-d", "/etc/statelessd-tls")
-    page = (DEPLOY.parent / "docs/how-to/deployment.md").read_text()
+    page = (DEPLOY.parent / "docs/how-to/tls.md").read_text()
     hook = re.search(r"```sh\n( +#!/bin/sh\n.*?)```", page, re.DOTALL)[1]
 
     def copy():

@@ -11,10 +11,12 @@ from wrong_settings import errors
 
 import document_metrics
 import document_settings
+from setting_examples import EXAMPLES
 from statelessd.config.hosts import hosts_of
 from statelessd.config.loader import ConfigError, environment_name, leaves, load
 from statelessd.config.report import print_config
 from statelessd.config.settings import SECTIONS, Config
+from statelessd.config.webhooks import Webhook
 
 
 def cases(table):
@@ -378,6 +380,34 @@ def test_nor_where_it_is_wrong(write, value):
 def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
     page = pytestconfig.rootpath / "docs/reference" / name
     assert page.read_text() == reference(), "run: make docs"
+
+
+SECTION_TYPES = {name: cls for name, (_, cls) in SECTIONS.items()} | {"Webhooks[]": Webhook}
+HINTS = {path: hint for name, cls in SECTION_TYPES.items() for path, hint, _ in leaves(cls, name)}
+
+
+@pytest.mark.parametrize("path", HINTS)
+def test_the_example_of_each_setting_is_within_its_bounds(path):
+    value = yaml.safe_load(EXAMPLES[path])
+    assert msgspec.convert(value, HINTS[path], strict=False) is not None
+
+
+def test_there_is_no_example_of_another_setting():
+    assert set(EXAMPLES) == set(HINTS)
+
+
+def test_the_examples_are_a_valid_file(write):
+    """All at once, without those that need files, and of host and hosts one."""
+    document = {}
+    for path, text in EXAMPLES.items():
+        *sections, name = path.split(".")
+        left_out = ("Webhooks[]", "tls", "tracing")
+        if not set(left_out) & set(sections) and path != "Application.rabbitmq.host":
+            place = document
+            for each in sections:
+                place = place.setdefault(each, {})
+            place[name] = yaml.safe_load(text)
+    assert load(write(yaml.safe_dump(document)), {}).config.http_server.pages.listener == 9000
 
 
 def test_each_setting_has_help_and_a_name_of_its_own_in_the_environment():
