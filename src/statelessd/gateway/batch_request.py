@@ -206,8 +206,6 @@ class BatchRequest:
     async def _answer_with_results(self) -> None:
         known = ReorderBuffer()
         batch = self._begin(known.add, keep=True)
-        start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
-        await self._send(start)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_results(batch, known))
             try:
@@ -220,6 +218,9 @@ class BatchRequest:
             await self._send({"type": "http.response.body", "body": last})
 
     async def _write_results(self, batch: Batch, known: ReorderBuffer) -> None:
+        # It starts when the body was asked for, because a 100 Continue has to come before it.
+        start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
+        await self._send(start)
         while items := await known.take():
             lines = b"".join([_encode(item.result()) + b"\n" for item in items])
             # While the client does not read, this waits; and as the items keep their

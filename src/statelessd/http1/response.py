@@ -55,8 +55,11 @@ class Response:
         self.connection.lingers = True
 
     def send_continue(self) -> None:
-        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
-        if self.connection.takes_continue():
+        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1).
+
+        Inside a response it would become a part of it.
+        """
+        if self.connection.takes_continue() and not self.started:
             self.connection.transport.write(CONTINUE)
 
     def write(self, data: bytes) -> None:

@@ -229,6 +229,20 @@ class TestRequests:
         assert (await client.answer()).status == 200
 
     @hosting()
+    async def test_no_100_continue_is_sent_inside_a_response(self, host):
+        async def application(scope, receive, send):
+            await send(start(length(2)))
+            await send(body(b"o", more=True))
+            await receive()
+            await send(body(b"k"))
+
+        host.application = application
+        client = await host.connect()
+        client.send(POST.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue") + b"hello")
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (200, b"ok")
+
+    @hosting()
     async def test_who_was_not_asked_for_its_body_cannot_go_on(self, host):
         host.application = application = Recorder(reads=0)
         application.go.set()
