@@ -56,8 +56,7 @@ _STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),  # nginx would keep the results to itself
 ]
 NO_BATCH = Public(
-    f"A batch is sent as {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}, and its Content-Type "
-    "says so."
+    f"The Content-Type of a batch must be {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}."
 )
 _encode = msgspec.json.Encoder().encode
 
@@ -206,6 +205,8 @@ class BatchRequest:
     async def _answer_with_results(self) -> None:
         known = ReorderBuffer()
         batch = self._begin(known.add, keep=True)
+        start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
+        await self._send(start)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_results(batch, known))
             try:
@@ -218,9 +219,6 @@ class BatchRequest:
             await self._send({"type": "http.response.body", "body": last})
 
     async def _write_results(self, batch: Batch, known: ReorderBuffer) -> None:
-        # It starts when the body was asked for, because a 100 Continue has to come before it.
-        start = {"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS}
-        await self._send(start)
         while items := await known.take():
             lines = b"".join([_encode(item.result()) + b"\n" for item in items])
             # While the client does not read, this waits; and as the items keep their
@@ -420,7 +418,7 @@ class Allowance:
         if batch.published > self._confirmed:
             self._confirmed, self._spent = batch.published, spent
         if spent - self._spent > self._limit:
-            detail = f"{self._limit} bytes were decompressed, and no message of them was confirmed."
+            detail = f"{self._limit} bytes were decompressed without a message that was confirmed."
             raise RequestError(Outcome.TOO_LARGE, Public(detail))
 
 

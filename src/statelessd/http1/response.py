@@ -55,11 +55,8 @@ class Response:
         self.connection.lingers = True
 
     def send_continue(self) -> None:
-        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1).
-
-        Inside a response it would become a part of it.
-        """
-        if self.connection.takes_continue() and not self.started:
+        """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
+        if not self.started and self.connection.takes_continue():
             self.connection.transport.write(CONTINUE)
 
     def write(self, data: bytes) -> None:

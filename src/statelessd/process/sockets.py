@@ -9,6 +9,7 @@ import socket
 import stat
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..config.settings import HTTPServer, Listener
 
@@ -182,17 +183,17 @@ def hold_off(listeners: list[socket.socket]) -> None:
             logger.debug("new connections cannot be held off: %s", error)
 
 
-def _addresses(address: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+def _addresses(address: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return what to bind. A link-local address of IPv6 has its interface as a fourth item."""
     if not address:
-        everywhere: list[tuple[int, tuple[str, int]]] = [(socket.AF_INET, ("0.0.0.0", port))]
+        everywhere: list[tuple[int, tuple[Any, ...]]] = [(socket.AF_INET, ("0.0.0.0", port))]
         if socket.has_ipv6 and _ipv6_works():
             everywhere.append((socket.AF_INET6, ("::", port)))
         return everywhere
     found = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
     )
-    unique = {(family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found}
-    return sorted(unique)
+    return sorted({(int(family), where) for family, _, _, _, where in found})
 
 
 def _ipv6_works() -> bool:
@@ -244,9 +245,9 @@ def _remove_stale(path: str) -> None:
     try:
         found = os.fstat(held)
         if not stat.S_ISSOCK(found.st_mode):
-            raise ListenError(f"cannot listen on unix:{path}: what is there is not a socket")
+            raise ListenError(f"cannot listen on unix:{path}: the file is not a socket")
         if _somebody_listens(f"/proc/self/fd/{held}"):
-            raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+            raise ListenError(f"cannot listen on unix:{path}: another process listens there")
         if _identity(path) == _identity_of(found):
             logger.info("%s is a stale socket: replacing it", path)
             os.unlink(path)  # noqa: PTH108 - as the others

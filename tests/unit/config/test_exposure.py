@@ -18,6 +18,7 @@ OPEN = [
     'ports: ["unix:/run/x.sock", 8000]',
     "pages: {networks: [0.0.0.0/0]}",
     'pages: {networks: [127.0.0.1, "::/0"]}',
+    "pages: {networks: [0.0.0.0/1, 128.0.0.0/1]}",
     "address: 127.0.0.1, pages: {listener: 9000, address: 0.0.0.0}",
     "pages: {listener: 9000}",
     "xheaders: true",
@@ -71,7 +72,9 @@ def test_the_addresses_that_are_listened_on_count(write):
     """systemd's sockets have their own."""
     settings = load(write('HTTPServer: {address: ""}'), {}).config.http_server
     assert exposure(settings, {8000: ["127.0.0.1", "::1"]}) is None
-    assert "(all interfaces, port 8000)" in exposure(settings, {8000: ["0.0.0.0", "::"]})
+    warning = exposure(settings, {8000: ["0.0.0.0", "::"]})
+    assert "(all interfaces, port 8000)" in warning
+    assert "ListenStream" in warning  # HTTPServer.address does not close them
 
 
 def test_without_a_file_nothing_is_open():
