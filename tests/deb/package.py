@@ -110,7 +110,8 @@ def newer(machine):
     """Make a package of a higher version of it, and return its path."""
     machine.do("dpkg-deb", "--raw-extract", "/root/statelessd.deb", "/tmp/newer")
     machine.do("sed", "-i", r"s/^Version: .*/Version: 99.0-1/", "/tmp/newer/DEBIAN/control")
-    [file] = machine.do("sh", "-c", "ls /tmp/newer/opt/statelessd/lib/*/*/*/version.py").split()
+    place = "/tmp/newer/opt/statelessd/lib/*/site-packages/statelessd/version.py"
+    [file] = machine.do("sh", "-c", f"ls {place}").split()
     machine.do("sed", "-i", 's/__version__ = .*/__version__ = "99.0"/', file)
     compiler = ["python3.13", "-m", "compileall", "-qf", "--invalidation-mode", "unchecked-hash"]
     machine.do(*compiler, "-s", "/tmp/newer", file)
