@@ -68,6 +68,13 @@ def test_every_example_is_run():
     assert found == {*PROGRAMS, "original.php", "original.yaml"}
 
 
+def test_the_pages_for_programmers_have_every_program(pytestconfig):
+    how_to = pytestconfig.rootpath / "docs/how-to"
+    pages = [how_to / f"publish-from-{each}.md" for each in ("php", "other-languages")]
+    text = "".join(page.read_text() for page in pages)
+    assert [name for name in PROGRAMS if f"[{name}]" not in text] == []
+
+
 def lines_of(code):
     return "\n".join(line.strip() for line in code.strip().splitlines())
 

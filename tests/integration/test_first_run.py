@@ -249,6 +249,16 @@ def test_a_port_that_is_none_is_named(make, port):
     assert "Traceback" not in done.stderr
 
 
+def test_the_page_about_other_languages_shows_what_happens(running, checkout, make, queue):
+    port, _ = running
+    page = (ROOT / "docs/how-to/publish-from-other-languages.md").read_text()
+    (program, said), read = commands_of(page)
+    (checkout / "examples").exists() or (checkout / "examples").symlink_to(ROOT / "examples")
+    url = f"STATELESSD_URL=http://localhost:{port}"
+    run_as_shown(f"{url} {program}", said, port, checkout, make)
+    run_as_shown(*read, port, checkout, make)
+
+
 def first_command(example):
     """Return the command that an example's first lines show for make run, without make read."""
     head = (ROOT / "examples" / example).read_text()[:900]

@@ -109,7 +109,7 @@ def test_a_reload_adds_changes_and_removes_it(start_gateway):
     assert table(gateway.port) == WITHOUT
     reload(listener=second, address="127.0.0.2")
     gateway.says("nothing changes")
-    gateway.says(f"HTTPServer.pages.address cannot change while port {second} is listened on")
+    gateway.says(f"HTTPServer.pages.address cannot change on a reload while port {second} stays")
     reload()
     wait_until(lambda: not _answers(second) and table(gateway.port) == OF_THEIR_OWN)
 

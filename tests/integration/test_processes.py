@@ -159,7 +159,7 @@ class TestDaemon:
         pid = int(daemon.pidfile.read_text())
         second = daemon.run("-d")
         assert second.returncode == 1
-        assert f"runs already, as process {pid}" in second.stderr
+        assert f"is already running as process {pid}" in second.stderr
         assert int(daemon.pidfile.read_text()) == pid
 
     def test_an_unknown_user_is_told_before_it_detaches(self, daemon):

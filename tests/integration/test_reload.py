@@ -116,7 +116,7 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
     with Clients(4, steady(gateway.port)) as clients:
         gateway.hang_up(HTTPServer={"max_bdoy_bytes": 1})
         gateway.says("nothing changes")
-        gateway.says("max_bdoy_bytes: unknown key (did you mean")
+        gateway.says("max_bdoy_bytes: unknown setting (did you mean")
         clients.go_on(40)
     assert gateway.backends() == before
     all_are_204([clients])
@@ -140,7 +140,7 @@ def test_half_a_file_changes_nothing_and_says_why(start_gateway):
             gateway.config.write_text(text)
         gateway.process.send_signal(signal.SIGHUP)
         gateway.says(words, told + 1)
-    assert gateway.text.count("the new configuration cannot be used; nothing changes") == 4
+    assert gateway.text.count("the new configuration is not valid; nothing changes") == 4
     assert gateway.backends() == before
     assert gateway.publish().status_code == 204
     gateway.config.write_text(whole)
@@ -270,7 +270,7 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
     pidfile = tmp_path / "statelessd.pid"
     gateway = start_gateway({"Daemon": {"pidfile": str(pidfile)}})
     complaint = gateway.run("--reload")
-    assert (complaint.returncode, "no statelessd runs" in complaint.stderr) == (1, True)
+    assert (complaint.returncode, "statelessd is not running" in complaint.stderr) == (1, True)
     port = free_port()
     log = tmp_path / "daemon.log"
     handler = {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}
