@@ -336,6 +336,10 @@ class TestTryIt:
         assert "Check the user name and password" in said
         assert "401" in said
         assert json.loads(shown)["type"] == "/docs#unauthorized"
+        form.fill(virtual_host="")
+        user.click("#try-it [type=submit]")
+        user.wait_for("document.querySelector('#answer').innerText.includes('Nothing was sent')")
+        assert "401" not in user.evaluate("document.querySelector('#answer').innerText")
 
     def test_what_it_suggests_arrives_where_make_run_declares_it(self, user, gateway):
         open_page(user, gateway)
@@ -470,6 +474,17 @@ class TestForEveryone:
         for size in (LAPTOP, PHONE, NARROW):
             user.size(*size)
             assert overflow(user) == [], size
+
+    @pytest.mark.parametrize("size", [(1120, 700), (768, 1024), COMMON_PHONE, NARROW])
+    def test_the_headings_that_sort_do_not_cover_each_other(self, user, gateway, size):
+        user.size(*size)
+        open_page(user, gateway)
+        too_narrow = (
+            "[...document.querySelectorAll('#connections thead button')]"
+            ".filter(each => each.scrollWidth > each.clientWidth)"
+            ".map(each => each.textContent.trim())"
+        )
+        assert user.evaluate(too_narrow) == []
 
     @pytest.mark.parametrize("size", [LAPTOP, (1000, 768), COMMON_PHONE, NARROW])
     def test_every_name_and_every_column_is_seen_in_whole(self, user, gateway, size):

@@ -117,6 +117,18 @@ def test_compose_wants_a_password(root, compose):
     assert set(re.findall(r"\$\{(\w+)", (root / "compose.yaml").read_text())) == named
 
 
+def test_compose_tells_rabbitmq_how_much_memory_it_has(root, compose):
+    """It looks at the host's memory, and would be killed before it blocks publishers."""
+    [mounted] = [each for each in compose["rabbitmq"]["volumes"] if "/etc/rabbitmq/" in each]
+    told = (root / mounted.partition(":")[0]).read_text()
+    [value] = re.findall(r"^total_memory_available_override_value = (\d+)GiB$", told, re.M)
+    assert compose["rabbitmq"]["mem_limit"] == f"{value}g"
+
+
+def test_compose_starts_on_a_host_with_one_processor(compose):
+    assert all(service["cpus"] <= 1 for service in compose.values())
+
+
 def test_compose_waits_for_a_drain(compose):
     gateway = compose["gateway"]
     assert drain_timeout(gateway["environment"]) + CLOSING < seconds(gateway["stop_grace_period"])

@@ -54,6 +54,11 @@ export function unanswered(why) {
   };
 }
 
+/** A field of the form has a value that cannot be sent. @returns {Meaning} */
+export function incomplete() {
+  return { kind: "refused", verdict: "Nothing was sent.", next: "Correct the marked field first." };
+}
+
 /** @param {Publish} publish @returns {Meaning} */
 function confirmed({ fields }) {
   const mandatory = fields.some(([name]) => name === "mandatory");
@@ -79,7 +84,9 @@ function missing(type, { virtualHost, exchange, routingKey }) {
     case "no-route":
       return [
         "no queue took the message.",
-        isDefault
+        isDefault && !routingKey
+          ? "Enter a routing key: the default exchange delivers to the queue that it names."
+          : isDefault
           ? `Declare a queue named “${routingKey}” ${here}: the default exchange delivers to the ` +
             "queue that the routing key names. If there is one, check that its node runs."
           : `Bind a queue to the exchange “${exchange}” ${here} for the routing key ` +

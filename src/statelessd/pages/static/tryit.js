@@ -3,7 +3,7 @@
 
 import { authorization, form, path, refusal, WRITERS } from "./code.js";
 import { copies, find, GATEWAY, write } from "./dom.js";
-import { explain, unanswered } from "./explain.js";
+import { explain, incomplete, unanswered } from "./explain.js";
 import { seconds } from "./format.js";
 
 /** @typedef {import("./code.js").Language} Language */
@@ -88,6 +88,7 @@ export function tryIt(section) {
   // Open the details, so that the browser can show a field in them that has to be corrected.
   const more = /** @type {HTMLDetailsElement} */ (find(fields, "details"));
   more.addEventListener("invalid", () => (more.open = true), { capture: true });
+  fields.addEventListener("invalid", () => show(answer, NOT_SENT), { capture: true });
   fields.addEventListener("submit", async (event) => {
     event.preventDefault();
     const password = at(fields, "password").value;
@@ -132,6 +133,9 @@ function remedyOf(type) {
  * @property {string} headers
  * @property {string} document As it came.
  */
+
+/** Instead of the answer to an earlier message. @type {Answer} */
+const NOT_SENT = { meaning: incomplete(), line: "", headers: "", document: "" };
 
 /** @param {Publish} publish @param {string} password @returns {Promise<Answer>} */
 async function send(publish, password) {
