@@ -9,6 +9,8 @@ RUNTIME := $(VENV)/.runtime
 READY := $(VENV)/.ready
 # The environment of the frameworks that recipes in Python use.
 FRAMEWORKS := .run/recipes
+# The environment of what checks the container files.
+CONTAINERS := .run/containers
 # The environment that builds the site, and the site.
 SITE := .run/site
 # The environment that builds: what statelessd needs, for the SBOM, and a few tools.
@@ -73,9 +75,9 @@ test-isolation: $(READY) ## Let queues and connections get stuck under traffic, 
 test-brokers: $(READY) ## Run the broker-facing tests with other RabbitMQs, as root (SUITES="trixie testing")
 	@$(BIN)/python tests/brokers.py $(SUITES)
 
-soak: $(READY) ## The same for MINUTES=10 with a table and a plot in .run/soak; with HOURS=24 a day in MINUTES=20
+soak: $(READY) ## The same for MINUTES=10 with a table and a plot in .run/soak; with HOURS=24 a day in MINUTES=30
 ifdef HOURS
-	@$(BIN)/python tests/faults/day_suite.py --hours $(HOURS) --minutes $(or $(MINUTES),20) --report .run/soak $(DAY)
+	@$(BIN)/python tests/faults/day_suite.py --hours $(HOURS) --minutes $(or $(MINUTES),30) --report .run/soak $(DAY)
 else
 	@$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt matplotlib
 	@$(BIN)/python tests/faults/fault_suite.py --minutes $(or $(MINUTES),10) --report .run/soak $(FAULTS)
@@ -88,13 +90,14 @@ soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forw
 fuzz: $(READY) ## Play random and costly bytes against the parsers for MINUTES=1, until one fails
 	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
-lint: $(READY) ## Check format, style and types
+lint: $(READY) $(CONTAINERS)/.ready ## Check format, style, types and the container files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy --config-file tests/mypy.ini
 	@$(BIN)/python scripts/javascript.py --check
-	@$(BIN)/python scripts/containers.py
+	@$(CONTAINERS)/bin/python scripts/containers.py
+	@$(CONTAINERS)/bin/pytest --quiet tests/containers
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
@@ -130,10 +133,10 @@ bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP pu
 bench-compare: $(READY) ## Compare the newest result with the reference (A=file B=file)
 	@$(BIN)/python bench/compare.py $(or $(A),bench/results/reference.json) $(B)
 
-bench-docs: $(READY) ## Write docs/development/benchmarks.md from the reference (RESULT=file)
+bench-docs: $(READY) ## Write docs/explanation/performance.md from the reference (RESULT=file)
 	@$(BIN)/python bench/docs.py $(RESULT)
 
-image: $(READY) ## Build the container image into dist/statelessd-image.tar (BASE=image)
+image: $(RUNTIME) ## Build the container image into dist/statelessd-image.tar (BASE=image)
 	@BASE=$(BASE) $(BIN)/python scripts/image.py
 
 test-image: $(READY) ## Build both images, and publish from containers without rights (BASE=image)
@@ -141,10 +144,10 @@ test-image: $(READY) ## Build both images, and publish from containers without r
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl
 	@$(BIN)/pytest tests/image/container.py
 
-deb: $(READY) ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
-	@$(BIN)/python scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
+deb: ## Build the Debian package into dist/, in a fresh root of SUITE=trixie, as root (REVISION=1)
+	@$(PYTHON) scripts/deb.py --suite $(or $(SUITE),trixie) --revision $(or $(REVISION),1)
 
-test-deb: deb ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
+test-deb: deb $(READY) ## Build it; install, reload, upgrade, downgrade and purge it in a booted Debian 13
 	@$(BIN)/pytest tests/deb/package.py --timeout 3600
 
 broker: ## Start the development broker and leave it running (BROKER_SUITE=trixie: of that Debian)
@@ -193,6 +196,12 @@ $(FRAMEWORKS)/.ready: tests/recipes/requirements.txt
 	@echo "Installing into $(FRAMEWORKS) …"
 	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
 	@$(FRAMEWORKS)/bin/pip --disable-pip-version-check install --quiet --requirement tests/recipes/requirements.txt
+	@touch $@
+
+$(CONTAINERS)/.ready: tests/containers/requirements.txt
+	@echo "Installing into $(CONTAINERS) …"
+	@test -x $(CONTAINERS)/bin/python || $(PYTHON) -m venv $(CONTAINERS)
+	@$(CONTAINERS)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement $<
 	@touch $@
 
 $(SITE)/.ready: docs/requirements.txt

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import http.client
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -85,11 +86,23 @@ def arguments() -> argparse.Namespace:
     add("--no-large", dest="large", action="store_false", help="no point with 64 KiB")
     add("--only", type=contenders, default=list(singles.CONTENDERS),
         metavar="NAME,NAME,...", help=f"of {', '.join(singles.CONTENDERS)}")  # fmt: skip
+    add = parser.add_argument_group("php").add_argument
+    add("--amqproxy", type=executable, metavar="PATH",
+        help="also publish through this program, with php-amqp")  # fmt: skip
     options = parser.parse_args()
     options.seconds = options.seconds or (8 if options.full else 3)
     options.warm_up = options.warm_up or (2 if options.full else 1)
     options.scenarios = options.scenarios or (list(SCENARIOS) if options.full else ["singles"])
+    if options.amqproxy and "php" not in options.scenarios:
+        parser.error("--amqproxy is for the scenario php")
     return options
+
+
+def executable(text: str) -> str:
+    """Return the program. Raise ArgumentTypeError if it cannot be run."""
+    if not (found := shutil.which(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not a program that can be run")
+    return str(Path(found).absolute())
 
 
 def contenders(text: str) -> list[str]:
@@ -124,6 +137,8 @@ def prepare(options: argparse.Namespace) -> None:
     for name in gateways.PEERS:
         if "singles" in options.scenarios and name in options.only:
             gateways.python_of(name)
+    if options.amqproxy:
+        php.version(options.amqproxy)
 
 
 def measure(options: argparse.Namespace) -> results.Document:
@@ -132,12 +147,15 @@ def measure(options: argparse.Namespace) -> results.Document:
     A scenario that fails is among ``failures``, and neither the others nor its own runs
     until then are lost.
     """
-    told = {key: value for key, value in vars(options).items() if key not in ("json", "scenarios")}
+    hidden = ("json", "scenarios", "amqproxy")
+    told = {key: value for key, value in vars(options).items() if key not in hidden}
     kind = "full" if options.full else "quick"
     document = results.new(kind, results.command(sys.argv[1:]), told)
     document["versions"] |= {"wrk": load.wrk_version()} | {
         name: gateways.requirements_of(name) for name in gateways.PEERS
     }
+    if options.amqproxy:
+        document["versions"]["amqproxy"] = php.version(options.amqproxy)
     for name in options.scenarios:
         scenario = SCENARIOS[name]
         print(f"\n{name}: {scenario.play.__doc__}", flush=True)
@@ -169,6 +187,7 @@ def main() -> int:
     runs = sum(SCENARIOS[name].runs for name in options.scenarios)
     if "singles" in options.scenarios:
         runs += len(singles.points(options)) * len(options.only)
+    runs += bool(options.amqproxy)
     each = options.warm_up + options.seconds + AROUND
     expected = each * options.rounds * runs + START * len(options.scenarios)
     print(f"this takes about {expected / 60:.0f} minutes", flush=True)

@@ -33,8 +33,9 @@ FASTAPI = "FastAPI + aio-pika"
 MANAGEMENT = "management API"
 PIPELINED = "pipelined AMQP"
 PHP_DIRECT = ("php-amqplib", "php-amqp")
+AMQPROXY = "amqproxy"
 # A change of theirs does not come from our code.
-OTHERS = {RUST, FASTAPI, MANAGEMENT, PIPELINED, *PHP_DIRECT}
+OTHERS = {RUST, FASTAPI, MANAGEMENT, PIPELINED, AMQPROXY, *PHP_DIRECT}
 
 # Of these a median would hide a fault.
 COUNTS = frozenset({"confirmed", "non_204", "socket_errors", "lost", "surplus", "found"})
@@ -187,6 +188,7 @@ def command(given: Sequence[str]) -> str:
     target = "bench-full" if "--full" in given else "bench"
     others = shlex.join(each for each in given if each != "--full")
     others = re.sub(r" ?--json[ =]\S+", "", others)  # where it was written matters to nobody
+    others = re.sub(r"(--amqproxy)[ =]\S+", r"\1 PATH", others)
     return f'make {target} BENCH="{others.strip()}"' if others else f"make {target}"
 
 

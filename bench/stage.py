@@ -128,10 +128,12 @@ class Stage:
         return queue
 
     @contextlib.contextmanager
-    def gateway(self, name: str, *command: str | Path, port: int, **more: Any) -> Iterator[Gateway]:
+    def gateway(
+        self, name: str, *command: str | Path, port: int, kind: type[Gateway] = Gateway, **more: Any
+    ) -> Iterator[Gateway]:
         """Start a gateway on its core, and wait until it has confirmed a publish."""
         given = {"cores": self.cores} | more
-        gateway = Gateway(name, command, DIRECTORY / f"gateway-{port}.log", port=port, **given)
+        gateway = kind(name, command, DIRECTORY / f"gateway-{port}.log", port=port, **given)
         try:
             gateway.wait_until_it_publishes()
             yield gateway
@@ -162,7 +164,7 @@ class Stage:
         file = DIRECTORY / f"statelessd-{port}.yaml"
         file.write_text(yaml.safe_dump(config))
         command = (sys.executable, "-m", "statelessd", "-c", file)
-        given = {"cores": cores or self.cores, "tls": tls, "path": PATH}
+        given: dict[str, Any] = {"cores": cores or self.cores, "tls": tls, "path": PATH}
         with self.gateway(name, *command, port=port, **given) as gateway:
             yield gateway
         file.unlink()

@@ -90,7 +90,7 @@ def publish(path, message):
 
 def publish_once(path, message):
     """Return None if it is confirmed, else the problem and how many seconds to wait."""
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
     login = base64.b64encode(AUTH.encode()).decode()
     request = urllib.request.Request(

@@ -17,7 +17,7 @@ queue=${CELERY_QUEUE:-celery} # percent-encoded
 task=$1
 arguments=${2:-[]}
 keywords=${3:-"{}"}
-# The same in every try. After a failure run it again with this id in TASK_ID.
+# The same in each try. After a failure run it again with this id in TASK_ID.
 id=${TASK_ID:-$(cat /proc/sys/kernel/random/uuid)}
 # For a task that is to start later, such as COUNTDOWN=60 seconds.
 eta=${COUNTDOWN:+$(date --utc --date "+$COUNTDOWN seconds" +%Y-%m-%dT%H:%M:%S.%6N+00:00)}

@@ -2,7 +2,7 @@
 # Run a command, and publish how it ended: cron-job.sh COMMAND [ARGUMENT]...
 # The exit status and the output are the command's, whether publishing succeeds or not.
 # It needs curl 7.71 or later.
-# With "make run" it works as it is:
+# Try it with "make run":
 #   sh examples/cron-job.sh date && make read QUEUE=test
 # STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 # (test) name another gateway, user and exchange.

@@ -82,7 +82,7 @@ def publish(exchange, routing_key, body, message_id):
 
 def publish_once(path, body):
     """Return None if it is confirmed, else the problem and how many seconds to wait."""
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
     fields = {
         "Authorization": f"Basic {base64.b64encode(settings.STATELESSD_AUTH.encode()).decode()}",

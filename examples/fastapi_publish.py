@@ -1,6 +1,6 @@
 """Publish from FastAPI with httpx: before the answer, or behind it if it may get lost.
 
-With "make run" it works as it is, on another port than the gateway:
+Try it with "make run", on another port than the gateway's:
   cd examples && uvicorn --port 8080 fastapi_publish:app
   curl --json '{"number": 42}' http://localhost:8080/orders && make read QUEUE=test
 STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
@@ -40,7 +40,7 @@ async def lifespan(_):
 
 async def publish_once(client, path, **message):
     """Return None if it is confirmed, else the problem and how many seconds to wait."""
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
     try:
         response = await client.post(path, **message)

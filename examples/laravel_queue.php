@@ -150,7 +150,7 @@ final class StatelessdQueue extends Queue implements QueueContract
         }
     }
 
-    /** One try: null when the broker has confirmed the message, else the problem document. */
+    /** Publish once. Return null if RabbitMQ has confirmed the message, else the problem document. */
     private function post(string $queue, string $form, float $seconds): ?array
     {
         $wait = null;
@@ -173,9 +173,9 @@ final class StatelessdQueue extends Queue implements QueueContract
                 }
                 return strlen($line);
             },
-            // When a kept connection ends without an answer, libcurl sends a request again by
+            // If a kept connection ends without an answer, libcurl sends the request again by
             // itself, and two requests can make two messages. It cannot do so with a body that
-            // it reads from a function, as a file's.
+            // comes from a function.
             CURLOPT_CUSTOMREQUEST => 'POST',
             CURLOPT_UPLOAD => true,
             CURLOPT_INFILESIZE => strlen($form),
@@ -190,7 +190,7 @@ final class StatelessdQueue extends Queue implements QueueContract
         if ($status === 204) {
             return null;
         }
-        // No answer, or a proxy's own: then nobody knows whether the message got through.
+        // Without an answer, or with a proxy's own, nobody knows whether the message arrived.
         $document = json_decode((string) $answer, true);
         return (is_array($document) ? $document : []) + [
             'title' => 'No answer',

@@ -134,9 +134,9 @@ final class StatelessdHandler extends AbstractHandler implements FormattableHand
                 'Expect:',
                 'Prefer: wait=' . max(1, min(60, (int) ($this->timeout - 0.5))), // so that it answers in time
             ],
-            // When a kept connection ends without an answer, libcurl sends a request again by
+            // If a kept connection ends without an answer, libcurl sends the request again by
             // itself, and two requests can make two messages. It cannot do so with a body that
-            // it reads from a function, as a file's.
+            // comes from a function.
             CURLOPT_CUSTOMREQUEST => 'POST',
             CURLOPT_UPLOAD => true,
             CURLOPT_INFILESIZE => strlen($body),

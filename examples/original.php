@@ -1,6 +1,6 @@
 <?php
-// The script of the 2013 statelessd, unchanged. So it reads no STATELESSD_URL; its address is
-// that of "make run": php examples/original.php && make read QUEUE=test
+// The script of the 2013 statelessd, unchanged. It does not read STATELESSD_URL, because its
+// address is that of "make run": php examples/original.php && make read QUEUE=test
 $virtualHost = '%2f'; // This is the default / virtual host URL quoted
 $username = 'guest';
 $password = 'guest';

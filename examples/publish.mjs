@@ -1,5 +1,5 @@
-// Publish one message with Node's fetch, as a form, and try again what is worth it.
-// With "make run" it works as it is:
+// Publish one message as a form with Node's fetch, and try again if that can help.
+// Try it with "make run":
 //   node examples/publish.mjs && make read QUEUE=test
 // STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 // (test) name another gateway, user and exchange.
@@ -12,9 +12,9 @@ const {
 } = process.env;
 const TRIES = 5;
 
-// One try: nothing when the broker has confirmed the message, else the problem document.
+// Publish once. Return nothing if RabbitMQ has confirmed the message, else the problem.
 async function publishOnce(path, message) {
-  // No answer, or a proxy's own: then nobody knows whether the message got through.
+  // Without an answer, or with a proxy's own, nobody knows whether the message arrived.
   const unknown = { title: "No answer", outcome: "unknown", retryable: true };
   try {
     const response = await fetch(url + path, {
@@ -34,7 +34,7 @@ async function publishOnce(path, message) {
   }
 }
 
-// Nothing when the broker has confirmed the message, else the problem that is left.
+// Try several times. Return nothing if RabbitMQ has the message, else the last problem.
 async function publish(path, message) {
   let outcome = "not-published";
   for (let attempt = 1; ; attempt++) {
@@ -50,7 +50,7 @@ async function publish(path, message) {
 const problem = await publish(`/%2f/${encodeURIComponent(exchange)}/orders.new`, {
   body: JSON.stringify({ order: 42, note: "50 % more & better" }),
   content_type: "application/json",
-  message_id: "order-42", // the same in every try: so consumers can drop a second copy
+  message_id: "order-42", // the same in each try, so that consumers can drop a copy
   mandatory: "true",
   headers: JSON.stringify({ source: "shop" }),
 });

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Publish one message with nothing but Perl's core modules, as a form.
-# With "make run" it works as it is:
+# Publish one message as a form, with Perl's core modules alone.
+# Try it with "make run":
 #   perl examples/publish.pl && make read QUEUE=test
 # STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 # (test) name another gateway, user and exchange.
@@ -22,13 +22,13 @@ my $http = HTTP::Tiny->new(
     default_headers => { Authorization => 'Basic ' . encode_base64($auth, '') },
 );
 
-# One try: nothing when the broker has confirmed the message, else the problem document.
+# Publish once. Return nothing if RabbitMQ has confirmed the message, else the problem.
 sub publish_once {
     my ($path, $message) = @_;
     my $response = $http->post_form($url . $path, $message);
     return if $response->{status} == 204;
 
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     my $document = eval { decode_json($response->{content}) };
     my $problem  = {
         title     => 'No answer',
@@ -42,7 +42,7 @@ sub publish_once {
     return $problem;
 }
 
-# Nothing when the broker has confirmed the message, else the problem that is left.
+# Try several times. Return nothing if RabbitMQ has the message, else the last problem.
 sub publish {
     my ($path, $message) = @_;
     my $unknown;
@@ -60,7 +60,7 @@ my $problem = publish(
     {
         body         => encode_json({ order => 42, note => '50 % more & better' }),
         content_type => 'application/json',
-        message_id   => 'order-42',  # the same in every try: so consumers can drop a second copy
+        message_id   => 'order-42',  # the same in each try, so that consumers can drop a copy
         mandatory    => 'true',
         headers      => encode_json({ source => 'shop' }),
     },

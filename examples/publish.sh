@@ -1,6 +1,6 @@
 #!/bin/sh
-# Publish one message with curl (7.84 or later), as a form; read the answer with jq.
-# With "make run" it works as it is:
+# Publish one message as a form with curl (7.84 or later), and read the answer with jq.
+# Try it with "make run":
 #   sh examples/publish.sh && make read QUEUE=test
 # STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 # (test) name another gateway, user and exchange.
@@ -22,7 +22,7 @@ publish() {
     "$url/%2f/$exchange/orders.new"
 }
 
-# The message_id is the same in every try: so consumers can drop a second copy.
+# The message_id is the same in each try, so that consumers can drop a copy.
 fate='Not published'
 try=1
 while :; do
@@ -35,7 +35,7 @@ EOF
     exit 0
   fi
 
-  # No answer, or a proxy's own: then nobody knows whether the message got through.
+  # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
   problem=$(printf '%s' "${answer%"$newline"*}" |
     jq -r 'select(.outcome) | "\(.outcome) \(.retryable) \(.title): \(.detail)"' 2>/dev/null)
   read -r outcome retryable reason <<EOF
@@ -49,7 +49,7 @@ EOF
     exit 1
   fi
   case $retry_after in
-    '' | *[!0-9]*) # 0.1 to 0.2 seconds, doubled with every try
+    '' | *[!0-9]*) # 0.1 to 0.2 seconds, doubled after each try
       sleep "$(shuf -n 1 -i "$((50 << try))-$((100 << try))")e-3" ;;
     *) sleep "$retry_after" ;;
   esac

@@ -1,7 +1,7 @@
 <?php
-// Publish one message with PHP's curl extension: http_build_query() makes an urlencoded form,
-// in which nested arrays become message headers.
-// With "make run" it works as it is:
+// Publish one message as a form, with PHP's curl extension. http_build_query() encodes the form.
+// In it, the array 'headers' becomes message headers.
+// Try it with "make run":
 //   php examples/publish_curl.php && make read QUEUE=test
 // STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 // (test) name another gateway, user and exchange.
@@ -16,18 +16,18 @@ curl_setopt_array($curl, [
     CURLOPT_POSTFIELDS => http_build_query([
         'body' => json_encode(['order' => 42, 'note' => '50 % more & better']),
         'content_type' => 'application/json',
-        'message_id' => 'order-42', // the same in every try: so consumers can drop a second copy
+        'message_id' => 'order-42', // the same in each try, so that consumers can drop a copy
         'mandatory' => 'true',
         'headers' => ['source' => 'shop', 'tags' => ['new', 'priority']],
     ]),
     CURLOPT_TIMEOUT => 10,
     CURLOPT_RETURNTRANSFER => true,
-    // libcurl sends a request again by itself when a connection that it had kept ends
-    // without an answer: then two requests can make two messages.
+    // If a kept connection ends without an answer, libcurl sends the request again by itself,
+    // and two requests can make two messages. So close the connection after each request.
     CURLOPT_FORBID_REUSE => true,
 ]);
 
-/** One try: null when the broker has confirmed the message, else the problem document. */
+/** Publish once. Return null if RabbitMQ has confirmed the message, else the problem document. */
 function publish(CurlHandle $curl): ?array
 {
     $retryAfter = '';
@@ -42,7 +42,7 @@ function publish(CurlHandle $curl): ?array
     if ($status === 204) {
         return null;
     }
-    // No answer, or a proxy's own: then nobody knows whether the message got through.
+    // Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     $document = json_decode((string) $answer, true);
     $problem = (is_array($document) ? $document : []) + [
         'title' => 'No answer',
@@ -62,7 +62,7 @@ for ($try = 1; $problem = publish($curl); $try++) {
         echo "$fate: {$problem['title']}: {$problem['detail']}\n";
         exit($problem['retryable'] ? 75 : 1);
     }
-    // 0.1 to 0.2 seconds, doubled with every try, unless the answer says how long.
+    // Wait as long as Retry-After says, else 0.1 to 0.2 seconds, doubled after each try.
     usleep((int) (1e6 * ($problem['wait'] ?? random_int(50, 100) / 1000 * 2 ** $try)));
 }
 echo "Published.\n";

@@ -1,6 +1,6 @@
-"""Publish one message with httpx and asyncio: the body as it is, its properties beside it.
+"""Publish one message with httpx and asyncio: a JSON body, with its properties in the query.
 
-With "make run" it works as it is:
+Try it with "make run":
   .venv/bin/python examples/publish_httpx.py && make read QUEUE=test
 STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 (test) name another gateway, user and exchange.
@@ -22,8 +22,8 @@ TRIES = 5
 
 
 async def publish_once(client, path, **message):
-    """None when the broker has confirmed the message, else the problem and how long to wait."""
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    """Return None if RabbitMQ has confirmed the message, else the problem and how long to wait."""
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
     try:
         response = await client.post(path, **message)
@@ -39,7 +39,7 @@ async def publish_once(client, path, **message):
 
 
 async def publish(client, path, **message):
-    """None when the broker has confirmed the message, else the problem that is left."""
+    """Try up to TRIES times. Return None if RabbitMQ has the message, else the last problem."""
     unknown = False
     for attempt in range(TRIES):
         if (failure := await publish_once(client, path, **message)) is None:
@@ -60,7 +60,7 @@ async def main():
             client,
             f"/%2f/{quote(EXCHANGE, safe='')}/orders.new",
             json={"order": 42, "note": "50 % more & better"},
-            # The same id in every try: so consumers can drop a second copy.
+            # The same id in each try, so that consumers can drop a second copy.
             params={"message_id": "order-42", "mandatory": "true"},
             headers={"AMQP-Header-Source": "shop"},
         )

@@ -1,7 +1,7 @@
 <?php
-// Publish one message with PHP's curl extension: an array makes a multipart form, which can
-// carry a file, with nothing to encode.
-// With "make run" it works as it is:
+// Publish one message with PHP's curl extension, which sends an array as a multipart form. Such
+// a form needs no encoding, and can carry a file.
+// Try it with "make run":
 //   php examples/publish_multipart.php && make read QUEUE=test
 // STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 // (test) name another gateway, user and exchange.
@@ -13,15 +13,15 @@ $exchange = rawurlencode(getenv('STATELESSD_EXCHANGE') ?: 'test');
 $message = [
     'body' => json_encode(['order' => 42, 'note' => '50 % more & better']), // or a CURLFile
     'content_type' => 'application/json',
-    'message_id' => 'order-42', // the same in every try: so consumers can drop a second copy
+    'message_id' => 'order-42', // the same in each try, so that consumers can drop a copy
     'mandatory' => 'true',
-    'headers[source]' => 'shop', // curl takes no nested arrays
+    'headers[source]' => 'shop', // because curl does not take nested arrays
 ];
 
-/** One try: null when the broker has confirmed the message, else the problem document. */
+/** Publish once. Return null if RabbitMQ has confirmed the message, else the problem document. */
 function publish(string $url, string $auth, array $message): ?array
 {
-    $curl = curl_init($url); // a new one: on a kept connection libcurl may send a request twice
+    $curl = curl_init($url); // a new one: on a kept connection libcurl may send twice
     curl_setopt_array($curl, [
         CURLOPT_USERPWD => $auth,
         CURLOPT_POSTFIELDS => $message,
@@ -35,7 +35,7 @@ function publish(string $url, string $auth, array $message): ?array
         return null;
     }
     $size = curl_getinfo($curl, CURLINFO_HEADER_SIZE);
-    // No answer, or a proxy's own: then nobody knows whether the message got through.
+    // Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     $document = json_decode(substr((string) $answer, $size), true);
     $problem = (is_array($document) ? $document : []) + [
         'title' => 'No answer',
@@ -56,7 +56,7 @@ for ($try = 1; $problem = publish("$url/%2f/$exchange/orders.new", $auth, $messa
         echo "$fate: {$problem['title']}: {$problem['detail']}\n";
         exit($problem['retryable'] ? 75 : 1);
     }
-    // 0.1 to 0.2 seconds, doubled with every try, unless the answer says how long.
+    // Wait as long as Retry-After says, else 0.1 to 0.2 seconds, doubled after each try.
     usleep((int) (1e6 * ($problem['wait'] ?? random_int(50, 100) / 1000 * 2 ** $try)));
 }
 echo "Published.\n";

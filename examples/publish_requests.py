@@ -1,6 +1,6 @@
-"""Publish one message with requests, as a form, and try again what is worth it.
+"""Publish one message as a form with requests, and try again if that can help.
 
-With "make run" it works as it is:
+Try it with "make run":
   .venv/bin/python examples/publish_requests.py && make read QUEUE=test
 STATELESSD_URL (http://localhost:8000), STATELESSD_AUTH (guest:guest) and STATELESSD_EXCHANGE
 (test) name another gateway, user and exchange.
@@ -23,8 +23,8 @@ TRIES = 5
 
 
 def publish_once(path, message):
-    """None when the broker has confirmed the message, else the problem and how long to wait."""
-    # No answer, or a proxy's own: then nobody knows whether the message got through.
+    """Return None if RabbitMQ has confirmed the message, else the problem and how long to wait."""
+    # Without an answer, or with a proxy's own, nobody knows whether the message arrived.
     problem = {"title": "No answer", "outcome": "unknown", "retryable": True}
     try:
         response = requests.post(URL + path, data=message, auth=(USER, PASSWORD), timeout=10)
@@ -40,7 +40,7 @@ def publish_once(path, message):
 
 
 def publish(path, message):
-    """None when the broker has confirmed the message, else the problem that is left."""
+    """Try up to TRIES times. Return None if RabbitMQ has the message, else the last problem."""
     unknown = False
     for attempt in range(TRIES):
         if (failure := publish_once(path, message)) is None:
@@ -60,7 +60,7 @@ left = publish(
     {
         "body": json.dumps({"order": 42, "note": "50 % more & better"}),
         "content_type": "application/json",
-        "message_id": "order-42",  # the same in every try: so consumers can drop a second copy
+        "message_id": "order-42",  # the same in each try, so that consumers can drop a copy
         "mandatory": "true",
         "headers": json.dumps({"source": "shop"}),
     },

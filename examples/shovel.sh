@@ -5,8 +5,8 @@
 # of that name, a durable queue behind it, and a shovel that publishes what is in the queue to
 # the exchange of the same name at the central broker. Running it again changes the shovel.
 #
-# It sets RabbitMQ up and asks no gateway, so it reads no STATELESSD_URL. It does not work with
-# the private RabbitMQ of "make run", because it uses the rabbitmqctl of the installed one.
+# It sets RabbitMQ up and does not ask a gateway, so it does not read STATELESSD_URL. It does not
+# work with the private RabbitMQ of "make run": it uses the rabbitmqctl of the installed one.
 set -eu
 if [ $# = 0 ] || [ $# -gt 2 ]; then
   echo "usage: CENTRAL_URI=amqps://USER:PASSWORD@HOST/%2f $0 EXCHANGE [topic|fanout]" >&2

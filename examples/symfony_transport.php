@@ -161,7 +161,7 @@ final class StatelessdTransport implements TransportInterface
         }
     }
 
-    /** One try: null when the broker has confirmed the message, else the problem document. */
+    /** Publish once. Return null if RabbitMQ has confirmed the message, else the problem document. */
     private function post(string $path, string $form, float $seconds): ?array
     {
         $wait = null;
@@ -183,9 +183,9 @@ final class StatelessdTransport implements TransportInterface
                 }
                 return strlen($line);
             },
-            // When a kept connection ends without an answer, libcurl sends a request again by
+            // If a kept connection ends without an answer, libcurl sends the request again by
             // itself, and two requests can make two messages. It cannot do so with a body that
-            // it reads from a function, as a file's.
+            // comes from a function.
             CURLOPT_CUSTOMREQUEST => 'POST',
             CURLOPT_UPLOAD => true,
             CURLOPT_INFILESIZE => strlen($form),
@@ -200,7 +200,7 @@ final class StatelessdTransport implements TransportInterface
         if ($status === 204) {
             return null;
         }
-        // No answer, or a proxy's own: then nobody knows whether the message got through.
+        // Without an answer, or with a proxy's own, nobody knows whether the message arrived.
         $document = json_decode((string) $answer, true);
         return (is_array($document) ? $document : []) + [
             'title' => 'No answer',

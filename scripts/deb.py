@@ -26,6 +26,8 @@ RUN_DIR = ROOT / ".run" / "deb"
 DIST = ROOT / "dist"
 SOURCES = ["src", "docs", "deploy", "README.md", "CHANGELOG.md", "LICENSE"]
 SOURCES += ["constraints.txt", "pyproject.toml"]
+# The last two are what builds the site of the documents.
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "conf.py", "requirements.txt")
 # What lets pip in the root work as it does on this machine.
 OF_PIP = ["etc/ssl/certs/ca-certificates.crt", "etc/pip.conf"]
 EXTRAS = "compression,otel"
@@ -100,7 +102,7 @@ def _unpack(source: Path, version: str, suite: str) -> None:
     for each in SOURCES:
         place = ROOT / each
         if place.is_dir():
-            shutil.copytree(place, source / each, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(place, source / each, ignore=LEFT_OUT)
         else:
             shutil.copy(place, source)
     (source / "deploy" / "debian").rename(source / "debian")

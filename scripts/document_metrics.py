@@ -21,21 +21,27 @@ from statelessd.pages.figures import (
 HEADING = """\
 # Metrics
 
-This page is written by `make docs` from what the code counts.
+This page lists every metric that a gateway has for Prometheus. `make docs` writes it from the
+code.
 
-`GET /metrics` tells of the process that answers: each port is a target of its own.
-`GET /metrics?scope=all` tells of all backends of the same parent, each with a label
-`backend` (its port or `unix:/path`). There a backend that died keeps its counters, and
-backends on Unix sockets can be reached. Scrape one or the other: both together count
-everything twice. Figures of other backends are up to a second old.
+- `GET /metrics` has the figures of the process that answers. Scrape each port as a target of its
+  own.
+- `GET /metrics?scope=all` has the figures of all backends of the same parent, each with a label
+  `backend` (its port or `unix:/path`). It also reaches backends on Unix sockets.
 
-The text is Prometheus' own or OpenMetrics, as the `Accept` header asks for. The number
-of series does not grow with clients, users or routing keys, and with exchanges only as far
-as `Application.metrics.exchanges` says. Bounds of histograms double from 131 µs to 69 s.
+Scrape one or the other, because both together count everything twice. With `?scope=all` a backend
+that has died keeps its counters, and the figures of other backends are up to a second old.
 
-[deploy/prometheus](../../deploy/prometheus) has a scrape configuration and alerting rules,
-[alerts.md](alerts.md) says what to do about each of those, and
-[deploy/grafana](../../deploy/grafana) has a dashboard.
+- The text has the format of Prometheus or of OpenMetrics, as the `Accept` header asks.
+- The number of series does not grow with clients, users or routing keys. It grows with exchanges
+  only up to
+  [`Application.metrics.exchanges`](configuration.md#applicationmetricsexchanges).
+- The bounds of histograms double from 131 µs to 69 s.
+
+[Monitor it with Prometheus](../how-to/monitoring.md) shows how to scrape a gateway, and
+[Alerts](alerts.md) what to do about each alert.
+
+## List of metrics
 
 """
 
@@ -43,22 +49,25 @@ LABELS = """\
 
 ## Values of labels
 
-`method` and `status` are the request's and the answer's; methods that clients make up
-are `other`. `problem` is the last part of the problem document's `type`, as in `/docs`,
-and empty where there is none: for a batch too, whose messages have outcomes of their own.
+`method` and `status` are those of the request and of its answer. Methods that are not in HTTP are
+`other`. `problem` is the last part of the problem document's `type`. It is empty if there is no
+problem document, and so for a batch, whose items have outcomes of their own.
 
 `outcome` is one of {outcomes}.
-`/docs` of a running gateway says what each means. A message that was refused before it
-was read as one (no `Authorization`, not a form) is among the requests only.
+[What the answers mean](http.md#what-the-answers-mean) explains them. `unknown-coding` is the 415. A
+request that is refused before its message is read is not among the messages. It has no
+`Authorization`, for example, or its form cannot be read.
 
-`state` of `statelessd_messages`: `waiting` (not handed over: nothing of it has been sent)
-or `in_flight` (the broker has it and has not confirmed it).
+`state` of `statelessd_messages` is `waiting` while nothing of a message has been sent. It is
+`in_flight` while RabbitMQ has the message and has not confirmed it. `state` of
+`statelessd_broker_logins` is `waiting` for logins that wait for their turn, and `under_way` for
+the others.
 
 `state` of `statelessd_broker_state` is one of {states}.
-`unused`: nobody has published for a while, so there is no connection to judge by.
+[The state of RabbitMQ](stats.md#the-state-of-rabbitmq) explains them.
 
-`virtual_host` and `exchange`: only with `Application.metrics.exchanges`; without names
-they are all other exchanges.
+`virtual_host` and `exchange` are there only with `Application.metrics.exchanges`. Empty names
+stand for all other exchanges.
 """
 
 
@@ -68,9 +77,9 @@ def reference() -> str:
     return "".join(
         [
             HEADING,
-            table(("metric", "type", "labels", ""), _rows()),
+            table(("metric", "type", "labels", "meaning"), _rows()),
             labels,
-            _values("`limit` of `statelessd_refusals_total`: what was refused", REFUSALS),
+            _values("`limit` of `statelessd_refusals_total`", REFUSALS),
             _values("`reason` of `statelessd_broker_connections_closed_total`", CLOSED),
             _values("`reason` of `statelessd_broker_channels_closed_total`", CHANNELS_CLOSED),
         ]
@@ -88,7 +97,7 @@ def _rows() -> Iterator[tuple[str, ...]]:
 
 def _values(heading: str, meanings: Mapping[str, str]) -> str:
     rows = [(f"`{value}`", meaning) for value, meaning in meanings.items()]
-    return f"\n{heading}:\n\n{table(('value', ''), rows)}"
+    return f"\n{heading}:\n\n{table(('value', 'meaning'), rows)}"
 
 
 def _words(names: Iterable[str]) -> str:

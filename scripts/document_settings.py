@@ -1,5 +1,7 @@
 """Writes docs/reference/configuration.md from the declarations of the settings."""
 
+import re
+import textwrap
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from markdown_table import table
-from statelessd.config.loader import ENVIRONMENT_PREFIX, leaves
+from setting_examples import EXAMPLES
+from statelessd.config.loader import ENVIRONMENT_PREFIX, environment_name, leaves
 from statelessd.config.report import inline
 from statelessd.config.settings import AMQPS_PORT, SECTIONS, Listener
 from statelessd.config.webhooks import Webhook
@@ -16,52 +18,75 @@ from statelessd.config.webhooks import Webhook
 HEADING = """\
 # Configuration
 
-This page is written by `make docs` from the settings' declarations.
+This page lists every setting, with its default, its bounds and an example. `make docs` writes
+it from the declarations in the code.
 
-statelessd reads one YAML file, `statelessd -c FILE`; without one it listens on
-`127.0.0.1:8000` and publishes to the RabbitMQ on `localhost:5672`. Every key is
-optional. An unknown key, a wrong type or a value out of bounds stops the start,
-with all errors at once and exit status 2. `--check-config` does only that, and looks
-at the machine as well: an unknown group, or a missing directory of a Unix socket, is
-an error there. What does not end a start, such as a missing directory of your own
-pages, is a warning.
+## The file
 
-A file that is empty, or has nothing but empty sections, is an error. All defaults would
-apply, and the gateway would listen on all interfaces. `HTTPServer: {{address: ""}}` says
-the same on purpose.
+`statelessd -c FILE` reads one YAML file. Every key is optional:
 
-Each setting can be overridden by an environment variable: `{prefix}`, then its
-key path in capitals with underscores, such as
-`STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Lists are separated by commas,
-with or without brackets around.
-`statelessd --print-config` shows the effective values and where each comes from. It
-shows no passwords: neither those in URLs nor what has a name such as `password`,
-`credentials` or `token` in the section Logging.
+```yaml
+Application:
+  rabbitmq:
+    host: rabbit.internal
+HTTPServer:
+  ports: [8000, 8001]
+  address: 127.0.0.1
+```
 
-The variables that Kubernetes sets for a Service named `statelessd` are not settings,
-and are ignored.
+Without a file the gateway listens on `127.0.0.1:8000` and publishes to the RabbitMQ on
+`localhost:5672`. [The file of the 2013 statelessd](../how-to/from-2013.md) works unchanged.
 
-The file is YAML 1.1 with these differences: times such as `10:00` and dates are text,
-tags such as `!!binary` are refused, a file has at most 128 KiB and 50 levels, and
-aliases may not multiply it. Text that YAML takes for something else needs quotes, such
-as `"0660"`, `"no"` or `"*"`.
+An unknown key, a wrong type or a value out of bounds stops the start. The gateway prints all
+errors at once and exits with status 2. `statelessd --check-config -c FILE` only checks:
+
+- It looks at the machine as well. An unknown group, or a missing directory of a Unix socket, is
+  an error there.
+- A fault that does not prevent a start, such as a missing directory of your own pages, is a
+  warning.
+
+A file that is empty, or has only empty sections, is an error, because the gateway would listen
+on all interfaces. Write `HTTPServer: {{address: ""}}` if you want that.
+
+The format is YAML 1.1 with these differences:
+
+- Times such as `10:00` and dates are text.
+- Tags such as `!!binary` are refused.
+- A file has at most 128 KiB and 50 levels, and aliases may not multiply it.
+
+Put text in quotes if YAML takes it for something else, such as `"0660"`, `"no"` or `"*"`.
+
+## Environment variables
+
+An environment variable overrides a setting. Its name is `{prefix}` and the key path in
+capitals with underscores, such as `STATELESSD_APPLICATION_RABBITMQ_PORT=5673`. Each entry below
+names it. Separate the values of a list by commas, with or without brackets around them.
+
+An unknown variable with this prefix is an error. The gateway ignores the variables that
+Kubernetes sets for a Service named `statelessd`.
+
+`statelessd --print-config` shows the values in effect, and where each comes from. It hides
+passwords in URLs. In the section Logging it also hides values with names such as `password`,
+`credentials` or `token`.
 """
 
-WEBHOOKS = """\
-## Webhooks
-
-A list of endpoints for services that sign what they send; [webhooks.md](../how-to/webhooks.md) says
-how to set up each of them. `Webhooks[]` stands for any of them, such as `Webhooks[0]`.
-These settings cannot be given by environment variables, because they are a list. For
-what must not be in the file, use `password_file` and `secrets_file`.
-
-"""
+INTRODUCTIONS = {
+    "Webhooks[]": (
+        "A list of endpoints for services that sign their requests. "
+        "[Webhooks](../how-to/webhooks.md) explains how to set up each service. `Webhooks[]` "
+        "stands for any of them, such as `Webhooks[0]`.\n\n"
+        "Environment variables cannot set these, because they are a list. Use `password_file` "
+        "and `secrets_file` to keep secrets out of the file."
+    ),
+}
+HEADINGS = {"Webhooks[]": "Webhooks"}
 
 ENDING = """\
 ## Routes
 
-A list of `[regular expression, class]`, matched in order against the raw
-(percent-encoded) path, which they have to match as a whole. Without this section:
+A list of `[regular expression, class]`. The gateway matches the raw (percent-encoded) path
+against each expression in order. An expression must match the whole path. Without this
+section it is:
 
 ```yaml
 Routes:
@@ -70,52 +95,80 @@ Routes:
   - [/, statelessd.Dashboard]
 ```
 
-`statelessd.Publisher` takes three groups: virtual host, exchange, routing key.
-Other classes are ASGI applications that are called as `Class(scope, receive,
-send)` and awaited, as Starlette's `HTTPEndpoint` is; HTTPServer.pages does not
-restrict them. Built-in pages such as `/static/` come after the routes of the file.
+- `statelessd.Publisher` takes three groups: virtual host, exchange, routing key.
+- Any other class is an ASGI application. The gateway awaits `Class(scope, receive, send)`, as
+  for Starlette's `HTTPEndpoint`. `HTTPServer.pages` does not restrict it.
+- Built-in pages such as `/static/` come after the routes of the file.
 
 ## Logging
 
-What Python's
-[`logging.config.dictConfig`](https://docs.python.org/3/library/logging.config.html)
-takes, with these differences:
+The section takes what Python's
+[`logging.config.dictConfig`](https://docs.python.org/3/library/logging.config.html) takes.
+Without it, lines go to standard error as [`Application.log`](#applicationlog) says.
+[The log](logs.md) describes the lines. The differences from `dictConfig` are:
 
-- A handler may have `debug_only: true`: it is used only in the foreground with
-  `Application.debug`.
-- A handler that cannot be made, because its socket or directory is missing, is
-  left out with a warning.
-- `disable_existing_loggers: true` does not silence this program or its libraries.
-
-Without this section, lines go to standard error.
+- A handler with `debug_only: true` is used only in the foreground with
+  [`Application.debug`](#applicationdebug).
+- A handler whose socket or directory is missing is left out with a warning.
+- `disable_existing_loggers: true` does not silence the gateway or its libraries.
 """
 
 
 def reference() -> str:
     """Return the text of docs/reference/configuration.md."""
-    parts = [HEADING.format(prefix=ENVIRONMENT_PREFIX)]
-    for section, (_, cls) in SECTIONS.items():
-        help_text = (cls.__doc__ or "").strip()
-        rows = table(("key", "default", "allowed", ""), _rows(cls, section))
-        parts.append(f"## {section}\n\n{help_text}\n\n{rows}")
-    rows = table(("key", "default", "allowed", ""), _rows(Webhook, "Webhooks[]"))
-    return "\n".join([*parts, WEBHOOKS + rows, ENDING])
+    sections = [(name, cls) for name, (_, cls) in SECTIONS.items()] + [("Webhooks[]", Webhook)]
+    groups = [group for name, cls in sections for group in _groups(name, cls)]
+    return "\n".join([HEADING.format(prefix=ENVIRONMENT_PREFIX), *groups, ENDING])
 
 
-def _rows(cls: type[msgspec.Struct], section: str) -> Iterator[tuple[str, ...]]:
-    for path, hint, default in leaves(cls, section):
-        base, meta = typing.get_args(hint)[:2]
-        yield f"`{path}`", _default(path, default), _allowed(base, meta), meta.description
+def _groups(path: str, cls: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield the text of a section, and of each section in it."""
+    inner = {
+        field.name: field.type
+        for field in msgspec.structs.fields(cls)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+    }
+    intro = INTRODUCTIONS.get(path) or " ".join((cls.__doc__ or "").split()).replace("``", "`")
+    heading = HEADINGS.get(path, path)
+    entries = [
+        _entry(key, hint, default)
+        for key, hint, default in leaves(cls, path)
+        if key.removeprefix(f"{path}.").partition(".")[0] not in inner
+    ]
+    yield "\n".join([f"## {heading}\n\n{intro}\n", *entries])
+    for name, each in inner.items():
+        yield from _groups(f"{path}.{name}", each)
+
+
+def _entry(path: str, hint: Any, default: Any) -> str:
+    """Return the entry of one setting."""
+    base, meta = typing.get_args(hint)[:2]
+    facts = [
+        _default(path, default),
+        f"Allowed: {_allowed(base, meta)}",
+        f"Example: `{path.rpartition('.')[2]}: {EXAMPLES[path]}`",
+    ]
+    if not path.startswith("Webhooks[]"):
+        facts.append(f"Environment: `{environment_name(path)}`")
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    text = textwrap.fill(_code(meta.description), 96, break_on_hyphens=False)
+    return f"### {path}\n\n{text}\n\n{listed}\n"
+
+
+def _code(text: str) -> str:
+    """Return the text with names of settings as code, and without what Markdown would read."""
+    text = re.sub(r"(?<![`\w])((?:Application|HTTPServer|Daemon)\.[\w.]*\w)", r"`\1`", text)
+    return re.sub(r"\*(?= )", r"\\*", text)
 
 
 def _default(path: str, default: Any) -> str:
     if path == "HTTPServer.address":
-        return "`127.0.0.1`; all with a file"
+        return "Default: `127.0.0.1`; all interfaces with a configuration file"
     if path == "Application.rabbitmq.port":
-        return f"`{default}`; `{AMQPS_PORT}` with TLS"
+        return f"Default: `{default}`; `{AMQPS_PORT}` with TLS"
     if default is msgspec.NODEFAULT:
-        return "needed"
-    return "" if default is None else f"`{inline(default)}`"
+        return "Default: none, the setting is required"
+    return "Default: none" if default is None else f"Default: `{inline(default)}`"
 
 
 def _allowed(base: Any, meta: msgspec.Meta) -> str:
@@ -123,17 +176,20 @@ def _allowed(base: Any, meta: msgspec.Meta) -> str:
     if typing.get_origin(base) is typing.Literal:
         return " or ".join(f"`{value}`" for value in typing.get_args(base))
     if base == Listener | None:
-        return "integer ≥ 1 ≤ 65535, or text"
+        return "integer from 1 to 65535, or text such as `unix:/path`"
     first = next(iter(typing.get_args(base)), None)
     if type(None) in typing.get_args(base) and hasattr(first, "__metadata__"):
         base, meta = typing.get_args(first)[:2]  # a number or text that may be left out
+    if meta.title:
+        return meta.title
     kind = words.get(base) or ("list" if typing.get_origin(base) is tuple else "text")
-    bounds = [
-        f"{sign} {bound:g}" if bound < 10_000 else f"{sign} {bound}"
-        for sign, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le))
-        if bound is not None
-    ]
-    return " ".join([kind, *bounds])
+    if meta.max_length is not None:
+        return f"{kind} of at most {meta.max_length} characters"
+    if meta.gt is not None:
+        return f"{kind} above {meta.gt}, at most {meta.le}"
+    if meta.le is not None:
+        return f"{kind} from {meta.ge} to {meta.le}"
+    return kind if meta.ge is None else f"{kind} of at least {meta.ge}"
 
 
 if __name__ == "__main__":

@@ -132,7 +132,8 @@ def _install(stage: str) -> None:
 def _run(command: list[str], step: Step) -> tuple[int, str]:
     """Run a command and show its current line. Return its exit status and what it printed."""
     said = []
-    environment = os.environ | {"PIP_CONSTRAINT": str(CONSTRAINTS)}
+    # As a URL, because pip takes the words of the variable for several files.
+    environment = os.environ | {"PIP_CONSTRAINT": CONSTRAINTS.as_uri()}
     with interruptible(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:

@@ -1,7 +1,7 @@
 """The SBOM (CycloneDX 1.6) and the list of licences of what statelessd needs to run.
 
 They name the packages that requirements.txt and the files of the extras pin, for the Python
-that runs this script, with the metadata of the installed packages and the pinned hashes.
+that runs this script. The metadata is that of the installed packages.
 """
 
 import datetime as dt

@@ -1,8 +1,8 @@
-"""Writes requirements.txt and one such file for each extra, from constraints.txt: make hashes.
+"""Write requirements.txt and one such file for each extra, from constraints.txt: make hashes.
 
-They have the versions of constraints.txt, and the hashes of every file that the package index
-has of each: so "pip install --require-hashes" takes them on each Python and each processor.
-uv resolves them for all of those at once. It is in the environment that runs this script.
+They have the versions of constraints.txt, and the hashes of all files of each version. So
+"pip install --require-hashes" works with each Python and each processor. uv resolves them
+for all of those at once. It is in the environment that runs this script.
 """
 
 import subprocess

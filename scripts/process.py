@@ -19,7 +19,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def uninterrupted() -> Iterator[None]:
     """Postpone Ctrl-C and the like to the end of the block.
 
-    Whoever starts a process and notes its id does both or neither.
+    So that starting a process and noting its id happen both, or neither.
     """
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield

@@ -1,11 +1,14 @@
-"""Find the worst patterns of hard prose in documents, texts and docstrings: ``make lint``.
+"""Find the worst patterns of hard prose in documents, texts and docstrings.
 
-It prints a line for each find and exits with 1. A sentence may have 30 words: one piece of code
-and one link count as one. The rules and the terms are in CONTRIBUTING.md and the glossary.
+    prose.py [FILE …]      check the files, or all files of the project
+
+It prints a line for each find and exits with 1. A sentence may have 30 words: a piece of code
+counts as one word, and a link as its text. The terms are in docs/reference/glossary.md.
 """
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -25,10 +28,11 @@ PATTERNS = {  # with what to write in its place
 # Sentences that stay as they are, each with its reason.
 EXCEPTIONS: dict[str, str] = {}
 FENCED = re.compile(r"^ *(```|~~~|:::).*?^ *\1", re.MULTILINE | re.DOTALL)
-NOT_PROSE = re.compile(r"^(?:\||#|!\[|    |<|\[[^\]]+\]:).*$", re.MULTILINE)
+NOT_PROSE = re.compile(r"^(?: *\||#|!\[|    |<|\[[^\]]+\]:).*$", re.MULTILINE)
 INLINE = re.compile(r"``[^`]+``|`[^`]+`|https?://\S+")
 LINKED = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 ITEM = re.compile(r"\n\s*(?:[-*]|\d+\.) |\n\s*\n|:\n")
+JAVASCRIPT = re.compile(r'/\*.*?\*/|(?://[^\n]*\n *)+|"[^"\n]*"|`[^`\n]*`|\'[^\'\n]*\'', re.DOTALL)
 SENTENCE = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[A-Z`*\"(\[\d])")
 
 
@@ -57,7 +61,7 @@ def markdown(path: Path) -> Iterator[str]:
     """Yield the prose of a document, and each cell of its tables."""
     text = FENCED.sub("", path.read_text())
     yield NOT_PROSE.sub("", text)
-    for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+    for row in re.findall(r"^ *\|(.*)\|$", text, re.MULTILINE):
         yield from row.split(" | ")
 
 
@@ -66,7 +70,7 @@ def python(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # Indented lines are examples, and a tree is not prose.
-            yield from re.split(r"\n {4}|\n.*──", inspect.cleandoc(node.value))
+            yield re.sub(r"\n(?: {4}|.*──).*", "\n", inspect.cleandoc(node.value))
 
 
 def data(path: Path) -> Iterator[str]:
@@ -74,17 +78,51 @@ def data(path: Path) -> Iterator[str]:
     text = path.read_text()
     scalars = [event.value for event in yaml.parse(text) if isinstance(event, yaml.ScalarEvent)]
     yield from (value for value in scalars if "statelessd_" not in value)  # those are PromQL
-    yield "\n".join(re.findall(r"^ *#+ (.*)$", text, re.MULTILINE))
+    yield from comments(path)
+
+
+def comments(path: Path) -> Iterator[str]:
+    """Yield each comment of a file in which they begin with a number sign."""
+    text = re.sub(r"^(?! *#( |$)).*$", "", path.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^ *#(?: |$)", "", text, flags=re.MULTILINE)
+    # Indented lines are examples. A line of code between two comments parts them.
+    yield re.sub(r"^ {2,}(?![-*] ).*$", "", text, flags=re.MULTILINE)
+
+
+def script(path: Path) -> Iterator[str]:
+    """Yield the comments and the strings of a script for browsers."""
+    for found in JAVASCRIPT.finditer(path.read_text()):
+        text = re.sub(r"^ *(?:/\*\*|//|\*/|\*) ?", "", found[0], flags=re.MULTILINE)
+        text = re.sub(r"@\w+ .*$|\$?{[^{}]*}", "CODE", text, flags=re.MULTILINE)
+        if " " in text:
+            yield text.strip("\"'`*/ ")
+
+
+def panels(path: Path) -> Iterator[str]:
+    """Yield the titles and descriptions of a Grafana dashboard."""
+    found: list[str] = []
+
+    def keep(pairs: list[tuple[str, object]]) -> None:
+        found.extend(str(value) for name, value in pairs if name in ("title", "description"))
+
+    json.loads(path.read_text(), object_pairs_hook=keep)
+    yield from found
 
 
 def page(path: Path) -> Iterator[str]:
     """Yield the texts between the tags of a template."""
     bare = re.sub(r"{[{%#].*?[}%#]}", "CODE", path.read_text(), flags=re.DOTALL)
     bare = re.sub(r"<(script|style).*?</\1>", "", bare, flags=re.DOTALL)
-    yield from re.split(r"<(?!/?(?:a|code|em|strong|b|kbd|span)\b)[^>]*>", bare)
+    bare = re.sub(r"<(code|kbd)\b.*?</\1>", "CODE", bare, flags=re.DOTALL)
+    for text in re.split(r"<(?!/?(?:a|em|strong|b|span)\b)[^>]*>", bare):
+        yield re.sub(r"<[^>]*>", "", text)
 
 
-READERS = {".md": markdown, ".py": python, ".yaml": data, ".yml": data, ".html": page}
+READERS = {
+    ".md": markdown, ".py": python, ".yaml": data, ".yml": data, ".html": page, ".js": script,
+    ".json": panels, ".conf": comments, ".cfg": comments, ".service": comments, ".socket": comments,
+    ".sh": comments,
+}  # fmt: skip
 FOLDERS = ("docs", "src", "deploy", "examples", "scripts")
 
 

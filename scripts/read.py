@@ -25,6 +25,7 @@ import fields
 import login
 
 EMPTY, IMPOSSIBLE = 1, 2
+DUMPED = 4096  # bytes of a body that is not text: 256 lines
 
 CONNECTION_CLOSE, CHANNEL_CLOSE = (10, 50), (20, 40)
 GET_OK, GET_EMPTY = (60, 71), (60, 72)
@@ -149,7 +150,11 @@ def _read(
         with suppress(MissingError), Channel.opened(address, name) as channel:
             message = channel.get(queue)
             if message:
-                _print(message, queue, name, keep=keep)
+                try:
+                    _print(message, queue, name, keep=keep)
+                except BrokenPipeError:  # of a pager or of head, and nothing of the broker
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                    return _fails("not all was printed, so the message stays", IMPOSSIBLE)
                 if not keep:  # now that it is printed
                     channel.acknowledge(message)
                 return 0
@@ -201,8 +206,9 @@ def _body(body: bytes) -> Iterator[str]:
         if not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", text):
             yield from map(_printable, re.split(r"\r?\n", text.removesuffix("\n")))
             return
-    yield f"({len(body)} bytes that are not text)"
-    for at in range(0, len(body), 16):
+    cut = f"; the first {DUMPED} of them:" if len(body) > DUMPED else ""
+    yield f"({len(body)} bytes that are not text{cut})"
+    for at in range(0, min(len(body), DUMPED), 16):
         part = body[at : at + 16]
         shown = "".join(chr(each) if 32 <= each < 127 else "." for each in part)
         yield f"{at:08x}  {part.hex(' '):<47}  {shown}"

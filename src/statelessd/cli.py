@@ -102,7 +102,7 @@ def _check_webhooks(loaded: Loaded) -> None:
 def _check_sections(loaded: Loaded, former: Sequence[str]) -> None:
     """Raise ConfigError for a section that is gone: the file may be half written."""
     errors = [
-        f"{loaded.file}: the section {section} is gone or empty. If the file is complete, "
+        f"{loaded.file}: the section {section} was removed or is empty. If that is intended, "
         "restart to apply it"
         for section in former
         if section not in loaded.sections
@@ -146,9 +146,11 @@ def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
         listens = isinstance(each.listener, int) and each.listener in server.listeners
         if listens and each.address not in (None, server.address_of(each.listener)):
             section = "HTTPServer.pages" if each.listener == server.pages.listener else "HTTPServer"
-            errors.append(f"{section}.address cannot change while {where} is listened on: restart")
+            errors.append(
+                f"{section}.address cannot change on a reload while {where} stays: restart"
+            )
     if daemon and former.pidfile_path != config.daemon.pidfile:
-        errors.append("Daemon.pidfile cannot change while the daemon runs: restart")
+        errors.append("Daemon.pidfile cannot change on a reload: restart")
     if errors:
         raise ConfigError(errors)
     if daemon:
@@ -157,7 +159,7 @@ def _check_beside(former: Former, config: Config, *, daemon: bool) -> None:
     try:
         _backend(config, Scoreboard.make())
     except (ImportError, SyntaxError) as error:
-        raise DaemonError(f"the package as it is installed now cannot start: {error}") from error
+        raise DaemonError(f"the installed package cannot start: {error}") from error
 
 
 def _reload(loaded: Loaded) -> int:
@@ -165,13 +167,13 @@ def _reload(loaded: Loaded) -> int:
     logs.check(loaded.config, foreground=False)
     path = loaded.config.daemon.pidfile
     if path is None:
-        raise DaemonError("there is no Daemon.pidfile; send SIGHUP to the parent process")
+        raise DaemonError("Daemon.pidfile is not set; send SIGHUP to the parent process instead")
     pid = PidFile(Path(path)).owner()
     try:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
-        raise DaemonError(f"process {pid} cannot be told: {error.strerror}") from error
-    print(f"Process {pid} was told to reload; its log says how that went.")  # noqa: T201 - the answer
+        raise DaemonError(f"cannot send SIGHUP to process {pid}: {error.strerror}") from error
+    print(f"Process {pid} reloads; its log shows the result.")  # noqa: T201 - the answer
     return OK
 
 
@@ -185,7 +187,7 @@ def _start(loaded: Loaded, former: Former | None, *, daemon: bool) -> int:
         check_user(config.daemon.user)
     elif os.getuid() == 0:
         logs.logger.warning(
-            "running as root: in the foreground Daemon.user and Daemon.pidfile do not apply"
+            "running as root: Daemon.user and Daemon.pidfile apply to --daemon only"
         )
     # A terminal that is closed sends SIGHUP, which must end what runs in it.
     in_terminal = not daemon and sys.stdin is not None and sys.stdin.isatty()
@@ -308,11 +310,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="statelessd",
         description="HTTP in, RabbitMQ out: one POST becomes one confirmed message.",
-        epilog="Without a configuration file it listens on 127.0.0.1:8000 and publishes to "
-        "the RabbitMQ on localhost:5672. Every setting can be overridden from the "
-        "environment: STATELESSD_APPLICATION_RABBITMQ_HOST=… and so on.",
+        epilog="Without a configuration file, statelessd listens on 127.0.0.1:8000 and publishes "
+        "to RabbitMQ on localhost:5672. Environment variables override settings: for example, "
+        "STATELESSD_APPLICATION_RABBITMQ_HOST overrides Application.rabbitmq.host.",
     )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the YAML file")
+    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "-f", "--foreground", action="store_true", help="stay in the foreground (the default)"
@@ -321,20 +323,20 @@ def _parser() -> argparse.ArgumentParser:
         "-d",
         "--daemon",
         action="store_true",
-        help="detach, with Daemon.pidfile and Daemon.user of the file",
+        help="run in the background, with Daemon.pidfile and Daemon.user",
     )
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="check FILE, then tell the daemon of its pidfile to take it up",
+        help="check FILE, then let the daemon of its Daemon.pidfile apply it",
     )
     parser.add_argument(
-        "--check-config", action="store_true", help="say what is wrong with the file, and stop"
+        "--check-config", action="store_true", help="check the settings, report errors, and exit"
     )
     parser.add_argument(
         "--print-config",
         action="store_true",
-        help="print the effective settings and where each comes from, and stop",
+        help="print all settings and where each comes from, and exit",
     )
     parser.add_argument("--version", action="version", version=f"statelessd {__version__}")
     return parser

@@ -341,20 +341,20 @@ TABLE: dict[Outcome, Row] = {
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document (RFC 9457) with the members ``outcome``, ``retryable``, ``request_id``."""
 
-    type: Annotated[str, Meta(description="Resolves to what it means and what to do.")]
+    type: Annotated[str, Meta(description="A link to the meaning and the remedy.")]
     title: Annotated[str, Meta(description="The same for every problem of this type.")]
     status: Annotated[int, Meta(description="The HTTP status.")]
     detail: Annotated[str, Meta(description="What happened this time.")]
     outcome: Annotated[
         str,
         Meta(
-            description="not-published: there is no copy of the message. unknown: there is none "
+            description="not-published: no copy of the message exists. unknown: no copy exists, "
             "or one.",
             extra_json_schema={"enum": ["not-published", "unknown"]},
         ),
     ]
     retryable: Annotated[bool, Meta(description="Whether the same request may succeed later.")]
-    request_id: Annotated[str, Meta(description="As in X-Request-ID.")] = ""
+    request_id: Annotated[str, Meta(description="The same as in X-Request-ID.")] = ""
 
 
 def type_of(outcome: Outcome) -> str:
@@ -414,7 +414,7 @@ class Public(str):
 class Mistake(enum.Enum):
     """What is wrong with a request, for others than its client: it quotes nothing of it."""
 
-    HTTP = "The request is not HTTP/1.1 that can be read."
+    HTTP = "The request is not valid HTTP/1.1."
     PATH = "The path cannot be read."
     FORM = "The form cannot be read."
     TEXT = "A field or header is not UTF-8."

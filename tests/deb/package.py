@@ -110,7 +110,8 @@ def newer(machine):
     """Make a package of a higher version of it, and return its path."""
     machine.do("dpkg-deb", "--raw-extract", "/root/statelessd.deb", "/tmp/newer")
     machine.do("sed", "-i", r"s/^Version: .*/Version: 99.0-1/", "/tmp/newer/DEBIAN/control")
-    [file] = machine.do("sh", "-c", "ls /tmp/newer/opt/statelessd/lib/*/*/*/version.py").split()
+    place = "/tmp/newer/opt/statelessd/lib/*/site-packages/statelessd/version.py"
+    [file] = machine.do("sh", "-c", f"ls {place}").split()
     machine.do("sed", "-i", 's/__version__ = .*/__version__ = "99.0"/', file)
     compiler = ["python3.13", "-m", "compileall", "-qf", "--invalidation-mode", "unchecked-hash"]
     machine.do(*compiler, "-s", "/tmp/newer", file)
@@ -138,6 +139,8 @@ def test_it_is_installed_and_serves(machine):
     install(machine, "/root/statelessd.deb")
     assert machine.do("systemctl", "is-active", "statelessd").strip() == "active"
     assert machine.do("systemctl", "is-enabled", "statelessd").strip() == "enabled"
+    documents = machine.do("systemctl", "show", "--property=Documentation", "statelessd")
+    assert documents.strip() == "Documentation=man:statelessd(1)"
     had = messages(machine)
     assert "HTTP/1.1 204 No Content" in machine.do(*CURL)
     assert messages(machine) == had + 1
@@ -159,6 +162,8 @@ def test_what_it_installs(machine):
     assert machine.do("dpkg", "--verify", "statelessd") == ""
     owned = set(machine.do("dpkg", "-L", "statelessd").splitlines())
     assert set(machine.do("find", "/opt/statelessd").splitlines()) <= owned
+    documents = [each for each in owned if each.startswith("/usr/share/doc/")]
+    assert [each for each in documents if each.endswith((".py", ".txt"))] == []
     sources = {each for each in owned if each.startswith("/opt/") and each.endswith(".py")}
     assert all(
         re.sub(r"/([^/]+)\.py$", r"/__pycache__/\1.cpython-313.pyc", each) in owned

@@ -41,6 +41,7 @@ import broker as broker_script
 
 PROCESSES = ("parent", "backend 1", "backend 2")
 PAUSE = 0.02  # seconds that a client waits after an answer
+HISTORY = 600.0  # seconds in which a new backend's history of the dashboard fills
 QUIET = 2.0  # seconds at the end of an hour in which sizes are taken
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Setting: its default in seconds, and the least that it becomes.
@@ -61,6 +62,7 @@ class Hour:
     """One hour: its events, its counts, and the sizes in the quiet moment at its end."""
 
     number: int
+    ended_at: float  # by the monotonic clock
     events: list
     verdict: Verdict
     connections: int  # at the broker, at most
@@ -87,8 +89,12 @@ class Run:
 
     @property
     def warm_up(self):
-        """Return the hours after which nothing may grow."""
-        return len(self.hours) // 3
+        """Return the hours after which nothing may grow.
+
+        Backends are replaced in the first third, and each then fills its history.
+        """
+        filled_at = self.hours[len(self.hours) // 3 - 1].ended_at + HISTORY
+        return sum(hour.ended_at < filled_at for hour in self.hours)
 
     @property
     def good(self):
@@ -271,7 +277,8 @@ class Day:
         verdict = judge(traffic.answers, self.world.found_in(FaultyWorld.queues))
         files = sum(1 for _ in self.world.temporary.iterdir())
         names = [event.__name__.replace("_", " ") for event in events]
-        return Hour(number, names, verdict, peaks.connections, peaks.channels, sizes, files)
+        counts = peaks.connections, peaks.channels
+        return Hour(number, time.monotonic(), names, verdict, *counts, sizes, files)
 
     def _begin(self, traffic, clients):
         for kind in (CurlClient, BatchClient):
@@ -327,6 +334,11 @@ def _size(pid):
     status = (proc / "status").read_text().partition("\nThreads:")[2].split()
     memory = int((proc / "statm").read_text().split()[1]) * PAGE
     return Size(memory, len(list((proc / "fd").iterdir())), int(status[0]))
+
+
+def is_long_enough(hours, minutes):
+    """Return whether enough hours are left for a trend when backends have filled their history."""
+    return (minutes * 2 / 3 - HISTORY / 60) * hours / minutes >= 5
 
 
 def play(directory, seed, *, hours, minutes, suite=None, leak=False, say=print):

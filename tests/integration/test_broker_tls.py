@@ -109,7 +109,7 @@ class TestWhatIsWrong:
             details = {is_problem(a.result(), 503, "broker-unavailable")["detail"] for a in ask}
         assert details == {f"No connection to the broker: {said}."}
         [line] = [each for each in gateway.text.splitlines() if "statelessd.broker" in each]
-        assert f"the broker cannot be reached: {said}" in line
+        assert f"cannot reach the broker: {said}" in line
 
     def test_no_certificate_of_ours(self, start):
         gateway = start(certificate=None, key=None, timeout=PATIENCE)
@@ -136,7 +136,7 @@ def test_renewed_files_are_taken_up(start, client, authority, stranger):
     answer = gateway.publish()
     assert "does not accept the gateway's certificate" in answer.json()["detail"]
     client.certificate.write_bytes(authority.certificate.read_bytes())
-    gateway.says("TLS to the broker stays unchanged")
+    gateway.says("TLS to the broker stays in use")
     client.key.write_bytes(authority.key.read_bytes())
     gateway.says("using the changed files", 2)
     wait_until(lambda: takes(gateway), what="a publish")
@@ -147,7 +147,7 @@ def test_a_reload_with_files_that_are_not_there_changes_nothing(start, client):
     backends = gateway.backends()
     client.ca.unlink()
     gateway.hang_up()
-    gateway.says("cannot be used; nothing changes")
+    gateway.says("is not valid; nothing changes")
     said = f"Application.rabbitmq.tls.ca: {client.ca} cannot be read: No such file or directory"
     gateway.says(said)
     assert gateway.backends() == backends

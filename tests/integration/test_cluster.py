@@ -73,5 +73,5 @@ def test_a_node_that_dies_is_left_at_once_and_met_again(two_nodes, start_gateway
     victim.start()
     wait_until(lambda: connections()[1], what="a connection to the node that is back")
     assert by_node(gateway, "broker_node_up") == dict.fromkeys(hosts, 1)
-    gateway.says(f"node {hosts[1]} is reached again")
-    assert gateway.text.count(f"node {hosts[1]} is not reached") == 1
+    gateway.says(f"node {hosts[1]} is reachable again")
+    assert gateway.text.count(f"cannot reach the broker's node {hosts[1]}") == 1

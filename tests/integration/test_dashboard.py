@@ -192,6 +192,6 @@ def test_what_the_broker_says_of_a_message_is_not_shown(start_gateway, broker):
     wait_until(lambda: len(details(gateway)["errors"]) == 6)
     told = {each["type"]: each["detail"] for each in details(gateway)["errors"]}
     assert told["exchange-not-found"] == "The broker says: no exchange 'no-such' in vhost 'test'"
-    assert told["no-route"].startswith("The message was mandatory and no queue took it")
+    assert told["no-route"].startswith("No queue took the mandatory message")
     for path in ("/details.json", "/dashboard.json", "/"):
         assert SECRET not in gateway.get(path).text

@@ -208,8 +208,8 @@ class TestCharts:
             for caption in told:
                 assert f"{whose} {backend} on {host}, ".replace("  ", " ") in caption
                 assert user.evaluate(f"new RegExp('{day}').test({json.dumps(caption)})"), caption
-        assert "confirmed messages a second" in told[0]
-        assert "in each 10 seconds" in told[2]
+        assert "confirmed messages per second" in told[0]
+        assert "per 10 seconds" in told[2]
 
     def test_errors_are_bars(self, user, gateway):
         publish(gateway, gateway.ports[0], "ada", exchange="no-such-exchange", expected=404)

@@ -1,4 +1,4 @@
-"""docs/how-to/deployment.md: its commands as they stand, with a real systemd and RabbitMQ."""
+"""docs/how-to/deployment.md and tls.md: their commands as they stand, with a real systemd."""
 
 import os
 import re
@@ -69,14 +69,14 @@ DEFINITIONS = {
 }
 
 
-def blocks(heading, language="sh"):
-    """Return the blocks of the section whose heading begins so."""
-    page = (ROOT / "docs/how-to/deployment.md").read_text()
+def blocks(heading, name="deployment.md"):
+    """Return the shell's blocks of the section whose heading begins so."""
+    page = (ROOT / "docs/how-to" / name).read_text()
     found = re.search(
         rf"^#+ {re.escape(heading)}.*?(?=^#+ [A-Z0-9]|\Z)", page, re.MULTILINE | re.DOTALL
     )
     assert found, f"the page has no section {heading}"
-    return [text for name, text in BLOCK.findall(found[0]) if name == language]
+    return [text for language, text in BLOCK.findall(found[0]) if language == "sh"]
 
 
 def test_the_prometheus_of_the_page_takes_its_configuration_and_the_rules(tmp_path):
@@ -162,5 +162,5 @@ def test_the_steps_lead_from_one_to_the_next(operator, broker):
     for line in ("Type=notify-reload", "ExecReload="):
         assert f"\n{line}\n" in wait
 
-    [tls] = blocks("TLS in the gateway")
+    [tls] = blocks("TLS in the gateway", "tls.md")
     assert operator.shell(tls).startswith("HTTP/1.1 204 No Content")

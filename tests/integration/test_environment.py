@@ -21,8 +21,8 @@ optional-dependencies = {{compression = []}}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with the scripts, whose gateway needs pip alone."""
-    root = tmp_path_factory.mktemp("project")
+    """A project with the scripts, whose gateway needs pip alone, in a path with a space."""
+    root = tmp_path_factory.mktemp("our first projéct")
     shutil.copytree(SCRIPTS, root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "constraints.txt").touch()
     (root / "requirements-dev.txt").touch()

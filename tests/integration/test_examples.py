@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from flaky import CLOSED, PUBLISHED, Answer, Flaky, problem
-from gateway import free_port
+from gateway import free_port, running
 from queues import Queue
+
+from statelessd.config.loader import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -19,6 +22,7 @@ PROGRAMS = {
     "publish_curl.php": "php",
     "publish_multipart.php": "php",
     "publish_stream.php": "php",
+    "publish_kept.php": "php",
     "publish_requests.py": sys.executable,
     "publish_httpx.py": sys.executable,
     "publish.mjs": "node",
@@ -62,6 +66,59 @@ def test_every_example_is_run():
     recipes = "".join(test.read_text() for test in RECIPES.glob("test_*.py"))
     found = {path.name for path in EXAMPLES.iterdir() if f'"{path.name}"' not in recipes}
     assert found == {*PROGRAMS, "original.php", "original.yaml"}
+
+
+def test_the_pages_for_programmers_have_every_program(pytestconfig):
+    how_to = pytestconfig.rootpath / "docs/how-to"
+    pages = [how_to / f"publish-from-{each}.md" for each in ("php", "other-languages")]
+    text = "".join(page.read_text() for page in pages)
+    assert [name for name in PROGRAMS if f"[{name}]" not in text] == []
+
+
+def lines_of(code):
+    return "\n".join(line.strip() for line in code.strip().splitlines())
+
+
+def test_the_code_for_php_programmers_is_that_of_the_examples(pytestconfig):
+    page = (pytestconfig.rootpath / "docs/how-to/publish-from-php.md").read_text()
+    excerpts = re.findall(r"^ *```php\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+    assert len(excerpts) > 5
+    programs = [lines_of(path.read_text()) for path in EXAMPLES.glob("*.php")]
+    assert [e for e in excerpts if not any(lines_of(e) in program for program in programs)] == []
+
+
+def test_the_configuration_for_php_programmers_is_valid(pytestconfig, tmp_path):
+    page = (pytestconfig.rootpath / "docs/how-to/publish-from-php.md").read_text()
+    (tmp_path / "statelessd.yml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    loaded = load(tmp_path / "statelessd.yml", {})
+    assert loaded.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        (
+            "http_build_query($message + ['headers' => ['source' => 'shop', 'tags' => ['a']]])",
+            {"source": "shop", "tags": ["a"]},
+        ),
+        ("$message + ['headers[source]' => 'shop']", {"source": "shop"}),
+        ("$message + ['headers' => $typed]", {"attempt": 1, "test": False}),
+        ("http_build_query($message + ['headers' => $typed])", {"attempt": 1, "test": False}),
+        ("$message + ['body' => new CURLFile('/etc/hostname')]", None),
+    ],
+)
+def test_a_form_of_php_has_the_headers_that_the_page_says(gateway, arrived, fields, headers):
+    program = f"""
+        $message = ['mandatory' => true{"" if headers is None else ", 'body' => 'x'"}];
+        $typed = json_encode(['attempt' => 1, 'test' => false]);
+        $curl = curl_init('{gateway.url}/%2f/test/x');
+        $auth = 'guest:guest';
+        curl_setopt_array($curl, [CURLOPT_USERPWD => $auth, CURLOPT_POSTFIELDS => {fields}]);
+        curl_exec($curl);"""
+    subprocess.run(["php", "-r", program], check=True)
+    properties, body, _ = arrived.get()
+    assert properties.headers == headers
+    assert body == (b"x" if headers else Path("/etc/hostname").read_bytes())
 
 
 def test_it_publishes(run, gateway, arrived):
@@ -148,6 +205,41 @@ def test_what_was_unknown_once_stays_unknown(run):
     with Flaky(problem(504, outcome="unknown", retry_after=0), refusal) as server:
         is_told(run(STATELESSD_URL=server.url), 1, "Perhaps published: Flaky: Not any more")
     assert len(server.requests) == 2
+
+
+def test_no_client_repeats_a_request_by_itself(run):
+    """It would hide that a kept connection ended, and that the first copy may exist."""
+    refusal = problem(403, detail="Not any more", retryable=False)
+    with Flaky(problem(503, retry_after=0), CLOSED, refusal, keeps=True) as server:
+        is_told(run(STATELESSD_URL=server.url), 1, "Perhaps published: Flaky: Not any more")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(("option", "requests"), [("", 3), ("CURLOPT_FORBID_REUSE => true", 2)])
+def test_libcurl_repeats_a_request_on_a_kept_connection(option, requests):
+    """Why the examples in PHP either close their connection or send the body from a function."""
+    with Flaky(PUBLISHED, CLOSED, PUBLISHED, keeps=True) as server:
+        program = f"""
+            $curl = curl_init('{server.url}');
+            curl_setopt_array($curl, [CURLOPT_POSTFIELDS => 'body=x', {option}]);
+            curl_exec($curl);
+            curl_exec($curl);"""
+        subprocess.run(["php", "-r", program], check=True)
+    assert len(server.requests) == requests
+
+
+@pytest.fixture
+def by_socket(broker, tmp_path):
+    """The path of a gateway's Unix socket."""
+    path = tmp_path / "8000.sock"
+    with running(tmp_path, broker, unix=[path]):
+        yield path
+
+
+@pytest.mark.parametrize("program", ["publish_kept.php"])
+def test_it_publishes_through_a_unix_socket(run, by_socket, arrived):
+    is_told(run(STATELESSD_URL="http://localhost", STATELESSD_SOCKET=by_socket), 0, "Published.")
+    assert arrived.get()[0].message_id == "order-42"
 
 
 def test_nobody_listens(run):

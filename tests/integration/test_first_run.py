@@ -1,4 +1,4 @@
-"""The first ten minutes: README's commands, in a copy of the checkout, as a user types them."""
+"""README's and the tutorial's commands, in a copy of the checkout, as a user types them."""
 
 import os
 import re
@@ -37,22 +37,23 @@ def checkout(tmp_path_factory):
 def make(checkout):
     """Runs make with these words."""
 
-    def make(*words, **variables):
+    def make(*words, seconds=100, **variables):
         keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return subprocess.run(
             # Whatever the times of the files are: make must not renew the tests' environment.
             ["make", "--no-print-directory", "--old-file=.venv/.runtime", *words],
-            cwd=checkout, env=keep | variables, capture_output=True, text=True, timeout=100,
+            cwd=checkout, env=keep | variables, capture_output=True, text=True, timeout=seconds,
             check=False,
         )  # fmt: skip
 
     return make
 
 
-def commands_of_readme():
-    """Return the commands of README's first example, in their order."""
-    example = README.partition("```console\n")[2].partition("```")[0]
-    return re.findall(r"^\$ (.*)$", example, re.MULTILINE)
+def commands_of(text):
+    """Return the commands of a page's consoles, each with the output that is shown below it."""
+    consoles = re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    each = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+    return [found for console in consoles for found in each.findall(console)]
 
 
 @pytest.fixture(scope="module")
@@ -80,32 +81,60 @@ def running(checkout, tmp_path_factory):
     assert not broker.epmd_runs
 
 
-def shown_by(command, port, checkout, make):
-    """Run one command of README, for the port in use, and return what it prints."""
+VARIES = [
+    (r"date: .*", "date: some day"),
+    (r"(request[-_]id[: \"]+)[0-9a-f]{12}-[0-9a-f]+", r"\1its-id"),
+    (r"content-length: \d+", "content-length: N"),
+    (r"runs on port \d+", "runs on port N"),
+]
+
+
+def as_shown(text):
+    """Return an output without what differs each time, and without its line breaks."""
+    for varying, same in VARIES:
+        text = re.sub(varying, same, text)
+    return "".join(text.split())
+
+
+def run_as_shown(command, output, port, checkout, make):
+    """Run a command of a page, for the port in use. It has to print what the page shows."""
     if command.startswith("make "):
-        done = make(*command.split()[1:])
+        done = make(*command.split()[1:], seconds=250)
     else:
         done = subprocess.run(
             command.replace("localhost:8000", f"localhost:{port}"),
             shell=True, cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert as_shown(done.stdout) == as_shown(output), command
+
+
+def save(program, name, port, checkout):
+    """Write a program of a page to a file, for the port in use."""
+    (checkout / name).write_text(program.replace("localhost:8000", f"localhost:{port}"))
 
 
 def test_the_commands_of_readme_work_as_it_shows(running, checkout, make):
     port, log = running
-    clone, run, curl, read = commands_of_readme()
+    (clone, _), (run, hint), *others = commands_of(README)
     assert clone.startswith("git clone ")
     assert run == "make run"
-    shown = log.read_text()
-    for command in (curl, read):  # what make run suggests is what README shows
-        assert command.replace(":8000", f":{port}") in shown
-    assert f"http://localhost:{port}/ " in shown  # the dashboard
-    assert shown_by(curl, port, checkout, make).startswith("HTTP/1.1 204 No Content")
-    in_readme = README.partition(f"$ {read}\n")[2].partition("```")[0]
-    assert shown_by(read, port, checkout, make) == in_readme
+    assert as_shown(hint.replace("…", "").replace(":8000", f":{port}")) in as_shown(log.read_text())
+    (curl, _), (read, _), _ = others
+    for command in (curl, read):  # make run suggests what README shows
+        assert command.replace(":8000", f":{port}") in log.read_text()
+    assert f"http://localhost:{port}/ " in log.read_text()  # the dashboard
+    for command, output in others:
+        run_as_shown(command, output, port, checkout, make)
     assert make("read", "QUEUE=test").returncode != 0  # it was taken
+
+
+def test_the_program_of_readme_works(running, checkout, make):
+    port, _ = running
+    (program,) = re.findall(r"^```php\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    save(program, "readme.php", port, checkout)
+    run_as_shown("php readme.php", "RabbitMQ has the message.\n", port, checkout, make)
+    assert make("read", "QUEUE=test").stdout.endswith('\n{"order":42}\n')
 
 
 @pytest.fixture
@@ -156,6 +185,26 @@ def test_a_body_does_nothing_to_the_terminal(queue, make, body, shown):
     assert make("read", "QUEUE=test").stdout.endswith(f"{shown}\n")
 
 
+def test_a_long_body_that_is_not_text_is_cut(queue, make):
+    queue.basic_publish("test", "foo", b"\xff" * 5000)
+    shown = make("read", "QUEUE=test").stdout
+    assert "(5000 bytes that are not text; the first 4096 of them:)" in shown
+    assert shown.splitlines()[-1].startswith("00000ff0  ff")
+
+
+def test_a_message_that_is_not_printed_to_its_end_stays(queue, checkout):
+    queue.basic_publish("", "test", b"a line\n" * 100_000)
+    done = subprocess.run(
+        "make --no-print-directory read QUEUE=test VHOST=/ | head -1",
+        shell=True, cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1
+    assert "read.py: not all was printed, so the message stays" in done.stderr
+    assert "Traceback" not in done.stderr
+    wait_until(lambda: queue.queue_declare("test", passive=True).method.message_count == 1,
+               what="the message back in the queue")  # fmt: skip
+
+
 def test_keep_leaves_the_message(queue, make):
     for body in (b"first", b"second"):
         queue.basic_publish("", "test", body)
@@ -200,6 +249,16 @@ def test_a_port_that_is_none_is_named(make, port):
     assert "Traceback" not in done.stderr
 
 
+def test_the_page_about_other_languages_shows_what_happens(running, checkout, make, queue):
+    port, _ = running
+    page = (ROOT / "docs/how-to/publish-from-other-languages.md").read_text()
+    (program, said), read = commands_of(page)
+    (checkout / "examples").exists() or (checkout / "examples").symlink_to(ROOT / "examples")
+    url = f"STATELESSD_URL=http://localhost:{port}"
+    run_as_shown(f"{url} {program}", said, port, checkout, make)
+    run_as_shown(*read, port, checkout, make)
+
+
 def first_command(example):
     """Return the command that an example's first lines show for make run, without make read."""
     head = (ROOT / "examples" / example).read_text()[:900]
@@ -212,7 +271,7 @@ def first_command(example):
     "example",
     [
         *("publish.sh", "publish_wget.sh", "publish.pl", "publish.mjs", "cron-job.sh"),
-        *("publish_curl.php", "publish_multipart.php", "publish_stream.php"),
+        *("publish_curl.php", "publish_multipart.php", "publish_stream.php", "publish_kept.php"),
         *("publish_requests.py", "publish_httpx.py", "celery_task.sh", "celery_task.py"),
     ],
 )
@@ -244,3 +303,27 @@ def test_a_script_without_arguments_shows_how_to_call_it(script):
     assert done.returncode == 64
     assert done.stderr.startswith("usage: ")
     assert script in done.stderr
+
+
+@pytest.mark.timeout(600)  # it stops and starts RabbitMQ
+def test_the_tutorial_works_as_it_shows(running, checkout, make):
+    """Its commands, in their order. The message of each language is read."""
+    port, log = running
+    page = (ROOT / "docs/tutorial/first-message.md").read_text()
+    programs = re.findall(r"as `(\S+)`[^`]*```\w+\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in programs] == ["first.php", "first.py"]
+    for name, program in programs:
+        save(program, name, port, checkout)
+    (run, hint), php, curl, python, read, *others = commands_of(page)
+    assert run == "make run"
+    for line in hint.replace("…", "").splitlines():
+        assert line in log.read_text()
+    for publish in (php, curl, python):
+        run_as_shown(*publish, port, checkout, make)
+        run_as_shown(*read, port, checkout, make)
+    try:
+        for command, output in others:
+            run_as_shown(command, output, port, checkout, make)
+    finally:
+        make("broker")
+    assert make("read", "QUEUE=test").returncode != 0  # the 503 left nothing behind

@@ -108,8 +108,8 @@ def test_a_broker_that_stops_under_many_logins(start_gateway, own):
     assert publish_as_all(30) == {204}
     gateway.stop()
     down, again = lines(gateway, "WARNING")
-    assert down.endswith("the broker cannot be reached: Connection refused")
-    assert "the broker is reached again, after " in again
+    assert down.endswith("cannot reach the broker: Connection refused")
+    assert "the broker is reachable again, after " in again
     # Of the logins: at most 20 lines in 10 seconds, and a count of the others.
     assert len(lines(gateway, "INFO")) < 4 * LOGINS
 

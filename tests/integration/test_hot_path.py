@@ -28,5 +28,5 @@ def test_a_publish_costs_no_more_instructions_than_was_agreed_on(counts, scenari
     assert ratio <= agreed * TOLERANCE, (
         f"{scenario}: a publish costs {counts.publishes[scenario]:,.0f} instructions, which is "
         f"{ratio:.3f} turns of the reference loop; bench/instructions.json has {agreed:.3f}. "
-        f"See docs/development/performance.md; if it has to be so, renew the figure with {RENEW}."
+        f"See docs/development/hot-path.md; if it has to be so, renew the figure with {RENEW}."
     )

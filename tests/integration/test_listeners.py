@@ -120,13 +120,13 @@ class TestTLS:
             second = authority.issue().split()
             wait_until(lambda: shown() == second, what="the new certificate")
             authority.certificate.write_text("garbage")
-            gateway.says("the certificate stays unchanged")
+            gateway.says("the certificate stays in use")
             assert shown() == second
             third = authority.issue().split()
             wait_until(lambda: shown() == third, what="the next certificate")
             old_connection.sendall(REQUEST)
             assert old_connection.recv(100).startswith(b"HTTP/1.1 204")
-        assert gateway.text.count("the certificate stays unchanged") == 1
+        assert gateway.text.count("the certificate stays in use") == 1
 
     @pytest.mark.parametrize("version", ["1.2", "1.3"])
     @pytest.mark.parametrize(("user", "status"), [("guest:guest", 413), (":", 401)])
@@ -218,7 +218,7 @@ class TestUnixSockets:
         assert publish("--unix-socket", path, url="http://x") == 204
         done = GatewayProcess(tmp_path, broker, unix=[path]).run()
         assert done.returncode == 1
-        assert f"cannot listen on unix:{path}: somebody listens there already" in done.stderr
+        assert f"cannot listen on unix:{path}: another process listens there" in done.stderr
         assert publish("--unix-socket", path, url="http://x") == 204
 
     def test_guest_is_near_unless_a_header_says_otherwise(self, start_gateway, path):

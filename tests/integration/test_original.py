@@ -73,7 +73,7 @@ def test_the_configuration_takes_effect_as_it_is_printed(start_gateway, tmp_path
     )
     if not Path("/dev/log").exists():
         assert "the log handler 'syslog' is left out" in gateway.text
-    assert "/usr/share/statelessd/templates is no directory" in gateway.text
+    assert "/usr/share/statelessd/templates is not a directory" in gateway.text
 
 
 CONNECTION = {"connections": {"opened": int, "closed": int},

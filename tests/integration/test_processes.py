@@ -152,14 +152,14 @@ class TestDaemon:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: gone(pid), what="the daemon's end")
         assert not daemon.pidfile.exists()
-        assert "every request was answered" in daemon.daemon_log.read_text()
+        assert "all requests were answered" in daemon.daemon_log.read_text()
 
     def test_a_live_pidfile_is_refused(self, daemon):
         assert daemon.run("-d").returncode == 0
         pid = int(daemon.pidfile.read_text())
         second = daemon.run("-d")
         assert second.returncode == 1
-        assert f"runs already, as process {pid}" in second.stderr
+        assert f"is already running as process {pid}" in second.stderr
         assert int(daemon.pidfile.read_text()) == pid
 
     def test_an_unknown_user_is_told_before_it_detaches(self, daemon):

@@ -101,7 +101,7 @@ def test_a_reload_whose_backends_do_not_start_can_be_mended_by_another(start_gat
     for attempts in (1, 2):
         gateway.hang_up()
         gateway.says("SIGHUP: reloading\n", attempts)
-        gateway.says("it is started again", 2 * attempts)
+        gateway.says("restarting it", 2 * attempts)
     for port in gateway.ports:
         assert gateway.get("/healthz", port).ok
     assert set(before) <= set(gateway.backends())
@@ -116,7 +116,7 @@ def test_a_configuration_that_does_not_validate_changes_nothing_and_says_why(sta
     with Clients(4, steady(gateway.port)) as clients:
         gateway.hang_up(HTTPServer={"max_bdoy_bytes": 1})
         gateway.says("nothing changes")
-        gateway.says("max_bdoy_bytes: unknown key (did you mean")
+        gateway.says("max_bdoy_bytes: unknown setting (did you mean")
         clients.go_on(40)
     assert gateway.backends() == before
     all_are_204([clients])
@@ -140,7 +140,7 @@ def test_half_a_file_changes_nothing_and_says_why(start_gateway):
             gateway.config.write_text(text)
         gateway.process.send_signal(signal.SIGHUP)
         gateway.says(words, told + 1)
-    assert gateway.text.count("the new configuration cannot be used; nothing changes") == 4
+    assert gateway.text.count("the new configuration is not valid; nothing changes") == 4
     assert gateway.backends() == before
     assert gateway.publish().status_code == 204
     gateway.config.write_text(whole)
@@ -201,14 +201,14 @@ def test_a_reload_during_another_one_is_not_lost(start_gateway):
         client.sendall(b"POST /test/test/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
                        b"Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\nhalf")  # fmt: skip
         gateway.hang_up(HTTPServer={"ports": [stays]})
-        gateway.says(f"former backend on port {stays} ended")
+        gateway.says(f"old backend on port {stays}: ended")
         gateway.hang_up(HTTPServer={"max_body_bytes": 1})
-        gateway.says("reloading once the last reload lets it")
+        gateway.says("another reload is in progress")
         assert gateway.publish().status_code == 204
         client.sendall(b" rest")
         assert b" 204 " in client.recv(1000)
-    gateway.says(f"former backend on port {gone} ended with status 0")
-    gateway.says(f"former backend on port {stays} ended", 2)
+    gateway.says(f"old backend on port {gone}: ended with status 0")
+    gateway.says(f"old backend on port {stays}: ended", 2)
     gateway.ports = [stays]
     assert gateway.publish().status_code == 413
 
@@ -238,7 +238,7 @@ def test_what_is_under_way_gets_its_answer(start_gateway, amqp):
         connection.putheader(name, value)
     connection.endheaders(b"ha")
     gateway.hang_up()
-    gateway.says("retires")
+    gateway.says(": draining")
     connection.send(b"lf")
     with connection.getresponse() as answer:
         assert (answer.status, answer.headers["Connection"]) == (204, "close")
@@ -270,7 +270,7 @@ def test_a_daemon_is_told_by_the_command(tmp_path, broker, start_gateway):
     pidfile = tmp_path / "statelessd.pid"
     gateway = start_gateway({"Daemon": {"pidfile": str(pidfile)}})
     complaint = gateway.run("--reload")
-    assert (complaint.returncode, "no statelessd runs" in complaint.stderr) == (1, True)
+    assert (complaint.returncode, "statelessd is not running" in complaint.stderr) == (1, True)
     port = free_port()
     log = tmp_path / "daemon.log"
     handler = {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}

@@ -78,7 +78,7 @@ def test_the_group_of_nginx_may_use_the_unix_socket(manager, configure):
         assert publish(manager, "daemon") == "000"
         # A reload applies the group anew, and starts the program anew in the sandbox.
         manager.systemctl("reload", "statelessd")
-        wait_until(lambda: "retires" in manager.log, what="the former backend's end")
+        wait_until(lambda: ": draining" in manager.log, what="the old backend's end")
         wait_until(lambda: publish(manager, "www-data") == "204", what="the new backend")
 
 
@@ -152,7 +152,7 @@ def test_a_key_that_the_documented_hook_copies(manager, configure, authority, re
     port = free_port()
     configure(ports=[port], tls=pair("/etc/statelessd-tls"))
     manager.run("install", "-d", "/etc/statelessd-tls")
-    page = (DEPLOY.parent / "docs/how-to/deployment.md").read_text()
+    page = (DEPLOY.parent / "docs/how-to/tls.md").read_text()
     hook = re.search(r"```sh\n( +#!/bin/sh\n.*?)```", page, re.DOTALL)[1]
 
     def copy():

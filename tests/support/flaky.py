@@ -47,8 +47,9 @@ class Request:
 class Flaky(Server):
     """``script``: an answer for each request; the last one stands for all that follow."""
 
-    def __init__(self, *script):
+    def __init__(self, *script, keeps=False):
         super().__init__()
+        self.keeps = keeps
         self.script = list(script)
         self.requests = []
         self.url = f"http://127.0.0.1:{self.server_port}"

@@ -9,6 +9,7 @@ class Server(ThreadingHTTPServer, abc.ABC):
     """Serves while its ``with`` statement lasts; ``respond`` answers a request."""
 
     daemon_threads = False  # so that leaving waits for them
+    keeps = False  # the connection of a client, for its next request
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Request)
@@ -47,7 +48,8 @@ class Request(BaseHTTPRequestHandler):
     def answer(self, status, body=b"", **fields):
         """Send an answer."""
         self.send_response(status)
-        self.send_header("Connection", "close")  # else its thread would wait for another request
+        if not self.server.keeps:  # its thread waits for another request, until the client ends
+            self.send_header("Connection", "close")
         if status != 204:
             fields["Content-Length"] = str(len(body))
         for name, value in fields.items():

@@ -1,21 +1,26 @@
 """The benchmark's arithmetic: a figure that is wrong is worse than none."""
 
+import asyncio
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakebroker import FakeBroker
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 import compare
 import docs
+import gateways
 import goals
 import load
+import php
 import processes
 import publisher
 import results
@@ -155,17 +160,89 @@ def test_page_shows_what_its_result_has_and_its_faults(tmp_path: Path) -> None:
     ours = run(gateway="statelessd", gateway_us=30.0)
     users = run(name="10 in turn at 32", gateway="statelessd") | {"scenario": "users"}
     text = docs.page(document(ours, users))
-    assert "`make bench` made that result on 2026-11-26" in text
-    assert "from [bench/results/reference.json](../bench/results/reference.json)" in text
-    assert "| statelessd | 32 | 10,000 |" in text
-    assert "| 10 in turn at 32 | statelessd | 10,000 |" in text
-    assert "## php" not in text
+    assert "| command | `make bench` |" in text
+    assert "from [bench/results/reference.json](../../bench/results/reference.json)" in text
+    assert "| 32 | statelessd | 10,000 | 1 | 30.0 |" in text
+    assert "## Users in turn" in text
+    assert "## TLS" not in text
+    assert "Every confirmed message was in the queue" in text
     assert "Faults" not in text
     bad = document(run(found=79_999), failures=["php failed: no php"])
     text = docs.page(bad, tmp_path / "mine.json")
     assert "from `mine.json`" in text
     assert "- php failed" in text
+    assert "**1 confirmed messages were not in the queue.**" in text
     assert f"- {bad['runs'][0]['faults'][0]}\n" in text
+
+
+def test_page_compares_what_ran_beside_one_another_round_by_round() -> None:
+    def rounds(gateway: str, *rates: float) -> list[results.Run]:
+        more = {"scenario": "php", "point": "16 processes", "gateway": gateway}
+        return [run(requests_per_second=rate) | more for rate in rates]
+
+    # The machine was four times as fast in the second round; the ratio of medians would be 4.
+    ours, theirs = rounds("statelessd", 100, 400, 110), rounds("php-amqp", 10, 40, 11)
+    text = docs.page(document(*ours, *theirs))
+    assert "| 16 processes | statelessd | 10 (10 to 10) |" in text
+    assert "differed by up to\n  4.0 times" in text
+    assert "### amqproxy" in text
+    text = docs.page(document(*ours, *theirs, *rounds("amqproxy", 20, 80, 22)))
+    assert "| 16 processes | amqproxy | 2.0 (2.0 to 2.0) |" in text
+    assert "### amqproxy" not in text  # what was measured apart gives way to the command's run
+
+
+def test_the_page_of_figures_is_what_its_command_writes() -> None:
+    assert docs.PAGE.read_text() == docs.page(results.read(results.REFERENCE))
+
+
+BENCH = Path(docs.__file__).with_name("bench.py")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["php", "--amqproxy", "/nowhere/amqproxy"], "/nowhere/amqproxy is not a program"),
+        (["php", "--amqproxy", str(BENCH)], "is not a program"),  # a file that cannot be run
+        (["singles", "--amqproxy", sys.executable], "--amqproxy is for the scenario php"),
+    ],
+)
+def test_amqproxy_has_to_be_a_program_of_its_scenario(arguments: list[str], told: str) -> None:
+    line = [sys.executable, str(BENCH), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, told in done.stderr) == (2, True)
+
+
+def test_a_program_that_is_not_amqproxy_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="not amqproxy"):
+        php.version("false")
+
+
+STAND_IN = Path(__file__).resolve().parents[1] / "support" / "amqproxy_stand_in.py"
+
+
+def test_clients_reach_the_broker_through_amqproxy(tmp_path: Path) -> None:
+    """A TCP forwarder with the arguments of amqproxy stands in for it."""
+    assert php.version(str(STAND_IN)) == "0.0.0"
+
+    def gateway(name: str, *command: str, kind: Any, **more: Any) -> gateways.Gateway:
+        return kind(name, command, tmp_path / "log", cores=(), **more)
+
+    async def logins_through_it() -> int:
+        async with FakeBroker() as broker:
+            at = SimpleNamespace(amqp_port=broker.port)
+            proxy: Any = php.amqproxy(SimpleNamespace(gateway=gateway, broker=at), str(STAND_IN))
+            try:
+                await asyncio.to_thread(proxy.wait_until_it_publishes)
+                return len(broker.peers)
+            finally:
+                await asyncio.to_thread(proxy.stop)
+
+    assert asyncio.run(logins_through_it()) == 1
+
+
+def test_the_name_of_a_result_says_nothing_of_where_amqproxy_was() -> None:
+    given = ["php", "--amqproxy", "/home/me/amqproxy", "--json", "x.json"]
+    assert results.command(given) == 'make bench BENCH="php --amqproxy PATH"'
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:

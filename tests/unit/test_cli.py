@@ -83,7 +83,7 @@ def test_the_check_tells_all_that_is_wrong_with_the_machine_at_once(run):
     for words in (
         "HTTPServer.unix_group: there is no group 'no-such-group'",
         "HTTPServer.ports[0]: unix:/no/such/x.sock: the directory /no/such does not exist",
-        "HTTPServer.ports[1]: unix:/etc/passwd: what is there is not a socket",
+        "HTTPServer.ports[1]: unix:/etc/passwd: the file exists and is not a socket",
         "Daemon.user: there is no user 'no-such-user'",
         "Daemon.pidfile: /etc/passwd is not a directory",
     ):
@@ -104,7 +104,7 @@ def test_a_logging_section_that_cannot_be_used_shows_no_password(capsys, monkeyp
     path.write_text(yaml.safe_dump({"Logging": {"version": 1, "handlers": {"x": handler}}}))
     assert cli.main(["-c", str(path), "--check-config"]) == 0
     shown = capsys.readouterr().err
-    assert "the log handler 'x' is left out" in shown
+    assert "the log handler 'x' is not used" in shown
     assert "hush" not in shown
 
 
@@ -150,7 +150,7 @@ class TestReload:
         status, shown = run(left, "--check-config")
         assert (status, shown) == (
             2,
-            f"statelessd: the section {gone} is gone or empty. If the file is complete, "
+            f"statelessd: the section {gone} was removed or is empty. If that is intended, "
             "restart to apply it\n",
         )
 

@@ -1,6 +1,5 @@
 """The container files agree with each other, with the project, and with the gateway's settings."""
 
-import copy
 import fnmatch
 import json
 import os
@@ -10,8 +9,6 @@ import sys
 
 import pytest
 import yaml
-
-import containers
 
 CLOSING = 3  # seconds for closing the connections after HTTPServer.drain_timeout
 CONTAINERFILES = ["Containerfile", "deploy/Containerfile.debian"]
@@ -124,7 +121,7 @@ def test_compose_tells_rabbitmq_how_much_memory_it_has(root, compose):
     """It looks at the host's memory, and would be killed before it blocks publishers."""
     [mounted] = [each for each in compose["rabbitmq"]["volumes"] if "/etc/rabbitmq/" in each]
     told = (root / mounted.partition(":")[0]).read_text()
-    [value] = re.findall(r"^total_memory_available_override_value = (\d+)GiB$", told, re.M)
+    [value] = re.findall(r"^total_memory_available_override_value = (\d+)GiB$", told, re.MULTILINE)
     assert compose["rabbitmq"]["mem_limit"] == f"{value}g"
 
 
@@ -146,39 +143,6 @@ def drain_timeout(environment, *arguments):
 
 def seconds(text):
     return float(text.removesuffix("s"))
-
-
-def test_the_manifests_are_checked_against_every_kubernetes_since_1_30():
-    versions = containers.kubernetes_versions()
-    assert versions[0] == "1.30"
-    assert len(versions) >= 8
-
-
-@pytest.mark.parametrize(
-    ("kind", "path", "value"),
-    [
-        ("Deployment", ["spec", "template", "spec", "enableServiceLink"], False),
-        ("Deployment", ["spec", "replicas"], "two"),
-        ("Service", ["spec", "ports", 0, "port"], "http"),
-        ("ConfigMap", ["data", "number"], 1),
-        ("Secret", ["stringdata"], {}),
-        ("PodDisruptionBudget", ["spec", "maxUnavailable"], []),
-        ("NetworkPolicy", ["spec", "egress", 0, "port"], 53),
-    ],
-)
-def test_a_mistake_in_a_manifest_is_found(kubernetes, kind, path, value):
-    manifest = copy.deepcopy(kubernetes[kind])
-    *parents, last = path
-    place = manifest
-    for each in parents:
-        place = place[each]
-    place[last] = value
-    found = containers.wrong_with(manifest, ["1.30"])
-    assert [each.split(":")[0] for each in found] == ["Kubernetes 1.30"]
-
-
-def test_an_unknown_kind_of_manifest_is_found(kubernetes):
-    assert containers.wrong_with(kubernetes["Service"] | {"apiVersion": "v2"}, ["1.30"])
 
 
 def test_the_configuration_in_the_config_map_is_valid(pod, configuration):

@@ -1,10 +1,14 @@
 """What the documents and comments refer to exists: links, anchors and file names."""
 
+import json
 import re
 import subprocess
 import sys
 
 import pytest
+from stable import NAMES
+
+from statelessd.message import TABLE, Outcome
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -64,3 +68,65 @@ def test_the_architecture_names_the_files_that_a_request_enters(pytestconfig):
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     text = (root / "docs/explanation/architecture.md").read_text()
     assert [name for name in re.findall(r"\S+\.py", printed) if f"`{name}`" not in text] == []
+
+
+def table_of(page, first):
+    """Return the first cells of the table whose heading begins with this name."""
+    rows = page.split(f"\n| {first} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [row.split(" | ")[0].removeprefix("| ") for row in rows]
+
+
+def test_the_page_of_the_command_has_each_option(pytestconfig):
+    page = (pytestconfig.rootpath / "docs/reference/command-line.md").read_text()
+    command = [sys.executable, "-m", "statelessd", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    names = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+    listed = set(names.findall(" ".join(table_of(page, "option"))))
+    assert listed == set(names.findall(text.split("options:")[1].split("\n\n")[0])) - {"-"}
+    assert table_of(page, "status") == ["0", "1", "2"]
+
+
+def test_the_page_of_http_has_the_table_of_outcomes(pytestconfig):
+    """Each answer is there with its status, type, outcome and whether to try again."""
+    page = (pytestconfig.rootpath / "docs/reference/http.md").read_text()
+    rows = {
+        tuple(cell.strip() for cell in row.strip("|").split("|")[1:])
+        for row in page.split("| what happened |")[1].split("\n\n")[0].splitlines()[2:]
+    }
+    for outcome, row in TABLE.items():
+        published = "unknown" if row.unknown else "not-published"
+        if outcome is Outcome.INTERNAL_ERROR:
+            published = "it says which"
+        told = ("204", "", "", "")
+        if outcome is not Outcome.CONFIRMED:
+            told = (
+                str(row.status),
+                f"`{row.type or outcome.value}`",
+                published,
+                "yes" if row.retryable else "no",
+            )
+        assert told in rows
+        rows.discard(told)
+    assert rows == set()
+
+
+def test_the_page_of_stats_shows_each_key(pytestconfig):
+    page = (pytestconfig.rootpath / "docs/reference/stats.md").read_text()
+    shown = json.loads(page.split("/stats\n")[1].split("```")[0])
+    other = {"test:guest": "*", "response.204": "response.*", "method.POST": "method.*"}
+
+    def keys(document, path=""):
+        for name, value in document.items():
+            here = f"{path}{other.get(name, name)}"
+            if isinstance(value, dict):
+                yield from keys(value, f"{here}.")
+            else:
+                yield here
+
+    assert sorted(keys(shown)) == NAMES["keys of /stats"]
+
+
+def test_the_page_of_the_log_has_each_member(pytestconfig):
+    page = (pytestconfig.rootpath / "docs/reference/logs.md").read_text()
+    listed = set(re.findall(r"`(\w+)`", " ".join(table_of(page, "member"))))
+    assert listed - {"exception"} == set(NAMES["members of a JSON log line"])

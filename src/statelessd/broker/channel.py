@@ -22,10 +22,11 @@ ACKED = Settlement.ACKED
 CONFIRMED = Outcome.CONFIRMED
 
 NOT_TAKEN = Public(
-    "The broker did not take the message: a queue is full and rejects, or failed. "
-    "Other queues may have it."
+    "The broker did not take the message: a queue is full, or has failed. Other queues may have it."
 )
-ONE_OF_SEVERAL = Public("The broker returned a message and did not say which of several it was.")
+ONE_OF_SEVERAL = Public(
+    "The broker returned one of several messages, and it is not clear which one."
+)
 
 # Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
 # channel 400 credits and renews them in 200s: from 202 on its reader may stop.

@@ -9,26 +9,27 @@ class CloseReason(enum.Enum):
     ``words`` are for the log, if it is the gateway that closes the connection.
     """
 
-    IDLE = "idle", "nobody used it for `Application.rabbitmq.idle_timeout`", "idle"
+    IDLE = "idle", "it was not used for `Application.rabbitmq.idle_timeout`", "idle"
     REPLACED = (
         "replaced",
-        "a new login took its place, after `Application.rabbitmq.reverify_after`",
+        "a new connection of the same login replaced it, after "
+        "`Application.rabbitmq.reverify_after`",
         "replaced by a newer login",
     )
-    EXPIRED = "expired", "its token's time was over", "its token has expired"
+    EXPIRED = "expired", "its token had expired", "its token has expired"
     LIMIT = (
         "limit",
-        "it was the least recently used one, and another user needed a place",
-        "the least recently used, at the limit",
+        "it was the least recently used one at the limit, and another login needed a place",
+        "least recently used at the limit of connections",
     )
     FULL = (
         "full",
-        "it was a new login, and all other connections were busy",
+        "it was new, the limit was reached, and all other connections were busy",
         "all other connections are busy",
     )
     UNNEEDED = (
         "unneeded",
-        "it was a login's second connection, and the reason for a second one has passed",
+        "it was a login's second connection, which was not needed any more",
         "not needed any more",
     )
     SHUTDOWN = "shutdown", "this backend stopped", "shutting down"
@@ -36,11 +37,11 @@ class CloseReason(enum.Enum):
     STALLED = (
         "stalled",
         "messages were unconfirmed, and the broker did not answer for "
-        "`Application.rabbitmq.stalled_timeout`; or it did not open a channel in time",
+        "`Application.rabbitmq.stalled_timeout`, or did not open a channel in time",
     )
     MOVED = "moved", "its node confirmed nothing, and the login moved to another node"
-    SILENT = "silent", "nothing was heard of the broker, not even heartbeats"
-    NETWORK = "network", "it was lost, or broken in another way"
+    SILENT = "silent", "the broker sent nothing, not even heartbeats"
+    NETWORK = "network", "it was lost, or failed in another way"
 
     def __init__(self, label: str, meaning: str, words: str = "") -> None:
         self.label = label

@@ -139,7 +139,7 @@ class BrokerConnection(asyncio.Protocol):
         self._stop_login_timer()
         size = self.amqp.oversized_login
         if size and self._words in ("", HUNG_UP):  # not by our will
-            self._owner.login_too_large(f"a login of {size} bytes, at which the broker hung up")
+            self._owner.login_too_large(f"the broker hung up on a login of {size} bytes")
         self._owner.connection_lost(self.amqp.lost(), self._reason, self._words or why_lost(exc))
 
     def pause_writing(self) -> None:
@@ -234,7 +234,7 @@ class BrokerConnection(asyncio.Protocol):
         if not interval or not self.is_open:
             return
         if now - self._heard_at > 2 * interval:
-            silence = f"nothing was heard of the broker for {2 * interval} s"
+            silence = f"the broker sent nothing for {2 * interval} s"
             self.abort(silence, CloseReason.SILENT)
         elif now - self._sent_at >= interval / 2:
             self.amqp.send_heartbeat()

@@ -87,7 +87,7 @@ class Dialer:
             return
         # An operator who closes one connection uses the same code as a node that stops.
         if replies.closing_reason(code, text) is replies.Reason.NODE_SHUTDOWN:
-            self._address.is_down(self._loop.time(), "it shuts down")
+            self._address.is_down(self._loop.time(), "it is shutting down")
         else:
             self._address.is_up()
 

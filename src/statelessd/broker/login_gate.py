@@ -20,7 +20,7 @@ MOST_KNOWN = 10_000  # logins that are remembered, by their keys
 AGAIN = 4  # times as many places for users whom the broker has let in before
 SHARE = 4  # the messages of strangers may be one in so many, and so may their bytes
 FEWEST = 64  # messages of strangers, however few there may be in all
-TOO_MANY = Public("Too many messages wait here for logins that the broker has yet to accept.")
+TOO_MANY = Public("Too many messages are waiting for logins that the broker has not accepted yet.")
 
 
 class Sender(Protocol):

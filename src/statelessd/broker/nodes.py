@@ -132,7 +132,7 @@ class Node(Standing):
         self.failed(now)
         if self.up:  # once for each change of state, not for each attempt
             self.up = False
-            logger.log(self._level, "the broker's node %s is not reached: %s", self.host, reason)
+            logger.log(self._level, "cannot reach the broker's node %s: %s", self.host, reason)
 
     def failed_at_address(self, now: float, reason: str) -> None:
         """Note that one of the addresses failed; if all have, the node is down."""
@@ -147,7 +147,7 @@ class Node(Standing):
         self.reached()
         if not self.up:
             self.up = True
-            logger.log(self._level, "the broker's node %s is reached again", self.host)
+            logger.log(self._level, "the broker's node %s is reachable again", self.host)
 
 
 class Nodes(list[Node]):

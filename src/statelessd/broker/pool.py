@@ -141,8 +141,8 @@ class Pool:
                 try:
                     session.check(now)
                 except Exception as error:  # the heartbeats of all others must not stop over it
-                    self._failures.log("looking for what does not answer", error)
-                    session.stalled("a fault of this program", CloseReason.NETWORK)
+                    self._failures.log("checking for stuck queues", error)
+                    session.stalled("internal error", CloseReason.NETWORK)
         for key, quarantine in list(self._quarantines.items()):
             quarantine.check(now)
             if quarantine.is_over:

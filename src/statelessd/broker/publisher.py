@@ -31,8 +31,8 @@ SWEEP = 0.05  # seconds; a deadline is kept to within this
 CHECK = 0.2  # seconds; how soon a channel is missed that does not answer
 TICK = 1.0  # seconds
 GOODBYE = 2.0  # seconds for closing channels and connections
-TOO_MANY_MESSAGES = Public("Too many messages wait for the broker here.")
-TOO_MANY_OF_LOGIN = Public("Too many messages of this user wait for the broker.")
+TOO_MANY_MESSAGES = Public("Too many messages are waiting for the broker.")
+TOO_MANY_OF_LOGIN = Public("Too many messages of this user are waiting for the broker.")
 NOT_CONFIRMED = Public("The broker did not confirm the message in time.")
 UNANSWERED = BrokerState(BrokerStatus.UNREACHABLE, "the broker has not answered yet")
 PATIENCE = 0.5  # seconds; who asks for the broker's state waits no longer: balancers do not either
@@ -288,11 +288,11 @@ class Publisher:
         guard = self._failures.guard
         if now - self._checked_at >= CHECK:
             self._checked_at = now
-            guard("looking for sessions that do not answer", lambda: self._pool.check(now))
+            guard("checking for stuck queues", lambda: self._pool.check(now))
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
             guard("checking the time-outs of sessions", lambda: self._pool.tick(now))
-            guard("counting the log's lines about logins", self._reachability.logins.tick)
+            guard("logging the number of omitted lines", self._reachability.logins.tick)
 
     def _give_up(self, publish: Publish, outcome: Outcome, detail: str) -> None:
         """Answer ``outcome`` if the message was not handed over, and ``unconfirmed`` otherwise."""

@@ -185,8 +185,8 @@ class Quarantine:
         self._poison[fingerprint] = now + WHILE
         if self._crashes_of(message.exchange) == 1:  # a line for each would be a flood
             logger.warning(
-                "a message for the exchange %r crashed the broker's connection; "
-                "the same one is refused for %g s",
+                "a message for the exchange %r crashed the connection to the broker; "
+                "the same message is refused for %g s",
                 message.exchange,
                 WHILE,
             )

@@ -96,7 +96,7 @@ class Reachability:
             return False
         if not self.is_away:
             self._away_since = self._clock() if self._lost_at is None else self._lost_at
-            logger.warning("the broker cannot be reached: %s", logged or reason)
+            logger.warning("cannot reach the broker: %s", logged or reason)
         self._find(BrokerState(BrokerStatus.UNREACHABLE, reason))
         return True
 

@@ -16,13 +16,13 @@ BACK_END_FAILED = Public(
     "The broker could not check permissions: its authorisation back end failed."
 )
 MAYBE_KEPT = Public(
-    "The broker returned the message, but may have delivered or kept it all the same: "
-    "it counts neither direct reply-to nor a delayed-message exchange as a queue."
+    "The broker returned the message, but may have delivered or kept it: the return does not "
+    "count direct reply-to and delayed-message exchanges."
 )
 NO_QUEUE = Public(
-    "The message was mandatory and no queue took it: none is bound for it, or its node is down."
+    "No queue took the mandatory message: none is bound for it, or the queue's node is down."
 )
-PROXY_LOST_BROKER = "The proxy before the broker has no connection to it."
+PROXY_LOST_BROKER = "The proxy in front of the broker has no connection to it."
 # The queue of an RPC caller, at RabbitMQ and LavinMQ: the message is delivered, and returned too.
 DIRECT_REPLY_TO = ("amq.rabbitmq.reply-to.", "amq.direct.reply-to.")
 
@@ -48,7 +48,7 @@ class Remembered(NamedTuple):
         if outcome is Outcome.UNAUTHORIZED:
             outcome = Outcome.TOO_MANY_FAILURES
         age = now - self.at
-        again = f"{detail} That was {age:.1f} s ago, and the broker was not asked again."
+        again = f"{detail} That was {age:.1f} s ago. The broker was not asked again."
         return outcome, type(detail)(again)  # as public as it was
 
 
@@ -138,7 +138,7 @@ def attribute(
         suspects = [i for i, p in enumerate(lost) if replies.names_message(code, text, _names(p))]
     unknown = (
         f"The broker closed the channel ({replies.shown(text)}), "
-        "perhaps after it had taken this message."
+        "perhaps after it had taken the message."
     )
     verdicts: list[tuple[Publish, Outcome | None, str]] = []
     for i, publish in enumerate(lost):

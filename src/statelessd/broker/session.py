@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to connect
 GOODBYE = 5.0  # seconds for the broker to agree that a connection is closed
 NO_LOGIN = Public("The broker did not complete the login in time.")
-NO_SOCKET = Public("The broker did not let us connect in time.")
-LATE = Public("The broker did not confirm earlier messages in time; this one was not sent.")
-TOO_MANY_LOGINS = Public("Too many other logins are under way here.")
+NO_SOCKET = Public("The broker did not accept the connection in time.")
+LATE = Public("The broker did not confirm earlier messages in time. This one was not sent.")
+TOO_MANY_LOGINS = Public("Too many other logins are in progress.")
 NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
 OPEN, QUEUED = SessionState.OPEN, SessionState.QUEUED
 LOGGING_IN = QUEUED, SessionState.CONNECTING
@@ -304,7 +304,7 @@ class Session:
         self.dialer.said(code, text)
         size = 0 if self.connection is None else self.connection.amqp.oversized_login
         if size and refusals.is_silence_behind_proxy(code, text):
-            self.login_too_large(f"a login of {size} bytes, at which the broker hung up")
+            self.login_too_large(f"the broker hung up on a login of {size} bytes")
         elif refusal.shared:
             self._refuse(refusal.outcome, refusal.detail)
         return refusal.detail.rstrip(".")
@@ -420,7 +420,7 @@ class Session:
             return
         connection.tick(now)
         if self.state is SessionState.CLOSING and now - self._closing_since > GOODBYE:
-            connection.abort("the broker did not say goodbye in time")
+            connection.abort("the broker did not close the connection in time")
         if self.state is not SessionState.OPEN:
             return
         opening = [c for c in self.channels.channels() if c.phase is ChannelPhase.OPENING]
@@ -492,7 +492,7 @@ class Session:
                 await self._closed.wait()
         except TimeoutError:
             if self.connection is not None:
-                self.connection.abort("the broker did not say goodbye in time")
+                self.connection.abort("the broker did not close the connection in time")
 
     def _log(self, text: str) -> None:
         self._reachability.logins.say(

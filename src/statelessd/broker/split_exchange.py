@@ -28,8 +28,10 @@ GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
 GIVEN_UP = 10.0  # likewise, where it is the queue that does not answer
 AGAIN = 1.0  # seconds until a routing key is tried, doubled with each time from the third on
-OVERTAKEN = Public("The broker did not confirm the message, and later ones overtook it.")
-TOO_MANY = Public("Too many messages wait for this exchange: the broker does not confirm them.")
+OVERTAKEN = Public("The broker did not confirm the message, although it confirmed later ones.")
+TOO_MANY = Public(
+    "Too many messages are waiting for this exchange: the broker does not confirm them."
+)
 
 
 class SplitTable(Table, Protocol):

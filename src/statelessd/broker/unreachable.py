@@ -47,7 +47,7 @@ def why(error: BaseException | None) -> str:
     if isinstance(error, ConnectionError) and not error.errno:  # the event loops', not the system's
         return "the broker hung up during the TLS handshake"
     if is_shortage(error):
-        return "the gateway has no file descriptor or memory left for a moment"
+        return "the gateway is out of file descriptors or memory"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return SILENT if isinstance(error, TimeoutError) else "the broker cannot be reached"

@@ -31,7 +31,7 @@ PARTS_OF_URL = (
     "its parts are the settings Application.rabbitmq.host, Application.rabbitmq.port and, for "
     "amqps, Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host"
 )
-PARTS_OF_NODE = f"is a URL, and not name or name:port; {PARTS_OF_URL}"
+PARTS_OF_NODE = f"is a URL, not name or name:port; {PARTS_OF_URL}"
 
 
 def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
@@ -46,11 +46,11 @@ def wrong_with(config: Config, given: Container[str]) -> Iterator[Wrong]:
     yield from _hosts(broker)
     yield from _forwarded(config.application.publish.forward_headers)
     if broker.probe.password and not broker.probe.username:
-        yield "Application.rabbitmq.probe.password", "", "is of no use without a username"
+        yield "Application.rabbitmq.probe.password", "", "has no effect without a username"
     enabled = f"{client.SECTION}.enabled"
     if enabled not in given and broker.tls != BrokerTls():
         # Plain text would be the opposite of what the other settings ask for.
-        yield enabled, "", "is needed, because there are other settings of TLS: true or false"
+        yield enabled, "", "is required beside other settings of TLS: true or false"
     yield from _tracing(config.application.tracing)
     # Loading checks the files. They are loaded again where they are used.
     yield from _tls(lambda: server_tls.check(server.tls))
@@ -62,19 +62,19 @@ def warnings_of(config: Config, given: Container[str]) -> Iterator[str]:
     """Yield warnings about valid settings that may not do what the user expects."""
     application = config.application
     if config.logging is not None and application.log != "auto":
-        yield "Application.log has no effect: the section Logging rules."
+        yield "Application.log has no effect, because there is a section Logging."
     if application.xsrf_cookies:
         yield (
-            "Application.xsrf_cookies: publishes that do not say which site they come from "
-            "(Origin, Sec-Fetch-Site) are refused, and so all that no browser sends."
+            "Application.xsrf_cookies: publishes with neither Origin nor Sec-Fetch-Site are "
+            "refused. Browsers send one of them; curl and PHP send neither."
         )
     if application.rabbitmq.frame_max < LEAST_FRAME_MAX:
         yield (
-            "Application.rabbitmq.frame_max: RabbitMQ 4.1 and later refuse frames below "
-            f"{LEAST_FRAME_MAX} bytes; there frames of {LEAST_FRAME_MAX} bytes are used."
+            f"Application.rabbitmq.frame_max: RabbitMQ 4.1 and later need {LEAST_FRAME_MAX} bytes; "
+            "with them, that is used instead."
         )
     if application.rabbitmq.hosts and "Application.rabbitmq.host" in given:
-        yield f"Application.rabbitmq.host has no effect: {HOSTS} rules."
+        yield f"Application.rabbitmq.host has no effect, because {HOSTS} is set."
     yield from doubtful_webhooks(config)
 
 
@@ -121,7 +121,7 @@ def _forwarded(names: Sequence[str]) -> Iterator[Wrong]:
 def _names(config: Config) -> Iterator[Wrong]:
     """Yield names and addresses that are not one, such as URLs."""
     server, broker = config.http_server, config.application.rabbitmq
-    port = f"that is Application.rabbitmq.port, or write it into {HOSTS}"
+    port = f"set Application.rabbitmq.port, or use {HOSTS}"
     if what := wrong_with_host(broker.host, PARTS_OF_URL, port):
         yield HOST, "", what
     if what := _wrong_with_server_name(broker.tls.server_name):
@@ -152,7 +152,7 @@ def _hosts(broker: RabbitMQ) -> Iterator[Wrong]:
             yield HOSTS, f"[{i}]", PARTS_OF_NODE if is_url(text) else f"{error}"
             continue
         if host in known:
-            yield HOSTS, "", f"has {host} more than once"
+            yield HOSTS, "", f"lists {host} more than once"
         known.add(host)
 
 
@@ -168,7 +168,7 @@ def _listeners(server: HTTPServer) -> Iterator[Wrong]:
     known: set[Listener] = set()
     for listener in ports:
         if _normal(listener) in known:
-            yield "HTTPServer.ports", "", f"has {listener} more than once"
+            yield "HTTPServer.ports", "", f"lists {listener} more than once"
         known.add(_normal(listener))
         yield from _path("HTTPServer.ports", listener)
     if pages.listener is not None:
@@ -177,7 +177,7 @@ def _listeners(server: HTTPServer) -> Iterator[Wrong]:
         yield from _path("HTTPServer.pages.listener", pages.listener)
     if pages.address is not None and not isinstance(pages.listener, int):
         # It is set to hide the pages, and without a port it would not do so.
-        what = "is of no use without a port as HTTPServer.pages.listener"
+        what = "has no effect unless HTTPServer.pages.listener is a port"
         yield "HTTPServer.pages.address", "", what
 
 
@@ -207,7 +207,7 @@ def _networks(setting: str, networks: Sequence[str]) -> Iterator[Wrong]:
 def _own_names(hosts: Sequence[str]) -> Iterator[Wrong]:
     for i, host in enumerate(hosts):
         if not NAME.fullmatch(host):
-            yield "HTTPServer.hosts", f"[{i}]", f"{host!r} is not a host name, without a port"
+            yield "HTTPServer.hosts", f"[{i}]", f"{host!r} is not a host name without a port"
 
 
 def _origins(cors: Cors) -> Iterator[Wrong]:
@@ -215,9 +215,9 @@ def _origins(cors: Cors) -> Iterator[Wrong]:
     for i, origin in enumerate(cors.origins):
         found, wrong = ORIGIN.fullmatch(origin), ""
         if found is None and origin != "*":
-            wrong = "is not an origin: a scheme, a host in ASCII, perhaps a port, and no path"
+            wrong = "is not an origin: write scheme, host in ASCII and, if needed, port; no path"
         elif found and found[2] and found[2] == DEFAULT_PORTS.get(found[1].lower()):
-            wrong = f"has {found[1]}'s own port, which browsers leave out"
+            wrong = f"has the default port of {found[1]}, which browsers leave out"
         if wrong:
             # A user and a password may be in front of an @.
             text = wrong if "@" in origin else f"{origin!r} {wrong}"

@@ -133,7 +133,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, OverflowError):
-            raise _refuse(node, f"not a value of the type {node.tag.removeprefix(_TAG)}") from None
+            raise _refuse(node, f"not a valid {node.tag.removeprefix(_TAG)}") from None
 
 
 for _first, _resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items():
@@ -158,7 +158,7 @@ class _Bounds:
         if (known := self._measured.get(id(node))) is not None:
             return known
         if id(node) in self._open:
-            raise _refuse(node, "an alias (*) inside of what it stands for")
+            raise _refuse(node, "an alias (*) that contains itself")
         if node.tag not in _TAGS:
             raise _refuse(node, "tags are not supported; text that begins with ! needs quotes")
         if isinstance(node, yaml.MappingNode):
@@ -169,7 +169,7 @@ class _Bounds:
         if depth > MAX_DEPTH:
             raise _refuse(node, TOO_DEEP)
         if size > MAX_SIZE:
-            raise _refuse(node, "aliases (*) that stand for too much")
+            raise _refuse(node, "aliases (*) that expand to too much")
         self._measured[id(node)] = size, depth
         return size, depth
 

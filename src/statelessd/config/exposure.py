@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from .http_server import HTTPServer, Listener
 
 ADVICE = (
-    "Everybody who reaches it may read the dashboard, /stats and /metrics, and clients send their "
-    "passwords in clear text. If only this machine, or a proxy on it, has to connect, set "
-    "{address}: 127.0.0.1, and ListenStream in a socket unit of systemd if there is one. If not, "
-    "set HTTPServer.tls; or, where a proxy ends TLS, HTTPServer.pages.networks with "
-    "HTTPServer.xheaders."
+    "Passwords travel in clear text, and everybody can read the dashboard, /stats and /metrics. "
+    "If only this machine or a proxy on it connects, set {address}: 127.0.0.1, and ListenStream "
+    "if systemd has a socket unit. Otherwise set HTTPServer.tls. If a proxy elsewhere ends TLS, "
+    "set HTTPServer.pages.networks and HTTPServer.xheaders."
 )
 
 
@@ -47,7 +46,7 @@ def exposure(
 
 
 def _lets_everybody_in(networks: Iterable[str]) -> bool:
-    """Return whether these are no networks, which means everybody, or all addresses."""
+    """Return whether the list is empty, which means everybody, or has all addresses."""
     parsed = [ipaddress.ip_network(each, strict=False) for each in networks]
     ipv4 = [each for each in parsed if isinstance(each, ipaddress.IPv4Network)]
     ipv6 = [each for each in parsed if isinstance(each, ipaddress.IPv6Network)]

@@ -32,11 +32,11 @@ def wrong_with_names(names: Sequence[str]) -> Iterator[tuple[int, str]]:
         elif is_secret(name):
             wrong = "is never forwarded, because it may hold credentials"
         elif lower in OF_CONNECTION:
-            wrong = "says nothing about the message, but about the connection or the body's length"
+            wrong = "is about the connection or the body's length, not about the message"
         elif name in NOT_TEXT:
-            wrong = "cannot be a message header that is text, as forwarded ones are"
+            wrong = "cannot be forwarded, because this message header must not be text"
         elif lower in known:
-            wrong = "is there more than once"
+            wrong = "is listed more than once"
         known.add(lower)
         if wrong:
             yield i, f"{name!r} {wrong}"

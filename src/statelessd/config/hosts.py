@@ -29,7 +29,7 @@ def parse(text: str, port: int) -> Host:
     found = _NODE.fullmatch(text)
     if found is None:
         if text.count(":") > 1 and "[" not in text:
-            raise ValueError(f"{text!r}: an IPv6 address is written in brackets, as [::1]:5672")
+            raise ValueError(f"{text!r}: write an IPv6 address in brackets, as [::1]:5672")
         raise ValueError(f"{text!r} is not name, name:port, address:port or [IPv6 address]:port")
     given = int(found[3]) if found[3] else port
     if not 1 <= given <= 65535:
@@ -54,7 +54,7 @@ def wrong_with_host(text: str, url: str, port: str) -> str:
     because it may have a password.
     """
     if is_url(text):
-        return f"is a URL, and not a name or an address; {url}"
+        return f"is a URL, not a name or an address; {url}"
     if is_host(text):
         return ""
     if text.startswith("[") and text.endswith("]") and is_host(text[1:-1]):

@@ -15,34 +15,41 @@ def setting(description: str, **bounds: Any) -> Meta:
 
 
 KeyFile = Annotated[
-    str | None, setting("PEM file with its private key; else that is in the certificate's file.")
+    str | None,
+    setting(
+        "PEM file with the private key of the certificate. Without it, the key is in "
+        "the file of the certificate."
+    ),
 ]
-TlsVersion = Annotated[Literal["1.2", "1.3"], setting("The oldest version of TLS that is spoken.")]
+TlsVersion = Annotated[Literal["1.2", "1.3"], setting("Oldest version of TLS to accept.")]
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True):
-    """Which web pages of other origins may call this one (Fetch standard, section 3.2)."""
+    """Web pages of other origins that may publish (Fetch standard, section 3.2)."""
 
     origins: Annotated[
         tuple[str, ...],
         setting(
-            "Origins such as https://app.example.com whose pages may publish and read the answers; "
-            "* for all, without credentials that the browser keeps, and so not with a form. Empty: "
-            "none."
+            "Origins such as https://app.example.com whose pages may publish and read the "
+            "answers. * allows all, but without stored credentials, and so not with a "
+            "form. Empty: none."
         ),
     ] = ()
     methods: Annotated[
-        tuple[str, ...], setting("Methods that a preflight is granted.", min_length=1)
+        tuple[str, ...], setting("Methods that the answer to a preflight allows.", min_length=1)
     ] = ("GET", "HEAD", "POST")
     headers: Annotated[
         tuple[str, ...],
-        setting("Request headers that a preflight is granted; * for whatever it asks for."),
+        setting(
+            "Request headers that the answer to a preflight allows. * allows all that it asks for."
+        ),
     ] = ("*",)
     credentials: Annotated[
-        bool, setting("Let pages of these origins use the credentials that the browser keeps.")
+        bool, setting("Let pages of these origins use credentials that the browser has stored.")
     ] = False
     max_age: Annotated[
-        int, setting("Seconds for which a preflight's answer is kept.", ge=0, le=86_400)
+        int,
+        setting("Seconds for which browsers may keep the answer to a preflight.", ge=0, le=86_400),
     ] = 600
 
 
@@ -58,13 +65,13 @@ Listener = Port | UnixSocket
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """TLS for the TCP ports."""
+    """TLS of the TCP ports."""
 
     certificate: Annotated[
         str | None,
         setting(
-            "PEM file with the certificate, then those up to its authority. With it all TCP ports "
-            "speak TLS; a changed file is taken up."
+            "PEM file with the certificate, followed by its intermediate certificates. "
+            "With it, all TCP ports use TLS. New connections use a changed file."
         ),
     ] = None
     key: KeyFile = None
@@ -72,61 +79,68 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may read the pages about this gateway, and where."""
+    """Who may read the pages about the gateway, and at which listener."""
 
     networks: Annotated[
         tuple[str, ...],
         setting(
-            "Networks whose clients may read the dashboard, /stats, /metrics, /docs and what "
-            "belongs to them; empty: everybody. The client is the peer, or whom xheaders tells of; "
-            "that of a Unix socket is on loopback."
+            "Networks whose clients may read the dashboard, /stats, /metrics, /docs and "
+            "what belongs to them. Empty: everybody may. The address of a client is that "
+            "of its connection, or with xheaders the one that its proxy names. A client "
+            "of a Unix socket counts as loopback."
         ),
     ] = ()
     listener: Annotated[
         Listener | None,
         setting(
-            "TCP port, or Unix socket as `unix:/path`, beside ports, where alone those pages are; "
-            "else they are everywhere. It has a backend process of its own, which publishes as "
-            "well."
+            "TCP port, or Unix socket as `unix:/path`, on which alone those pages are. "
+            "Without it, they are on all ports. It must not be one of ports. Its own "
+            "backend process publishes as well."
         ),
     ] = None
     address: Annotated[
-        str | None, setting("Address of that port; else that of HTTPServer; empty: all interfaces.")
+        str | None,
+        setting(
+            "Address of this port. Without it, that of HTTPServer.address. An empty text "
+            "means all interfaces."
+        ),
     ] = None
 
 
 class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how HTTP is served."""
+    """Listeners, and limits of HTTP."""
 
     ports: Annotated[
         tuple[Listener, ...],
         setting(
-            "TCP ports, and Unix sockets as `unix:/path`; a backend process for each.", min_length=1
+            "TCP ports, and Unix sockets as `unix:/path`. Each has a backend process.", min_length=1
         ),
     ] = (8000,)
     address: Annotated[
         str,
         setting(
-            "Address to listen on; empty: all interfaces, which is the default with a "
-            "configuration file."
+            "Address of the TCP ports. An empty text means all interfaces, which is the "
+            "default with a configuration file."
         ),
     ] = "127.0.0.1"
     unix_mode: Annotated[
         str,
         setting(
-            "Who may connect to the Unix sockets: their mode, in octal and in quotes.",
+            "Mode of the Unix sockets, in octal and in quotes. It decides who may connect.",
             pattern="^0?[0-7]{3}\\Z",
             title='an octal mode in quotes, such as "0660"',
         ),
     ] = "0660"
     unix_group: Annotated[
-        str | None, setting("Group of the Unix sockets; else the process's own.")
+        str | None,
+        setting("Group of the Unix sockets. Without it, they have the group of the process."),
     ] = None
     hosts: Annotated[
         tuple[str, ...],
         setting(
-            "Names of this gateway besides localhost and the machine's own. A browser's page may "
-            "use these and IP addresses only, if its user is guest or the listener is on loopback."
+            "Host names of this gateway besides localhost and the machine's own name. If "
+            "the listener is on loopback or the user is guest, web pages may use only "
+            "these names and IP addresses."
         ),
     ] = ()
     tls: Tls = Tls()
@@ -134,38 +148,52 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         False
     )
     xheaders: Annotated[
-        bool, setting("Believe X-Real-IP and X-Forwarded-For from trusted_proxies.")
+        bool,
+        setting(
+            "Take the address of a client from X-Real-IP and X-Forwarded-For, if the "
+            "request comes from trusted_proxies or over a Unix socket."
+        ),
     ] = False
     trusted_proxies: Annotated[
-        tuple[str, ...], setting("Networks whose word on the client's address counts.")
+        tuple[str, ...],
+        setting("Networks of the proxies whose X-Real-IP and X-Forwarded-For are believed."),
     ] = ("127.0.0.0/8", "::1/128")
-    max_connections: Annotated[int, setting("Client connections of each backend.", ge=1)] = 10_000
+    max_connections: Annotated[
+        int, setting("Largest number of client connections of each backend.", ge=1)
+    ] = 10_000
     max_body_bytes: Annotated[
         int,
         setting(
-            "Bytes of a request's body, at most, also after decompression.", ge=1, le=512 * MIB
+            "Largest body of a request in bytes, also after decompression.", ge=1, le=512 * MIB
         ),
     ] = 10 * MIB
     max_unverified_bytes: Annotated[
         int,
         setting(
-            "Bytes that requests may hold in each backend before RabbitMQ has let their users in. "
-            "A request that needs more gets a 503.",
+            "Bytes that requests may hold in each backend before RabbitMQ has accepted "
+            "their users. A request that needs more gets a 503.",
             ge=64 * KIB,
         ),
     ] = 32 * MIB
     max_header_bytes: Annotated[
-        int, setting("Bytes of a request's line and headers, at most.", ge=1 * KIB, le=1 * MIB)
+        int,
+        setting(
+            "Largest size in bytes of the request line and the headers.", ge=1 * KIB, le=1 * MIB
+        ),
     ] = 16 * KIB
     max_header_fields: Annotated[
-        int, setting("Header fields of a request, at most.", ge=1, le=10_000)
+        int, setting("Largest number of header fields of a request.", ge=1, le=10_000)
     ] = 100
     header_timeout: Annotated[
-        float, setting("Seconds for a request's headers to arrive.", gt=0, le=YEAR)
+        float, setting("Seconds for the headers of a request to arrive.", gt=0, le=YEAR)
     ] = 10.0
     body_timeout: Annotated[
         float,
-        setting("Seconds without a byte of the body, or of room for the answer.", gt=0, le=YEAR),
+        setting(
+            "Seconds that a client may send nothing of a body, or read nothing of an answer.",
+            gt=0,
+            le=YEAR,
+        ),
     ] = 10.0
     idle_timeout: Annotated[
         float, setting("Seconds for which an idle client connection is kept.", gt=0, le=YEAR)
@@ -173,16 +201,17 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     linger_rate: Annotated[
         int,
         setting(
-            "Bytes a second that a client has to send while the rest of a request is discarded "
-            "that was answered early. The connection of a slower client is closed after 5 s.",
+            "Bytes a second that a client must send while the gateway discards the rest "
+            "of a request that it has already answered. The connection of a slower client "
+            "is closed after 5 s.",
             ge=1,
         ),
     ] = 64 * KIB
     linger_timeout: Annotated[
         float,
         setting(
-            "Seconds for which the rest of such a request is discarded, so that the client can "
-            "read its answer.",
+            "Longest time in seconds for which the rest of such a request is discarded, "
+            "so that the client can read its answer.",
             ge=0,
             le=3600,
         ),
@@ -190,19 +219,20 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
     max_lingering: Annotated[
         int,
         setting(
-            "Connections of each backend that discard the rest of a request at once. Others are "
-            "closed right after their answer, which their clients may lose.",
+            "Largest number of connections of each backend that discard the rest of a "
+            "request. Further ones are closed right after their answer, which their "
+            "clients may lose.",
             ge=0,
         ),
     ] = 1000
     drain_timeout: Annotated[
-        float, setting("Seconds for requests under way when stopping.", gt=0, le=3600)
+        float, setting("Seconds for the requests in flight when a backend stops.", gt=0, le=3600)
     ] = 10.0
     ready_needs_broker: Annotated[
         bool,
         setting(
-            "Let /readyz be 503 also while the broker cannot be reached, does not take the probe's "
-            "login, or blocks publishers."
+            "Answer 503 to /readyz also while RabbitMQ cannot be reached, refuses the "
+            "login of the probe, or blocks publishers."
         ),
     ] = False
     cors: Cors = Cors()

@@ -35,9 +35,9 @@ ROUTE_CLASSES = {
 }
 TOP_LEVEL = (*SECTIONS, WEBHOOKS, "Routes", "Logging")
 NOTHING: tuple[object, ...] = (None, "", {}, [])
-ONLY_IN_A_FILE = "webhook endpoints are a list, which only the file can have"
+ONLY_IN_A_FILE = "webhook endpoints can be set in the file only"
 EMPTY = (
-    "the file is empty. It needs a setting, even if that is a default, such as "
+    "the file is empty. It needs at least one setting, such as "
     'HTTPServer: {address: ""} to listen on all interfaces'
 )
 
@@ -162,7 +162,7 @@ def load_class(dotted: str) -> type:
     try:
         found = getattr(importlib.import_module(module), name)
     except (AttributeError, ValueError, TypeError) as error:
-        raise ImportError(f"there is no class {dotted}") from error
+        raise ImportError(f"unknown class {dotted}") from error
     except ImportError:
         raise
     except Exception as error:  # whatever a module of somebody else's does when imported
@@ -210,15 +210,15 @@ class _Reader:
             path = paths.get(name)
             if is_service_link(name, text):
                 if path:
-                    what = f"is a service link of Kubernetes, and not used as {path}"
-                    self.warnings.append(f"environment: {name} {what}")
+                    what = f"ignored as {path}, because it is a service link of Kubernetes"
+                    self.warnings.append(f"environment: {name}: {what}")
             elif path:
                 self.sources[path] = f"environment ({name})"
                 self._convert(path, _parsed(text, self._hints[path]), strict=False)
             elif name.startswith(environment_name(WEBHOOKS)):
-                self.errors.append(f"environment: {name} is not a setting: {ONLY_IN_A_FILE}")
+                self.errors.append(f"environment: {name}: {ONLY_IN_A_FILE}")
             elif name.startswith(ENVIRONMENT_PREFIX):
-                self.errors.append(f"environment: {name} is not a setting{nearest(name, paths)}")
+                self.errors.append(f"environment: unknown setting {name}{nearest(name, paths)}")
 
     def file(self) -> None:
         """Take the settings of the file. Raise ConfigError if it cannot be read or is empty."""
@@ -297,13 +297,13 @@ class _Reader:
         meaningless = [name for name in names if name in MEANINGLESS.get(path, ())]
         if meaningless:
             self.warnings.append(
-                f"{self.name}: without a meaning here and ignored: "
+                f"{self.name}: ignored, because they have no effect: "
                 + ", ".join(f"{path}.{name}" for name in meaningless)
-                + (" (TLS is HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
+                + (" (for TLS, set HTTPServer.tls)" if TLS_OF_TORNADO & set(meaningless) else "")
             )
         for name in names:
             if name not in meaningless:
-                self.error(f"{path}.{name}", f"unknown key{nearest(name, hints)}")
+                self.error(f"{path}.{name}", f"unknown setting{nearest(name, hints)}")
 
     def _convert(self, path: str, value: Any, *, strict: bool) -> None:
         """Keep a value of the setting's type; the elements of a list have an error each."""
@@ -356,7 +356,7 @@ class _Reader:
             self._section(Webhook, entry, path)
             for setting, _, default in declared:
                 if default is msgspec.NODEFAULT and setting not in self.sources:
-                    self.error(setting, "is needed")
+                    self.error(setting, "is required")
             if len(self.errors) == before:
                 self.webhooks.append(path)
 

@@ -30,7 +30,11 @@ def wrong_here(config: Config, *, daemon: bool) -> Iterator[Wrong]:
         try:
             socket.getaddrinfo(address, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError:
-            yield setting, "", f"{address!r} is not an address, and no name that this machine knows"
+            yield (
+                setting,
+                "",
+                f"{address!r} is not an address or a name that this machine can resolve",
+            )
     if daemon:
         yield from _daemon(config)
 
@@ -43,7 +47,7 @@ def doubtful_here(config: Config, *, daemon: bool) -> Iterator[Wrong]:
     if config.daemon.pidfile is not None:
         directory = Path(config.daemon.pidfile).parent
         if not os.path.lexists(directory):
-            what = f"the directory {directory} does not exist; a daemon makes it"
+            what = f"the directory {directory} does not exist; a daemon creates it"
             yield "Daemon.pidfile", "", what
     paths = config.application.paths
     for name in ("base", "static", "templates"):
@@ -93,7 +97,7 @@ def _wrong_with_place(listener: str) -> Iterator[str]:
         return
     with contextlib.suppress(OSError):  # it is not there, or cannot be looked at
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            yield f"{listener}: what is there is not a socket"
+            yield f"{listener}: the file exists and is not a socket"
 
 
 def _addresses(config: Config) -> Iterator[tuple[str, str]]:

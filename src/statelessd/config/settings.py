@@ -12,34 +12,48 @@ __all__ = ["HTTPServer", "Listener"]
 
 
 class Daemon(msgspec.Struct, frozen=True, kw_only=True):
-    """Applies to ``statelessd --daemon`` only; in the foreground the caller decides."""
+    """Settings of ``statelessd --daemon``. They do not apply in the foreground."""
 
     pidfile: Annotated[
-        str | None, setting("File that holds the parent's process id while it runs.")
+        str | None,
+        setting("File for the process id of the parent while it runs. --reload needs it."),
     ] = None
     user: Annotated[
-        str | None, setting("User that the backend processes become, when started as root.")
+        str | None, setting("User that the backends become if the daemon is started as root.")
     ] = None
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
-    """Directories of your own pages; relative ones start at base."""
+    """Directories of your own pages and templates."""
 
     base: Annotated[
-        str | None, setting("Directory that the two below are relative to; else the working one.")
+        str | None,
+        setting(
+            "Directory to which the relative paths static and templates belong. Without "
+            "it, that is the working directory."
+        ),
     ] = None
-    static: Annotated[str | None, setting("Files for /static/, before the packaged ones.")] = None
-    templates: Annotated[str | None, setting("Jinja2 templates, before the packaged ones.")] = None
+    static: Annotated[
+        str | None,
+        setting("Directory with files for /static/. They replace packaged files of the same name."),
+    ] = None
+    templates: Annotated[
+        str | None,
+        setting(
+            "Directory with Jinja2 templates. They replace packaged templates of the same name."
+        ),
+    ] = None
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """How the broker is asked for its state while there is no connection to it."""
+    """How the gateway asks for the state of RabbitMQ without an open connection."""
 
     interval: Annotated[
         float,
         setting(
-            "Seconds after which /readyz and /stats ask the broker again whether it is there, "
-            "while there is no connection that tells; 0: never.",
+            "Seconds between two questions to RabbitMQ whether it is there. Only /readyz, "
+            "/stats and the dashboard ask, and only without an open connection. 0 means "
+            "never.",
             ge=0,
             le=3600,
         ),
@@ -47,13 +61,13 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     username: Annotated[
         str,
         setting(
-            "User that logs in to ask. Without one the broker only has to greet, and logs a "
-            "warning each time.",
+            "User that logs in to ask. Without one the gateway only waits for RabbitMQ's "
+            "greeting, and RabbitMQ logs a warning each time.",
             max_length=255,
         ),
     ] = ""
     password: Annotated[
-        str, setting("That user's password. It is never shown.", max_length=512)
+        str, setting("Password of this user. It is never shown.", max_length=512)
     ] = ""
     virtual_host: Annotated[str, setting("Virtual host that this user opens.", max_length=255)] = (
         "/"
@@ -67,66 +81,76 @@ AMQPS_PORT = 5671  # IANA's, for AMQP over TLS
 
 
 class BrokerTls(msgspec.Struct, frozen=True, kw_only=True):
-    """TLS to the broker, whose certificate and name are always verified."""
+    """TLS to RabbitMQ. The gateway always verifies its certificate and its name."""
 
-    enabled: Annotated[bool, setting("Talk TLS to the broker.")] = False
+    enabled: Annotated[bool, setting("Use TLS for the connections to RabbitMQ.")] = False
     ca: Annotated[
         str | None,
         setting(
-            "PEM file with the certificates to trust: authorities', or the broker's own; else the "
-            "system's authorities. Changed files are taken up for new connections."
+            "PEM file with the certificates to trust: of authorities, or RabbitMQ's own. "
+            "Without it, the authorities of the system are trusted. New connections use a "
+            "changed file."
         ),
     ] = None
     certificate: Annotated[
         str | None,
         setting(
-            "PEM file with a certificate to show to a broker that asks for one, then those up to "
-            "its authority."
+            "PEM file with the client certificate, followed by its intermediate "
+            "certificates. RabbitMQ may ask for one. New connections use a changed file."
         ),
     ] = None
     key: KeyFile = None
     server_name: Annotated[
-        str | None, setting("Name that the broker's certificate has to be for; else that of host.")
+        str | None,
+        setting(
+            "Name that RabbitMQ's certificate must have. Without it, the certificate must "
+            "have the name of the node."
+        ),
     ] = None
     minimum_version: TlsVersion = "1.2"
 
 
 class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker, and how its connections are kept."""
+    """Connections to RabbitMQ."""
 
-    host: Annotated[str, setting("Name or address of the broker.", min_length=1)] = "localhost"
-    port: Annotated[
-        int, setting("The broker's AMQP port, with or without TLS.", ge=1, le=65535)
-    ] = 5672
+    host: Annotated[str, setting("Name or address of RabbitMQ.", min_length=1)] = "localhost"
+    port: Annotated[int, setting("RabbitMQ's AMQP port, with or without TLS.", ge=1, le=65535)] = (
+        5672
+    )
     hosts: Annotated[
         tuple[str, ...],
         setting(
-            "Nodes of a cluster, instead of host: `name`, `name:port`, `192.0.2.1:port` or "
-            "`[::1]:port`; a name may have several addresses."
+            "Nodes of a cluster, instead of host: `name`, `name:port`, `192.0.2.1:port` "
+            "or `[::1]:port`. A name may have several addresses."
         ),
     ] = ()
     tls: BrokerTls = BrokerTls()
     connect_timeout: Annotated[
         float,
         setting(
-            "Seconds for a connection to any node of the broker, with the handshake of TLS.",
+            "Seconds to connect to any node of RabbitMQ, with the TLS handshake.",
             gt=0,
             le=60,
         ),
     ] = 5.0
     login_timeout: Annotated[
-        float, setting("Seconds for a login, once connected.", gt=0, le=60)
+        float, setting("Seconds for a login on a connection that is open.", gt=0, le=60)
     ] = 5.0
-    channel_timeout: Annotated[float, setting("Seconds for opening a channel.", gt=0, le=60)] = 5.0
+    channel_timeout: Annotated[float, setting("Seconds to open a channel.", gt=0, le=60)] = 5.0
     heartbeat: Annotated[
         int,
-        setting("Seconds between heartbeats, at most; 0 leaves it to the broker.", ge=0, le=3600),
+        setting(
+            "Longest time in seconds between heartbeats. RabbitMQ may ask for a shorter "
+            "one. 0 leaves it to RabbitMQ.",
+            ge=0,
+            le=3600,
+        ),
     ] = 30
     frame_max: Annotated[
         int,
         setting(
-            "Bytes of an AMQP frame, at most; the broker may ask for less. RabbitMQ 4.1 and later "
-            "take no less than 8192: there a smaller value counts as that.",
+            "Largest AMQP frame in bytes. RabbitMQ may ask for less. With RabbitMQ 4.1 or "
+            "later a value below 8192 counts as 8192, which those versions need.",
             ge=4096,
             le=16 * MIB,
         ),
@@ -134,8 +158,9 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[
         int,
         setting(
-            "Connections to the broker from each backend, beside those that log in. One more login "
-            "closes the least recently used idle connection.",
+            "Largest number of connections to RabbitMQ from each backend, without those "
+            "that log in. One more login closes the idle connection that was used least "
+            "recently.",
             ge=1,
             le=60000,
         ),
@@ -143,9 +168,10 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     max_logins: Annotated[
         int,
         setting(
-            "Logins under way at once, from each backend, of users whom the broker has not let in "
-            "before. Users whom it has let in have four times as many places of their own. More "
-            "places slow the broker down for everybody while it refuses invented users.",
+            "Largest number of logins at a time from each backend, for users whom "
+            "RabbitMQ has not accepted before. Users whom it has accepted have four times "
+            "as many places of their own. A higher value lets a storm of invented users "
+            "slow RabbitMQ down.",
             ge=1,
             le=1000,
         ),
@@ -153,20 +179,24 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     channels_per_connection: Annotated[
         int,
         setting(
-            "Channels, one for each exchange, of each connection; the least recently used idle one "
-            "goes first. More exchanges in turn cost a new channel for nearly each message.",
+            "Largest number of channels of each connection, one for each exchange. One "
+            "more channel closes the idle one that was used least recently. Publishing to "
+            "more exchanges in turn costs a new channel for nearly each message.",
             ge=1,
             le=65535,
         ),
     ] = 256
     in_flight_per_connection: Annotated[
-        int, setting("Messages that wait or are unconfirmed, for each connection.", ge=1)
+        int,
+        setting(
+            "Largest number of messages of each connection that wait or are unconfirmed.", ge=1
+        ),
     ] = 2000
     refused_for: Annotated[
         float,
         setting(
-            "Seconds for which credentials that the broker refused are refused here, without "
-            "asking it again.",
+            "Seconds for which the gateway refuses credentials that RabbitMQ has just "
+            "refused, without asking RabbitMQ.",
             ge=0,
             le=3600,
         ),
@@ -174,8 +204,8 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     reverify_after: Annotated[
         float,
         setting(
-            "Seconds after which a connection is replaced by a new login, so that changed "
-            "passwords and permissions apply.",
+            "Age in seconds at which a new login replaces a connection. Only new "
+            "connections get changed passwords and permissions.",
             gt=0,
             le=YEAR,
         ),
@@ -186,9 +216,9 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     stalled_timeout: Annotated[
         float,
         setting(
-            "Seconds for the broker to answer when it is asked whether it still reads a "
-            "connection, after which the connection is replaced. It is asked when a message is "
-            "unconfirmed for about a second.",
+            "Seconds that RabbitMQ has to open another channel, if a message is "
+            "unconfirmed for about a second. If it does not, the connection counts as "
+            "dead and is replaced.",
             gt=0,
             le=3600,
         ),
@@ -197,81 +227,96 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publish(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for each message."""
+    """Defaults and limits of messages."""
 
     timeout: Annotated[
         float,
         setting(
-            "Seconds for a publish in all, from the request to the broker's confirm.", gt=0, le=3600
+            "Deadline of a publish in seconds, from the request to the confirm.", gt=0, le=3600
         ),
     ] = 4.0
     max_timeout: Annotated[
-        float, setting("Ceiling of what a client may ask for with Prefer: wait.", gt=0, le=3600)
+        float,
+        setting(
+            "Longest deadline in seconds that a client may set with Prefer: wait.", gt=0, le=3600
+        ),
     ] = 60.0
     mandatory: Annotated[
         bool,
-        setting("Whether a message that no queue takes is a 404, where the client does not say."),
+        setting("Answer 404 if no queue takes a message, unless the client sets mandatory itself."),
     ] = False
     persistent: Annotated[
         bool,
-        setting("Whether messages survive a restart of the broker, where the client does not say."),
+        setting(
+            "Make messages persistent, so that they survive a restart of RabbitMQ, unless "
+            "the client sets delivery_mode itself."
+        ),
     ] = True
     max_messages: Annotated[
-        int, setting("Messages that wait or are unconfirmed, in each backend.", ge=1)
+        int,
+        setting("Largest number of messages in each backend that wait or are unconfirmed.", ge=1),
     ] = 10_000
     max_bytes: Annotated[
         int,
-        setting("Bytes of those messages and of bodies that are arriving, in each backend.", ge=1),
+        setting(
+            "Largest size in bytes of those messages, and of the bodies that are "
+            "arriving, in each backend.",
+            ge=1,
+        ),
     ] = 64 * MIB
     max_batch: Annotated[
-        int, setting("Items of a JSON batch, at most; a batch in NDJSON may have any number.", ge=1)
+        int,
+        setting(
+            "Largest number of items in a JSON batch. A batch in NDJSON may have any number.", ge=1
+        ),
     ] = 10_000
     stamp_message_id: Annotated[
         bool,
         setting(
-            "Give messages a UUID as message_id if their requests give neither one nor an "
-            "Idempotency-Key. The answer has it."
+            "Give each message without a message_id a UUID, unless its request has an "
+            "Idempotency-Key. The response has the UUID."
         ),
     ] = False
     stamp_timestamp: Annotated[
-        bool, setting("Give messages without a timestamp the time of their request.")
+        bool, setting("Give each message without a timestamp the time of its request.")
     ] = False
     stamp_app_id: Annotated[
         Annotated[str, Meta(max_length=63)] | None,
-        setting("The app_id of messages that have none."),
+        setting("app_id for messages that have none."),
     ] = None
     forward_headers: Annotated[
         tuple[Annotated[str, Meta(max_length=127)], ...],
         setting(
-            "Request headers that become headers of the request's messages, in this spelling. "
-            "Headers that the client gives the message win."
+            "Request headers that become message headers, in this spelling. A message "
+            "header that the client sets wins."
         ),
     ] = ()
     cloudevents_prefix: Annotated[
         str,
         setting(
-            "What stands before the names of a CloudEvent's attributes in message headers: `ce-` "
-            "for the SDKs and Knative, `cloudEvents:` or `cloudEvents_` for AMQP 1.0 consumers.",
+            "Prefix of the attributes of a CloudEvent in message headers: `ce-` for the "
+            "SDKs and Knative, `cloudEvents:` or `cloudEvents_` for AMQP 1.0 consumers.",
             max_length=63,
         ),
     ] = "ce-"
     allow_remote_guest: Annotated[
         bool,
         setting(
-            "Let the user guest publish from other hosts. RabbitMQ lets guest in over loopback "
-            "only, and takes all our clients to be there."
+            "Let the user guest publish from other machines. RabbitMQ accepts guest over "
+            "loopback only, and the gateway is on loopback to it."
         ),
     ] = False
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/metrics`` tells beyond the usual."""
+    """Metrics that are not counted by default."""
 
     exchanges: Annotated[
         int,
         setting(
-            "Exchanges whose publishes are counted one by one, by virtual host and outcome: the "
-            "first so many that take a message. The rest is counted together.",
+            "Number of exchanges that have counters of their own, by virtual host and "
+            "outcome. The first exchanges that take a message get them. All others share "
+            "one.",
             ge=0,
             le=1000,
         ),
@@ -279,43 +324,52 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tracing(msgspec.Struct, frozen=True, kw_only=True):
-    """Spans of OpenTelemetry for publishes. All else is in the SDK's own OTEL_* variables."""
+    """OpenTelemetry spans of publishes. The SDK reads its own ``OTEL_*`` variables as well."""
 
     enabled: Annotated[
         bool,
-        setting("Make a span for each publish. It needs the packages of the extra otel."),
+        setting("Make a span for each publish. Install the extra otel for it."),
     ] = False
     endpoint: Annotated[
         str | None,
         setting(
-            "URL that takes spans by OTLP over HTTP; without a path, /v1/traces is added. Else "
-            "OTEL_EXPORTER_OTLP_ENDPOINT counts, or http://localhost:4318.",
+            "URL to which spans are exported, with OTLP over HTTP. /v1/traces is added if "
+            "it has no path. Without it, OTEL_EXPORTER_OTLP_ENDPOINT applies, or "
+            "http://localhost:4318.",
         ),
     ] = None
     sample_ratio: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         setting(
-            "Part of the traces that begin here which is exported, from 0 to 1. Requests with a "
-            "traceparent have decided themselves. Else OTEL_TRACES_SAMPLER counts, or all are."
+            "Share of the traces that begin in the gateway and are exported, from 0 to 1. "
+            "A request with a traceparent decides for itself. Without it, "
+            "OTEL_TRACES_SAMPLER applies, or all traces are exported."
         ),
     ] = None
     service_name: Annotated[
         Annotated[str, Meta(min_length=1)] | None,
-        setting("service.name of the spans. Else OTEL_SERVICE_NAME counts, or statelessd."),
+        setting(
+            "The service.name of the spans. Without it, OTEL_SERVICE_NAME applies, or statelessd."
+        ),
     ] = None
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gateway does."""
+    """Logging and checks."""
 
     debug: Annotated[
-        bool, setting("Log at DEBUG, and use handlers marked debug_only (in the foreground).")
+        bool,
+        setting(
+            "Log at level DEBUG. In the foreground, also use log handlers that are marked "
+            "debug_only."
+        ),
     ] = False
     log: Annotated[
         str,
         setting(
-            "Form of the log, without a section Logging: console (lines on standard error), json "
-            "(an object in each line there), or syslog; auto is console, and syslog for a daemon.",
+            "Form of the log if there is no section Logging: console (lines on standard error), "
+            "json (an object in each line there) or syslog. With auto it is syslog for a daemon, "
+            "and console otherwise.",
             pattern="^(auto|console|json|syslog)$",
             title="auto, console, json or syslog",
         ),
@@ -323,16 +377,16 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     access_log: Annotated[
         int,
         setting(
-            "Every how many requests one is logged, as statelessd.access at INFO; 1 is each, 0 "
-            "none.",
+            "Log one of this many requests, with the logger statelessd.access at INFO. 1 "
+            "logs each request, 0 none.",
             ge=0,
         ),
     ] = 0
     xsrf_cookies: Annotated[
         bool,
         setting(
-            "Refuse also what does not say which site it comes from, as no browser's request does "
-            "since 2020. Cookies are never used."
+            "Also refuse publishes that carry neither Origin nor Sec-Fetch-Site. Browsers "
+            "send one; curl and PHP send neither and are refused. No cookie is used."
         ),
     ] = False
     paths: Paths = Paths()

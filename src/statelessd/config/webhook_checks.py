@@ -14,11 +14,11 @@ def wrong_with_webhooks(webhooks: Iterable[tuple[str, Webhook]]) -> Iterator[Wro
     paths: dict[str, str] = {}
     for here, webhook in webhooks:
         if (other := names.setdefault(webhook.name, here)) != here:
-            yield f"{here}.name", "", f"is the name of {other} as well"
+            yield f"{here}.name", "", f"is also the name of {other}"
         if (other := paths.setdefault(webhook.path, here)) != here:
-            yield f"{here}.path", "", f"is the path of {other} as well"
+            yield f"{here}.path", "", f"is also the path of {other}"
         if webhook.password and webhook.password_file is not None:
-            yield f"{here}.password_file", "", f"and {here}.password exclude each other"
+            yield f"{here}.password_file", "", f"cannot be set beside {here}.password"
         try:
             WebhookFiles(webhook, here)
         except FileError as error:
@@ -38,8 +38,8 @@ def doubtful_webhooks(config: Config) -> Iterator[str]:
         ):
             if webhook.max_body_bytes > limit:
                 yield (
-                    f"{here}.max_body_bytes is more than {setting}: a body that exceeds that gets "
-                    "a 503."
+                    f"{here}.max_body_bytes is more than {setting}: a body of more bytes than "
+                    "that gets a 503."
                 )
         if webhook.verify.scheme == "none":
             yield f"{here}.verify.scheme is none: anybody who knows the path can publish."

@@ -16,18 +16,21 @@ TOLERANCE = 300.0  # seconds
 
 
 class Verify(msgspec.Struct, frozen=True, kw_only=True):
-    """How the endpoint finds out that its sender knows a secret."""
+    """How the endpoint checks that the sender knows a secret."""
 
     scheme: Annotated[
-        Scheme, setting("The sender's way to sign: a service's name, or hmac, token or none.")
+        Scheme, setting("How the sender signs: the name of a service, or hmac, token or none.")
     ]
     secrets: Annotated[
         tuple[str, ...],
-        setting("Secrets, any of which may sign: for a rotation the old and the new one."),
+        setting(
+            "Secrets of the endpoint. A signature with any of them is valid. For a "
+            "rotation, list the old and the new one."
+        ),
     ] = ()
     secrets_file: Annotated[
         str | None,
-        setting("File with such secrets, one a line. A changed file is used without a restart."),
+        setting("File with secrets, one a line. A changed file is used without a restart."),
     ] = None
     tolerance: Annotated[
         Annotated[float, Meta(gt=0, le=86400)] | None,
@@ -37,21 +40,21 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     header: Annotated[
-        str | None, setting("Header that holds the signature (hmac) or the token (token).")
+        str | None, setting("Header with the signature (hmac) or with the token (token).")
     ] = None
-    algorithm: Annotated[
-        Literal["sha1", "sha256", "sha512"], setting("The hash function of hmac.")
-    ] = "sha256"
+    algorithm: Annotated[Literal["sha1", "sha256", "sha512"], setting("Hash function of hmac.")] = (
+        "sha256"
+    )
     encoding: Annotated[
-        Literal["hex", "base64"], setting("How hmac writes the signature in its header.")
+        Literal["hex", "base64"], setting("Encoding of the hmac signature in its header.")
     ] = "hex"
-    prefix: Annotated[str, setting("What stands before hmac's signature in its header.")] = ""
+    prefix: Annotated[str, setting("Text before the hmac signature in its header.")] = ""
     signed: Annotated[
         str,
-        setting("What hmac signs: a template of {body}, {timestamp}, {id} and {url}."),
+        setting("Text that hmac signs. It is a template of {body}, {timestamp}, {id} and {url}."),
     ] = "{body}"
     timestamp_header: Annotated[
-        str | None, setting("Header with hmac's timestamp, in seconds of Unix time.")
+        str | None, setting("Header with the timestamp that hmac signs, in seconds of Unix time.")
     ] = None
     id_header: Annotated[str | None, setting("Header with the id that hmac signs.")] = None
 
@@ -65,7 +68,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[
         str,
         setting(
-            "The endpoint's name in metrics, logs and pages.",
+            "Name of the endpoint in metrics, logs and pages.",
             pattern="^[A-Za-z0-9._-]{1,63}\\Z",
             title='a name of up to 63 letters, digits, ".", "_" and "-"',
         ),
@@ -73,22 +76,25 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     path: Annotated[
         str,
         setting(
-            "The whole path of its URL, as the sender writes it. It is never shown.",
+            "Whole path of the endpoint's URL, as the sender writes it. It is never shown.",
             pattern='^/[!"$->@-~]{1,254}\\Z',
             title="a path such as /hooks/github: as it is in the URL, of up to 255 characters, "
             "without ? and what follows",
         ),
     ]
     virtual_host: Annotated[str, setting("Virtual host to publish to.", max_length=255)] = "/"
-    exchange: Annotated[str, setting("Exchange to publish to.", max_length=255)] = ""
+    exchange: Annotated[
+        str,
+        setting("Exchange to publish to. An empty text is the default exchange.", max_length=255),
+    ] = ""
     routing_key: Annotated[
-        str, setting("Routing key: a template of headers, query, form and JSON.")
+        str, setting("Routing key. It is a template with values of headers, query, form and JSON.")
     ] = ""
     username: Annotated[
         str,
-        setting("The broker's user that publishes for the endpoint.", min_length=1, max_length=255),
+        setting("RabbitMQ user that publishes for the endpoint.", min_length=1, max_length=255),
     ]
-    password: Annotated[str, setting("That user's password.", max_length=512)] = ""
+    password: Annotated[str, setting("Password of this user.", max_length=512)] = ""
     password_file: Annotated[
         str | None,
         setting("File with the password. A changed file is used without a restart."),
@@ -98,30 +104,37 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         setting("Request headers that become message headers, in this spelling."),
     ] = ()
-    message_id: Annotated[str, setting("The message_id: a template; empty: none.")] = ""
-    mandatory: Annotated[bool, setting("Whether it is an error when no queue takes it.")] = True
+    message_id: Annotated[
+        str, setting("The message_id. It is a template. An empty text means none.")
+    ] = ""
+    mandatory: Annotated[bool, setting("Answer 404 if no queue takes the message.")] = True
     timeout: Annotated[
-        float, setting("Seconds for the publish, as Application.publish.timeout.", gt=0, le=3600)
+        float,
+        setting(
+            "Deadline of the publish in seconds, as Application.publish.timeout.", gt=0, le=3600
+        ),
     ] = 2.5
-    max_body_bytes: Annotated[int, setting("The largest body, in bytes.", ge=1, le=1024 * MIB)] = (
+    max_body_bytes: Annotated[int, setting("Largest body in bytes.", ge=1, le=1024 * MIB)] = (
         25 * MIB
     )
     max_in_flight: Annotated[
         int,
-        setting("Requests of this endpoint that may be under way in each backend.", ge=1),
+        setting(
+            "Largest number of requests of this endpoint that each backend has in progress.", ge=1
+        ),
     ] = 200
     status: Annotated[
         int, setting("Status of the answer to a published request.", ge=200, le=299)
     ] = 204
     public_url: Annotated[
-        str | None, setting("The URL that the sender knows, which Twilio signs.")
+        str | None, setting("URL of the endpoint as the sender knows it. Twilio signs it.")
     ] = None
     verify_token: Annotated[
-        str | None, setting("What Meta sends as hub.verify_token when it subscribes.")
+        str | None, setting("Text that Meta sends as hub.verify_token when it subscribes.")
     ] = None
     allowed_origins: Annotated[
         tuple[str, ...],
-        setting("Senders of CloudEvents that an OPTIONS request lets in; * for any."),
+        setting("Senders of CloudEvents that may register with an OPTIONS request. * allows any."),
     ] = ()
 
     def __repr__(self) -> str:

@@ -25,8 +25,8 @@ from .known_heads import NOBODY
 GUEST = "guest"  # the user whom RabbitMQ lets in over loopback only
 CACHED_CREDENTIALS = 4096
 ANNOUNCED = Public(
-    "The request announces a body by an Expect header or one such as Content-Type, but has "
-    "neither a Content-Length nor a Transfer-Encoding."
+    "The request has Expect, Content-Type or another header of a body, but neither "
+    "Content-Length nor Transfer-Encoding."
 )
 
 

@@ -56,8 +56,7 @@ _STREAM_HEADERS = [
     (b"x-accel-buffering", b"no"),  # nginx would keep the results to itself
 ]
 NO_BATCH = Public(
-    f"A batch is sent as {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}, and its Content-Type "
-    "says so."
+    f"The Content-Type of a batch must be {JSON}, {NDJSON} or {cloud_events.BATCH.decode()}."
 )
 _encode = msgspec.json.Encoder().encode
 
@@ -419,7 +418,7 @@ class Allowance:
         if batch.published > self._confirmed:
             self._confirmed, self._spent = batch.published, spent
         if spent - self._spent > self._limit:
-            detail = f"{self._limit} bytes were decompressed, and no message of them was confirmed."
+            detail = f"{self._limit} bytes were decompressed without a message that was confirmed."
             raise RequestError(Outcome.TOO_LARGE, Public(detail))
 
 

@@ -25,7 +25,7 @@ from .webhook import WebhookEndpoint
 from .webhook_request import WebhookRequest
 
 REQUEST_ID = b"x-request-id"
-ONLY_POST = Public("Messages are published with POST.")
+ONLY_POST = Public("Use POST to publish a message.")
 
 
 class ClientHandler:

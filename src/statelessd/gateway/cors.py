@@ -60,16 +60,16 @@ class CorsPolicy:
             is_ours = _is_of_host(origin, headers.get(b"host", b""))
         else:
             is_ours = not self.is_strict
-            whose = "a client that does not say from where (Origin, Sec-Fetch-Site)"
+            whose = "a client that sends neither Origin nor Sec-Fetch-Site"
         if not is_ours:
             advice = (
-                "With HTTPServer.cors.origins: * it takes a Content-Type that no form has."
+                "With HTTPServer.cors.origins: *, send a Content-Type that HTML forms cannot have."
                 if self._any
-                else "HTTPServer.cors.origins says whose pages may."
+                else "HTTPServer.cors.origins lists the origins that may."
             )
             raise RequestError(
                 Outcome.CROSS_SITE,
-                f"The request was made by {whose}, which may not publish here. {advice}",
+                f"The request comes from {whose}, which may not publish here. {advice}",
             )
 
     def answer_headers(self, headers: Mapping[bytes, bytes], *, to_any: bool = True) -> Headers:

@@ -111,7 +111,7 @@ class Stamps(msgspec.Struct, frozen=True):
             if len(stamped.encode()) > LONGEST_ID:
                 raise bad_request(
                     Public(
-                        "The message_id that the Idempotency-Key makes is longer than "
+                        "The message_id from the Idempotency-Key is longer than "
                         f"{LONGEST_ID} bytes."
                     )
                 )

@@ -35,8 +35,8 @@ class Hosts:
             raise RequestError(
                 Outcome.CROSS_SITE,
                 Public(
-                    "A page asked for this gateway by a host name that it does not know. "
-                    "HTTPServer.hosts says which names it has."
+                    "A page used an unknown host name for this gateway. HTTPServer.hosts lists the "
+                    "names that pages may use."
                 ),
             )
 

@@ -24,7 +24,7 @@ LONGEST_REASON = 300  # characters
 
 Id = Annotated[
     Annotated[str, Meta(max_length=255)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)] | None,
-    Meta(description="Of your choice: the item's result has it as well."),
+    Meta(description="Any name or number of yours, which the item's result repeats."),
 ]
 
 
@@ -41,13 +41,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     json: Annotated[
         Raw | UnsetType,
         Meta(
-            description="The message's body as any JSON, published as it is written here; its "
-            "content_type is application/json, unless the item says otherwise."
+            description="The message's body as any JSON value, published as it is written. The "
+            "content_type is application/json unless the item has another."
         ),
     ] = UNSET
     id: Id = None
     mandatory: Annotated[
-        bool | None, Meta(description="Whether it is a failure when no queue takes the message.")
+        bool | None, Meta(description="true: the item fails if no queue takes the message.")
     ] = None
     headers: Annotated[
         Raw | UnsetType,
@@ -68,7 +68,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Annotated[int, Meta(ge=0, le=properties.MAX_EXPIRATION)]
         | Annotated[str, Meta(pattern="^[0-9]+$")]
         | None,
-        Meta(description="Milliseconds for which it may wait in a queue."),
+        Meta(description="Milliseconds for which the message may wait in a queue."),
     ] = None
     message_id: str | None = None
     priority: Annotated[int, Meta(ge=0, le=255)] | None = None
@@ -77,9 +77,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Annotated[int, Meta(ge=0)] | None, Meta(description="Seconds of Unix time.")
     ] = None
     type: str | None = None
-    user_id: Annotated[
-        str | None, Meta(description="Has to be the name of the user who is logged in.")
-    ] = None
+    user_id: Annotated[str | None, Meta(description="Must be the user name of the login.")] = None
 
 
 class _Identity(msgspec.Struct):

@@ -155,7 +155,7 @@ _milliseconds = _integer("expiration", 0, MAX_EXPIRATION, " of milliseconds")
 def _reply_to(text: str) -> str:
     if text.startswith(DIRECT_REPLY_TO):
         raise bad_request(
-            Public(f"reply_to must not be {DIRECT_REPLY_TO}: nobody could receive it here.")
+            Public(f"reply_to must not be {DIRECT_REPLY_TO}: the gateway cannot receive replies.")
         )
     return text
 
@@ -199,17 +199,17 @@ def _is_history(value: FieldValue) -> bool:
 _POISON: dict[str, tuple[Callable[[FieldValue], bool], str]] = {
     "x-delay": (
         _is_integer,
-        "an integer, because a delayed-message exchange crashes over anything else. A form "
+        "an integer, because a delayed-message exchange crashes on any other value. A form "
         "field and a request header are text: send the header in a JSON object.",
     ),
     "x-stream-filter-value": (
         _is_filter_value,
-        "a string of at most 4096 bytes without NUL, because a stream crashes over anything else.",
+        "a string of at most 4096 bytes without NUL, because a stream crashes on any other value.",
     ),
     "x-death": (
         _is_history,
         "an array of tables, in which count is an integer, because a queue that dead-letters "
-        "crashes over another array.",
+        "crashes on any other array.",
     ),
 }
 

@@ -50,8 +50,8 @@ REMEMBERED_FORMS = 1024
 # Of the properties in a large form: ``headers`` as JSON, and all others.
 MAX_PROPERTIES = properties.MAX_HEADERS_TEXT + 64 * 1024
 IS_A_BATCH = Public(
-    "A body of this Content-Type is a batch, and the path of a batch has no third part: "
-    "/virtual-host/exchange, without a slash at the end."
+    "A body of this Content-Type is a batch. Send it to /virtual-host/exchange, without a "
+    "slash at the end."
 )
 EVENT_IN_A_FORM = Public(
     "A CloudEvent (ce-specversion) cannot be a form. Send its data as the body, with the "
@@ -91,7 +91,7 @@ def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b""
     )
     if not target.virtual_host:
         raise bad_request(
-            Public("The path names no virtual host; that of RabbitMQ's default is %2f.")
+            Public("The path has no virtual host. RabbitMQ's default virtual host is %2f.")
         )
     if target.exchange == DEFAULT_EXCHANGE:
         return Target(target.virtual_host, "", target.routing_key)
@@ -152,7 +152,7 @@ def _one_of(value: bytes) -> bytes:
         return b"".join(members[0])
     types = [name for name, _, _ in members if b"/" in name]
     if len(types) > 1 or any(_mentions_form(name.lower()) for name, _, _ in members[1:]):
-        raise bad_request(Public("There must be one Content-Type."))
+        raise bad_request(Public("The request has several values of Content-Type."))
     return value  # a parameter has a comma without quotes
 
 

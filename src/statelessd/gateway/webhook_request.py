@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it needs OpenTelemetry
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 32 * 1024  # bytes of a body that is verified without a pause
-TOO_MANY = Public("Too many requests of this webhook endpoint are under way here.")
+TOO_MANY = Public("Too many requests to this webhook endpoint are in progress.")
 # What the broker says of an endpoint's account or target. The sender did nothing wrong, and
 # cannot correct it. It has to send the request again later.
 OPERATORS = frozenset(
@@ -39,7 +39,7 @@ OPERATORS = frozenset(
         Outcome.VIRTUAL_HOST_NOT_FOUND, Outcome.EXCHANGE_NOT_FOUND,
     }
 )  # fmt: skip
-NOT_YOURS = Public("This endpoint cannot publish now. Its operator has to correct that.")
+NOT_YOURS = Public("This endpoint cannot publish now. The gateway's operator has to correct that.")
 
 
 class WebhookRequest:

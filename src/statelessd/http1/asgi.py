@@ -177,6 +177,9 @@ class ApplicationRequest:
         if self._response.started:
             self._send_body(event.get("body", b""), more=event.get("more_body", False))
         else:
+            if event["status"] < 300 and "cut" in self._scope["state"]:
+                # It reads a stream while it answers. Within the response it would be too late.
+                self._response.send_continue()
             self._start(event["status"], event.get("headers", ()))
 
     def _start(self, status: int, headers: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from ..message import Public
 
-TOO_MANY_BODIES = Public("Too many bodies arrive at once here.")
+TOO_MANY_BODIES = Public("Too many request bodies are arriving at once.")
 
 
 class Budget:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 TURN = 64  # pieces of bodies that are read before other connections have their turn
 HEAD = 4  # pieces that a head, and what becomes of it, cost at least
-TOO_MANY = Public("Too many connections are open here.")
+TOO_MANY = Public("Too many client connections are open.")
 
 
 class Connection(asyncio.Protocol):

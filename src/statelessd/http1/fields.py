@@ -45,7 +45,7 @@ def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) ->
 def check_coding(coding: bytes, version: str) -> None:
     """Raise RequestError for any coding but chunked, and for HTTP/1.0 (RFC 9112 section 6.1)."""
     if coding.lower() != b"chunked" or version == "1.0":
-        raise bad_request(Public("The request's Transfer-Encoding is not known here."))
+        raise bad_request(Public("The request's Transfer-Encoding is not supported."))
 
 
 def expects_continue(headers: Mapping[bytes, bytes]) -> bool:

@@ -23,7 +23,7 @@ LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.
 FRAGMENT = ord("#")  # begins one, which is not a part of a request target
 MOST_PIECES = 64  # of a request target, until they become one
 SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
-TOO_MUCH = Public("Too many bytes of requests wait here.")
+TOO_MUCH = Public("Too many bytes of requests are waiting.")
 
 _NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
 
@@ -188,7 +188,7 @@ class Reader:
         """
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if method == b"CONNECT":
-            raise bad_request(Public("This is not a proxy."))
+            raise bad_request(Public("The gateway is not a proxy."))
         head = without_upgrade(method, self.url, version, self._fields)
         self.reset()
         self._parser = httptools.HttpRequestParser(self)

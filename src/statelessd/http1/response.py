@@ -56,7 +56,7 @@ class Response:
 
     def send_continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""
-        if self.connection.takes_continue():
+        if not self.started and self.connection.takes_continue():
             self.connection.transport.write(CONTINUE)
 
     def write(self, data: bytes) -> None:

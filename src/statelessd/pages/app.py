@@ -32,7 +32,7 @@ from .restricted import Restricted
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-SHORTAGE = Public("The gateway has no file descriptor or memory left for a moment.")
+SHORTAGE = Public("The gateway is out of file descriptors or memory.")
 BUILT_IN_ROUTES: tuple[tuple[str, type], ...] = (
     (BUILT_IN_PUBLISH, Publisher),
     ("/stats", Stats),

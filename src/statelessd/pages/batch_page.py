@@ -16,7 +16,7 @@ class BatchPage(Page):
 
     allowed = "OPTIONS, POST"
     takes_messages = True  # the router gives it the target of the path
-    refusal = "Batches of messages are published with POST."
+    refusal = "Use POST to publish a batch."
 
     async def options(self, request: Request) -> Response:
         answer = await super().options(request)

@@ -108,7 +108,7 @@ class DashboardData(Page):
         if backend is not None and backend not in listeners(monitoring.gateway):
             wrong = "There is no backend of that name."
         elif since is not None and not _SECOND.fullmatch(since):
-            wrong = "since is a second of Unix time, an integer."
+            wrong = "since must be an integer: seconds of Unix time."
         if wrong:
             return problem_response(request.scope, Outcome.BAD_REQUEST, Public(wrong))
         monitoring.watch()

@@ -95,22 +95,23 @@ ANSWERS = {
 """What a publish can be answered with."""
 
 REFUSALS = {
-    "messages": "a message: `Application.publish.max_messages` wait or are unconfirmed",
-    "bytes": "a message: `Application.publish.max_bytes` are taken",
-    "arriving_bytes": "a body that was arriving, for the same reason",
-    "login": "a message: `Application.rabbitmq.in_flight_per_connection` of its user wait or "
-    "are unconfirmed",
-    "logins": "a message of a user who has not logged in yet: such messages take a quarter of "
-    "`Application.publish.max_messages` or `max_bytes`",
-    "broker_connections": "a message of a user without a connection, because there are "
-    "`Application.rabbitmq.max_connections`, and all are busy",
-    "client_connections": "a client: there are `HTTPServer.max_connections`, or as many as files "
-    "may be open",
-    "handshakes": "a client whose TLS handshake was under way, because too many began after it",
+    "messages": "a message, because `Application.publish.max_messages` wait or are unconfirmed",
+    "bytes": "a message, because messages and bodies take `Application.publish.max_bytes`",
+    "arriving_bytes": "a body that was arriving, for the same reason as `bytes`",
+    "login": "a message, because `Application.rabbitmq.in_flight_per_connection` of its login "
+    "wait or are unconfirmed",
+    "logins": "a message of a user who has not logged in yet, because such messages take a quarter "
+    "of `Application.publish.max_messages` or `max_bytes`",
+    "broker_connections": "a message of a login without a connection, because all "
+    "`Application.rabbitmq.max_connections` are busy",
+    "client_connections": "a client, because there are `HTTPServer.max_connections`, or as many as "
+    "the limit of open files allows",
+    "handshakes": "a client in its TLS handshake, because too many handshakes began after it",
 }
 CLOSED = {reason.label: reason.meaning for reason in CloseReason}
 CHANNELS_CLOSED = {
-    "broker": "the broker closed it over a message: no such exchange, not permitted, too large",
+    "broker": "the broker closed it because of a message: unknown exchange, no permission, "
+    "or too large",
     "released": "it was not needed any more",
     "connection": "its connection ended",
 }
@@ -150,69 +151,69 @@ def _other_outcomes(endpoint: WebhookEndpoint) -> int:
 
 FIGURES = (
     # Requests
-    Figure("http_requests", COUNTER, "Requests answered; problem is the type of what was wrong.",
+    Figure("http_requests", COUNTER, "Responses, by method, status and problem type.",
            _answers, labels=("method", "status", "problem"), values=ANSWERS),
-    Figure("http_request_duration_seconds", HISTOGRAM, "Seconds from a request to its answer.",
+    Figure("http_request_duration_seconds", HISTOGRAM, "Seconds from a request to its response.",
            lambda r: r.gateway.statistics.durations, per=NANO),
     Figure("http_received_bytes", COUNTER, "Bytes received from clients.",
            lambda r: r.gateway.statistics.received),
-    Figure("http_sent_bytes", COUNTER, "Bytes of answers, without the headers of pages.",
+    Figure("http_sent_bytes", COUNTER, "Bytes sent to clients, without the headers of pages.",
            lambda r: r.gateway.statistics.sent),
-    Figure("http_connections", GAUGE, "Open client connections, TLS handshakes included.",
+    Figure("http_connections", GAUGE, "Open client connections, including TLS handshakes.",
            lambda r: len(r.gateway.places.open), dashboard="client_connections"),
     Figure("http_connections_limit", GAUGE,
-           "Client connections that may be open at once; fewer than the setting if too few files "
-           "may be open.", lambda r: r.gateway.places.limit),
-    Figure("http_connections_accepted", COUNTER, "Client connections so far.",
+           "Client connections that may be open at once. Fewer than the setting if the limit of "
+           "open files is too low.", lambda r: r.gateway.places.limit),
+    Figure("http_connections_accepted", COUNTER, "Client connections accepted.",
            lambda r: r.gateway.statistics.accepted),
-    Figure("draining", GAUGE, "1 while this backend stops.",
+    Figure("draining", GAUGE, "1 while this backend drains.",
            lambda r: r.gateway.draining, dashboard="draining"),
-    Figure("", COUNTER, "Answers, and items of batches, that are errors, by problem type.",
+    Figure("", COUNTER, "Errors, including items of batches, by problem type.",
            lambda r: dict(r.gateway.statistics.errors), labels=("problem",),
            dashboard="errors", in_history=True),
     # Messages
-    Figure("publishes", COUNTER, "Messages to publish, by what became of them.",
+    Figure("publishes", COUNTER, "Messages, by outcome.",
            lambda r: r.broker.outcomes, labels=("outcome",), values=OUTCOMES),
     Figure("exchange_publishes", COUNTER,
-           "Messages, by exchange and outcome; without names: all other exchanges.",
+           "Messages, by exchange and outcome. Empty names stand for all other exchanges.",
            _by_exchange, labels=("virtual_host", "exchange", "outcome")),
     Figure("", COUNTER, "Messages that the broker confirmed.",
            lambda r: r.broker.published, dashboard="published", in_history=True),
     Figure("publish_wait_duration_seconds", HISTOGRAM,
-           "Seconds from a message's arrival to its being handed to the broker.",
+           "Seconds that a message waits before it is handed over to the broker.",
            lambda r: r.broker.waits, per=NANO),
     Figure("publish_confirm_duration_seconds", HISTOGRAM,
-           "Seconds from being handed over to the broker's confirm.",
+           "Seconds from handing a message over to the broker's confirm.",
            lambda r: r.broker.confirms, per=NANO, dashboard="latency", in_history=True),
-    Figure("messages", GAUGE, "Messages without an outcome.",
+    Figure("messages", GAUGE, "Messages without an outcome yet, by state.",
            lambda r: {"waiting": r.broker.waiting, "in_flight": r.broker.in_flight},
            labels=("state",)),
-    Figure("", GAUGE, "Messages handed to the broker and not confirmed yet.",
+    Figure("", GAUGE, "Messages handed over to the broker and not yet confirmed.",
            lambda r: r.broker.in_flight, dashboard="in_flight", in_history=True),
-    Figure("", GAUGE, "Messages not handed to the broker yet.",
+    Figure("", GAUGE, "Messages not yet handed over to the broker.",
            lambda r: r.broker.waiting, dashboard="waiting", in_history=True),
-    Figure("messages_limit", GAUGE, "Messages that may be without an outcome at once.",
+    Figure("messages_limit", GAUGE, "Messages that may be without an outcome at the same time.",
            lambda r: r.gateway.publish.max_messages),
     Figure("message_bytes", GAUGE,
-           "Bytes of messages without an outcome, and of bodies that are arriving.",
+           "Bytes of messages without an outcome and of arriving bodies.",
            lambda r: r.broker.bytes),
-    Figure("message_bytes_limit", GAUGE, "Bytes that messages and bodies may have in all.",
+    Figure("message_bytes_limit", GAUGE, "Bytes that these messages and bodies may have together.",
            lambda r: r.gateway.publish.max_bytes),
-    Figure("refusals", COUNTER, "Messages and clients refused, by the limit.",
+    Figure("refusals", COUNTER, "Messages and clients that were refused at a limit, by limit.",
            lambda r: r.broker.refusals | {
                "client_connections": r.gateway.statistics.refused_clients,
                "handshakes": r.gateway.statistics.refused_handshakes},
            labels=("limit",), values=REFUSALS),
     # Webhook endpoints
     Figure("webhook_requests", COUNTER,
-           "Requests to webhook endpoints, by what became of them; handshake: what the endpoint "
-           "answered without a message.",
+           "Requests to webhook endpoints, by outcome. handshake: a request that the endpoint "
+           "answered without publishing.",
            _webhook_requests, labels=("endpoint", "outcome")),
-    Figure("webhook_requests_in_flight", GAUGE, "Requests that webhook endpoints have under way.",
+    Figure("webhook_requests_in_flight", GAUGE, "Requests to webhook endpoints in progress.",
            _by_endpoint(lambda each: each.in_flight), labels=("endpoint",),
            dashboard="webhooks_in_flight"),
     Figure("webhook_requests_in_flight_limit", GAUGE,
-           "Requests that a webhook endpoint may have under way at once.",
+           "Requests to a webhook endpoint that may be in progress at the same time.",
            _by_endpoint(lambda each: each.settings.max_in_flight), labels=("endpoint",)),
     Figure("", COUNTER, "Requests to webhook endpoints that were published.",
            _by_endpoint(lambda each: each.outcomes[CONFIRMED]), labels=("endpoint",),
@@ -223,7 +224,7 @@ FIGURES = (
     Figure("", COUNTER, "Requests to webhook endpoints that failed for another reason.",
            _by_endpoint(_other_outcomes), labels=("endpoint",), dashboard="webhooks_failed"),
     # The broker
-    Figure("broker_state", GAUGE, "1 for how the broker is reached now, 0 for the other states.",
+    Figure("broker_state", GAUGE, "1 for the present state of the broker, 0 for the others.",
            lambda r: {each.value: each is r.state.state for each in BrokerStatus},
            labels=("state",)),
     Figure("broker_connections", GAUGE, "Open connections to the broker.",
@@ -233,17 +234,17 @@ FIGURES = (
            lambda r: r.gateway.publisher.max_connections),
     Figure("broker_node_connections", GAUGE, "Open connections to each configured node.",
            lambda r: r.broker.node_connections, labels=("node",)),
-    Figure("broker_node_up", GAUGE, "0 since the last attempt to reach the node failed.",
+    Figure("broker_node_up", GAUGE, "0 if the last attempt to reach the node failed, else 1.",
            lambda r: r.broker.nodes_up, labels=("node",)),
     Figure("broker_connections_opened", COUNTER, "Connections to the broker that were opened.",
            lambda r: r.broker.connections_opened),
     Figure("broker_connections_closed", COUNTER,
-           "Connections to the broker that ended, by the reason.",
+           "Connections to the broker that ended, by reason.",
            lambda r: r.broker.connections_closed, labels=("reason",), values=CLOSED),
     Figure("broker_connection_attempts_failed", COUNTER,
-           "Attempts to connect that ended without a connection.",
+           "Attempts to connect that failed.",
            lambda r: r.broker.attempts_failed),
-    Figure("broker_logins", GAUGE, "Logins that wait for their turn, and those under way.",
+    Figure("broker_logins", GAUGE, "Logins that wait, and those in progress.",
            lambda r: {"waiting": r.broker.logins_waiting, "under_way": r.broker.logins_under_way},
            labels=("state",)),
     Figure("broker_logins_refused", COUNTER, "Logins that the broker refused.",
@@ -252,16 +253,16 @@ FIGURES = (
            lambda r: r.broker.channels_opened - sum(r.broker.channels_closed.values())),
     Figure("broker_channels_opened", COUNTER, "Channels to the broker that were opened.",
            lambda r: r.broker.channels_opened),
-    Figure("broker_channels_closed", COUNTER, "Channels to the broker that ended, by the reason.",
+    Figure("broker_channels_closed", COUNTER, "Channels to the broker that ended, by reason.",
            lambda r: r.broker.channels_closed, labels=("reason",), values=CHANNELS_CLOSED),
-    Figure("broker_blocked", GAUGE, "1 while the broker takes no publishes.",
+    Figure("broker_blocked", GAUGE, "1 while the broker blocks publishers.",
            lambda r: r.broker.blocked),
-    Figure("broker_blocked_seconds", COUNTER, "Seconds for which the broker took no publishes.",
+    Figure("broker_blocked_seconds", COUNTER, "Seconds for which the broker blocked publishers.",
            lambda r: r.broker.blocked_nanoseconds, per=NANO),
     Figure("broker_returns", COUNTER,
            "Mandatory messages that the broker returned because no queue took them.",
            lambda r: r.broker.outcomes.get(Outcome.NO_ROUTE.value, 0)),
-    Figure("broker_nacks", COUNTER, "Messages that the broker refused to take responsibility for.",
+    Figure("broker_nacks", COUNTER, "Messages that the broker nacked: a queue did not take them.",
            lambda r: r.broker.outcomes.get(Outcome.NACKED.value, 0)),
     Figure("broker_received_bytes", COUNTER, "Bytes received from the broker.",
            lambda r: r.broker.received),
@@ -269,29 +270,29 @@ FIGURES = (
            lambda r: r.broker.sent),
     # The process
     Figure("event_loop_lag_seconds", HISTOGRAM,
-           "Seconds by which a timer came late that is due four times a second.",
+           "Event-loop lag: seconds by which a timer, due four times a second, was late.",
            lambda r: r.process.lag, per=NANO),
-    Figure("", GAUGE, "Seconds by which the event loop was late at the worst, in the last second.",
+    Figure("", GAUGE, "Worst event-loop lag of the last second, in seconds.",
            lambda r: round(r.process.worst_lag, 6), dashboard="lag"),
     Figure("", GAUGE, "Cores used in the last second.",
            lambda r: round(r.process.cpu, 4), dashboard="cpu"),
-    Figure("", GAUGE, "Bytes of memory that are resident.",
+    Figure("", GAUGE, "Resident memory, in bytes.",
            lambda r: r.process.memory, dashboard="memory"),
     Figure("", GAUGE, "Open files; null before Linux 6.2.",
            lambda r: open_files(), dashboard="descriptors"),
-    Figure("", GAUGE, "When the process began, in seconds of Unix time.",
+    Figure("", GAUGE, "Start of the process, in seconds of Unix time.",
            lambda r: r.process.started, dashboard="started"),
-    Figure("build_info", GAUGE, "1, with the versions that run.",
+    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python.",
            lambda r: {(__version__, platform.python_version()): 1}, labels=("version", "python")),
     Figure("config_info", GAUGE, "1, with a digest of the settings.",
            lambda r: {r.config_hash: 1}, labels=("hash",)),
     Figure("config_loaded_timestamp_seconds", GAUGE,
-           "When the settings were read: at the start or the last reload, but not when a "
-           "backend died.", lambda r: r.config_loaded_at, dashboard="loaded"),
+           "When the settings were read: at the start or the last reload. The restart of a "
+           "backend does not change it.", lambda r: r.config_loaded_at, dashboard="loaded"),
 )  # fmt: skip
 
 # Of all backends only: one that does not live cannot be read.
-BACKEND_UP = Figure("backend_up", GAUGE, "1 for a backend that lives.", lambda r: 1)
+BACKEND_UP = Figure("backend_up", GAUGE, "1 for a backend that runs.", lambda r: 1)
 
 METRICS = tuple(figure for figure in FIGURES if figure.name)
 HISTORY = tuple(figure for figure in FIGURES if figure.in_history)

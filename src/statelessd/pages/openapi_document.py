@@ -85,7 +85,11 @@ def webhooks(endpoints: Iterable[WebhookEndpoint]) -> Json:
 def _webhook(endpoint: WebhookEndpoint) -> Json:
     settings, headers = endpoint.settings, document()["components"]["headers"]
     scheme = settings.verify.scheme
-    how = "Nothing is verified." if scheme == "none" else f"It is verified as {scheme}."
+    how = (
+        "The request is not verified."
+        if scheme == "none"
+        else f"The request is verified by the scheme {scheme}."
+    )
     always = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID",)}
     operation: Json = {
         "tags": ["publish"],

@@ -41,7 +41,7 @@ class Page(HTTPEndpoint):
     """A page for GET, HEAD and OPTIONS; other methods get a problem document."""
 
     allowed = READING
-    refusal = "This page can only be read."
+    refusal = "This page supports GET and HEAD only."
 
     async def options(self, request: Request) -> Response:
         return Response(status_code=204, headers={"allow": self.allowed})

@@ -27,7 +27,7 @@ class Restricted(msgspec.Struct, frozen=True):
         if gateway.http_server.pages.listener not in (None, gateway.port):
             await not_found(scope, receive, send)
         elif not gateway.may_see_pages(scope["client"], scope["headers"]):
-            detail = "HTTPServer.pages.networks does not let you see this page."
+            detail = "Your address may not see this page: see HTTPServer.pages.networks."
             await problem_response(scope, Outcome.FORBIDDEN, detail)(scope, receive, send)
         else:
             await self.page(scope, receive, send)

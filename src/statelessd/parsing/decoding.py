@@ -200,7 +200,7 @@ def coding_of(headers: Mapping[bytes, bytes]) -> Coding | None:
         raise RequestError(Outcome.UNKNOWN_CODING, CODED_TWICE)
     coding = _CODINGS.get(names[0])
     if coding is None:
-        detail = Public(f"The Content-Encoding of a form or batch is one of: {ACCEPTED}.")
+        detail = Public(f"The Content-Encoding of a form or batch must be one of: {ACCEPTED}.")
         raise RequestError(Outcome.UNKNOWN_CODING, detail)
     return coding
 

@@ -2,7 +2,7 @@
 
 glibc returns freed memory to the kernel when 128 KiB of it are free in a row. For the
 next body it gets the memory back, page by page. With bodies of 64 KiB that is half the
-cost of a publish (docs/development/performance.md).
+cost of a publish (docs/development/hot-path.md).
 """
 
 import ctypes

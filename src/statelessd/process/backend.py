@@ -227,16 +227,16 @@ class Backend:
             guard("probing the broker", monitoring.probe_if_watched)
             second = monitoring.second_over()
             if second is not None:
-                guard("looking at the limit of open files", self._fit)
+                guard("checking the limit of open files", self._fit)
                 self._report(second)
-                guard("writing what the log left out", self.gateway.failures.write_left_out)
-                guard("writing what the log left out", logs.write_left_out)
+                guard("logging the number of omitted lines", self.gateway.failures.write_left_out)
+                guard("logging the number of omitted lines", logs.write_left_out)
             guard("checking the clients' time-outs", self._shared.check_timeouts)
             webhooks = self.gateway.router.webhooks
-            guard("looking at files of webhooks", partial(webhooks.refresh, self._loop.time()))
+            guard("checking the files of webhooks", partial(webhooks.refresh, self._loop.time()))
             for each in (self._certificate, self._trust):
                 if each is not None:
-                    guard("looking at TLS files", partial(each.refresh, self._loop.time()))
+                    guard("checking the TLS files", partial(each.refresh, self._loop.time()))
 
     def _fit(self) -> None:
         """Take as many clients as files may be open, which prlimit(1) can change."""
@@ -246,8 +246,8 @@ class Backend:
         self._files = files
         made = limits.room(self._config, files)
         logger.warning(
-            "%d files may be open now, and %d before: taking at most %d clients and %d "
-            "connections to the broker",
+            "the limit of open files is now %d (before: %d): this backend takes at most %d clients "
+            "and %d connections to the broker",
             files,
             before,
             made.clients,
@@ -258,7 +258,7 @@ class Backend:
 
     def _report(self, second: int) -> None:
         """Write our figures to the scoreboard, and their growth to the history."""
-        self._failures.guard("leaving figures for the other backends", partial(self._share, second))
+        self._failures.guard("writing figures to the scoreboard", partial(self._share, second))
 
     def _share(self, second: int) -> None:
         monitoring, scoreboard = self.monitoring, self.monitoring.scoreboard
@@ -268,7 +268,7 @@ class Backend:
         if not scoreboard.write(self._listener, snapshot(monitoring, reading)):
             if not self._brief:
                 logger.warning(
-                    "too many logins for the scoreboard: ?scope=all omits those of this backend"
+                    "too many logins for the scoreboard: ?scope=all omits this backend's logins"
                 )
             self._brief = True
             scoreboard.write(self._listener, snapshot(monitoring, reading, brief=True))

@@ -63,7 +63,7 @@ class PidFile:
         except OSError as error:
             raise DaemonError(f"{self._path}: {error.strerror}") from error
         if not pid or not _is_statelessd(pid):
-            raise DaemonError(f"{self._path}: no statelessd runs")
+            raise DaemonError(f"{self._path}: statelessd is not running")
         if is_starting:
             raise DaemonError(f"{self._path}: statelessd is still starting")
         return pid
@@ -135,7 +135,7 @@ class PidFile:
         # id may be ours.
         is_alive = _is_statelessd(pid) or (is_locked and _exists(pid))
         if pid not in (0, os.getpid()) and is_alive:
-            raise DaemonError(f"{self._path}: statelessd runs already, as process {pid}")
+            raise DaemonError(f"{self._path}: statelessd is already running as process {pid}")
 
     def _is_at_path(self, descriptor: int) -> bool:
         return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
@@ -156,7 +156,7 @@ class PidFile:
                 raise DaemonError(f"{self._path} is not a regular file")
             if directory.st_mode & stat.S_IWOTH and found.st_uid not in (0, os.geteuid()):
                 raise DaemonError(
-                    f"{self._path} belongs to another user, and everybody may write to its "
+                    f"{self._path} belongs to another user, and everybody can write to its "
                     "directory: use a directory of its own"
                 )
             yield descriptor
@@ -233,11 +233,11 @@ class StartReport:
         while b"+" not in (lines := told.split(b"\n")):
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._reader], [], [], left)[0]:
-                why = f"no backend serves after {START_SECONDS:g} s; the log may say why"
+                why = f"no backend was ready after {START_SECONDS:g} s; see the log"
                 raise DaemonError(why)
             if not (more := os.read(self._reader, 65536)):
                 reasons = dict.fromkeys(line[1:].decode() for line in lines if line)
-                raise DaemonError("; ".join(reasons) or "the daemon ended; its log may say why")
+                raise DaemonError("; ".join(reasons) or "the daemon ended; see its log")
             told += more
 
     def _write(self, line: str) -> None:

@@ -63,7 +63,7 @@ def make_room(config: Config) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         made = room(config, hard)
         logger.warning(
-            "only %d files may be open, and the configured connections need %d: each backend "
+            "the limit of open files is %d, and the configured connections need %d: each backend "
             "takes at most %d clients and %d connections to the broker. Raise the limit "
             "(ulimit -n, LimitNOFILE) or lower HTTPServer.max_connections",
             hard,

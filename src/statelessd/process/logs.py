@@ -66,7 +66,7 @@ def _settings(config: Config, warnings: list[str], *, foreground: bool) -> dict[
 
 
 def _left_out(handler: str, reason: str) -> str:
-    return f"the log handler {handler!r} is left out: {reason}"
+    return f"the log handler {handler!r} is not used: {reason}"
 
 
 def bound_lines(clock: Callable[[], float] = time.monotonic) -> None:

@@ -30,7 +30,7 @@ RETIRE = signal.SIGUSR2  # to a backend whose successor serves its listener
 # and back.
 VARIABLE = "_STATELESSD_HANDOVER"
 OLD_CHECK_VARIABLE = "_STATELESSD_RUNNING"  # what earlier versions gave to the check instead
-UNUSABLE = "the new configuration cannot be used; nothing changes"
+UNUSABLE = "the new configuration is not valid; nothing changes"
 CHECK_SECONDS = 20.0  # for the check, in which nobody feeds the unit's watchdog of 30 s
 
 
@@ -145,7 +145,7 @@ class Program:
             os.execve(self._arguments[0], self._arguments, environment)  # noqa: S606 - the command that we were started with
         except OSError as error:
             raise ReexecError(
-                f"the program cannot be started anew; nothing changes: {error}"
+                f"cannot execute the program again; nothing changes: {error}"
             ) from error
 
     def _check(self, environment: Mapping[str, str]) -> None:

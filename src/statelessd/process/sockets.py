@@ -245,9 +245,9 @@ def _remove_stale(path: str) -> None:
     try:
         found = os.fstat(held)
         if not stat.S_ISSOCK(found.st_mode):
-            raise ListenError(f"cannot listen on unix:{path}: what is there is not a socket")
+            raise ListenError(f"cannot listen on unix:{path}: the file is not a socket")
         if _somebody_listens(f"/proc/self/fd/{held}"):
-            raise ListenError(f"cannot listen on unix:{path}: somebody listens there already")
+            raise ListenError(f"cannot listen on unix:{path}: another process listens there")
         if _identity(path) == _identity_of(found):
             logger.info("%s is a stale socket: replacing it", path)
             os.unlink(path)  # noqa: PTH108 - as the others

@@ -166,16 +166,16 @@ class Supervisor:
         try:
             while True:
                 # The backends die with this process, so nothing that fails here may end it.
-                is_well = self._failures.guard("keeping the backends", partial(self._keep, mask))
+                is_well = self._failures.guard("watching the backends", partial(self._keep, mask))
                 if self._phase is _Phase.STOPPING and not self._processes():
                     return self._status
                 patience = self._patience() if is_well else FIRST_PAUSE
                 received = signal.sigtimedwait(WATCHED, patience)
                 if received is not None:
                     handle = partial(self._handle, received.si_signo)
-                    self._failures.guard("acting on a signal", handle)
+                    self._failures.guard("handling a signal", handle)
                 else:
-                    self._failures.guard("ending what is late", self._kill_what_is_late)
+                    self._failures.guard("killing late processes", self._kill_what_is_late)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -38,7 +38,7 @@ class Notifier:
 
     def stopping(self) -> None:
         """Report that the parent stops in order."""
-        self._tell("STOPPING=1\nSTATUS=Answering what is under way")
+        self._tell("STOPPING=1\nSTATUS=Stopping: answering the requests in flight")
 
     def alive(self) -> None:
         """Feed the watchdog. Call it at least every ``interval`` seconds."""

@@ -47,7 +47,7 @@ class KeyPair(msgspec.Struct, frozen=True):
         if settings.certificate is not None:
             return cls(section, settings.certificate, settings.key)
         if settings.key is not None:
-            raise TlsError(f"{section}.certificate", "is needed, because there is a key")
+            raise TlsError(f"{section}.certificate", "is required beside a key")
         return None
 
     def check(self) -> None:
@@ -68,9 +68,9 @@ class KeyPair(msgspec.Struct, frozen=True):
         try:
             context.load_cert_chain(certificate, key, password=_no_passphrase)
         except ssl.SSLError as error:
-            what = f"{holder} holds no private key that can be used"
+            what = f"{holder} has no private key that can be used"
             if error.reason == "KEY_VALUES_MISMATCH":
-                what = f"the key in {holder} is not that of the certificate {certificate}"
+                what = f"the key in {holder} does not belong to the certificate {certificate}"
             elif error.reason is not None:
                 what += f": {error.reason.replace('_', ' ').lower()}"
             raise TlsError(in_question, what) from None
@@ -109,7 +109,7 @@ class Watch:
             take_up()
         except TlsError as error:
             if not (error.passes and self._waits):
-                logger.error("%s; %s stays unchanged", error, self._what)  # noqa: TRY400 - all is said
+                logger.error("%s; %s stays in use", error, self._what)  # noqa: TRY400 - all is said
             self._waits = error.passes
         else:
             logger.info("%s: using the changed files", self._section)
@@ -132,7 +132,7 @@ def load_certificates(context: ssl.SSLContext, setting: str, path: str) -> None:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:
-        raise TlsError(setting, f"{path} holds no certificate in PEM form") from None
+        raise TlsError(setting, f"{path} has no certificate in PEM form") from None
     except OSError as error:
         raise _unreadable(setting, f"{path} cannot be read", error) from None
 

@@ -35,12 +35,12 @@ def _parts(webhook: Webhook) -> list[tuple[str, bool]]:
                 "{url}."
             )
     if names.count("body") != 1:
-        raise ValueError("verify.signed has to have {body} once: else the body is not signed.")
+        raise ValueError("verify.signed must have {body} exactly once, or the body is not signed.")
     for name, (setting, value) in needs.items():
         if name in names and not value:
             raise ValueError(f"{setting} is needed, because verify.signed has {{{name}}}.")
         if value and name not in names:
-            raise ValueError(f"{setting} is of no use, because verify.signed has no {{{name}}}.")
+            raise ValueError(f"{setting} has no effect, because verify.signed has no {{{name}}}.")
     return parts
 
 

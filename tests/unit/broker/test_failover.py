@@ -102,7 +102,7 @@ async def test_without_a_descriptor_no_node_is_down_and_the_next_publish_connect
     with open_files(3):
         outcome, detail = await publish.start(timeout=0.5)
     assert outcome is O.BROKER_UNAVAILABLE
-    assert "the gateway has no file descriptor" in detail
+    assert "the gateway is out of file descriptors" in detail
     assert publish.publisher.figures().nodes_up == {f"127.0.0.1:{broker.port}": True}
     assert await publish() is O.CONFIRMED
     assert "Traceback" not in caplog.text

@@ -70,7 +70,7 @@ async def test_a_proxy_without_a_broker_names_no_address(broker, publish):
     refuse(broker, "AMQProxy", 503, text)
     outcome, detail = await publish.start(timeout=1.5, credentials=LONG)
     assert outcome is O.BROKER_UNAVAILABLE
-    assert "The proxy before the broker has no connection to it" in detail
+    assert "The proxy in front of the broker has no connection to it" in detail
     assert "10.0.0.7" not in detail
     broker.on_open_channel = opens
     assert await publish(credentials=LONG) is O.CONFIRMED

@@ -109,8 +109,8 @@ def test_a_change_of_state_is_logged_once(caplog):
     for _ in range(3):
         cluster.address["b"].is_up()
     assert [record.getMessage() for record in caplog.records] == [
-        "the broker's node b:5672 is not reached: Connection refused",
-        "the broker's node b:5672 is reached again",
+        "cannot reach the broker's node b:5672: Connection refused",
+        "the broker's node b:5672 is reachable again",
     ]
 
 

@@ -77,8 +77,8 @@ class TestReachability:
         reachability.answered()
         reachability.answered()
         assert lines() == [
-            "the broker cannot be reached: Connection refused",
-            "the broker is reached again, after 5.5 s",
+            "cannot reach the broker: Connection refused",
+            "the broker is reachable again, after 5.5 s",
         ]
 
     def test_a_refused_probe_stays_refused_whatever_users_logins_find(self, reachability, lines):
@@ -134,8 +134,8 @@ async def test_a_loop_with_a_wrong_password_is_one_line(broker, client, lines):
         outcome, detail = await publish.start()
         assert outcome is O.TOO_MANY_FAILURES
         assert re.fullmatch(
-            r"The broker refused the user name or password\. That was \d\.\d s ago, "
-            r"and the broker was not asked again\.",
+            r"The broker refused the user name or password\. That was \d\.\d s ago\. "
+            r"The broker was not asked again\.",
             detail,
         )
     assert lines() == ["'guest', virtual host 'test': login refused: unauthorized"]

@@ -185,7 +185,7 @@ async def test_who_had_no_turn_is_told_so(gatekeeper, publish):
     storm(publish, PLACES)
     outcome, detail = await publish.start(credentials=user("good"), timeout=0.3)
     assert outcome is O.BROKER_UNAVAILABLE
-    assert detail == "Too many other logins are under way here."
+    assert detail == "Too many other logins are in progress."
     assert not publish.shows("'good'")
     assert publish.publisher.figures().logins_waiting == 0
 

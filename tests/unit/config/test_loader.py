@@ -11,10 +11,12 @@ from wrong_settings import errors
 
 import document_metrics
 import document_settings
+from setting_examples import EXAMPLES
 from statelessd.config.hosts import hosts_of
 from statelessd.config.loader import ConfigError, environment_name, leaves, load
 from statelessd.config.report import print_config
 from statelessd.config.settings import SECTIONS, Config
+from statelessd.config.webhooks import Webhook
 
 
 def cases(table):
@@ -55,14 +57,14 @@ EMPTY = ["", "\n", "# Application:\n#   debug: true\n", "%YAML 1.2\n---\n", "{}"
 def test_an_empty_file_is_refused(write, text):
     path = write(text)
     [error] = errors(path, {"STATELESSD_APPLICATION_DEBUG": "true"})
-    assert error.startswith(f"{path}: the file is empty. It needs a setting")
+    assert error.startswith(f"{path}: the file is empty. It needs at least one setting")
 
 
 @pytest.mark.parametrize("text", ["Application:\n", "HTTPServer: {}\nDaemon:\nRoutes: []\n"])
 def test_a_file_with_empty_sections_only_is_refused(write, text):
     path = write(text)
     [error] = errors(path)
-    assert error.startswith(f"{path}: the file is empty. It needs a setting")
+    assert error.startswith(f"{path}: the file is empty. It needs at least one setting")
 
 
 def test_everything_that_is_wrong_is_told_at_once(write):
@@ -88,19 +90,19 @@ Logging: 5
     got = errors(path, {"STATELESSD_PORT": "1", "STATELESSD_APPLICATION_XSRF_COOKIES": "perhaps"})
     text = "\n".join(got)
     for expected in (
-        "environment: STATELESSD_PORT is not a setting (did you mean STATELESSD_HTTPSERVER_PORTS?)",
+        "environment: unknown setting STATELESSD_PORT (did you mean STATELESSD_HTTPSERVER_PORTS?)",
         "environment: STATELESSD_APPLICATION_XSRF_COOKIES: must be true or false",
         f"{path}: Rotues: unknown section (did you mean Routes?)",
-        f"{path}: Daemon.pid: unknown key (did you mean pidfile?)",
+        f"{path}: Daemon.pid: unknown setting (did you mean pidfile?)",
         f"{path}: Application.debug: must be true or false, not text",
-        f"{path}: Application.rabbitmq.prot: unknown key (did you mean port?)",
+        f"{path}: Application.rabbitmq.prot: unknown setting (did you mean port?)",
         f"{path}: Application.rabbitmq.port: must be a whole number from 1 to 65535",
         f"{path}: Application.rabbitmq.host: must be text of at least 1 character, not a number",
         f"{path}: Application.rabbitmq.heartbeat: has no value",
         f"{path}: Application.publish: must be a mapping",
         f"{path}: HTTPServer.ports[1]: must be a port from 1 to 65535, or a Unix socket such as",
         f"{path}: HTTPServer.ports[2]: must be a port from 1 to 65535, or a Unix",
-        f"{path}: Routes[0]: there is no class statelessd.Stat (did you mean statelessd.Stats?)",
+        f"{path}: Routes[0]: unknown class statelessd.Stat (did you mean statelessd.Stats?)",
         f"{path}: Routes[1]: '/(a' is not a regular expression",
         f"{path}: Routes[2]: '/([^/]+)' has 1 groups",
         f"{path}: Routes[3]: must be [regular expression, class]",
@@ -112,16 +114,16 @@ Logging: 5
 
 
 WRONG = r"""
-HTTPServer: {ports: [8000, 8000]} => has 8000 more than once
+HTTPServer: {ports: [8000, 8000]} => lists 8000 more than once
 HTTPServer: {ports: []} => must be a list with at least one element
-HTTPServer: {ports: ['unix:/x', 'unix:/x']} => has unix:/x more than once
+HTTPServer: {ports: ['unix:/x', 'unix:/x']} => lists unix:/x more than once
 HTTPServer: {ports: ['unix:x']} => ports[0]: must be a port from 1 to 65535, or a Unix socket
-HTTPServer: {tls: {key: /x}} => HTTPServer.tls.certificate: is needed
+HTTPServer: {tls: {key: /x}} => HTTPServer.tls.certificate: is required
 HTTPServer: {tls: {minimum_version: '1.1'}} => minimum_version: must be "1.2" or "1.3"
-Application: {rabbitmq: {tls: {ca: /x}}} => rabbitmq.tls.enabled: is needed, because
-Application: {rabbitmq: {tls: {enabled: true, key: /x}}} => tls.certificate: is needed
+Application: {rabbitmq: {tls: {ca: /x}}} => rabbitmq.tls.enabled: is required beside
+Application: {rabbitmq: {tls: {enabled: true, key: /x}}} => tls.certificate: is required
 Application: {rabbitmq: {tls: {enabled: true, ca: /no/such.pem}}} => /no/such.pem cannot be read
-Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}} => holds no certificate
+Application: {rabbitmq: {tls: {enabled: true, ca: /dev/null}}} => has no certificate
 Application: {rabbitmq: {tls: {enabled: true, server_name: .x}}} => '.x' is neither a host name nor
 HTTPServer: {unix_mode: rw} => unix_mode: must be an octal mode in quotes
 HTTPServer: {unix_mode: '0888'} => unix_mode: must be an octal mode in quotes
@@ -136,7 +138,7 @@ Daemon: {user: a, user: b} => the key 'user' is given twice
 Daemon: [1] => Daemon: must be a mapping, not a list
 Routes: {a: b} => Routes: must be a list
 Routes: [['(?u)/', statelessd.Stats]] => not a regular expression for paths
-Routes: [[/x, ..foo]] => there is no class ..foo
+Routes: [[/x, ..foo]] => unknown class ..foo
 Routes: [['/(.*)', statelessd.pages.Publisher]] => has 1 groups
 Application: !!python/object:os.system {} => not valid YAML
 HTTPServer: {pages: {networks: ['::1', 10.0.0.0/33]}} => networks[1]: '10.0.0.0/33'
@@ -145,18 +147,18 @@ HTTPServer: {pages: {networks: 10.0.0.0/8}} => networks: must be a list, not tex
 HTTPServer: {pages: {listener: 8000}} => listener: 8000 is one of HTTPServer.ports
 HTTPServer: {pages: {listener: 70000}} => listener: must be a port from 1 to 65535, or
 HTTPServer: {pages: {listener: nonsense}} => listener: must be a port from 1 to 65535, or
-HTTPServer: {pages: {address: '::1'}} => pages.address: is of no use without a port
-HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => is of no use without a
-Application: {rabbitmq: {probe: {password: x}}} => is of no use without a username
+HTTPServer: {pages: {address: '::1'}} => pages.address: has no effect unless
+HTTPServer: {pages: {listener: 'unix:/x', address: '::1'}} => has no effect unless
+Application: {rabbitmq: {probe: {password: x}}} => has no effect without a username
 Application: {publish: {forward_headers: [X-Tenant, authorization]}} => [1]: 'authorization' is
 Application: {publish: {forward_headers: [Cookie]}} => [0]: 'Cookie' is never forwarded
 Application: {publish: {forward_headers: [set-cookie]}} => 'set-cookie' is never forwarded
 Application: {publish: {forward_headers: [Proxy-Authorization]}} => is never forwarded
 Application: {publish: {forward_headers: [proxy-x]}} => 'proxy-x' is never forwarded
-Application: {publish: {forward_headers: [Content-Length]}} => says nothing
+Application: {publish: {forward_headers: [Content-Length]}} => is about the connection
 Application: {publish: {forward_headers: [x-delay]}} => cannot be
 Application: {publish: {forward_headers: ['X Tenant']}} => is not the name of a header
-Application: {publish: {forward_headers: [X-A, x-a]}} => [1]: 'x-a' is there more
+Application: {publish: {forward_headers: [X-A, x-a]}} => [1]: 'x-a' is listed more
 Application: {publish: {forward_headers: X-A}} => forward_headers: must be a list
 Application: {tracing: {sample_ratio: 1.5}} => sample_ratio: must be a number from 0 to 1
 Application: {tracing: {endpoint: 'localhost:4318'}} => endpoint: is not a URL such as
@@ -304,11 +306,11 @@ def test_tls_to_the_broker(write, tmp_path):
 
 WARNED = """
 Application: {gzip: true, cookie_secret: x} => Application.cookie_secret, Application.gzip
-HTTPServer: {ssl_options: {}} => HTTPServer.ssl_options (TLS is HTTPServer.tls)
+HTTPServer: {ssl_options: {}} => HTTPServer.ssl_options (for TLS, set HTTPServer.tls)
 Application: {xsrf_cookies: true} => xsrf_cookies
-Application: {rabbitmq: {frame_max: 4096}} => RabbitMQ 4.1 and later refuse
-Application: {rabbitmq: {frame_max: 8191}} => RabbitMQ 4.1 and later refuse
-{Application: {log: json}, Logging: {version: 1}} => the section Logging rules
+Application: {rabbitmq: {frame_max: 4096}} => RabbitMQ 4.1 and later need
+Application: {rabbitmq: {frame_max: 8191}} => RabbitMQ 4.1 and later need
+{Application: {log: json}, Logging: {version: 1}} => because there is a section Logging
 Routes: [[/x, statelessd.Stats, {}]] => Routes[0]: its third element is ignored
 Application: {rabbitmq: {host: a, hosts: [b]}} => rabbitmq.host has no effect
 """
@@ -380,6 +382,34 @@ def test_the_reference_pages_are_up_to_date(pytestconfig, name, reference):
     assert page.read_text() == reference(), "run: make docs"
 
 
+SECTION_TYPES = {name: cls for name, (_, cls) in SECTIONS.items()} | {"Webhooks[]": Webhook}
+HINTS = {path: hint for name, cls in SECTION_TYPES.items() for path, hint, _ in leaves(cls, name)}
+
+
+@pytest.mark.parametrize("path", HINTS)
+def test_the_example_of_each_setting_is_within_its_bounds(path):
+    value = yaml.safe_load(EXAMPLES[path])
+    assert msgspec.convert(value, HINTS[path], strict=False) is not None
+
+
+def test_there_is_no_example_of_another_setting():
+    assert set(EXAMPLES) == set(HINTS)
+
+
+def test_the_examples_are_a_valid_file(write):
+    """All at once, without those that need files, and of host and hosts one."""
+    document = {}
+    for path, text in EXAMPLES.items():
+        *sections, name = path.split(".")
+        left_out = ("Webhooks[]", "tls", "tracing")
+        if not set(left_out) & set(sections) and path != "Application.rabbitmq.host":
+            place = document
+            for each in sections:
+                place = place.setdefault(each, {})
+            place[name] = yaml.safe_load(text)
+    assert load(write(yaml.safe_dump(document)), {}).config.http_server.pages.listener == 9000
+
+
 def test_each_setting_has_help_and_a_name_of_its_own_in_the_environment():
     settings = [leaf for section, (_, cls) in SECTIONS.items() for leaf in leaves(cls, section)]
     assert len({environment_name(path) for path, _, _ in settings}) == len(settings)
@@ -410,14 +440,14 @@ def test_each_element_that_is_wrong_is_told(write):
     )
     place = f"{path}: Application.rabbitmq.hosts"
     assert errors(path) == [
-        f"{place}[0]: is a URL, and not name or name:port; its parts are the settings "
+        f"{place}[0]: is a URL, not name or name:port; its parts are the settings "
         "Application.rabbitmq.host, Application.rabbitmq.port and, for amqps, "
         "Application.rabbitmq.tls.enabled; each client sends its user, password and virtual host",
-        f"{place}[1]: '::1': an IPv6 address is written in brackets, as [::1]:5672",
+        f"{place}[1]: '::1': write an IPv6 address in brackets, as [::1]:5672",
         f"{place}[2]: 'a:0': a port is a number from 1 to 65535",
         f"{place}[3]: 'a:b' is not name, name:port, address:port or [IPv6 address]:port",
         f"{place}[4]: '' is not name, name:port, address:port or [IPv6 address]:port",
-        f"{place}: has a:5672 more than once",
+        f"{place}: lists a:5672 more than once",
     ]
     [error] = errors(None, {"STATELESSD_HTTPSERVER_PORTS": "70000,unix:/x"})
     assert (

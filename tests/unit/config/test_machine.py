@@ -29,8 +29,8 @@ def here(tmp_path, monkeypatch):
         ("HTTPServer: {unix_group: '33'}", "unix_group: there is no group '33'"),
         ("HTTPServer: {ports: [1, 'unix:/no/such/x']}", "ports[1]: unix:/no/such/x: the directory"),
         ("HTTPServer: {ports: ['unix:/etc/passwd/x']}", "the directory /etc/passwd does not exist"),
-        ("HTTPServer: {ports: ['unix:/etc/passwd']}", "what is there is not a socket"),
-        ("HTTPServer: {ports: ['unix:/tmp']}", "what is there is not a socket"),
+        ("HTTPServer: {ports: ['unix:/etc/passwd']}", "the file exists and is not a socket"),
+        ("HTTPServer: {ports: ['unix:/tmp']}", "the file exists and is not a socket"),
         ("HTTPServer: {pages: {listener: 'unix:/no/such/x'}}", "pages.listener: unix:/no/such/x:"),
         ("HTTPServer: {address: no.such.invalid}", "HTTPServer.address: 'no.such.invalid' is not"),
         ("HTTPServer: {pages: {listener: 1, address: x.invalid}}", "pages.address: 'x.invalid' is"),
@@ -48,7 +48,7 @@ def test_a_symbolic_link_in_the_place_of_a_socket(here, tmp_path):
     assert here(f"HTTPServer: {{ports: ['unix:{tmp_path}/x.sock']}}") == []
     (tmp_path / "link").symlink_to("x.sock")
     [error] = here(f"HTTPServer: {{ports: ['unix:{tmp_path}/link']}}")
-    assert "what is there is not a socket" in error
+    assert "the file exists and is not a socket" in error
 
 
 DAEMONS = [
@@ -69,7 +69,7 @@ def test_a_daemon_has_settings_of_its_own(here, text, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Daemon: {pidfile: run/x.pid}", "run does not exist; a daemon makes it"),
+        ("Daemon: {pidfile: run/x.pid}", "run does not exist; a daemon creates it"),
         ("Application: {paths: {base: no/such}}", "Application.paths.base: "),
         ("Application: {paths: {static: no/such}}", "no/such is not a directory; the packaged"),
         ("HTTPServer: {address: 192.0.2.1}", "192.0.2.1 is not an address of this machine"),

@@ -126,10 +126,10 @@ def test_a_url_or_a_port_in_host_is_refused_with_its_place(write, url):
         load(path, {})
     [told] = error.value.errors
     hint = {
-        "h:5672": "has a port; that is Application.rabbitmq.port",
-        "[::1]:5672": "has a port; that is Application.rabbitmq.port",
+        "h:5672": "has a port; set Application.rabbitmq.port",
+        "[::1]:5672": "has a port; set Application.rabbitmq.port",
         "[::1]": "write the address without brackets",
-    }.get(url, "is a URL, and not a name or an address; its parts are the settings")
+    }.get(url, "is a URL, not a name or an address; its parts are the settings")
     assert told.startswith(f"{path}: Application.rabbitmq.host: ")
     assert hint in told
 

@@ -77,7 +77,7 @@ def test_the_links_of_a_service_are_ignored(service, options):
     ],
 )
 def test_anything_else_with_the_prefix_is_a_mistake(name, value):
-    with pytest.raises(ConfigError, match=f"STATELESSD_{name} is not a setting"):
+    with pytest.raises(ConfigError, match=f"unknown setting STATELESSD_{name}"):
         load(None, {f"STATELESSD_{name}": value})
 
 
@@ -87,8 +87,8 @@ def test_a_link_with_the_name_of_a_setting_is_not_that_setting():
     assert loaded.config == load(None, {}).config
     variable = "STATELESSD_APPLICATION_RABBITMQ_PORT"
     assert loaded.warnings == [
-        f"environment: {variable} is a service link of Kubernetes, and not used as "
-        "Application.rabbitmq.port"
+        f"environment: {variable}: ignored as Application.rabbitmq.port, because it is a service "
+        "link of Kubernetes"
     ]
     # With the pod's own value, which is stronger than a link, it is the setting.
     assert load(None, {**links, variable: "5673"}).config.application.rabbitmq.port == 5673

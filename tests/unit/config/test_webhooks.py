@@ -75,23 +75,23 @@ Webhooks:
     got = errors(path, {"STATELESSD_WEBHOOKS_0_NAME": "x"})
     text = "\n".join(got)
     for expected in (
-        "environment: STATELESSD_WEBHOOKS_0_NAME is not a setting: webhook endpoints are a list",
+        "environment: STATELESSD_WEBHOOKS_0_NAME: webhook endpoints can be set in the file only",
         f"{path}: Webhooks[0].name: must be a name of up to 63",
         f"{path}: Webhooks[0].path: must be a path such as /hooks/github",
-        f"{path}: Webhooks[0].usrname: unknown key (did you mean username?)",
-        f"{path}: Webhooks[0].username: is needed",
+        f"{path}: Webhooks[0].usrname: unknown setting (did you mean username?)",
+        f"{path}: Webhooks[0].username: is required",
         f"{path}: Webhooks[0].password: must be text of at most 512 characters, not a number: put",
         f"{path}: Webhooks[0].max_in_flight: must be a whole number of at least 1",
         f"{path}: Webhooks[0].headers: must be a list, not text: put it in brackets",
         f'{path}: Webhooks[0].verify.scheme: must be "github" or "gitlab"',
         f"{path}: Webhooks[0].verify.secrets[1]: must be text, not a number: put it in quotes",
         f"{path}: Webhooks[0].verify.tolerance: must be a number above 0 and at most 86400, not",
-        f"{path}: Webhooks[1].password_file: and Webhooks[1].password exclude each other",
+        f"{path}: Webhooks[1].password_file: cannot be set beside Webhooks[1].password",
         f"{path}: Webhooks[1].verify.secrets_file: /nowhere cannot be read: No such file",
-        f"{path}: Webhooks[2].name: is the name of Webhooks[1] as well",
-        f"{path}: Webhooks[2].path: is the path of Webhooks[1] as well",
+        f"{path}: Webhooks[2].name: is also the name of Webhooks[1]",
+        f"{path}: Webhooks[2].path: is also the path of Webhooks[1]",
         f"{path}: Webhooks[3].verify: must be a mapping, not text",
-        f"{path}: Webhooks[3].verify.scheme: is needed",
+        f"{path}: Webhooks[3].verify.scheme: is required",
         f"{path}: Webhooks[4]: must be a mapping, not a number",
     ):
         assert expected in text
@@ -151,7 +151,11 @@ def test_the_examples_of_the_documents_are_valid(pytestconfig, write, tmp_path, 
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 10
     for example in examples:
-        path = write(example.replace("/run/credentials/", f"{tmp_path}/"))
+        # The examples leave out the listener, and all interfaces are worth a warning.
+        path = write(
+            "HTTPServer: {address: 127.0.0.1}\n"
+            + example.replace("/run/credentials/", f"{tmp_path}/")
+        )
         assert check(path, capsys) == (0, "The configuration is valid.\n")
 
 
@@ -234,7 +238,7 @@ def test_changed_files_are_read_at_most_once_a_second(tmp_path, caplog):
     assert not files.refresh(100.9)
     assert files.refresh(101.0)
     assert files.found.secrets == ("first", "hush-of-another-length")
-    assert "files of Webhooks[0] have changed" in caplog.text
+    assert "Webhooks[0]: using the changed files" in caplog.text
     file.unlink()
     assert not files.refresh(102.0)
     file.write_text("")

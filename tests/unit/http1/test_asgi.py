@@ -229,6 +229,22 @@ class TestRequests:
         assert (await client.answer()).status == 200
 
     @hosting()
+    async def test_100_continue_comes_before_a_response_that_begins_before_the_body(self, host):
+        async def echo(scope, receive, send):
+            scope["state"]["cut"] = lambda _: None
+            await send(start(length(5)))
+            event = await receive()
+            await send(body(event["body"]))
+
+        host.application = echo
+        client = await host.connect()
+        client.send(POST.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
+        assert (await client.answer()).status == 100
+        client.send(b"hello")
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (200, b"hello")
+
+    @hosting()
     async def test_who_was_not_asked_for_its_body_cannot_go_on(self, host):
         host.application = application = Recorder(reads=0)
         application.go.set()

@@ -166,7 +166,7 @@ class TestFiles:
 
 
 def test_a_class_that_does_not_exist_is_a_clear_error():
-    with pytest.raises(ImportError, match=r"there is no class statelessd\.Nothing"):
+    with pytest.raises(ImportError, match=r"unknown class statelessd\.Nothing"):
         build_router([Route("/x", "statelessd.Nothing")], Paths())
 
 

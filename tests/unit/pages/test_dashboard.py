@@ -428,7 +428,7 @@ async def test_each_bad_request_has_a_reason_that_is_not_the_clients(edge):
         "A property or a message header is not valid.",
         "A field or header is not UTF-8.",
         "An item of the batch is not valid.",
-        "The request is not HTTP/1.1 that can be read.",
+        "The request is not valid HTTP/1.1.",
     ):
         assert reason in details
     assert any(detail.startswith("The form has no field 'body'.") for detail in details)

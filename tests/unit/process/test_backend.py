@@ -128,7 +128,7 @@ async def test_reports_recover_from_any_exception(it, caplog, error):
     before = [each.time for page in monitoring.pages() for each in page.living]
     faulty = publisher.figures = Faulty(publisher.figures, error)
     await it.until(lambda: faulty.calls >= 2)
-    assert caplog.text.count("leaving figures for the other backends failed") == 1
+    assert caplog.text.count("writing figures to the scoreboard failed") == 1
     assert ("Traceback" in caplog.text) is not isinstance(error, OSError)
     faulty.error = None
     after = lambda: [each.time for page in monitoring.pages() for each in page.living]  # noqa: E731

@@ -128,7 +128,7 @@ def test_one_that_lives_blocks_by_its_lock_whatever_it_is_called(path):
     with subprocess.Popen(["sleep", "60"]) as process:
         path.write_text(f"{process.pid}\n")
         lock = locked_by_somebody(path)
-        with pytest.raises(DaemonError, match=f"runs already, as process {process.pid}"):
+        with pytest.raises(DaemonError, match=f"is already running as process {process.pid}"):
             PidFile(path).acquire()
         os.close(lock)
         PidFile(path).acquire()  # the process id belongs to something else by now
@@ -174,7 +174,7 @@ def test_of_starts_at_the_same_time_one_wins(path, tmp_path, before):
         each.communicate("end\n")
     assert told.count("taken\n") == 1
     assert starters[told.index("taken\n")].pid == recorded
-    assert sum(f"runs already, as process {recorded}" in each for each in told) == 5
+    assert sum(f"is already running as process {recorded}" in each for each in told) == 5
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -191,7 +191,7 @@ def test_a_command_that_starts_a_daemon_is_not_the_daemon(path, tmp_path):
         with pytest.raises(DaemonError, match="statelessd is still starting"):
             PidFile(path).owner()
         starter.communicate("end\n")
-    with pytest.raises(DaemonError, match="no statelessd runs"):
+    with pytest.raises(DaemonError, match="statelessd is not running"):
         PidFile(path).owner()
 
 

@@ -18,7 +18,7 @@ INFINITE = resource.RLIM_INFINITY
         ((INFINITE, INFINITE), False, (INFINITE, INFINITE), ""),
         ((65_536, 65_536), False, (65_536, 65_536), ""),
         ((1024, 4096), True, (11_640, 11_640), ""),
-        ((1024, 4096), False, (4096, 4096), "only 4096 files may be open, and the configured "
+        ((1024, 4096), False, (4096, 4096), "the limit of open files is 4096, and the configured "
                                             "connections need 11640"),
     ],
 )  # fmt: skip

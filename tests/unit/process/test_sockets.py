@@ -112,13 +112,13 @@ class TestUnixSockets:
             live.listen(0)
             if waiting:  # its queue is full
                 client.connect(str(path))
-            with pytest.raises(ListenError, match="somebody listens there already"):
+            with pytest.raises(ListenError, match="another process listens there"):
                 bind(settings("", place))
             assert path.exists()
 
     def test_a_path_that_is_no_socket_is_refused_and_kept(self, place, path):
         path.write_text("precious")
-        with pytest.raises(ListenError, match="what is there is not a socket"):
+        with pytest.raises(ListenError, match="the file is not a socket"):
             bind(settings("", place))
         assert path.read_text() == "precious"
 
@@ -127,7 +127,7 @@ class TestUnixSockets:
         with socket.socket(socket.AF_UNIX) as gone:
             gone.bind(str(stale))
         path.symlink_to(stale)
-        with pytest.raises(ListenError, match="what is there is not a socket"):
+        with pytest.raises(ListenError, match="the file is not a socket"):
             bind(settings("", place))
         assert stale.exists()
         assert path.is_symlink()

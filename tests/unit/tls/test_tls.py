@@ -99,7 +99,7 @@ def test_a_broken_one_is_told_once_and_the_old_one_stays(
     looks(certificate, 6)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "the certificate stays unchanged" in caplog.text
+    assert "the certificate stays in use" in caplog.text
     assert serial(certificate) == before
     new = authority.issue()
     looks(certificate)
@@ -139,7 +139,7 @@ def test_without_a_descriptor_changed_files_are_tried_again(authority, settings,
     with open_files(3):
         looks(certificate, 6)
     [record] = caplog.records
-    assert "Too many open files; the certificate stays unchanged" in record.getMessage()
+    assert "Too many open files; the certificate stays in use" in record.getMessage()
     looks(certificate)
     assert serial(certificate) == new.split()
 
@@ -160,9 +160,9 @@ def encrypt_the_key(authority):
     [
         (lambda a: a.certificate.unlink(), "certificate", "cannot be read: No such file"),
         (lambda a: a.key.unlink(), "key", "cannot be read: No such file"),
-        (lambda a: a.certificate.write_text("x"), "certificate", "holds no certificate in PEM"),
-        (lambda a: a.key.write_text("x"), "key", "holds no private key that can be used"),
-        (take_anothers_key, "key", "is not that of the certificate"),
+        (lambda a: a.certificate.write_text("x"), "certificate", "has no certificate in PEM"),
+        (lambda a: a.key.write_text("x"), "key", "has no private key that can be used"),
+        (take_anothers_key, "key", "does not belong to the certificate"),
         (encrypt_the_key, "key", "has a passphrase"),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_check_names_the_setting_and_the_file(authority, settings, spoil, file
 
 
 @pytest.mark.parametrize(
-    ("file", "reason"), [("key", "is needed"), ("certificate", "holds no private key")]
+    ("file", "reason"), [("key", "is required"), ("certificate", "has no private key")]
 )
 def test_a_certificate_needs_its_key(authority, file, reason):
     with pytest.raises(TlsError, match=rf"HTTPServer\.tls\.certificate: .*{reason}"):

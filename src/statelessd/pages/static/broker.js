@@ -26,13 +26,13 @@ function meaning(state, why) {
     case "blocked":
       return `The broker blocks publishers${why}. ${answered("broker-blocked")}`;
     case "unreachable":
-      return `The broker cannot be reached${why}. ${answered("broker-unavailable")}`;
+      return `The broker is unreachable${why}. ${answered("broker-unavailable")}`;
     case "refused":
-      return `The broker refuses the probe's login${why}. It may still take those of clients.`;
+      return `The broker refuses the probe's login${why}. It may still accept the logins of clients.`;
     case "connected":
-      return "The broker takes messages.";
+      return "The broker accepts messages.";
     case "reachable":
-      return "The broker answers; no connection to it is open at the moment.";
+      return "The broker answers. No connection to it is open at the moment.";
     case "unused":
       return "No connection to the broker has been needed yet.";
   }
@@ -43,7 +43,7 @@ function meaning(state, why) {
  * @property {BrokerStatus | "down"} state
  * @property {string} label
  * @property {string} sentence
- * @property {boolean} trouble Whether somebody should look at it.
+ * @property {boolean} trouble Whether an operator should look at it.
  */
 
 /**
@@ -58,7 +58,7 @@ export function judge(backends) {
     return {
       state: "down",
       label: "No backend runs",
-      sentence: `${named(down)} not running, or stuck. Its parent starts what has ended.`,
+      sentence: `${named(down)} not running, or stuck. The parent restarts backends that end.`,
       trouble: true,
     };
   }
@@ -72,7 +72,7 @@ export function judge(backends) {
     sentences[0] = `${named(affected, false)}: ${sentences[0]}`;
   if (down.length) sentences.push(`${named(down)} not running, or stuck.`);
   const draining = up.filter((each) => each.draining);
-  if (draining.length) sentences.push(`${named(draining)} shutting down.`);
+  if (draining.length) sentences.push(`${named(draining)} draining.`);
   if (!trouble && !down.length && !draining.length) {
     sentences.unshift(
       up.length === 1 ? "The backend is up." : `All ${count(up.length)} backends are up.`,
@@ -88,7 +88,7 @@ export function judge(backends) {
 
 /** @param {string} type of the problem */
 function answered(type) {
-  return `Publishes are answered 503 (${type}), not published.`;
+  return `Clients get 503 (${type}); nothing is published.`;
 }
 
 /** @param {Backend[]} backends @param {boolean} [verb] */

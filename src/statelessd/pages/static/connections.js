@@ -26,7 +26,7 @@ const CONNECTION = [
   column("state", "State", (it) => it.state, { ...STATE, width: "w-name" }),
   column("since", "Since", (it, now) => moment(it.since, now), { width: "w-name" }),
   column("publishes", "Published", (it) => count(it.publishes), { ...NUMBER, width: "w-count" }),
-  column("rate", "A second", (it) => rate(it.rate), NUMBER),
+  column("rate", "Per second", (it) => rate(it.rate), NUMBER),
   column("in_flight", "In flight", (it) => count(it.in_flight), NUMBER),
   column("queue_size", "Queued", (it) => count(it.queue_size), NUMBER),
   column("channels", "Channels", (it) => count(it.channels), NUMBER),
@@ -129,7 +129,7 @@ export class Connections {
     const shown = wanted ? `${count(this.found.length)} of ${total}` : total;
     write(
       this.counter,
-      this.leftOut ? `${shown}, and ${count(this.leftOut)} more that are not listed` : shown,
+      this.leftOut ? `${shown}, and ${count(this.leftOut)} more not listed` : shown,
     );
   }
 
@@ -164,7 +164,7 @@ export class Connections {
 }
 
 /**
- * Always the same for two that are equal in what is sorted by.
+ * Compare two that are equal in the column that is sorted by, so that their order is stable.
  * @param {Connection} a
  * @param {Connection} b
  */

@@ -1,5 +1,5 @@
 // @ts-check
-/** Asks the gateway once a second, and shows what it says. */
+/** Ask the gateway for figures once a second, and show them. */
 
 import { Connections } from "./connections.js";
 import { copies, find, GATEWAY, write } from "./dom.js";
@@ -72,11 +72,11 @@ class Dashboard {
       this.ask();
     });
     document.addEventListener("visibilitychange", () => this.visibility());
-    // A page that the browser had put aside goes on from where it was.
+    // The browser shows a page again that it had kept.
     window.addEventListener("pageshow", ({ persisted }) => persisted && this.visibility());
   }
 
-  /** Nothing is asked for a page that nobody sees. */
+  /** Ask only while the page is visible. */
   visibility() {
     clearTimeout(this.timer);
     clearTimeout(this.lostTimer);
@@ -85,13 +85,13 @@ class Dashboard {
     this.ask();
   }
 
-  /** An answer, or else it is lost. */
+  /** Expect a response in time. Otherwise the gateway is lost. */
   expect() {
     clearTimeout(this.lostTimer);
     this.lostTimer = setTimeout(() => this.lose(), LOST_AFTER);
   }
 
-  /** One at a time, and the next a second after the beginning of this one. */
+  /** Ask once, and again a second after this request began. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
@@ -133,7 +133,7 @@ class Dashboard {
     return true;
   }
 
-  /** No figures wait for them. @param {number} began */
+  /** Ask for the details. The figures do not wait for them. @param {number} began */
   async askDetails(began) {
     this.detailsAt = Infinity;
     const answer = await get("details.json", PATIENCE_FOR_MUCH);
@@ -180,7 +180,7 @@ class Dashboard {
     this.entitle(verdict.trouble ? verdict.label : "");
   }
 
-  /** The choice of backends, as they are now. @param {Backend[]} all */
+  /** Offer the present backends for choice. @param {Backend[]} all */
   offer(all) {
     const wanted = ["", ...all.map(({ backend }) => backend)];
     const offered = Array.from(this.scope.options, ({ value }) => value);
@@ -194,7 +194,7 @@ class Dashboard {
     if (this.scope.value !== chosen) this.forget();
   }
 
-  /** The history of another scope, or of another clock. */
+  /** Forget the history, because it is of another scope or another clock. */
   forget() {
     this.series = empty();
     this.overview.reset();
@@ -205,10 +205,10 @@ class Dashboard {
     const instead = this.refusal && `, but ${this.refusal}`;
     write(
       this.status,
-      `This page has had no ${instead ? "figures" : "answer"} from the gateway since ` +
-        `${clock(this.answeredAt)}${instead}. It shows the figures of that time and keeps trying.`,
+      `No ${instead ? "figures" : "response"} from the gateway since ${clock(this.answeredAt)}${instead}. ` +
+        "The page shows the figures of that time and keeps trying.",
     );
-    this.entitle(instead ? "No figures" : "No answer");
+    this.entitle(instead ? "No figures" : "No response");
   }
 
   /** @param {string} trouble */
@@ -219,8 +219,7 @@ class Dashboard {
 }
 
 /**
- * What the gateway answers. Null: nothing, too late, or no JSON, which is all the
- * same to whoever looks at the page.
+ * Get a document. Return null if the response is missing, late or not JSON.
  * @param {string} name @param {number} patience
  * @returns {Promise<{status: number, document: any} | null>}
  */

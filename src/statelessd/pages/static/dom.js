@@ -1,5 +1,5 @@
 // @ts-check
-/** The document, changed only where that makes a difference. */
+/** Change the document only where something is different. */
 
 /** Where the gateway is, without a slash behind: a proxy may have it below a path of its own. */
 export const GATEWAY = new URL("..", import.meta.url).href.slice(0, -1);

@@ -1,5 +1,5 @@
 // @ts-check
-/** What an answer means for the message, and what to do next, in words. */
+/** Explain a response: what became of the message, and what to do next. */
 
 import { DEFAULT_EXCHANGE } from "./code.js";
 
@@ -13,7 +13,7 @@ import { DEFAULT_EXCHANGE } from "./code.js";
  */
 
 const UNKNOWN = "It is unknown whether the message was published.";
-const AGAIN = "There is one copy of it or none. Sending it again can make a second copy.";
+const AGAIN = "There is one copy of it, or none. Sending it again can make a second copy.";
 
 /**
  * @param {number} status
@@ -41,7 +41,7 @@ export function explain(status, document, publish, remedyOf) {
     const next = [AGAIN, remedyOf(name)].filter(Boolean).join(" ");
     return { kind: "unknown", verdict: `${UNKNOWN} ${detail}`.trim(), next };
   }
-  const next = `The answer is not in the gateway's form, so it may be a proxy's. ${AGAIN}`;
+  const next = `The response is not the gateway's: it may come from a proxy. ${AGAIN}`;
   return { kind: "unknown", verdict: UNKNOWN, next };
 }
 
@@ -50,7 +50,7 @@ export function unanswered(why) {
   return {
     kind: "unknown",
     verdict: UNKNOWN,
-    next: `The gateway gave no answer (${why}). ${AGAIN}`,
+    next: `The gateway did not respond (${why}). ${AGAIN}`,
   };
 }
 
@@ -67,7 +67,7 @@ function confirmed({ fields }) {
     verdict: "RabbitMQ confirmed the message.",
     next: mandatory
       ? "At least one queue took it."
-      : "Perhaps no queue took it: without “mandatory”, RabbitMQ drops such a message silently.",
+      : "Perhaps no queue took it: without “mandatory”, RabbitMQ silently drops a message without a queue.",
   };
 }
 
@@ -82,11 +82,14 @@ function missing(type, { virtualHost, exchange, routingKey }) {
   const isDefault = !exchange || exchange === DEFAULT_EXCHANGE;
   switch (type) {
     case "no-route":
+      if (isDefault && !routingKey)
+        return [
+          "no queue took the message.",
+          "Enter a routing key: the default exchange delivers to the queue that it names.",
+        ];
       return [
         "no queue took the message.",
-        isDefault && !routingKey
-          ? "Enter a routing key: the default exchange delivers to the queue that it names."
-          : isDefault
+        isDefault
           ? `Declare a queue named “${routingKey}” ${here}: the default exchange delivers to the ` +
             "queue that the routing key names. If there is one, check that its node runs."
           : `Bind a queue to the exchange “${exchange}” ${here} for the routing key ` +

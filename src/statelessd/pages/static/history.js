@@ -1,5 +1,5 @@
 // @ts-check
-/** The seconds that the page holds. */
+/** The history: the seconds that the page has received. */
 
 /** @typedef {import("./documents.js").Series} Series */
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** What is to be seen at a glance: the figures, the charts, the broker. */
+/** The top of the page: the figures, the charts and the state of the broker. */
 
 import { judge } from "./broker.js";
 import { Chart } from "./charts.js";
@@ -38,8 +38,7 @@ function latencyTick(value, { top }) {
 }
 
 /**
- * The kinds of errors with a look for each that it keeps while it is shown; the
- * rarer ones together.
+ * The kinds of errors. Each keeps its look while it is shown; the rarer ones are one kind.
  */
 export class Kinds {
   constructor() {
@@ -107,7 +106,7 @@ const CHARTS = {
       least: 4,
       whole: true,
       bars: INTERVAL,
-      none: "No errors in this time",
+      none: "No errors",
     };
   },
   load: () => ({
@@ -134,7 +133,7 @@ export class OverviewPart {
     }
   }
 
-  /** A scope of its own has axes of its own. */
+  /** Forget the axes, because another scope needs its own. */
   reset() {
     for (const chart of this.charts) chart.axis = null;
   }
@@ -178,7 +177,7 @@ export class OverviewPart {
       .filter(({ perSecond }) => perSecond > 0)
       .sort((a, b) => b.now - a.now || b.perSecond - a.perSecond);
     const [first, ...others] = frequent;
-    const more = others.length ? `, ${others.length} more` : "";
+    const more = others.length ? ` +${others.length} ${others.length === 1 ? "kind" : "kinds"}` : "";
     write(find(document, "#errors-kinds"), first ? first.name + more : "none in the last minute");
     set(find(document, ".figure-errors"), "data-some", String(errors > 0));
   }

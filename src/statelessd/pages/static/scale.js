@@ -1,5 +1,5 @@
 // @ts-check
-/** From values to places on a chart. */
+/** Map values to places on a chart. */
 
 /** @typedef {{top: number, step: number}} Axis From 0 to `top`, with a tick at each `step`. */
 

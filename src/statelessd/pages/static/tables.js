@@ -1,5 +1,5 @@
 // @ts-check
-/** Rows that are written anew only where something changed. */
+/** Tables whose rows are changed only where something is different. */
 
 import { child, find, set, write } from "./dom.js";
 import { bytes, cores, count, duration, moment, NONE, rate, seconds } from "./format.js";
@@ -82,7 +82,7 @@ export class Rows {
 
 /** @param {Backend} it */
 const stateOf = (it) => (!it.up ? "down" : it.draining ? "draining" : "up");
-const STATES = { down: "not running", draining: "shutting down", up: "up" };
+const STATES = { down: "not running", draining: "draining", up: "up" };
 
 /** @type {Column<Backend>[]} */
 const BACKEND = [
@@ -96,9 +96,9 @@ const BACKEND = [
   },
   quantity("Process", (it) => it.pid, String),
   quantity("Up for", (it) => it.started, (started, now) => duration(now - started)),
-  quantity("CPU, of a core", (it) => it.cpu, cores),
+  quantity("CPU, one core", (it) => it.cpu, cores),
   quantity("Memory", (it) => it.memory, bytes),
-  quantity("Event loop late by", (it) => it.lag, seconds),
+  quantity("Event-loop lag", (it) => it.lag, seconds),
   quantity("Clients", (it) => it.client_connections, count),
   quantity("Broker connections", (it) => it.broker_connections, count),
   quantity("Published", (it) => it.published, count),
@@ -204,7 +204,7 @@ export class Outcomes {
     this.toggle.setAttribute("aria-expanded", String(all));
     write(
       this.toggle,
-      all ? "Show only what has occurred" : `Show all ${this.rows.length} that can occur`,
+      all ? "Show only those that occurred" : `Show all ${this.rows.length} kinds`,
     );
   }
 

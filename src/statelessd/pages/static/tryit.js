@@ -41,7 +41,7 @@ export function tryIt(section) {
     const field = fields.elements.namedItem(name);
     if (field instanceof HTMLInputElement && field.type === "checkbox")
       return field.checked ? "true" : "";
-    // What is no text in UTF-8 cannot be sent: half of a surrogate pair becomes U+FFFD.
+    // UTF-8 cannot carry half of a surrogate pair, so that becomes U+FFFD.
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(
       new TextEncoder().encode(/** @type {HTMLInputElement} */ (field).value),
     );
@@ -67,7 +67,7 @@ export function tryIt(section) {
     for (const name of PATH) at(fields, name).setCustomValidity(refusal(value(name)));
     const colon = value("username").includes(":");
     at(fields, "username").setCustomValidity(
-      colon ? "A user name in Basic credentials has no colon." : "",
+      colon ? "A user name in Basic credentials cannot have a colon." : "",
     );
     at(fields, "headers").setCustomValidity(headersProblem(value("headers")));
   };
@@ -85,7 +85,7 @@ export function tryIt(section) {
     copies(button, code);
     button.disabled = false;
   }
-  // A field in there that has to be corrected could not be shown otherwise.
+  // Open the details, so that the browser can show a field in them that has to be corrected.
   const more = /** @type {HTMLDetailsElement} */ (find(fields, "details"));
   more.addEventListener("invalid", () => (more.open = true), { capture: true });
   fields.addEventListener("invalid", () => show(answer, NOT_SENT), { capture: true });
@@ -97,7 +97,7 @@ export function tryIt(section) {
     show(answer, await send(publish(), password));
     submit.disabled = false;
   });
-  // A browser may keep the page for its way back, and whoever goes it is not always the same.
+  // A browser may keep the page for its Back button, and another person may press that.
   window.addEventListener("pagehide", () => (at(fields, "password").value = ""));
   find(fields, "fieldset").removeAttribute("disabled");
   writeCode();
@@ -115,9 +115,9 @@ function headersProblem(text) {
     const parsed = JSON.parse(text);
     if (parsed && typeof parsed === "object" && !Array.isArray(parsed)) return "";
   } catch {
-    // Said below.
+    // The message below says it.
   }
-  return 'The headers have to be a JSON object, such as {"source": "shop"}.';
+  return 'The headers must be a JSON object, such as {"source": "shop"}.';
 }
 
 /** What to do about a problem, as the table of outcomes says it. @param {string} type */
