@@ -90,7 +90,7 @@ soak-dashboard: $(READY) ## Let the dashboard's page run for HOURS=12, fast-forw
 fuzz: $(READY) ## Play random and costly bytes against the parsers for MINUTES=1, until one fails
 	@$(BIN)/python tests/property/fuzz.py $(or $(MINUTES),1)
 
-lint: $(READY) $(CONTAINERS)/.ready ## Check format, style, types, prose and the container files
+lint: $(READY) $(CONTAINERS)/.ready site ## Check format, style, types, prose, links and the container files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

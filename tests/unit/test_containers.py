@@ -121,7 +121,7 @@ def test_compose_tells_rabbitmq_how_much_memory_it_has(root, compose):
     """It looks at the host's memory, and would be killed before it blocks publishers."""
     [mounted] = [each for each in compose["rabbitmq"]["volumes"] if "/etc/rabbitmq/" in each]
     told = (root / mounted.partition(":")[0]).read_text()
-    [value] = re.findall(r"^total_memory_available_override_value = (\d+)GiB$", told, re.M)
+    [value] = re.findall(r"^total_memory_available_override_value = (\d+)GiB$", told, re.MULTILINE)
     assert compose["rabbitmq"]["mem_limit"] == f"{value}g"
 
 

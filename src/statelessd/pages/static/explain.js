@@ -82,11 +82,14 @@ function missing(type, { virtualHost, exchange, routingKey }) {
   const isDefault = !exchange || exchange === DEFAULT_EXCHANGE;
   switch (type) {
     case "no-route":
+      if (isDefault && !routingKey)
+        return [
+          "no queue took the message.",
+          "Enter a routing key: the default exchange delivers to the queue that it names.",
+        ];
       return [
         "no queue took the message.",
-        isDefault && !routingKey
-          ? "Enter a routing key: the default exchange delivers to the queue that it names."
-          : isDefault
+        isDefault
           ? `Declare a queue named “${routingKey}” ${here}: the default exchange delivers to the ` +
             "queue that the routing key names. If there is one, check that its node runs."
           : `Bind a queue to the exchange “${exchange}” ${here} for the routing key ` +
