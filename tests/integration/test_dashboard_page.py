@@ -557,7 +557,7 @@ class TestTroubles:
             user.wait_for(BROKER_IS("connected"))
             own.node.stop()
             user.wait_for(BROKER_IS("unreachable"))
-            assert "cannot be reached" in user.evaluate(status)
+            assert "is unreachable" in user.evaluate(status)
             own.start()
             user.wait_for(BROKER_IS("connected"))
         assert user.evaluate(LIVE)

@@ -180,7 +180,7 @@ async def test_without_a_descriptor_a_page_is_a_503_and_comes_back(edge, path, c
         answer = await client.answer()
     assert (answer.status, answer.problem) == (503, "overloaded")
     assert "retry-after" in answer.headers
-    assert "no file descriptor" in json.loads(answer.body)["detail"]
+    assert "out of file descriptors" in json.loads(answer.body)["detail"]
     assert "Traceback" not in caplog.text
     client.send(get(path))
     assert (await client.answer()).status == 200

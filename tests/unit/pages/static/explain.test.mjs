@@ -70,5 +70,5 @@ test("neither a proxy's answer nor none at all is taken for a refusal", () => {
   }
   const told = unanswered("Failed to fetch");
   assert.equal(told.kind, "unknown");
-  assert.match(told.next, /gave no answer \(Failed to fetch\)/);
+  assert.match(told.next, /did not respond \(Failed to fetch\)/);
 });

@@ -15,7 +15,7 @@ test("all is well", () => {
   const verdict = judge([backend("8000", "connected"), backend("8001", "unused")]);
   assert.equal(verdict.state, "connected");
   assert.equal(verdict.trouble, false);
-  assert.match(verdict.sentence, /^All 2 backends are up\. The broker takes messages\.$/);
+  assert.match(verdict.sentence, /^All 2 backends are up\. The broker accepts messages\.$/);
 });
 
 test("the worst backend's state is told, with its reason and whose it is", () => {
