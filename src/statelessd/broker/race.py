@@ -108,7 +108,8 @@ class ConnectionRace:
                     )
             except (OSError, UnicodeError) as error:
                 reason = why(error)
-                node.is_down(self._loop.time(), reason)
+                if not is_shortage(error):
+                    node.is_down(self._loop.time(), reason)
             else:
                 resolved = [(family, address) for family, _, _, _, address in found]
                 self._addresses = node.addresses(resolved, self._loop.time())
