@@ -24,6 +24,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
+highlight_options = {"php": {"startinline": True}}  # an excerpt has no <?php
 # An example of a console shows JSON and ellipses that its lexer does not know.
 suppress_warnings = ["misc.highlighting_failure"]
 

@@ -2,8 +2,9 @@
 # Keep publishing while the central broker is away: shovel.sh EXCHANGE [TYPE]
 #
 # Run it once for each exchange, on the host of the local RabbitMQ. There it makes an exchange
-# of that name, a durable queue behind it, and a shovel that publishes what is in the queue to
-# the exchange of the same name at the central broker. Running it again changes the shovel.
+# of that name and a durable queue behind it. It also makes a shovel, which publishes the
+# messages of the queue to the exchange of the same name at the central broker. Running it
+# again changes the shovel.
 #
 # It sets RabbitMQ up and does not ask a gateway, so it does not read STATELESSD_URL. It does not
 # work with the private RabbitMQ of "make run": it uses the rabbitmqctl of the installed one.

@@ -140,7 +140,7 @@ def test_it_is_installed_and_serves(machine):
     assert machine.do("systemctl", "is-active", "statelessd").strip() == "active"
     assert machine.do("systemctl", "is-enabled", "statelessd").strip() == "enabled"
     documents = machine.do("systemctl", "show", "--property=Documentation", "statelessd")
-    assert documents.strip() == "Documentation=man:statelessd(1)"
+    assert "man:statelessd(1)" in documents
     had = messages(machine)
     assert "HTTP/1.1 204 No Content" in machine.do(*CURL)
     assert messages(machine) == had + 1

@@ -51,7 +51,9 @@ class DebianPython(Python):
         variables = super().environment(directory)
         default = os.environ.get("PIP_CERT") or ssl.get_default_verify_paths().cafile
         if default and Path(default).exists():
-            variables["PIP_CERT"] = str(shutil.copy(default, directory / "ca.crt"))
+            copy = str(shutil.copy(default, directory / "ca.crt"))
+            # pip 26 does not heed the first where the second, as set here, names no file there.
+            variables |= {"PIP_CERT": copy, "SSL_CERT_FILE": copy}
         return variables
 
 

@@ -79,7 +79,10 @@ FILES = {
         f"# {LONG}\n\n```\n{LONG}\n```\n\n| a | {'word ' * 20}| {'word ' * 20}|\n\n    {LONG}\n",
         f"{LONG}\n",
     ),
-    "a.py": (f'"""Do it.\n\nSuch as:\n\n    {LONG}\n"""\n# {LONG}\nx = "word"\n', f'x = f"{LONG}"\n'),
+    "a.py": (
+        f'"""Do it.\n\nSuch as:\n\n    {LONG}\n"""\n# {LONG}\nx = "word"\n',
+        f'x = f"{LONG}"\n',
+    ),
     "a.yaml": (
         f"expression: statelessd_x {LONG}\n# {'word ' * 20}\na: b\n# {'word ' * 20}\n",
         f"text: {LONG}\n",
