@@ -252,11 +252,11 @@ def test_a_port_that_is_none_is_named(make, port):
 def test_the_page_about_other_languages_shows_what_happens(running, checkout, make, queue):
     port, _ = running
     page = (ROOT / "docs/how-to/publish-from-other-languages.md").read_text()
-    (program, said), read = commands_of(page)
+    (program, said), (read, message) = commands_of(page)
     (checkout / "examples").exists() or (checkout / "examples").symlink_to(ROOT / "examples")
     url = f"STATELESSD_URL=http://localhost:{port}"
     run_as_shown(f"{url} {program}", said, port, checkout, make)
-    run_as_shown(*read, port, checkout, make)
+    run_as_shown(read, message, port, checkout, make)
 
 
 def first_command(example):
@@ -318,9 +318,8 @@ def test_the_tutorial_works_as_it_shows(running, checkout, make):
     assert run == "make run"
     for line in hint.replace("…", "").splitlines():
         assert line in log.read_text()
-    for publish in (php, curl, python):
-        run_as_shown(*publish, port, checkout, make)
-        run_as_shown(*read, port, checkout, make)
+    for command, output in (php, read, curl, read, python, read):
+        run_as_shown(command, output, port, checkout, make)
     try:
         for command, output in others:
             run_as_shown(command, output, port, checkout, make)
