@@ -72,7 +72,7 @@ def is_told_so(port):
 
 def test_with_few_descriptors_newcomers_are_told_so_and_the_others_go_on(start_gateway, many_files):
     gateway = start_gateway(ports=2, files=FILES)
-    assert "only 400 files may be open" in gateway.text
+    assert "the limit of open files is 400" in gateway.text
     kept = gateway.client()
     assert kept.get(gateway.url + "/healthz").ok
     with Clients(2, kept_alive(tcp(gateway.port))) as asking:
@@ -100,11 +100,11 @@ def test_a_limit_of_files_that_changes_while_it_runs_is_kept(start_gateway, many
     with silent(gateway.port, 300):
         wait_until(lambda: gateway.connections() >= 300)
         resource.prlimit(backend, resource.RLIMIT_NOFILE, (150, 2000))
-        gateway.says("150 files may be open now")
+        gateway.says("the limit of open files is now 150")
         wait_until(lambda: len(list(Path(f"/proc/{backend}/fd").iterdir())) < 150, 10)
         assert gateway.publish().status_code in (204, 503)
         resource.prlimit(backend, resource.RLIMIT_NOFILE, (2000, 2000))
-        gateway.says("2000 files may be open now")
+        gateway.says("the limit of open files is now 2000")
         assert gateway.publish().status_code == 204
 
 

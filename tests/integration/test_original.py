@@ -72,7 +72,7 @@ def test_the_configuration_takes_effect_as_it_is_printed(start_gateway, tmp_path
         r"^INFO +\d{4}-\d\d-\d\d .* statelessd\.broker\.session", gateway.text, re.MULTILINE
     )
     if not Path("/dev/log").exists():
-        assert "the log handler 'syslog' is left out" in gateway.text
+        assert "the log handler 'syslog' is not used" in gateway.text
     assert "/usr/share/statelessd/templates is not a directory" in gateway.text
 
 

@@ -87,7 +87,7 @@ def test_the_originals_section_works_with_its_format(original):
 def test_a_missing_syslog_socket_is_a_warning(original, tmp_path):
     original["handlers"]["syslog"]["address"] = str(tmp_path / "missing")
     text = logged(original)
-    assert "the log handler 'syslog' is left out" in text
+    assert "the log handler 'syslog' is not used" in text
     assert "No such file" in text
     assert "Traceback" not in text
 
