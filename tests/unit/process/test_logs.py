@@ -101,7 +101,7 @@ def test_a_syslog_socket_that_is_there_is_used(original, syslog):
 def test_a_directory_that_is_missing_is_a_warning(tmp_path):
     file = {"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")}
     text = logged(with_handlers(file=file))
-    assert "the log handler 'file' is left out" in text
+    assert "the log handler 'file' is not used" in text
     assert "INFO statelessd.x hello" in text
 
 
@@ -306,7 +306,7 @@ def test_a_check_writes_nothing(tmp_path):
         c={"class": "logging.FileHandler", "filename": str(tmp_path / "no" / "x.log")},
     )
     [warning] = logs.check(config(checked), foreground=True)
-    assert "'c' is left out" in warning
+    assert "'c' is not used" in warning
     assert kept.read_text() == "precious"
     assert not missing.exists()
 
