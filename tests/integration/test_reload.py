@@ -129,8 +129,8 @@ def test_half_a_file_changes_nothing_and_says_why(start_gateway):
     cut = whole[: whole.index("HTTPServer:")]
     for text, words in (
         ("", "the file is empty"),
-        (cut, "the section HTTPServer is gone or empty. If the file is complete, restart"),
-        (f"{cut}HTTPServer:\n", "the section HTTPServer is gone or empty"),
+        (cut, "the section HTTPServer was removed or is empty. If that is intended, restart"),
+        (f"{cut}HTTPServer:\n", "the section HTTPServer was removed or is empty"),
         (None, "cannot be read: No such file or directory"),
     ):
         told = gateway.text.count(words)
