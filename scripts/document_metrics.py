@@ -40,6 +40,7 @@ What else to know:
 - Without `?scope=all`, a restart and a reload set the counters to 0.
 - With `?scope=all`, the sum keeps the counters of backends that died or were replaced by a reload.
   The figures of other backends are up to a second old.
+- Anybody may read them, unless you [restrict the pages](../how-to/restrict-pages.md).
 - The text has the format of Prometheus or of OpenMetrics, as the `Accept` header asks.
 - The number of series does not grow with clients, users or routing keys. It grows with exchanges
   only up to
