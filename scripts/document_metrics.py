@@ -7,6 +7,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from markdown_table import table
 from statelessd.broker.statistics import BrokerStatus
+from statelessd.gateway.webhook import OUTCOMES as WEBHOOK_OUTCOMES
 from statelessd.pages.figures import (
     BACKEND_UP,
     CHANNELS_CLOSED,
@@ -24,14 +25,22 @@ HEADING = """\
 This page lists every metric that a gateway has for Prometheus. `make docs` writes it from the
 code.
 
-- `GET /metrics` has the figures of the process that answers. Scrape each port as a target of its
-  own.
-- `GET /metrics?scope=all` has the figures of all backends of the same parent, each with a label
-  `backend` (its port or `unix:/path`). It also reaches backends on Unix sockets.
+Scrape in one of these ways. Both together count everything twice.
 
-Scrape one or the other, because both together count everything twice. With `?scope=all` a backend
-that has died keeps its counters, and the figures of other backends are up to a second old.
+- **Each port** is a target of its own. `GET /metrics` there has the figures of that process.
+- **One port** is the target. `GET /metrics?scope=all` there has the figures of all backends of the
+  same parent. A label `backend` names the port or `unix:/path` of each. Use this way if a backend
+  has a Unix socket.
+- **The listener of the pages** is the target if you set
+  [`HTTPServer.pages.listener`](configuration.md#httpserverpageslistener), because no other port has
+  `/metrics`. Ask it for `?scope=all`.
 
+What else to know:
+
+- Without `?scope=all`, a restart and a reload set the counters to 0.
+- With `?scope=all`, the sum keeps the counters of backends that died or were replaced by a reload.
+  The figures of other backends are up to a second old.
+- Anybody may read them, unless you [restrict the pages](../how-to/restrict-pages.md).
 - The text has the format of Prometheus or of OpenMetrics, as the `Accept` header asks.
 - The number of series does not grow with clients, users or routing keys. It grows with exchanges
   only up to
@@ -53,10 +62,12 @@ LABELS = """\
 `other`. `problem` is the last part of the problem document's `type`. It is empty if there is no
 problem document, and so for a batch, whose items have outcomes of their own.
 
-`outcome` is one of {outcomes}.
+`outcome` of messages is one of {outcomes}.
 [What the answers mean](http.md#what-the-answers-mean) explains them. `unknown-coding` is the 415. A
 request that is refused before its message is read is not among the messages. It has no
 `Authorization`, for example, or its form cannot be read.
+
+`outcome` of `statelessd_webhook_requests_total` is one of {webhooks}.
 
 `state` of `statelessd_messages` is `waiting` while nothing of a message has been sent. It is
 `in_flight` while RabbitMQ has the message and has not confirmed it. `state` of
@@ -73,7 +84,11 @@ stand for all other exchanges.
 
 def reference() -> str:
     """Return the text of docs/reference/metrics.md."""
-    labels = LABELS.format(outcomes=_words(OUTCOMES), states=_words(s.value for s in BrokerStatus))
+    labels = LABELS.format(
+        outcomes=_words(OUTCOMES),
+        webhooks=_words(WEBHOOK_OUTCOMES),
+        states=_words(s.value for s in BrokerStatus),
+    )
     return "".join(
         [
             HEADING,

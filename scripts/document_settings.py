@@ -48,6 +48,13 @@ errors at once and exits with status 2. `statelessd --check-config -c FILE` only
 A file that is empty, or has only empty sections, is an error, because the gateway would listen
 on all interfaces. Write `HTTPServer: {{address: ""}}` if you want that.
 
+To apply a changed file to a running gateway, [reload it](../how-to/reload.md).
+[What a reload can change](../how-to/reload.md#what-a-reload-can-change) names the settings that
+need a restart.
+
+The tests load the example of each setting below. They do not load the file above and the section
+Routes below, which show the form.
+
 The format is YAML 1.1 with these differences:
 
 - Times such as `10:00` and dates are text.

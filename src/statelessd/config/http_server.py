@@ -159,7 +159,12 @@ class HTTPServer(msgspec.Struct, frozen=True, kw_only=True):
         setting("Networks of the proxies whose X-Real-IP and X-Forwarded-For are believed."),
     ] = ("127.0.0.0/8", "::1/128")
     max_connections: Annotated[
-        int, setting("Largest number of client connections of each backend.", ge=1)
+        int,
+        setting(
+            "Largest number of client connections of each backend. Further clients get a 503 "
+            "(overloaded).",
+            ge=1,
+        ),
     ] = 10_000
     max_body_bytes: Annotated[
         int,

@@ -16,7 +16,10 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 
     pidfile: Annotated[
         str | None,
-        setting("File for the process id of the parent while it runs. --reload needs it."),
+        setting(
+            "File for the process id of the parent while it runs. --reload needs it. To change "
+            "it, restart: a reload refuses that."
+        ),
     ] = None
     user: Annotated[
         str | None, setting("User that the backends become if the daemon is started as root.")
@@ -189,7 +192,9 @@ class RabbitMQ(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_connection: Annotated[
         int,
         setting(
-            "Largest number of messages of each connection that wait or are unconfirmed.", ge=1
+            "Largest number of messages of each connection that wait or are unconfirmed. "
+            "Further ones get a 503 (overloaded).",
+            ge=1,
         ),
     ] = 2000
     refused_for: Annotated[
@@ -254,13 +259,17 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
     max_messages: Annotated[
         int,
-        setting("Largest number of messages in each backend that wait or are unconfirmed.", ge=1),
+        setting(
+            "Largest number of messages in each backend that wait or are unconfirmed. Further "
+            "ones get a 503 (overloaded).",
+            ge=1,
+        ),
     ] = 10_000
     max_bytes: Annotated[
         int,
         setting(
-            "Largest size in bytes of those messages, and of the bodies that are "
-            "arriving, in each backend.",
+            "Largest size in bytes of the messages that wait or are unconfirmed and of the "
+            "bodies that are arriving, in each backend. More get a 503 (overloaded).",
             ge=1,
         ),
     ] = 64 * MIB
@@ -385,8 +394,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     xsrf_cookies: Annotated[
         bool,
         setting(
-            "Also refuse publishes that carry neither Origin nor Sec-Fetch-Site. Browsers "
-            "send one; curl and PHP send neither and are refused. No cookie is used."
+            "Refuse publishes of curl, PHP and other programs: all that carry neither Origin "
+            "nor Sec-Fetch-Site. Browsers send one of them and may publish. No cookie is used."
         ),
     ] = False
     paths: Paths = Paths()
