@@ -240,6 +240,10 @@ RabbitMQ cores in all, three nodes, quorum queues | such queues, at least |
         )
         yield f"| {' | '.join(cells)} |"
     yield f"""
+- **N cores for the gateway and RabbitMQ together** take at most about N x \
+{round(1e6 * FULL / (own + broker), -2):,.0f} messages
+  per second, with one node and classic queues. RabbitMQ needs \
+{broker / (own + broker) * 100:.0f} % of them.
 - A backend has one thread. It takes about {round(1e6 * FULL / own, -3):,.0f} messages per second
   on its core, and about {ours["resident_mib"]:.0f} MiB of memory with \
 {ours["connections"]} clients.
@@ -289,6 +293,14 @@ statelessd", a gateway answers more than statelessd.
 
 
 def _others(groups: Groups, document: results.Document) -> Iterator[str]:
+    if any(run["scenario"] in SECTIONS for run in document["medians"]):
+        yield """\
+## How to read the next tables
+
+The tables of the next sections have ratios to a reference, which is the row with a 1. A rate above
+1 is better. CPU for each message, and time (p50), are better below 1. The smallest and the largest
+ratio of the rounds are in parentheses.
+"""
     for scenario, section in SECTIONS.items():
         runs = [run for run in document["medians"] if run["scenario"] == scenario]
         if not runs:
