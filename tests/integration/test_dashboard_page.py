@@ -234,7 +234,7 @@ class TestErrors:
         assert answer.status_code == 400
         open_page(user, gateway)
         row = f"document.querySelector('#errors tr[data-request=\"{request_id}\"]')"
-        user.wait_for(row)
+        user.wait_for(f"{row} !== null")
         text = user.evaluate(f"{row}.innerText")
         assert "priority must be an integer from 0 to 255." in text
         assert request_id in text
