@@ -6,9 +6,7 @@ needs root.
 
 import subprocess
 
-from gateway import children
-from service_manager import unified_hierarchy
-from waiting import wait_until
+from systemd_boot import SystemdBoot
 
 # A boot must not change this machine, so /proc/sys and /sys are read-only. Its devices are this
 # machine's, but only those that every program may use.
@@ -49,47 +47,18 @@ class BootedRoot:
 
     def __init__(self, root):
         self._root = root
-        self._group = unified_hierarchy() / f"statelessd-test-{root.name}"
-        self._unshare = None
-        self._pid = 0
+        self._boot = SystemdBoot(root.name, self.run)
 
     def __enter__(self):
-        self._group.mkdir()
-        join = 'echo $$ > "$0/cgroup.procs" && exec unshare "$@"'
-        inside = [*SPACES, "--fork", "--kill-child", "sh", "-ec", BOOT, "boot", str(self._root)]
-        self._unshare = subprocess.Popen(["sh", "-ec", join, str(self._group), *inside])
-        try:
-            wait_until(self._is_up, 300, what="systemd")
-        except BaseException:
-            self.__exit__()
-            raise
+        self._boot.start(SPACES, BOOT, str(self._root), seconds=300)
         return self
 
     def __exit__(self, *_):
-        self._unshare.kill()
-        self._unshare.wait()
-        wait_until(self._remove_groups, what="the end of systemd's processes")
-
-    def _is_up(self):
-        assert self._unshare.poll() is None, "systemd did not start"
-        self._pid = next(iter(children(self._unshare.pid)), 0)
-        if not self._pid:
-            return False
-        state = self.run("systemctl", "is-system-running").stdout.strip()
-        return state in ("running", "degraded")
-
-    def _remove_groups(self):
-        try:
-            for each in (*sorted(self._group.rglob("*/"), reverse=True), self._group):
-                if each.is_dir():
-                    each.rmdir()
-        except OSError:
-            return False  # a process is not gone yet
-        return True
+        self._boot.end()
 
     def run(self, *command, text=None):
         """Run a command inside and return what became of it; ``text`` is its standard input."""
-        inside = ["nsenter", f"--target={self._pid}", *SPACES, "--root", "--wdns=/"]
+        inside = ["nsenter", f"--target={self._boot.pid}", *SPACES, "--root", "--wdns=/"]
         clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin", "DEBIAN_FRONTEND=noninteractive"]
         return subprocess.run(
             [*inside, *clean, *command],

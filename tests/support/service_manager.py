@@ -11,8 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from gateway import children
-from waiting import wait_until
+from systemd_boot import SystemdBoot
 
 ROOT = Path(__file__).parents[2]
 LOG = "/run/statelessd.log"
@@ -66,53 +65,24 @@ class ServiceManager:
 
     def __init__(self, directory):
         self._directory = directory
-        self._group = unified_hierarchy() / f"statelessd-test-{directory.name}"
-        self._unshare = None
-        self._pid = 0
+        self._boot = SystemdBoot(directory.name, self.run)
 
     def __enter__(self):
-        self._group.mkdir()
-        private = ["--mount", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
-        join = 'echo $$ > "$0/cgroup.procs" && exec unshare "$@"'
-        command = ["sh", "-ec", join, str(self._group), *private, "sh", "-ec", BOOT, "boot"]
+        namespaces = ["--mount", "--pid", "--ipc", "--uts", "--cgroup"]
         mounted = [sys.base_prefix, sysconfig.get_path("purelib"), str(ROOT / "src")]
-        self._unshare = subprocess.Popen([*command, str(self._directory), *mounted, USERS, GROUPS])
-        try:
-            wait_until(self._is_up, what="systemd")
-        except BaseException:
-            self.__exit__()
-            raise
+        arguments = [str(self._directory), *mounted, USERS, GROUPS]
+        self._boot.start(namespaces, BOOT, *arguments, seconds=60)
         return self
 
     def __exit__(self, *_):
-        self._unshare.kill()
-        self._unshare.wait()
-        wait_until(self._remove_groups, what="the end of systemd's processes")
-
-    def _is_up(self):
-        assert self._unshare.poll() is None, "systemd did not start"
-        self._pid = next(iter(children(self._unshare.pid)), 0)
-        return self._pid and self.run("systemctl", "is-system-running").stdout.strip() in (
-            "running",
-            "degraded",
-        )
-
-    def _remove_groups(self):
-        inner = sorted(self._group.rglob("*/"), reverse=True)
-        try:
-            for each in (*inner, self._group):
-                if each.is_dir():
-                    each.rmdir()
-        except OSError:
-            return False  # a process is not gone yet
-        return True
+        self._boot.end()
 
     def run(self, *command, user=None, text=None):
         """Run a command inside and return what became of it; ``text`` is its standard input."""
         become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}"]
         if user is not None:
             become.append("--init-groups")
-        inside = ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--cgroup"]
+        inside = ["nsenter", f"--target={self._boot.pid}", "--mount", "--pid", "--cgroup"]
         return subprocess.run(
             [*inside, *become, *command],
             input=text,
@@ -158,12 +128,3 @@ class ServiceManager:
     def log(self):
         """Return what the service has logged so far."""
         return self.run("cat", LOG).stdout
-
-
-def unified_hierarchy():
-    """Return where the second version of control groups is mounted."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
-    raise AssertionError("control groups of version 2 are not mounted")
