@@ -9,11 +9,12 @@ import dataclasses
 import os
 import random
 import statistics
-import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import day_events
+from background import in_background
 from certificates import Authority
 from day_clients import (
     HOOK,
@@ -21,8 +22,8 @@ from day_clients import (
     NEWCOMERS,
     STEADY,
     Accounts,
-    Dashboard,
     WebhookClient,
+    dashboard,
     steady_task,
 )
 from gateway import At, GatewayProcess
@@ -190,24 +191,16 @@ class DayWorld(FaultyWorld):
         return [self.gateway.process.pid, *self.gateway.backends()]
 
 
-class _Peaks(threading.Thread):
-    """Asks the broker for its connections and channels, and keeps the largest numbers."""
+class _Peaks:
+    """The largest numbers of the broker's connections and channels that were seen."""
 
     def __init__(self, broker):
-        super().__init__()
         self.connections = self.channels = 0
-        self._broker, self._stopping = broker, threading.Event()
+        self._broker = broker
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self.join()
-
-    def run(self):
-        while not self._stopping.wait(2):
+    def watch(self, stopping):
+        """Ask the broker every two seconds."""
+        while not stopping.wait(2):
             with contextlib.suppress(broker_script.BrokerError):  # it is being restarted
                 connections, channels = self._counts()
                 self.connections = max(self.connections, connections)
@@ -236,7 +229,7 @@ class Day:
     def play(self, hours):
         """Play so many hours with the steady clients and the dashboard, and count these too."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(Dashboard(self.world.places[0]))
+            stack.enter_context(in_background(partial(dashboard, self.world.places[0])))
             steady = [
                 stack.enter_context(self._traffic(f"steady-{n}", [place]))
                 for n, place in enumerate(self.world.places)
@@ -258,7 +251,8 @@ class Day:
         clients, events = day_events.DAY[number % 24]
         events = [e for e in events if number < warm_up or e not in day_events.RENEWALS]
         day_events.newcomers_come(self, number)
-        with _Peaks(self.world.broker) as peaks:
+        peaks = _Peaks(self.world.broker)
+        with in_background(peaks.watch):
             with self._traffic(number, self.world.places) as traffic:
                 if clients:
                     self._begin(traffic, clients)

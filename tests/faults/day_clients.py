@@ -7,7 +7,6 @@ import hmac
 import http.client
 import itertools
 import secrets
-import threading
 
 from hostile import BODIES
 from http_clients import HttpClient
@@ -66,32 +65,18 @@ class WebhookClient(HttpClient):
         return {"X-Hub-Signature-256": f"sha256={signature}"}
 
 
-class Dashboard(threading.Thread):
-    """The dashboard, open in a browser: its figures each second, and the details sometimes."""
-
-    def __init__(self, place):
-        super().__init__()
-        self._place, self._stopping = place, threading.Event()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self.join()
-
-    def run(self):
-        with contextlib.closing(self._place.connection()) as connection:
-            for number in itertools.count():
-                path = "/details.json" if number % 5 == 0 else "/dashboard.json"
-                try:
-                    connection.request("GET", path)
-                    connection.getresponse().read()
-                except (OSError, http.client.HTTPException):
-                    connection.close()  # the next request makes a new one
-                if self._stopping.wait(1):
-                    return
+def dashboard(place, stopping):
+    """Ask what an open dashboard asks: figures each second, and the details sometimes."""
+    with contextlib.closing(place.connection()) as connection:
+        for number in itertools.count():
+            path = "/details.json" if number % 5 == 0 else "/dashboard.json"
+            try:
+                connection.request("GET", path)
+                connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                connection.close()  # the next request makes a new one
+            if stopping.wait(1):
+                return
 
 
 def slow_clients(place, count):

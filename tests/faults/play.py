@@ -3,9 +3,11 @@
 import dataclasses
 import random
 import time
+from functools import partial
 
+from background import in_background
 from menu import MENU, RESTARTS
-from timeline import MemoryWatch, by_second
+from timeline import by_second, watch_memory
 from traffic import Traffic
 from verdict import Verdict, judge
 from waiting import wait_until
@@ -49,7 +51,7 @@ def play(directory, seed, *, menu=MENU, length=0.0, clients=12, suite=None, say=
     run = Run(seed)
     with FaultyWorld(directory, suite) as world:
         begun = time.monotonic()
-        with MemoryWatch(world.gateway, begun, run.memory):
+        with in_background(partial(watch_memory, world.gateway, begun, run.memory)):
             number = 0
             while not number or time.monotonic() - begun < length:
                 number += 1

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import threading
 import time
 
 from verdict import CONFIRMED, NOT_PUBLISHED, UNKNOWN
@@ -40,22 +39,8 @@ def by_second(answers):
     return seconds
 
 
-class MemoryWatch(threading.Thread):
-    """Adds to samples each second: seconds since ``begun``, bytes of the largest backend."""
-
-    def __init__(self, gateway, begun, samples):
-        super().__init__()
-        self._gateway, self._begun, self._samples = gateway, begun, samples
-        self._stopping = threading.Event()
-
-    def __enter__(self):
-        self.start()
-
-    def __exit__(self, *_):
-        self._stopping.set()
-        self.join()
-
-    def run(self):
-        while not self._stopping.wait(1):
-            with contextlib.suppress(OSError):  # the gateway is being started again
-                self._samples.append((time.monotonic() - self._begun, self._gateway.resident()))
+def watch_memory(gateway, begun, samples, stopping):
+    """Add to samples each second: seconds since ``begun``, bytes of the largest backend."""
+    while not stopping.wait(1):
+        with contextlib.suppress(OSError):  # the gateway is being started again
+            samples.append((time.monotonic() - begun, gateway.resident()))
