@@ -219,9 +219,9 @@ class ExchangeChannel(Route):
         publish.handed_over = True
         publish.handed_over_at = now = clock()
         if publish.waits_since:
-            publish.tally.waits.observe(now - publish.waits_since)
+            publish.tally.waited(now - publish.waits_since)
         else:
-            publish.tally.waits.counts[0] += 1
+            publish.tally.at_once += 1
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
@@ -267,10 +267,11 @@ class ExchangeChannel(Route):
         session.give_back(count)
         session.progressed = True
         self.phase = self._proved
+        now = clock()
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1
-                publish.finish(CONFIRMED)
+                publish.confirm(now)
             else:
                 self._not_confirmed(publish, settlement)
         if self.watcher is not None:
