@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..broker.close_reason import CloseReason
-from ..broker.statistics import BrokerFigures, BrokerState, BrokerStatus
+from ..broker.figures import BrokerFigures, BrokerState, BrokerStatus
 from ..form import FORM
 from ..gateway.gateway import Gateway
 from ..gateway.webhook import HANDSHAKE, WebhookEndpoint
