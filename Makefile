@@ -20,7 +20,7 @@ RELEASE := .run/release
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs site test-site trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build test-packages clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs site test-site trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build compiled test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ broker-stop: ## Stop the development broker
 
 build: $(RELEASE)/.ready ## Build the wheel and the source distribution into dist/, with hashes, SBOM and licences
 	@$(RELEASE)/bin/python scripts/build.py
+
+compiled: $(READY) ## Compile the working tree into .run/compiled: run it with PYTHONPATH=.run/compiled
+	@$(BIN)/python scripts/compiled.py
 
 test-packages: $(READY) build ## Install the wheel and the sdist with each Python at hand, and publish (SUITES="trixie testing")
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl

@@ -65,6 +65,24 @@ class Holding:
             ack(*each)
 
 
+class Hanging:
+    """Lets a channel hang at the first message that begins with ``what``, as RabbitMQ does.
+
+    It confirms nothing more on that channel, whatever queue the message is for.
+    """
+
+    def __init__(self, broker, what):
+        self._what = what
+        self._hung = set()
+        broker.on_publish = self
+
+    def __call__(self, peer, channel, tag, body):
+        if body.startswith(self._what):
+            self._hung.add((peer, channel))
+        if (peer, channel) not in self._hung:
+            ack(peer, channel, tag)
+
+
 class Refusing:
     """Closes the channel over each message ``bad…`` and then ignores what comes on it."""
 

@@ -21,8 +21,10 @@ from .channel import STALL, ChannelOwner, ExchangeChannel, Table
 from .pending import SETTLED, Publish
 from .state import ChannelPhase
 
-MOST_OLD = 5  # channels of one exchange that do not answer
-QUICK = 0.4  # seconds for the first message of a new channel, doubled with each that failed
+MOST_OLD = 8  # channels of one exchange that do not answer; more for what was never tried
+MOST_RETRIED = 5  # so many of them at most for routing keys that were tried in vain
+# Seconds for the first message of a new channel, doubled with each channel that does not answer.
+QUICK, LONGEST_QUICK = 0.4, 3.2
 LONE_CHANNELS = 4  # for routing keys that have not proved good
 GUARDED = 60.0  # seconds after the last refusal for which they travel alone
 MOST_GOOD = 10_000  # routing keys that are remembered as good
@@ -68,6 +70,8 @@ class Hold:
         self.since = since
         self.head, self.head_since = channel.oldest, channel.head_since
         self._unsettled = dict.fromkeys(unsettled.values())
+        # A channel that hangs does so at its oldest message, unless confirms were under way.
+        self.suspect = next((p.message.routing_key for p in self._unsettled), "")
         # The routing keys that have to wait, and how many messages each waits for.
         self.keys = Counter(publish.message.routing_key for publish in self._unsettled)
         settled = next((t for t in range(channel.sent, 0, -1) if t not in unsettled), 0)
@@ -210,8 +214,9 @@ class SplitExchange:
         for channel in self.channels:
             patience = STALL
             if channel.phase is ChannelPhase.FRESH and self._old:
-                patience = QUICK * 2 ** (len(self._old) - 1)
-            if channel.look(now, max(patience, self._table.slowness)) and self._may_abandon:
+                patience = min(QUICK * 2 ** (len(self._old) - 1), LONGEST_QUICK)
+            is_stuck = channel.look(now, max(patience, self._table.slowness))
+            if is_stuck and self._may_abandon(channel):
                 self._abandon(channel, now)
                 if self._channel is None:
                     # Whether the broker opens the next channel tells if it still reads.
@@ -228,22 +233,27 @@ class SplitExchange:
         self._try_again(now)
         self._settle_down(now)
 
-    @property
-    def _may_abandon(self) -> bool:
-        return len(self._old) < MOST_OLD and self._table.may_split
+    def _may_abandon(self, channel: ExchangeChannel) -> bool:
+        few = len(self._old) < MOST_OLD or channel is self._trial
+        return few and self._table.may_split
 
     def _try_again(self, now: float) -> None:
         """Send one message whose key is in doubt, on a channel of its own.
 
         A channel that hangs inside RabbitMQ also holds messages whose queues do answer.
         """
-        if not self._held or self._trial is not None or now < self._try_at or not self._may_abandon:
+        if not self._held or self._trial is not None or now < self._try_at:
+            return
+        if not self._table.may_split:
             return
         doubtful: dict[str, Publish] = {}
         for publish in self._held:
             doubtful.setdefault(publish.message.routing_key, publish)
-        tries = {publish: self._tries(key, now) for key, publish in doubtful.items()}
-        chosen = min((p for p in tries if tries[p]), key=tries.__getitem__, default=None)
+        suspects = {hold.suspect for hold in self._old.values()}
+        tries = {p: (self._tries(key, now), key in suspects) for key, p in doubtful.items()}
+        most = 1 if len(self._old) >= MOST_RETRIED else len(self._old)
+        due = (publish for publish, (count, _) in tries.items() if 1 <= count <= most)
+        chosen = min(due, key=tries.__getitem__, default=None)
         if chosen is not None:
             del self._held[chosen]
             self._trial_key = chosen.message.routing_key

@@ -7,6 +7,7 @@ with a summary, or with a stream of results.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..http1.budget import TOO_MANY_BODIES, Account, Holding
-from ..message import Message, Mistake, Outcome, Public, RequestError, bad_request, problem
+from ..message import FAULT, Message, Mistake, Outcome, Public, RequestError, bad_request, problem
 from ..parsing import json_steps
 from ..parsing.decoding import Decoder, Plain, coding_of, decoder_of
 from ..parsing.decoding import too_large as too_large_decoded
@@ -39,6 +40,8 @@ from .slices import SLICE, at_once
 
 if TYPE_CHECKING:
     from .tracing import PublishSpan
+
+logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 1000  # the most that a summary lists
 # An item of the largest message, as base64 or with JSON's escapes, and the rest of it.
@@ -158,13 +161,20 @@ class BatchRequest:
             self._span = tracer.begin(self._headers, self._target, self._started_at, is_batch=True)
         self._stamps = stamps_of(self._headers, self._gateway.defaults, self._span, is_raw=False)
         prefer = self._headers.get(b"prefer", b"").lower()
-        if not is_stream:
-            await self._answer_array()
         # Without chunks (HTTP/1.0) the end of a stream cannot be told from a lost connection.
-        elif _STREAM.search(prefer) and self._scope["http_version"] != "1.0":
+        if is_stream and _STREAM.search(prefer) and self._scope["http_version"] != "1.0":
             await self._answer_with_results()
-        else:
-            await self._answer_with_summary()
+            return
+        try:
+            await (self._answer_with_summary() if is_stream else self._answer_array())
+        except RequestError:
+            raise
+        except Exception:  # of ours; what was handed over before may be published
+            if self._batch is None or not self._batch.items:
+                raise
+            logger.exception("a batch failed")
+            self.cancel()
+            raise RequestError(Outcome.UNCONFIRMED, FAULT) from None
 
     # The three forms of an answer
 

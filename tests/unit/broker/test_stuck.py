@@ -3,7 +3,7 @@
 from time import monotonic
 
 import brokerside
-from behaviours import Holding, ack
+from behaviours import Hanging, Holding, ack
 from scenario import O, hosts, outcomes
 
 BAD = {"exchange": "", "routing_key": "bad"}
@@ -109,6 +109,32 @@ async def test_a_block_ends_also_when_the_word_of_its_end_is_lost(broker, publis
     assert (await unknown)[0] is O.CONFIRMED
     await publish.until(lambda: publish.state == "connected")
     assert await publish(b"after it") is O.CONFIRMED
+
+
+async def test_a_healthy_routing_key_goes_on_however_many_stuck_ones_wait_before_it(broker, client):
+    """They hung the channel that it shared with them, and are tried before it."""
+    publish = client(stalled_timeout=60)
+    Hanging(broker, b"stuck")
+    await publish.opens("")
+    for number in range(7):
+        publish.start(b"stuck", exchange="", routing_key=f"stuck-{number}")
+    publish.start(b"behind them", **GOOD)
+    await publish.until(lambda: publish.shows(STUCK))
+    for number in range(7):
+        publish.start(b"stuck", exchange="", routing_key=f"stuck-{number}", timeout=60)
+    assert await publish(b"good", timeout=60, **GOOD) is O.CONFIRMED
+    assert len(broker.peers) == 1
+
+
+async def test_the_routing_key_that_a_channel_may_hang_at_is_tried_last(broker, publish):
+    Hanging(broker, b"stuck")
+    await publish.opens("")
+    publish.start(b"stuck", **BAD)
+    publish.start(b"behind it", **GOOD)
+    await publish.until(lambda: publish.shows(STUCK))
+    publish.start(b"stuck too", **BAD)
+    assert await publish(b"good", **GOOD) is O.CONFIRMED
+    assert b"stuck too" not in broker.published
 
 
 async def test_a_login_leaves_a_node_that_is_cut_off_from_its_cluster(broker, other, client):

@@ -96,6 +96,22 @@ class TestWhole:
         assert (answer.status, statuses(document)) == (207, [204, 404, 504])
         assert (document["published"], document["failed"], document["unknown"]) == (1, 1, 1)
 
+    @pytest.mark.parametrize("headers", [JSON, NDJSON])
+    @edge_test()
+    async def test_after_a_fault_of_ours_what_was_handed_over_is_not_denied(self, edge, headers):
+        publish = edge.publisher.publish
+
+        def fails_at_the_third(virtual_host, credentials, message, *rest):
+            if message.body == b"m2":
+                raise RuntimeError("a fault of ours")
+            return publish(virtual_host, credentials, message, *rest)
+
+        edge.publisher.publish = fails_at_the_third
+        answer, document = await ask(edge, [item(n) for n in range(4)], headers)
+        assert len(edge.publisher.published) == 2
+        assert (answer.status, answer.problem) == (504, "unconfirmed")
+        assert document["outcome"] == "unknown"
+
     @pytest.mark.parametrize(
         "body", [b"", b"[", b"{}", b'"x"', b'{"messages": 1}', b'[{"routing_key": "k"}', b"\xff"]
     )
