@@ -15,6 +15,7 @@ from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
 from .dialer import Dialer
+from .figures import BrokerFigures, BrokerState, BrokerStatus
 from .login_gate import Crowd, LoginGate, Sender
 from .logins import CONNECTED, Login, logins
 from .pending import WAITING, Callback, Publish, Tally
@@ -23,7 +24,7 @@ from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
 from .shared import Shared
 from .state import SessionState
-from .statistics import BrokerFigures, BrokerState, BrokerStatus, ConnectionCounters, ExchangeCounts
+from .statistics import ConnectionCounters, ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
