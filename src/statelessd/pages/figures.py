@@ -16,6 +16,7 @@ import msgspec
 
 from ..broker.close_reason import CloseReason
 from ..broker.figures import BrokerFigures, BrokerState, BrokerStatus
+from ..form import FORM
 from ..gateway.gateway import Gateway
 from ..gateway.webhook import HANDSHAKE, WebhookEndpoint
 from ..gateway.webhook import OUTCOMES as WEBHOOK_OUTCOMES
@@ -282,8 +283,9 @@ FIGURES = (
            lambda r: open_files(), dashboard="descriptors"),
     Figure("", GAUGE, "Start of the process, in seconds of Unix time.",
            lambda r: r.process.started, dashboard="started"),
-    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python.",
-           lambda r: {(__version__, platform.python_version()): 1}, labels=("version", "python")),
+    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python, and the form.",
+           lambda r: {(__version__, platform.python_version(), FORM): 1},
+           labels=("version", "python", "form")),
     Figure("config_info", GAUGE, "1, with a digest of the settings.",
            lambda r: {r.config_hash: 1}, labels=("hash",)),
     Figure("config_loaded_timestamp_seconds", GAUGE,
