@@ -1,4 +1,4 @@
-"""``GET /stats``: the original's document, key for key; ``host``, ``broker`` and ``form`` are new."""
+"""``GET /stats``: the original's document, key for key, and ``host``, ``form`` and ``broker``."""
 
 import os
 import resource
