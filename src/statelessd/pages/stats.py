@@ -1,4 +1,4 @@
-"""``GET /stats``: the original's document, key for key, and ``host``, ``form`` and ``broker``."""
+"""``GET /stats``: the original's document. ``host``, ``broker`` and ``form`` are new."""
 
 import os
 import resource
