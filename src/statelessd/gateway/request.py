@@ -13,14 +13,13 @@ from ..message import Credentials, FieldValue, Message, Mistake, Public, bad_req
 from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
-    FIRST_VALUE,
     PERCENT,
     PLUS,
     Pairs,
     Spans,
     decode_urlencoded,
     decode_value,
-    find_body,
+    divide,
     is_costly,
     multipart_steps,
     urlencoded_steps,
@@ -232,24 +231,20 @@ class _FormReader(MessageReader):
         self._options: Options | None = None
 
     def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
-        size = len(body)
-        if size > CHEAP and is_costly(body):
+        if len(body) > CHEAP and is_costly(body):
             return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
-        start, end = find_body(body)
-        if start and size - (end - start) + len(self._query) <= REMEMBERED_SIZE:
-            others = (
-                body[end:] if start == FIRST_VALUE else body[: start - FIRST_VALUE] + body[end:]
-            )
+        value, others = divide(body)
+        if value is None or len(others) + len(self._query) > REMEMBERED_SIZE:
+            made = None
+        elif others == self._others and self._options is not None:
             made = self._options
-            if made is None or others != self._others:
-                made = _remembered_options(others, self._query, self._defaults)
-                self._others, self._options = others, made
-            if made is not None:
-                value = body[start:end]
-                if PERCENT in value or PLUS in value:
-                    value = decode_value(value)
-                return made.message(self._exchange, self._key, value)
-        value, made = _read_urlencoded(body, self._query, self._defaults, None)
+        else:
+            made = _remembered_options(others, self._query, self._defaults)
+            self._others, self._options = others, made
+        if made is None or value is None:
+            value, made = _read_urlencoded(body, self._query, self._defaults, None)
+        elif PERCENT in value or PLUS in value:
+            value = decode_value(value)
         return made.message(self._exchange, self._key, value)
 
 
