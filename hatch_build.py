@@ -47,7 +47,11 @@ def compile_modules(target: Path) -> list[Path]:
     os.chdir(PROJECT.parent)  # the paths in tracebacks and in the C code are relative
     options = [f"--config-file={PROJECT}", f"--cache-dir={target / 'mypy'}", *modules()]
     extensions = mypycify(
-        options, opt_level="3", debug_level="0", group_name="statelessd.compiled", target_dir=str(target)
+        options,
+        opt_level="3",
+        debug_level="0",
+        group_name="statelessd.compiled",
+        target_dir=str(target),
     )
     command = Distribution({"name": "statelessd", "ext_modules": extensions}).get_command_obj(
         "build_ext"

@@ -340,7 +340,5 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print all settings and where each comes from, and exit",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"statelessd {__version__} ({FORM})"
-    )
+    parser.add_argument("--version", action="version", version=f"statelessd {__version__} ({FORM})")
     return parser

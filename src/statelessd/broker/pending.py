@@ -1,10 +1,11 @@
 """One message on its way: from the request that brought it to the one outcome it gets."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Final
 
 from ..config.hosts import Host
 from ..message import Message, Outcome
@@ -13,28 +14,39 @@ from .dialer import Dialer
 from .state import PublishState
 from .statistics import ExchangeCounts
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 Callback = Callable[[Outcome, str], None]
 """Takes the outcome and a sentence about it for the client."""
 
 
-WAITING = PublishState.WAITING
-HANDED_OVER = PublishState.HANDED_OVER
-SETTLED = PublishState.SETTLED
-CONFIRMED = Outcome.CONFIRMED
+WAITING: Final = PublishState.WAITING
+HANDED_OVER: Final = PublishState.HANDED_OVER
+SETTLED: Final = PublishState.SETTLED
+CONFIRMED: Final = Outcome.CONFIRMED
+
+clock: Final = perf_counter_ns  # nanoseconds
 
 
-class PublishOwner(Protocol):
+class PublishOwner(ABC):
     """The session that a publish belongs to, as it sees it."""
 
     virtual_host: str
     username: str
     dialer: Dialer
+    load: int  # messages that wait here, or that the broker still has to settle
 
-    def why_waiting(self) -> str: ...
-    def take(self) -> None: ...
-    def give_back(self, count: int) -> None: ...
+    def take(self) -> None:
+        """Count one more message. Only this and ``give_back`` change ``load``."""
+        self.load += 1
+
+    def give_back(self, count: int) -> None:
+        """Count ``count`` messages less: they are settled, lost, withdrawn or another's."""
+        self.load -= count
+
+    @abstractmethod
+    def why_waiting(self) -> str:
+        """Return a sentence for the client whose message was not handed over in time."""
 
 
 class Tally:
@@ -83,7 +95,7 @@ class Publish:
         """Join the end of a queue, not handed over or no longer so."""
         self.state = WAITING
         self.handed_over = False
-        self.waits_since = self.waits_since or perf_counter_ns()
+        self.waits_since = self.waits_since or clock()
         self.queue = queue
         queue[self] = None
 
@@ -134,7 +146,7 @@ class Publish:
         tally.size -= self.size
         if outcome is CONFIRMED:
             tally.confirmed += 1
-            tally.confirms.observe(perf_counter_ns() - self.handed_over_at)
+            tally.confirms.observe(clock() - self.handed_over_at)
         else:
             tally.outcomes[outcome] += 1
         if tally.exchanges is not None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from operator import attrgetter
+from typing import Final
 
 from ..config.hosts import hosts_of
 from ..failures import Failures
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
-OPEN = SessionState.OPEN
+OPEN: Final = SessionState.OPEN
 MOST_REFUSED = 1000  # sessions whose refusal is remembered
 MOST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+clock: Final = perf_counter_ns  # nanoseconds
+
 MOST_PIECES: Final = 64  # of a body, until they become one
 CONFIRMED: Final = Outcome.CONFIRMED
 SHUTTING_DOWN: Final = Outcome.SHUTTING_DOWN
@@ -77,7 +79,7 @@ class PublishRequest(RequestHandler):
     def __init__(self, client: Asker, head: Head, request_id: bytes = b"") -> None:
         self._client = client
         self._gateway = client.gateway
-        self._started_at = perf_counter_ns()
+        self._started_at = clock()
         self._publish: Publish | None = None
         self.head = head
         self.extra: Sequence[tuple[bytes, bytes]] = head.extra
@@ -229,7 +231,7 @@ class PublishRequest(RequestHandler):
         keep_alive = response.keep_alive
         if gateway.draining or outcome is SHUTTING_DOWN:
             keep_alive = response.keeps_alive() and outcome is not SHUTTING_DOWN
-        elapsed = perf_counter_ns() - self._started_at
+        elapsed = clock() - self._started_at
         request_id = self.request_id or gateway.request_id(self.head.headers)
         if outcome is CONFIRMED and not self.extra:
             start = gateway.confirmed if keep_alive else gateway.confirmed_last

@@ -283,7 +283,7 @@ FIGURES = (
            lambda r: open_files(), dashboard="descriptors"),
     Figure("", GAUGE, "Start of the process, in seconds of Unix time.",
            lambda r: r.process.started, dashboard="started"),
-    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python, and the form that runs.",
+    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python, and the form.",
            lambda r: {(__version__, platform.python_version(), FORM): 1},
            labels=("version", "python", "form")),
     Figure("config_info", GAUGE, "1, with a digest of the settings.",

@@ -1,4 +1,4 @@
-"""``GET /stats``: the original's document, key for key; ``host``, ``broker`` and ``form`` are new."""
+"""``GET /stats``: the original's document. ``host``, ``broker`` and ``form`` are new."""
 
 import os
 import resource

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Final
 
-BUCKETS = 65  # for any number of 64 bits, because checking a bound would cost more
+BUCKETS: Final = 65  # for any number of 64 bits, because checking a bound would cost more
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
 LAST = 36  # and the last: 2**36 ns, 69 seconds
-PARTS = 8  # of an octave, in a FineHistogram
+PARTS: Final = 8  # of an octave, in a FineHistogram
 
 
 class Histogram:

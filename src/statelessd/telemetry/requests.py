@@ -14,10 +14,13 @@ Answered = tuple[str, int, str]
 class RequestStatistics:
     """The counters. They are plain attributes, because the hot path counts."""
 
-    __slots__ = ("answers", "confirmed", "durations", "errors", "methods", "sent")
+    __slots__ = (
+        "_methods", "_posts", "answers", "confirmed", "durations", "errors", "sent",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.methods: dict[str, int] = {}
+        self._posts = 0
+        self._methods: dict[str, int] = {}  # the other requests
         self.confirmed = 0  # publishes answered with 204, which are most of all
         self.answers: Counter[Answered] = Counter()  # the others
         self.errors: Counter[str] = Counter()  # answers and items of batches, by problem
@@ -26,7 +29,15 @@ class RequestStatistics:
 
     def began(self, method: str) -> None:
         """Count a request whose headers were read; the original counts it from here on too."""
-        self.methods[method] = self.methods.get(method, 0) + 1
+        if method == "POST":
+            self._posts += 1
+        else:
+            self._methods[method] = self._methods.get(method, 0) + 1
+
+    @property
+    def methods(self) -> dict[str, int]:
+        """Return how many requests of each method were read."""
+        return {"POST": self._posts, **self._methods} if self._posts else dict(self._methods)
 
     def answered_confirmed(self, nanoseconds: int, size: int) -> None:
         """Count the answer 204 to a publish, of ``size`` bytes."""
