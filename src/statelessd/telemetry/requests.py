@@ -15,8 +15,7 @@ class RequestStatistics:
     """The counters. They are plain attributes, because the hot path counts."""
 
     __slots__ = (
-        "_methods", "_posts", "accepted", "answers", "confirmed", "durations", "errors",
-        "received", "refused_clients", "refused_handshakes", "sent",
+        "_methods", "_posts", "answers", "confirmed", "durations", "errors", "sent",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -26,10 +25,6 @@ class RequestStatistics:
         self.answers: Counter[Answered] = Counter()  # the others
         self.errors: Counter[str] = Counter()  # answers and items of batches, by problem
         self.durations = Histogram()  # from the request to its answer
-        self.accepted = 0  # client connections
-        self.refused_clients = 0  # above the limit of connections
-        self.refused_handshakes = 0  # TLS, given up for later ones
-        self.received = 0  # bytes
         self.sent = 0  # bytes of answers
 
     def began(self, method: str) -> None:

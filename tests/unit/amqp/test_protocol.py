@@ -145,7 +145,9 @@ class TestLogin:
         assert "1000 bytes" in str(error)
 
     def test_the_password_is_in_no_repr(self):
-        assert "secret" not in repr(login()) + repr(Protocol(login()))
+        protocol = Protocol(login())
+        inside = [getattr(protocol, name) for name in dir(protocol)]
+        assert "secret" not in repr(login()) + repr(protocol) + repr(inside)
 
 
 class TestLoginThroughProxy:
