@@ -125,10 +125,10 @@ screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traf
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
 	@$(BIN)/python tests/page/screenshots.py
 
-bench: $(READY) ## Measure every gateway in turn, in six minutes (BENCH=options)
+bench: $(READY) ## Measure ratios in pairs, and every gateway in turn: twenty minutes (BENCH=options)
 	@$(BIN)/python bench/bench.py $(BENCH)
 
-bench-full: $(READY) ## The same for longer, and the whole range of loads: about an hour (BENCH=options)
+bench-full: $(READY) ## The same for longer, and the whole range of loads: an hour and a half (BENCH=options)
 	@$(BIN)/python bench/bench.py --full $(BENCH)
 
 bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP publisher (BENCH=options)

@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
         help="of RabbitMQ; the queue's leader is on the one that is published to")  # fmt: skip
     add("--no-pin", action="store_true", help="leave the choice of cores to the kernel")
     add("--compiled", type=Path, default=forms.DEFAULT, metavar="DIRECTORY",
-        help="of the compiled form (default: $STATELESSD_COMPILED or .run/compiled)")  # fmt: skip
+        help="of the compiled form (default: $BENCH_COMPILED or .run/compiled)")  # fmt: skip
     add("--form", choices=forms.NAMES, default="pure",
         help="of statelessd, where a scenario measures one (default: %(default)s)")  # fmt: skip
     add("--suite", help="measure with RabbitMQ and Python of this Debian release, as root")
@@ -199,8 +199,10 @@ def prepare(options: argparse.Namespace) -> None:
     packages = (name for each in options.scenarios for name in SCENARIOS[each].packages)
     debian.ensure(["rabbitmq-server", "wrk", *packages])
     choose_forms(options)
+    contending = {"pairs": singles.PAIRED, "singles": tuple(singles.CONTENDERS)}
+    contend = {name for each in options.scenarios for name in contending.get(each, ())}
     for name in gateways.PEERS:
-        if {"pairs", "singles"} & set(options.scenarios) and name in options.only:
+        if name in contend and name in options.only:
             gateways.python_of(name)
     if options.amqproxy:
         php.version(options.amqproxy)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PURE = ROOT / "src"
-COMPILED = "STATELESSD_COMPILED"  # in the environment: where the other one is
+COMPILED = "BENCH_COMPILED"  # in the environment: where the other one is
 # Else it is where "make compiled" puts it.
 DEFAULT = Path(os.environ.get(COMPILED) or ROOT / ".run" / "compiled")
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")  # of what this Python can load
@@ -26,6 +26,14 @@ def missing(compiled: Path) -> str:
         if not copy.exists() or copy.read_bytes() != file.read_bytes():
             return f"{copy} differs from the checkout's file"
     return ""
+
+
+def there() -> list[str]:
+    """Return the forms that can be measured; print why the compiled one cannot."""
+    if why := missing(DEFAULT):
+        print(f'only the pure form: {why}; "make compiled" makes the other one')
+        return ["pure"]
+    return list(NAMES)
 
 
 def check(source: Path, pids: Iterable[int]) -> None:

@@ -40,18 +40,24 @@ class Goal(NamedTuple):
 
 
 def goals() -> Iterator[Goal]:
-    cpu, rate = f"gateway CPU over {RUST}", f"rate over {PIPELINED}"
+    small = ("32", "256")
     for point, bound in (("32", 0.45), ("256", 0.45), (LARGE_POINT, 0.6)):
-        yield Goal(cpu, OWN, "pairs", (point, OURS), (point, RUST), bound)
+        text = f"gateway CPU over {RUST}"
+        yield Goal(text, OWN, "pairs", (point, OURS), (point, RUST), bound)
+    for point in small:
+        text = f"gateway CPU over pure {OURS}"
+        yield Goal(text, OWN, "pairs", (point, OURS), (point, OURS), 0.75)
     for point, bound in (("32", 0.80), ("256", 0.85)):
-        ours, plain = (point, OURS), (point, PIPELINED)
-        yield Goal(rate, RATE, "pairs", ours, plain, bound, rabbitmq=4)
-        yield Goal(f"rate over {RUST}", RATE, "pairs", ours, (point, RUST), 1)
-        yield Goal(f"RabbitMQ CPU over {PIPELINED}", BROKER, "pairs", ours, plain, 1)
-        both = (point, f"{OURS}, {TWO_BACKENDS}")
-        text = f"cores of two backends at the rate of {PIPELINED}"
-        yield Goal(text, CORES, "pairs", both, plain, 2)
-        yield Goal(f"gateway CPU over pure {OURS}", OWN, "pairs", ours, ours, 0.75)
+        text = f"rate over {PIPELINED}"
+        yield Goal(text, RATE, "pairs", (point, OURS), (point, PIPELINED), bound, rabbitmq=4)
+    for point in small:
+        two, text = f"{OURS}, {TWO_BACKENDS}", f"cores of two backends at the rate of {PIPELINED}"
+        yield Goal(text, CORES, "pairs", (point, two), (point, PIPELINED), 2)
+    for point in small:
+        text = f"RabbitMQ CPU over {PIPELINED}"
+        yield Goal(text, BROKER, "pairs", (point, OURS), (point, PIPELINED), 1)
+    for point in small:
+        yield Goal(f"rate over {RUST}", RATE, "pairs", (point, OURS), (point, RUST), 1)
     for scenario, many, at in (("users", 1000, "in turn at"), ("exchanges", 200, "at")):
         for count in (32, 256):
             one, last = ((f"{number} {at} {count}", OURS) for number in (1, many))

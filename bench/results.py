@@ -45,7 +45,7 @@ AMQPROXY = "amqproxy"
 OTHERS = {RUST, FASTAPI, MANAGEMENT, PIPELINED, OPEN, AMQPROXY, *PHP_DIRECT}
 
 # In the environment of what runs in a Debian release's root, which has no git.
-COMMIT = "STATELESSD_BENCH_COMMIT"
+COMMIT = "BENCH_COMMIT"
 
 # Of these a median would hide a fault.
 COUNTS = frozenset({"confirmed", "non_204", "socket_errors", "lost", "surplus", "found"})

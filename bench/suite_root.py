@@ -4,6 +4,7 @@ RabbitMQ, wrk and Python are the release's, and the checkout is this one. The pa
 are in ``.run/bench-testing``. The root is the one of ``make test-brokers``.
 """
 
+import hashlib
 import os
 import shutil
 import ssl
@@ -26,6 +27,7 @@ PACKAGES = {
 }
 # What benchmarks and the compiler need, besides what the gateway needs.
 NEEDED = ("trustme", "hatchling", "mypy", "setuptools", "types-PyYAML")
+PROJECT, CONSTRAINTS = ROOT / "pyproject.toml", ROOT / "constraints.txt"
 COMPILE = ROOT / "scripts" / "compiled.py"
 
 
@@ -57,15 +59,18 @@ def run(name: str, options: Sequence[str]) -> int:
         line = suite.command(ROOT, *arguments)
         subprocess.run(line, env=environment, cwd=ROOT, check=True)
 
-    if not (here / "venv" / "pyvenv.cfg").exists():
-        step("/usr/bin/python3", "-m", "venv", here / "venv")
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    pins = ("--constraint", ROOT / "constraints.txt")
-    step(*pip, *pins, "--editable", f"{ROOT}[compression]", *NEEDED)
+    stamp = here / "installed"
+    wanted = hashlib.sha256(PROJECT.read_bytes() + CONSTRAINTS.read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        print(f"installing Python's packages in {here}", flush=True)
+        step("/usr/bin/python3", "-m", "venv", "--clear", here / "venv")
+        pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-qq")
+        needed = ("--editable", f"{ROOT}[compression]", *NEEDED)
+        step(*pip, "--constraint", CONSTRAINTS, *needed)
+        stamp.write_text(wanted)
     compiled = here / "compiled"
-    if COMPILE.exists():
-        print("compiling", flush=True)
-        step(python, COMPILE, compiled)
+    print("compiling", flush=True)
+    step(python, COMPILE, compiled)
     environment |= {results.COMMIT: results.commit(), forms.COMPILED: str(compiled)}
     # chroot leaves the directory that it was called in, and files are named relative to it.
     where = f"--chdir={Path.cwd()}"
@@ -74,7 +79,7 @@ def run(name: str, options: Sequence[str]) -> int:
     try:
         return process.wait()
     finally:
-        processes.end(process)
+        processes.end(process, patience=90)  # it has to stop RabbitMQ
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ import processes
 import publisher
 import ratios
 import results
+import stage
 import suite_root
 
 LOAD = load.Load(seconds=8.0, confirmed=80_000, non_204=0, socket_errors=0, p50_ms=1.5, p99_ms=3.0)
@@ -318,6 +319,22 @@ def test_a_steady_load_keeps_its_rate_and_counts_every_answer(kind: str) -> None
     assert (found.confirmed, found.non_204, found.socket_errors) == (100, 0, 0)
     assert found.seconds >= 0.49
     assert found.p99_ms >= found.p50_ms > (20 if kind == "http" else 0)
+
+
+@pytest.mark.parametrize(
+    ("cores", "backends", "ours", "others"),
+    [
+        ([0, 1], 2, [0], [1]),
+        ([0, 1, 2, 3], 1, [0], [1, 2, 3]),
+        ([0, 1, 2, 3], 2, [0, 1], [2, 3]),
+        ([2, 3, 4, 5], 4, [2, 3], [4, 5]),
+        ([7], 2, [7], [7]),
+    ],
+)
+def test_backends_have_cores_of_their_own_if_half_of_them_are_enough(
+    cores: list[int], backends: int, ours: list[int], others: list[int]
+) -> None:
+    assert stage.divide(cores, pin=True, backends=backends) == (ours, others)
 
 
 def test_a_suite_is_measured_in_its_root(monkeypatch: pytest.MonkeyPatch) -> None:
