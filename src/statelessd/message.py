@@ -11,8 +11,8 @@ from msgspec import Meta
 from .details import Mistake, Public, Quoting
 
 __all__ = [
-    "FAULT", "STOPPING", "TABLE", "Credentials", "FieldValue", "Message", "Mistake", "Outcome",
-    "Problem", "Properties", "Public", "Quoting", "RequestError", "Row", "bad_request",
+    "FAULT", "STOPPING", "TABLE", "Credentials", "FieldValue", "Key", "Message", "Mistake",
+    "Outcome", "Problem", "Properties", "Public", "Quoting", "RequestError", "Row", "bad_request",
     "is_unknown", "printable", "problem", "type_of",
 ]  # fmt: skip
 
@@ -85,6 +85,13 @@ class Message:
 _DIGEST_KEY = os.urandom(32)  # so that digests mean nothing outside this process
 
 
+class Key(NamedTuple):
+    """What a login is found by: the password is part of it, by the digest of the credentials."""
+
+    virtual_host: str
+    digest: bytes
+
+
 class Credentials:
     """What to log in with at the broker. Equality is by a keyed digest.
 
@@ -93,7 +100,9 @@ class Credentials:
     match. ``expires_at`` is the end of a token in seconds of Unix time, if it has one.
     """
 
-    __slots__ = ("digest", "expires_at", "is_token", "name", "password", "username")
+    __slots__ = (
+        "_key", "_virtual_host", "digest", "expires_at", "is_token", "name", "password", "username",
+    )  # fmt: skip
 
     def __init__(self, username: str, password: str) -> None:
         self.username = self.name = username
@@ -104,6 +113,8 @@ class Credentials:
         # The length keeps ("a", "bc") apart from ("ab", "c").
         secret = b"%d:%b%b" % (len(name), name, password.encode())
         self.digest = hashlib.blake2b(secret, key=_DIGEST_KEY, digest_size=16).digest()
+        self._virtual_host = ""
+        self._key = Key("", self.digest)
 
     @classmethod
     def of_token(cls, token: str, name: str, expires_at: float | None) -> "Credentials":
@@ -113,6 +124,13 @@ class Credentials:
         credentials.is_token = True
         credentials.expires_at = expires_at
         return credentials
+
+    def key(self, virtual_host: str) -> Key:
+        """Return what the login to this virtual host is found by."""
+        if virtual_host != self._virtual_host:  # the same ones are often used for one only
+            self._key = Key(virtual_host, self.digest)
+            self._virtual_host = virtual_host
+        return self._key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Credentials) and self.digest == other.digest

@@ -29,6 +29,9 @@ _NEXT_FRAME: Final = Struct(">BBH")  # the end octet of one frame and the start 
 _CONTENT_HEADER: Final = Struct(">IHH")  # from the frame's size on, without the body's size
 _OCTETS: Final = tuple(bytes((n,)) for n in range(256))
 _END: Final = b"\xce"
+# The sizes that most bodies have, encoded.
+_SMALL: Final = 2048
+_LENGTHS: Final = tuple(size.to_bytes(4, "big") for size in range(_SMALL))
 
 _BASIC_PUBLISH: Final = b"\x00\x3c\x00\x28\x00\x00"  # class 60, method 40, reserved-1
 _CONNECTION_OPEN = b"\x00\x0a\x00\x28"  # class 10, method 40
@@ -220,7 +223,7 @@ class Envelope:
         size = len(body)
         room = frame_max - FRAME_OVERHEAD
         if 0 < size <= room:  # in one frame, as most
-            length = size.to_bytes(4, "big")
+            length = _LENGTHS[size] if size < _SMALL else size.to_bytes(4, "big")
             out.append(self._start)
             out.append(length)
             out.append(self._properties)

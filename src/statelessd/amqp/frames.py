@@ -70,6 +70,9 @@ class FrameSplitter:
         if self._rest:
             data = self._rest + data
         start, length = 0, len(data)
+        kind: int
+        channel: int
+        size: int
         while length - start >= 7:
             kind, channel, size = _FRAME.unpack_from(data, start)
             if size > self.max_size - FRAME_OVERHEAD or kind not in _KINDS:
@@ -115,6 +118,9 @@ def decode_method(payload: bytes) -> Method:
     """Decode the payload of a method frame. Raise ProtocolError if it is malformed."""
     try:
         if len(payload) == 13:
+            index: int
+            tag: int
+            bits: int
             index, tag, bits = _ACK.unpack(payload)
             if index == _BASIC_ACK:
                 return BasicAck(tag, bool(bits & 1), True)

@@ -5,18 +5,21 @@ its first confirm the rest follows in one stream, within a window: RabbitMQ stop
 connection when some 200 messages have followed one that it cannot confirm.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ..amqp.events import Settlement
-from ..message import Credentials, Outcome, Public
+from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import ResourceAlarm
 from .connection import BrokerConnection
 from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner, clock
 from .state import ChannelPhase, SessionState
 from .statistics import SessionStatistics
+
+logger = logging.getLogger(__name__)
 
 ACKED: Final = Settlement.ACKED
 CONFIRMED: Final = Outcome.CONFIRMED
@@ -198,7 +201,11 @@ class ExchangeChannel(Route):
             publish = next(iter(self.waiting))
             del self.waiting[publish]
             publish.queue = None
-            self._send(publish)
+            try:
+                self._send(publish)
+            except Exception:  # of ours; those behind it go on
+                logger.exception("sending a message failed")
+                publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
 
     def _send(self, publish: Publish) -> None:
         message = publish.message
@@ -219,9 +226,9 @@ class ExchangeChannel(Route):
         publish.handed_over = True
         publish.handed_over_at = now = clock()
         if publish.waits_since:
-            publish.tally.waits.observe(now - publish.waits_since)
+            publish.tally.waited(now - publish.waits_since)
         else:
-            publish.tally.waits.counts[0] += 1
+            publish.tally.at_once += 1
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
@@ -267,10 +274,11 @@ class ExchangeChannel(Route):
         session.give_back(count)
         session.progressed = True
         self.phase = self._proved
+        now = clock()
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1
-                publish.finish(CONFIRMED)
+                publish.confirm(now)
             else:
                 self._not_confirmed(publish, settlement)
         if self.watcher is not None:

@@ -1,9 +1,8 @@
 """The channels of one session: one for each exchange, or several for an exchange that is split."""
 
 import asyncio
-import sys
 from abc import abstractmethod
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from ..config.settings import RabbitMQ
 from .channel import ChannelOwner, ExchangeChannel, Route, Watcher
@@ -14,6 +13,7 @@ from .state import ChannelPhase, SessionState
 
 MOST_PATIENCE, SLOW_FOR = 5.0, 60.0  # seconds
 MOST_SILENT = 16  # channels of a session that do not answer, with a successor each
+NO_LIMIT: Final = 1 << 60  # bytes
 NACKS = 1.0  # seconds after which a channel is replaced that the broker nacks on
 
 
@@ -41,7 +41,7 @@ class ChannelTable:
         self.session = session
         self.starved = False
         self.limit = settings.channels_per_connection
-        self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
+        self.too_large = NO_LIMIT  # bytes of a body that the broker closed a channel over
         self.quarantine: Diverted | None = None
         self._slowness = self._slow_until = 0.0
         # The one user_id that the broker surely accepts; it alone knows the user of a token.

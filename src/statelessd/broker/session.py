@@ -66,7 +66,7 @@ class Session(ChannelOwner):
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self.key = virtual_host, credentials.digest
+        self.key = credentials.key(virtual_host)
         self.address = address
         self._owner, self._on_crash = owner, on_crash
         self._shared, self._settings, self._loop = shared, settings, loop

@@ -21,7 +21,8 @@ class Histogram:
 
     def observe(self, nanoseconds: int) -> None:
         """Count a duration."""
-        self.counts[nanoseconds.bit_length()] += 1
+        counts, octave = self.counts, nanoseconds.bit_length()
+        counts[octave] = counts[octave] + 1
         self.sum += nanoseconds
 
     def cumulative(self) -> list[int]:
@@ -45,8 +46,9 @@ class FineHistogram(Histogram):
 
     def observe(self, nanoseconds: int) -> None:
         """Count a duration."""
-        octave = nanoseconds.bit_length()
-        self.counts[(octave << 3) + (nanoseconds << 4 >> octave)] += 1
+        counts, octave = self.counts, nanoseconds.bit_length()
+        part = (octave << 3) + (nanoseconds << 4 >> octave)
+        counts[part] = counts[part] + 1
         self.sum += nanoseconds
 
     def octaves(self) -> Sequence[int]:
