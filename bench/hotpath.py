@@ -36,13 +36,14 @@ BASIC_PUBLISH = b"\x00\x3c\x00\x28"  # class 60, method 40
 ACK = Struct(">BHIHHQBB")
 FRAME_END = 0xCE
 CHANNEL = 1
+UNDER_VALGRIND = 50.0  # times as long
 PATIENCE = 60.0  # seconds for the login at the broker in this process, under valgrind
 
 ANSWERS: dict[str, Callable[[], Any]] = {
     "ProtocolHeader": lambda: commands.Connection.Start(
         server_properties={"capabilities": {}}, mechanisms="PLAIN", locales="en_US"
     ),
-    "Connection.StartOk": lambda: commands.Connection.Tune(2047, 131072, 60),
+    "Connection.StartOk": lambda: commands.Connection.Tune(2047, 131072, 0),
     "Connection.Open": commands.Connection.OpenOk,
     "Connection.Close": commands.Connection.CloseOk,
     "Channel.Open": commands.Channel.OpenOk,
@@ -83,13 +84,13 @@ class Client(asyncio.Transport):
 
 
 class Broker(asyncio.Transport):
-    """RabbitMQ's end of the one connection to it: opens what it is asked to, and confirms."""
+    """RabbitMQ's end of a connection to it: opens what it is asked to, and confirms."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any) -> None:
         super().__init__()
         self._loop = loop
         self._protocol = protocol
-        self._tag = 0
+        self._tags: dict[int, int] = {}  # the last one that was confirmed, by channel
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Nothing is buffered here."""
@@ -107,14 +108,16 @@ class Broker(asyncio.Transport):
     def writelines(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
 
-    def confirm(self, count: int) -> None:
+    def confirm(self, count: int, channel: int = CHANNEL) -> None:
         """The next so many messages, as many at once as may be unconfirmed on a channel."""
+        tag = self._tags.get(channel, 0)
         while count:
             part = min(count, WINDOW)
             count -= part
-            self._tag += part
-            ack = ACK.pack(1, CHANNEL, 13, 60, 80, self._tag, part > 1, FRAME_END)
+            tag += part
+            ack = ACK.pack(1, channel, 13, 60, 80, tag, part > 1, FRAME_END)
             self._protocol.data_received(ack)
+        self._tags[channel] = tag
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -134,7 +137,14 @@ class Broker(asyncio.Transport):
 class Loop(uvloop.Loop):
     """Whatever connects on it is connected to a broker in this process."""
 
-    broker: Broker
+    def __init__(self) -> None:
+        super().__init__()
+        self.brokers: list[Broker] = []  # in the order of the connections
+        self.slowness = 1.0  # how many times as long as on a machine of its own all takes
+
+    def call_later(self, delay: float, callback: Any, *args: Any, **more: Any) -> Any:
+        """As ever, but timers are as rare between publishes as they are elsewhere."""
+        return super().call_later(delay * self.slowness, callback, *args, **more)
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
         pass
@@ -142,9 +152,10 @@ class Loop(uvloop.Loop):
     async def create_connection(self, make: Any, *, sock: Any, **_: Any) -> Any:  # type: ignore[override]
         sock.close()
         protocol = make()
-        self.broker = Broker(self, protocol)
-        protocol.connection_made(self.broker)
-        return self.broker, protocol
+        broker = Broker(self, protocol)
+        self.brokers.append(broker)
+        protocol.connection_made(broker)
+        return broker, protocol
 
 
 class Heads(enum.Enum):
@@ -164,18 +175,29 @@ class Scenario(NamedTuple):
     body: bytes
     content_type: bytes = b"application/x-www-form-urlencoded"
     heads: Heads = Heads.ALIKE
+    users: int = 1  # in turn, each with a connection to the broker
+    exchanges: int = 1  # in turn, each with a channel
 
-    def requests(self) -> Iterator[bytes]:
-        """As wrk sends them, without end."""
-        login = base64.b64encode(b"bench:secret")
-        line = b"POST /test/bench/bench.message HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
+    def places(self) -> list[tuple[int, int]]:
+        """The broker's connection and channel of each message, until they begin again."""
+        return [(user, 1 + each) for user in range(self.users) for each in range(self.exchanges)]
+
+    def request(self, user: int, channel: int) -> tuple[bytes, bytes]:
+        """A request of this user to the exchange of this channel, in two parts."""
+        login = base64.b64encode(b"bench-%d:secret" % user)
+        line = b"POST /test/bench-%d/bench.message HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n" % channel
         end = b"Authorization: Basic %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
             login, self.content_type, len(self.body), self.body,
         )  # fmt: skip
+        return line, end
+
+    def requests(self) -> Iterator[bytes]:
+        """As wrk sends them, without end."""
+        line, end = self.request(*self.places()[0])
         numbered = (line + b"X-Number: %d\r\n" % n + end for n in itertools.count())
         match self.heads:
             case Heads.ALIKE:
-                yield from itertools.repeat(line + end)
+                yield from itertools.cycle([b"".join(self.request(*p)) for p in self.places()])
             case Heads.IN_TURN:
                 for one in itertools.cycle(list(itertools.islice(numbered, 7))):
                     yield from itertools.repeat(one, self.window)
@@ -201,6 +223,8 @@ SCENARIOS = {
     "raw JSON": Scenario(32, b'{"text": "%b"}' % HUNDRED[:88], b"application/json"),
     "mandatory": Scenario(32, FORM + b"&mandatory=1"),
     "64 KiB": Scenario(32, b"body=" + b"0123456789abcdef" * 4096),
+    "100 users in turn": Scenario(32, FORM, users=100),
+    "200 exchanges in turn": Scenario(32, FORM, exchanges=200),
 }
 
 
@@ -214,7 +238,8 @@ class HotPath:
     def __init__(self, scenario: Scenario, loop: Loop) -> None:
         limits, server = Publish(timeout=PATIENCE), HTTPServer()
         self._loop = loop
-        rabbitmq = RabbitMQ(login_timeout=PATIENCE, channel_timeout=PATIENCE)
+        self._base = len(loop.brokers)  # other scenarios had those before
+        rabbitmq = RabbitMQ(login_timeout=PATIENCE, channel_timeout=PATIENCE, heartbeat=3600)
         self._publisher = Publisher(rabbitmq, limits, loop=loop, backend="bench")
         self._gateway = Gateway(
             server,
@@ -226,6 +251,9 @@ class HotPath:
         )
         self._shared = share(self._gateway, Bridge(_no_page))
         self._window = scenario.window
+        self._places = scenario.places()
+        self._next = itertools.cycle(self._places)
+        self._first = [b"".join(scenario.request(*place)) for place in self._places]
         self._connects = scenario.heads is Heads.CLOSING
         self._clients: list[tuple[Connection, Client]] = []
         self._requests = scenario.requests()
@@ -233,18 +261,24 @@ class HotPath:
 
     async def warm_up(self) -> None:
         """Log in, open the channel, and let every connection know its heads, or give up on them."""
+        for place, request in zip(self._places, self._first, strict=True):
+            await self._open(*place, request)
+        # A connection is given up as one that does not repeat after 20 other heads.
+        await self.publish(24)
+
+    async def _open(self, user: int, channel: int, request: bytes) -> None:
+        """Publish the first message of a user to an exchange, over a connection of its own."""
+        self._disconnect()
         self._connect()
-        self._clients[0][0].data_received(next(self._requests))
+        self._clients[0][0].data_received(request)
         deadline = time.monotonic() + PATIENCE
         while not self._gateway.publisher.figures().in_flight:
             if time.monotonic() > deadline:
                 raise RuntimeError("the first message was not sent")
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        self._loop.broker.confirm(1)
-        self._published = 1
-        # A connection is given up as one that does not repeat after 20 other heads.
-        await self.publish(24)
+        self._loop.brokers[self._base + user].confirm(1, channel)
+        self._published += 1
 
     def _connect(self) -> None:
         for _ in range(self._window):
@@ -268,7 +302,11 @@ class HotPath:
             for protocol, _ in self._clients:
                 protocol.data_received(next(self._requests))
             await asyncio.sleep(0)  # the messages are written
-            self._loop.broker.confirm(self._window)
+            if len(self._places) == 1:
+                self._loop.brokers[self._base].confirm(self._window)
+            else:
+                for user, channel in itertools.islice(self._next, self._window):
+                    self._loop.brokers[self._base + user].confirm(1, channel)
             await asyncio.sleep(0)
         self._published += turns * self._window
 
@@ -325,6 +363,8 @@ def _begin_to_count() -> None:
 
 async def count(names: Sequence[str], publishes: int) -> None:
     """For callgrind: between each two marks one thing, of which the first is the reference."""
+    loop = asyncio.get_running_loop()
+    loop.slowness = UNDER_VALGRIND  # type: ignore[attr-defined]  # it is our Loop
     _begin_to_count()
     await asyncio.sleep(0)  # the loop's time stood still meanwhile, and deadlines are told by it
     reference = Reference()

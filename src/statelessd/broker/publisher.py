@@ -208,7 +208,7 @@ class Publisher:
             published=total["publishes"],
             outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
             by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
-            waits=tally.waits,
+            waits=tally.waits(),
             confirms=tally.confirms,
             waiting=waiting,
             in_flight=len(tally.active) - waiting,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from ..message import Outcome
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class SessionStatistics:
     """The counts of one virtual host and user; two passwords of one user add up."""
 

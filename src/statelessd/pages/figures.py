@@ -157,7 +157,7 @@ FIGURES = (
     Figure("http_request_duration_seconds", HISTOGRAM, "Seconds from a request to its response.",
            lambda r: r.gateway.statistics.durations, per=NANO),
     Figure("http_received_bytes", COUNTER, "Bytes received from clients.",
-           lambda r: r.gateway.statistics.received),
+           lambda r: r.gateway.places.received),
     Figure("http_sent_bytes", COUNTER, "Bytes sent to clients, without the headers of pages.",
            lambda r: r.gateway.statistics.sent),
     Figure("http_connections", GAUGE, "Open client connections, including TLS handshakes.",
@@ -166,7 +166,7 @@ FIGURES = (
            "Client connections that may be open at once. Fewer than the setting if the limit of "
            "open files is too low.", lambda r: r.gateway.places.limit),
     Figure("http_connections_accepted", COUNTER, "Client connections accepted.",
-           lambda r: r.gateway.statistics.accepted),
+           lambda r: r.gateway.places.accepted),
     Figure("draining", GAUGE, "1 while this backend drains.",
            lambda r: r.gateway.draining, dashboard="draining"),
     Figure("", COUNTER, "Errors, including items of batches, by problem type.",
@@ -202,8 +202,8 @@ FIGURES = (
            lambda r: r.gateway.publish.max_bytes),
     Figure("refusals", COUNTER, "Messages and clients that were refused at a limit, by limit.",
            lambda r: r.broker.refusals | {
-               "client_connections": r.gateway.statistics.refused_clients,
-               "handshakes": r.gateway.statistics.refused_handshakes},
+               "client_connections": r.gateway.places.refused_clients,
+               "handshakes": r.gateway.places.refused_handshakes},
            labels=("limit",), values=REFUSALS),
     # Webhook endpoints
     Figure("webhook_requests", COUNTER,
