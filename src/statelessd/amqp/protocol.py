@@ -23,6 +23,7 @@ from pamqp.common import FieldTable
 
 from . import encode, events
 from .confirms import Confirms
+from .encode import FRAME_END
 from .errors import LoginTooLargeError, ProtocolError, StateError
 from .events import BasicAck, BasicReturn, CloseMethod, Event, Settled, Start
 from .frames import (
@@ -31,7 +32,6 @@ from .frames import (
     ACK_SIZE,
     BASIC_ACK,
     BODY,
-    FRAME_END,
     HEADER,
     METHOD,
     FrameSplitter,
