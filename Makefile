@@ -16,11 +16,14 @@ SITE := .run/site
 # The environment that builds: what statelessd needs, for the SBOM, and a few tools.
 RELEASE := .run/release
 
+# What runs with the compiled form too: tests of the code, and not those of scripts and documents.
+COMPILED := $(addprefix tests/integration/,test_faults.py test_form.py test_publish.py test_stuck_queues.py) $(filter-out tests/unit/__pycache__/,$(wildcard tests/unit/*/)) $(addprefix tests/unit/,test_cli.py test_form.py) tests/property
+
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs site test-site trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build compiled test-packages clean
+.PHONY: help run read test test-unit test-integration test-recipes coverage test-faults test-cluster test-isolation test-brokers soak soak-dashboard fuzz lint format docs site test-site trip screenshots bench bench-full bench-batch bench-compare bench-docs image test-image deb test-deb broker broker-stop constraints hashes build compiled test-compiled test-packages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,10 +125,10 @@ screenshots: $(READY) ## Take the pictures of the dashboard anew, with real traf
 	@$(BIN)/python scripts/debian.py rabbitmq-server chromium fonts-inter pngquant
 	@$(BIN)/python tests/page/screenshots.py
 
-bench: $(READY) ## Measure every gateway in turn, in six minutes (BENCH=options)
+bench: $(READY) ## Measure ratios in pairs, and every gateway in turn: twenty minutes (BENCH=options)
 	@$(BIN)/python bench/bench.py $(BENCH)
 
-bench-full: $(READY) ## The same for longer, and the whole range of loads: about an hour (BENCH=options)
+bench-full: $(READY) ## The same for longer, and the whole range of loads: an hour and a half (BENCH=options)
 	@$(BIN)/python bench/bench.py --full $(BENCH)
 
 bench-batch: $(READY) ## Measure batches and a stream beside a pipelined AMQP publisher (BENCH=options)
@@ -162,6 +165,10 @@ build: $(RELEASE)/.ready ## Build the wheel and the source distribution into dis
 
 compiled: $(READY) ## Compile the working tree into .run/compiled: run it with PYTHONPATH=.run/compiled
 	@$(BIN)/python scripts/compiled.py
+
+test-compiled: $(READY) compiled ## Run the unit, property and fault tests with the compiled form
+	@$(BIN)/python scripts/debian.py --for-tests
+	@FORM=compiled PYTHONPATH=$(CURDIR)/.run/compiled $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(COMPILED)
 
 test-packages: $(READY) build ## Install the wheel and the sdist with each Python at hand, and publish (SUITES="trixie testing")
 	@$(BIN)/python scripts/debian.py rabbitmq-server curl

@@ -7,6 +7,7 @@ docs/how-to/installing.md. It needs a C compiler; everything else pip installs f
 import os
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -15,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent / "pyproject.toml"
 
 
 class CompileHook(BuildHookInterface[Any]):
-    """Adds the compiled modules to the wheel, beside their source, which tracebacks quote."""
+    """Adds the compiled modules to the wheel, beside their source, whose lines tracebacks name."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, unless the wheel is only to point to a checkout."""
@@ -23,16 +24,22 @@ class CompileHook(BuildHookInterface[Any]):
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True  # the running Python and its platform
-        target = Path(self.directory).resolve() / "compiled"
+        self._directory = TemporaryDirectory()  # until the wheel is written
+        target = Path(self._directory.name)
         for file in compile_modules(target):
             build_data["force_include"][str(file)] = str(file.relative_to(target / "lib"))
 
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what the compiler wrote."""
+        if version != "editable":
+            self._directory.cleanup()
+
 
 def modules() -> list[str]:
-    """Return the files of the modules that are compiled, relative to the project's directory."""
+    """Return the files of the modules that are compiled, relative to src/."""
     build = tomllib.loads(PROJECT.read_text())["tool"]["hatch"]["build"]
     hook = build["targets"]["wheel"]["hooks"]["custom"]
-    return [f"src/statelessd/{module}.py" for module in hook["modules"]]
+    return [f"statelessd/{module}.py" for module in hook["modules"]]
 
 
 def compile_modules(target: Path) -> list[Path]:
@@ -44,14 +51,17 @@ def compile_modules(target: Path) -> list[Path]:
     from mypyc.build import mypycify  # noqa: PLC0415 - only this form of the build has it
     from setuptools import Distribution  # noqa: PLC0415
 
-    os.chdir(PROJECT.parent)  # the paths in tracebacks and in the C code are relative
+    # Tracebacks have the paths as they are given here: statelessd/amqp/frames.py.
+    os.chdir(PROJECT.parent / "src")
     options = [f"--config-file={PROJECT}", f"--cache-dir={target / 'mypy'}", *modules()]
     extensions = mypycify(
-        options, opt_level="3", debug_level="0", group_name="statelessd", target_dir=str(target)
+        options,
+        opt_level="3",
+        debug_level="0",
+        group_name="statelessd.compiled",
+        target_dir=str(target),
     )
-    command = Distribution({"name": "statelessd", "ext_modules": extensions}).get_command_obj(
-        "build_ext"
-    )
+    command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(target / "lib"), str(target / "objects")
     command.ensure_finalized()
     command.run()

@@ -1,38 +1,25 @@
-"""Compare two results point by point; a regression beyond the noise fails.
+"""Compare two results by what was measured side by side in each; a regression fails.
 
 ``make bench-compare``: the reference with the newest; ``A=file B=file``: B with A.
 
-The noise of a median comes from the spread of its rounds. Spread: the median absolute
-deviation, times 1.4826 (so that it is the standard deviation, were the rounds normal and
-many), times n / (n - 1.4) for n rounds (few rounds lie close to their own median: three would
-give half of what it should be), over the median. Three rounds may agree by chance, so a
-point's spread is at least the median spread of that figure over all points of both results.
-The error of a median of n rounds is 1.2533 x spread / sqrt(n). A ratio of two medians is
-beyond the noise when it is off 1 by more than three times both errors together (the root of
-their squares), and by 3 % at least. It is more than three times where there are so many
-figures that one in twenty comparisons would have one beyond it by chance.
+Each figure of ours is divided by that of a peer, whose code is the same in both, round by round.
+A change is certain if the interval of these ratios (``ratios.py``) in B begins where that in A has
+ended. A figure without a peer beside it is shown as it is, but not judged: it may be the machine.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from math import hypot, inf, isinf, sqrt
+from math import inf
 from pathlib import Path
-from statistics import NormalDist, median
 from typing import Any
 
+import ratios
 import results
-from results import NAMES, OTHERS, groups
+from ratios import Ratio
+from results import NAMES, OTHERS, PHP_DIRECT, Name, Rounds, groups
 
-TO_DEVIATION = 1.4826
-OF_MEDIAN = 1.2533
-OF_FEW = 1.4
-TIMES = 3.0
-BY_CHANCE = 0.05
-LEAST = 0.03
-ROUNDS = 3  # fewer tell nothing of the noise
 FIGURES = {
     "requests_per_second": "requests/s",
     "gateway_us": "gateway us",
@@ -40,96 +27,83 @@ FIGURES = {
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",
 }
+PEERS = (results.RUST, results.PIPELINED, results.OPEN, *PHP_DIRECT)  # the first that is there
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of one point: ``before`` and ``after`` are medians.
+    """One figure of one point: ratios to the peer, or the figures if there is no peer."""
 
-    ``noise`` is infinite where it is not known. ``machine``: the median ratio of the peers,
-    whose code is the same.
-    """
-
-    name: tuple[str, str, str]
+    name: Name
     figure: str
-    before: float
-    after: float
-    noise: float
-    machine: float = 1.0
+    peer: str
+    before: Ratio
+    after: Ratio
 
     @property
-    def ratio(self) -> float:
-        return self.after / self.before
+    def certain(self) -> bool:
+        """Tell whether the intervals are known and part."""
+        return self.before.high < self.after.low or self.after.high < self.before.low
+
+    @property
+    def known(self) -> bool:
+        return inf not in (self.before.high, self.after.high)
 
     @property
     def mark(self) -> str:
-        """Return ``-`` if it is worse beyond the noise, and ``+`` if it is better."""
-        by = self._worse_by(self.ratio)
-        return "-" if by > self.noise else "+" if by < -self.noise else " "
-
-    def _worse_by(self, ratio: float) -> float:
-        return 1 - ratio if self.figure == "requests_per_second" else ratio - 1
-
-    @property
-    def ours(self) -> bool:
-        return self.name[2] not in OTHERS
+        """Return ``-`` if it is certainly worse, and ``+`` if it is certainly better."""
+        if not self.certain:
+            return " " if self.known else "?"
+        more_is_worse = self.figure != results.RATE
+        return "-" if (self.after.low > self.before.high) is more_is_worse else "+"
 
     @property
     def regression(self) -> bool:
-        """Tell whether one of ours is worse, and by more than all peers became worse by."""
-        beside_the_peers = self._worse_by(self.ratio / self.machine)
-        return self.ours and self.mark == "-" and beside_the_peers > self.noise
+        return self.mark == "-" and bool(self.peer)
+
+    @property
+    def cell(self) -> str:
+        """Return the ratio of B to A, with the least and the most that it may be."""
+        before, after = self.before, self.after
+        middle = ratios.short(after.middle / before.middle)
+        if not self.known:
+            return f"{middle}{self.mark}"
+        ends = ratios.short(after.low / before.high), ratios.short(after.high / before.low)
+        return f"{middle} ({' to '.join(ends)}){self.mark}"
 
     def __str__(self) -> str:
+        beside = f", beside {self.peer}" if self.peer else ""
         return (
-            f"{': '.join(self.name)}: {FIGURES[self.figure]} {self.before:,.2f} -> "
-            f"{self.after:,.2f}, {self.ratio:.2f} times, the noise is {self.noise:.0%}"
+            f"{': '.join(self.name)}: {FIGURES[self.figure]}{beside}: {self.before} -> {self.after}"
         )
 
 
-def spread(values: Sequence[float]) -> float:
-    """Return the relative spread; 0 for too few values."""
-    rounds, middle = len(values), median(values)
-    if rounds < ROUNDS:
-        return 0.0
-    deviation = TO_DEVIATION * median(abs(value - middle) for value in values)
-    return deviation * rounds / (rounds - OF_FEW) / middle
+def changes(a: results.Document, b: results.Document) -> Iterator[Change]:
+    """Yield the change of every figure of ours that both have."""
+    both = groups(a["runs"]), groups(b["runs"])
+    for name in both[0]:
+        if name not in both[1] or name[2] in OTHERS:
+            continue
+        for figure in FIGURES:
+            for peer in (*PEERS, ""):
+                before, after = (_of(rounds, name, figure, peer) for rounds in both)
+                if before and after:
+                    yield Change(name, figure, peer, before, after)
+                    break
 
 
-def changes(a: results.Document, b: results.Document) -> list[Change]:
-    """Return the change of every figure that both have."""
-    rounds_a, rounds_b = groups(a["runs"]), groups(b["runs"])
-    common = [name for name in rounds_a if name in rounds_b]
-    judged = sum(name[2] not in OTHERS for name in common) * len(FIGURES)
-    times = max(TIMES, NormalDist().inv_cdf(1 - BY_CHANCE / max(judged, 1)))
-    found: list[Change] = []
-    for figure in FIGURES:
-        pairs = {}
-        for name in common:
-            # Not those that were not to be had, nor zeros, which have no ratio.
-            both = [[run[figure] for run in rounds[name] if run.get(figure)]
-                    for rounds in (rounds_a, rounds_b)]  # fmt: skip
-            if all(both):
-                pairs[name] = both
-        # Infinite where a side has too few rounds to tell.
-        enough = [[spread(both[side]) for both in pairs.values() if len(both[side]) >= ROUNDS]
-                  for side in (0, 1)]  # fmt: skip
-        usual = median(chain(*enough)) if all(enough) else inf
-        medians = {name: (median(both[0]), median(both[1])) for name, both in pairs.items()}
-        peers = [after / before for name, (before, after) in medians.items() if name[2] in OTHERS]
-        machine = median(peers) if peers else 1.0
-        for name, both in pairs.items():
-            errors = [OF_MEDIAN * max(spread(each), usual) / sqrt(len(each)) for each in both]
-            noise = max(LEAST, times * hypot(*errors))
-            found.append(Change(name, figure, *medians[name], noise, machine))
-    return found
+def _of(rounds: Rounds, name: Name, figure: str, peer: str) -> Ratio | None:
+    if peer:
+        return ratios.between(rounds, name, (*name[:2], peer), figure)
+    # Not those that were not to be had, nor zeros, which have no ratio.
+    return ratios.of([run[figure] for run in rounds[name] if run.get(figure)])
 
 
 def table(found: Sequence[Change]) -> str:
-    """Return the ratios, B to A, each with its mark."""
-    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    """Return B over A, each with its mark."""
+    cells: dict[Name, dict[str, str]] = {}
     for change in found:
-        cells.setdefault(change.name, {})[change.figure] = f"{change.ratio:.2f}{change.mark}"
+        cells.setdefault(change.name, {})[change.figure] = change.cell
     rows = [(*NAMES, *(f"{name} " for name in FIGURES.values()))]
     rows += [(*name, *(row.get(key, "") for key in FIGURES)) for name, row in cells.items()]
     return results.text(rows)
@@ -159,27 +133,23 @@ def compare(a: results.Document, b: results.Document) -> int:
     for letter, document in (("A", a), ("B", b)):
         print(f"{letter}: {document['date']}, commit {document['commit']}, {document['command']}")
     print(*remarks(a, b), sep="\n")
-    found = changes(a, b)
+    found = list(changes(a, b))
     if not found:
         print("they have no point in common")
         return 1
     print("", "B / A", table(found), "", sep="\n")
-    peers = {FIGURES[each.figure]: each.machine for each in found if not each.ours}
-    if peers:
-        moved = ", ".join(f"{name} {ratio:.2f}" for name, ratio in peers.items())
-        print(f"the peers, whose code is the same, moved by (median): {moved}")
     worthless = results.faults(a) + results.faults(b)
     for fault in worthless:
         print(f"its figures mean nothing: {fault}")
-    if any(isinf(change.noise) for change in found):
-        print(f"A or B has fewer than {ROUNDS} rounds: the noise is unknown, nothing is judged")
-        return 2
+    judged = [change for change in found if change.peer and change.known]
+    if alone := sum(change.mark == "-" and not change.peer for change in found):
+        print(f"{alone} figures are worse that had no peer beside them: it may be the machine")
+    if len(judged) < len(found):
+        print(f"{len(found) - len(judged)} figures are not judged: they have no peer, or fewer "
+              f"than {ratios.FEWEST} rounds")  # fmt: skip
     regressions = [change for change in found if change.regression]
-    excused = sum(change.ours and change.mark == "-" for change in found) - len(regressions)
-    if excused:
-        print(f"{excused} figures are worse, but not beside the peers: look at the machine")
-    print(f"{len(regressions)} regressions beyond the noise", *regressions, sep="\n")
-    return 1 if regressions or worthless else 0
+    print(f"{len(regressions)} regressions", *regressions, sep="\n")
+    return 1 if regressions or worthless else 0 if judged else 2
 
 
 def main() -> int:

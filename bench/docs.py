@@ -10,18 +10,30 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import page_ratios
+import ratios
 import results
-from results import AMQPROXY, FASTAPI, OURS, PHP_DIRECT, PIPELINED, Run
+from page_ratios import WAIT, figure, markdown, name_of, of_scenario
+from ratios import short as _short_number
+from results import (
+    AMQPROXY,
+    BROKER,
+    FASTAPI,
+    OURS,
+    OWN,
+    PHP_DIRECT,
+    PIPELINED,
+    RATE,
+    Name,
+    Rounds,
+    Run,
+)
 
 PAGE = results.ROOT / "docs" / "explanation" / "performance.md"
 APART = Path(__file__).with_name("apart.json")
 FULL = 0.6  # how busy a core may be in a plan
-RATE, OWN, BROKER, WAIT = "requests_per_second", "gateway_us", "broker_us", "p50_ms"
 FIGURES = {RATE: "rate", OWN: "gateway CPU", BROKER: "RabbitMQ CPU", WAIT: "p50"}
 PHP_POINT = "16 processes"
-Name = tuple[str, str, str]
-"""Scenario, point and gateway of a run."""
-Groups = dict[Name, list[Run]]
 
 
 class Section(NamedTuple):
@@ -99,15 +111,24 @@ SECTIONS = {
 }
 
 
-def page(document: results.Document, file: Path = results.REFERENCE) -> str:
-    """Return the text of the page for the result in ``file``, with what was measured apart."""
+def page(
+    document: results.Document,
+    file: Path = results.REFERENCE,
+    others: Sequence[results.Document] = (),
+) -> str:
+    """Return the text of the page for the result in ``file``, with what was measured apart.
+
+    ``others``: results with another RabbitMQ or Python.
+    """
     apart = json.loads(APART.read_text())
     groups = results.groups(document["runs"])
-    at = {_name(run): run for run in document["medians"]}
+    at = {name_of(run): run for run in document["medians"]}
     parts = (
         _head(document, file),
         _short(groups, document),
         _sizing(at, apart["cluster"]),
+        page_ratios.side_by_side([document, *others]),
+        page_ratios.latency([document, *others]),
         _singles(groups, document),
         _others(groups, document),
         _apart(apart, with_amqproxy=("php", PHP_POINT, AMQPROXY) not in at),
@@ -144,7 +165,7 @@ link to it.
         yield ""
 
 
-def _short(groups: Groups, document: results.Document) -> Iterator[str]:
+def _short(groups: Rounds, document: results.Document) -> Iterator[str]:
     lines = list(_findings(groups, document))
     if lines:
         yield "## In short\n"
@@ -152,9 +173,9 @@ def _short(groups: Groups, document: results.Document) -> Iterator[str]:
         yield ""
 
 
-def _findings(groups: Groups, document: results.Document) -> Iterator[str]:
+def _findings(groups: Rounds, document: results.Document) -> Iterator[str]:
     """Yield a line for each comparison that the result has the runs for."""
-    at = {_name(run): run for run in document["medians"]}
+    at = {name_of(run): run for run in document["medians"]}
     ours, php = ("php", PHP_POINT, OURS), ("php", PHP_POINT, PHP_DIRECT[-1])
     if {ours, php} <= groups.keys():
         yield f"""\
@@ -205,7 +226,7 @@ def _cores_of_backends(document: results.Document) -> str:
     return f"{one}, {two} and {four}"
 
 
-def _swing(groups: Groups) -> float:
+def _swing(groups: Rounds) -> float:
     """Return by how many times the rates of one of our points differ at most."""
     rates = [[run[RATE] for run in runs] for (_, _, name), runs in groups.items() if name == OURS]
     swings = [max(each) / min(each) for each in rates if len(each) > 1 and min(each)]
@@ -257,8 +278,8 @@ RabbitMQ cores in all, three nodes, quorum queues | such queues, at least |
 """
 
 
-def _singles(groups: Groups, document: results.Document) -> Iterator[str]:
-    medians = [run for run in document["medians"] if run["scenario"] == "singles"]
+def _singles(groups: Rounds, document: results.Document) -> Iterator[str]:
+    medians = of_scenario(document, "singles")
     if not medians:
         return
     lost = sum(run["lost"] for run in document["medians"])
@@ -271,7 +292,7 @@ def _singles(groups: Groups, document: results.Document) -> Iterator[str]:
 Persistent messages of 100 bytes, and of 64 KiB, over kept connections into one classic queue.
 Every gateway waits for RabbitMQ's confirm. {found}
 The table has the medians of {medians[0]["rounds"]} rounds of \
-{document["options"]["seconds"]} s. Above 1 in the column "beside
+{page_ratios.seconds(document, medians[0]):.0f} s. Above 1 in the column "beside
 statelessd", a gateway answers more than statelessd.
 
 - `{PIPELINED}` is a plain publisher with confirms and as many messages under way as the others
@@ -282,17 +303,17 @@ statelessd", a gateway answers more than statelessd.
     units = ("gateway us", "RabbitMQ us", "p50 ms", "p99 ms", "MiB")
     rows = [("connections", "gateway", "requests/s", "beside statelessd", *units)]
     for run in medians:
-        name, reference = _name(run), ("singles", run["point"], OURS)
+        name, reference = name_of(run), ("singles", run["point"], OURS)
         beside = _times(groups, name, reference, RATE) if reference in groups else ""
-        figures = (_figure(run[OWN], 1), _figure(run[BROKER], 1))
-        waits = (_figure(run[WAIT], 2), _figure(run["p99_ms"], 2))
-        rate, memory = _figure(run[RATE], 0), _figure(run["resident_mib"], 0)
+        figures = (figure(run[OWN], 1), figure(run[BROKER], 1))
+        waits = (figure(run[WAIT], 2), figure(run["p99_ms"], 2))
+        rate, memory = figure(run[RATE], 0), figure(run["resident_mib"], 0)
         rows.append((run["point"], run["gateway"], rate, beside, *figures, *waits, memory))
-    yield from _markdown(rows, left=2)
+    yield from markdown(rows, left=2)
     yield ""
 
 
-def _others(groups: Groups, document: results.Document) -> Iterator[str]:
+def _others(groups: Rounds, document: results.Document) -> Iterator[str]:
     if any(run["scenario"] in SECTIONS for run in document["medians"]):
         yield """\
 ## How to read the next tables
@@ -302,7 +323,7 @@ The tables of the next sections have ratios to a reference, which is the row wit
 ratio of the rounds are in parentheses.
 """
     for scenario, section in SECTIONS.items():
-        runs = [run for run in document["medians"] if run["scenario"] == scenario]
+        runs = of_scenario(document, scenario)
         if not runs:
             continue
         yield f"## {section.title}\n\n{section.text.format(cores=_cores_of_backends(document))}"
@@ -313,17 +334,13 @@ ratio of the rounds are in parentheses.
         rows = [("point", "gateway", *(FIGURES[key] for key in keys))]
         for run in runs:
             reference = _reference(scenario, section, run["point"], groups)
-            cells = [_times(groups, _name(run), reference, key) for key in keys]
+            cells = [_times(groups, name_of(run), reference, key) for key in keys]
             rows.append((run["point"], run["gateway"], *cells))
-        yield from _markdown(_without_empty(rows), left=2)
+        yield from markdown(_without_empty(rows), left=2)
         yield ""
 
 
-def _name(run: Run) -> Name:
-    return run["scenario"], run["point"], run["gateway"]
-
-
-def _reference(scenario: str, section: Section, point: str, groups: Groups) -> Name:
+def _reference(scenario: str, section: Section, point: str, groups: Rounds) -> Name:
     """Return what a point is divided by: the same number of connections, if the point has one."""
     first, gateway = section.reference
     _, at, connections = point.partition(" at ")
@@ -331,31 +348,15 @@ def _reference(scenario: str, section: Section, point: str, groups: Groups) -> N
     return name if name in groups else (scenario, first, gateway)
 
 
-def _times(groups: Groups, of: Name, beside: Name, figure: str) -> str:
+def _times(groups: Rounds, of: Name, beside: Name, figure: str) -> str:
     """Return the median of the rounds' ratios, and the smallest and the largest of them."""
     if of == beside:
         return "1" if groups[of][0].get(figure) else ""
-    pairs = zip(groups[of], groups.get(beside, []), strict=False)
-    ratios = [
-        one[figure] / other[figure]
-        for one, other in pairs
-        if one.get(figure) is not None and other.get(figure)
-    ]
-    if not ratios:
+    found = ratios.pairs(groups, of, beside, figure)
+    if not found:
         return ""
-    least, most = min(ratios), max(ratios)
-    return f"{_short_number(median(ratios))} ({_short_number(least)} to {_short_number(most)})"
-
-
-def _short_number(value: float) -> str:
-    """Return a ratio with as many digits as mean something."""
-    if value < 0.095:
-        return f"{value:.1g}"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+    least, most = min(found), max(found)
+    return f"{_short_number(median(found))} ({_short_number(least)} to {_short_number(most)})"
 
 
 def _apart(apart: dict[str, Any], *, with_amqproxy: bool) -> Iterator[str]:
@@ -391,9 +392,9 @@ does not come from that command.
 """
     table = [("way", "messages/s", "gateway us", "RabbitMQ us")]
     for row in rows:
-        cells = (_figure(row[key], 0) for key in (RATE, OWN, BROKER))
+        cells = (figure(row[key], 0) for key in (RATE, OWN, BROKER))
         table.append((row["way"], *cells))
-    yield from _markdown(table, left=1)
+    yield from markdown(table, left=1)
     yield ""
 
 
@@ -416,7 +417,7 @@ queue at the same number of connections.
             for key in (RATE, OWN, BROKER)
         )
         table.append((f"{row['connections']}", row["queue"], f"{row['nodes']}", *cells))
-    yield from _markdown(table, left=2)
+    yield from markdown(table, left=2)
     alone, three = (row[BROKER] for row in record["rows"][1:3])
     yield f"""
 - A quorum queue with one node cost less than a classic queue.
@@ -442,24 +443,18 @@ def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[row[at] for at in kept] for row in rows]
 
 
-def _markdown(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
-    head, *others = rows
-    yield f"| {' | '.join(head)} |"
-    yield "|" + "---|" * left + "---:|" * (len(head) - left)
-    for row in others:
-        yield f"| {' | '.join(row)} |"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/docs.py", description=__doc__)
     parser.add_argument("result", type=Path, nargs="?", default=results.REFERENCE)
     options = parser.parse_args()
+    beside = [] if options.result != results.REFERENCE else results.references()[1:]
     try:
         document = results.read(options.result)
+        others = [results.read(file) for file in beside]
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    PAGE.write_text(page(document, options.result))
+    PAGE.write_text(page(document, options.result, others))
     return 0
 
 

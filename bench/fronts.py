@@ -41,9 +41,8 @@ def backends(stage: Stage) -> Iterator[Run]:
 def _spread(stage: Stage, scenario: str, *, close: bool) -> Iterator[Run]:
     for count in BACKENDS:
         ports = [free_port() for _ in range(count)]
-        # A core for each backend, where half of the cores are enough for that.
-        cores = stage.available[: max(1, min(count, len(stage.available) // 2))]
-        with stage.statelessd(port=ports[0], cores=cores, http={"ports": ports}) as gateway:
+        cores, http = stage.of_backends(count), {"ports": ports}
+        with stage.statelessd(port=ports[0], cores=cores, http=http) as gateway:
             publish = publishing(gateway, CONNECTIONS, load.Shape(ports=ports, close=close))
             for _ in stage.rounds:
                 yield stage.measure(scenario, f"{count}", CONNECTIONS, publish, gateway)

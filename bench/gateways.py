@@ -123,7 +123,7 @@ def python_of(peer: str) -> Path:
     Raise ``subprocess.CalledProcessError`` when pip fails.
     """
     requirements = DIRECTORY / f"{PEERS[peer]}.txt"
-    directory = RUN / f"bench-{peer}"
+    directory = RUN / f"bench-{peer}-{sys.version_info.major}.{sys.version_info.minor}"
     python = directory / "bin" / "python"
     stamp = directory / "installed"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()

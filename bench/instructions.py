@@ -1,10 +1,11 @@
 """Instructions for each publish, counted by callgrind over ``hotpath.py``.
 
-instructions.py [--publishes N] [--all] [--keep]
+instructions.py [--publishes N] [--all] [--keep] [--form compiled]
 
 They do not mind what else the machine does, as microseconds do; the counters of ``perf stat``
 would be quicker, but few virtual machines have them. ``--keep`` writes the figures to
-``instructions.json``, by which ``tests/integration/test_hot_path.py`` judges.
+``instructions.json``, by which ``tests/integration/test_hot_path.py`` judges. Both forms are
+counted, if ``make compiled`` has made the compiled one.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import forms
 import hotpath
 
 BENCH = Path(__file__).parent
@@ -39,8 +41,9 @@ class Counts:
         return self.publishes[scenario] / self.reference
 
 
-def count(scenarios: Sequence[str], publishes: int) -> Counts:
+def count(scenarios: Sequence[str], publishes: int, form: str = "pure") -> Counts:
     """Count the instructions of scenarios. Raise RuntimeError if valgrind fails or is missing."""
+    source = forms.DEFAULT if form == "compiled" else forms.PURE
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "part"
         command = [
@@ -50,7 +53,7 @@ def count(scenarios: Sequence[str], publishes: int) -> Counts:
             *(f"--scenario={name}" for name in scenarios),
         ]
         # The order of a set, and so the work to find something in it, is the same each time.
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}
         try:
             subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         except FileNotFoundError as error:
@@ -79,17 +82,31 @@ def kept() -> dict[str, dict[str, float]]:
     return figures
 
 
-def agreed() -> dict[str, float]:
-    """Return the figures of this Python, or the largest of all others if it has none."""
+def name_of(form: str) -> str:
+    """Return the name of this Python's figures of a form."""
+    return PYTHON if form == "pure" else f"{PYTHON} {form}"
+
+
+def agreed(form: str = "pure") -> dict[str, float]:
+    """Return the figures of this Python and form.
+
+    Without its own, a form has the largest of all other Pythons. The compiled form without any has
+    those of the pure one: it may not cost more.
+    """
     figures = kept()
-    known = [figures[PYTHON]] if PYTHON in figures else list(figures.values())
+    if name_of(form) in figures:
+        known = [figures[name_of(form)]]
+    else:
+        known = [each for name, each in figures.items() if ("compiled" in name) is (form != "pure")]
+    if not known:
+        return agreed()
     return {name: max(each[name] for each in known) for name in GUARDED}
 
 
-def keep(counts: Counts) -> None:
-    """Keep these counts as the figures of this Python."""
+def keep(counts: Counts, form: str) -> None:
+    """Keep these counts as the figures of this Python and form."""
     figures = {name: round(counts.ratio(name), 3) for name in GUARDED}
-    KEPT.write_text(json.dumps(kept() | {PYTHON: figures}, indent=2, sort_keys=True) + "\n")
+    KEPT.write_text(json.dumps(kept() | {name_of(form): figures}, indent=2, sort_keys=True) + "\n")
 
 
 def main() -> None:
@@ -97,14 +114,16 @@ def main() -> None:
     parser.add_argument("--publishes", type=int, default=2048)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--all", action="store_true", help="all scenarios, not the guarded alone")
+    parser.add_argument("--form", choices=forms.NAMES, help="default: all that are there")
     options = parser.parse_args()
     scenarios = tuple(hotpath.SCENARIOS) if options.all else GUARDED
-    counts = count(scenarios, options.publishes)
-    print(f"reference {counts.reference:,.0f}")
-    for name, instructions in counts.publishes.items():
-        print(f"{name:22} {instructions:9,.0f}  ratio {counts.ratio(name):.3f}")
-    if options.keep:
-        keep(counts)
+    for form in [options.form] if options.form else forms.there():
+        counts = count(scenarios, options.publishes, form)
+        print(f"{form}: reference {counts.reference:,.0f}")
+        for name, instructions in counts.publishes.items():
+            print(f"{name:22} {instructions:9,.0f}  ratio {counts.ratio(name):.3f}")
+        if options.keep:
+            keep(counts, form)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,20 @@ def settle(waiting: dict[int, float], tag: int, *, multiple: bool) -> list[float
     return settled
 
 
+def confirms(waiting: dict[int, float], received: bytes) -> tuple[list[float], bytes]:
+    """Remove what was confirmed from ``waiting``; return when it was sent, and what is left.
+
+    Raise ``RuntimeError`` for anything that is not an ack.
+    """
+    confirmed: list[float] = []
+    whole = len(received) // CONFIRM.size * CONFIRM.size
+    for _, _, _, _, method, acked, multiple, _ in CONFIRM.iter_unpack(received[:whole]):
+        if method != ACK:
+            raise RuntimeError("the broker sent something else than an ack")
+        confirmed += settle(waiting, acked, multiple=bool(multiple))
+    return confirmed, received[whole:]
+
+
 def publish(port: int, window: int, size: int, seconds: float, count: float) -> load.Load:
     """Publish, and return what was confirmed. Raise ``RuntimeError`` for a nack."""
     connection = Connection(port)
@@ -72,14 +86,9 @@ def publish(port: int, window: int, size: int, seconds: float, count: float) -> 
         data = connection.socket.recv(65536)
         if not data:
             raise ConnectionError("the broker closed the connection")
-        received += data
-        whole = len(received) // CONFIRM.size * CONFIRM.size
         now = time.perf_counter()
-        for _, _, _, _, method, acked, multiple, _ in CONFIRM.iter_unpack(received[:whole]):
-            if method != ACK:
-                raise RuntimeError("the broker sent something else than an ack")
-            took += [now - sent for sent in settle(waiting, acked, multiple=bool(multiple))]
-        received = received[whole:]
+        confirmed, received = confirms(waiting, received + data)
+        took += [now - sent for sent in confirmed]
     return load.of_latencies(now - begun, [each * 1000 for each in took])
 
 

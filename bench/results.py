@@ -26,16 +26,26 @@ Run = dict[str, Any]
 """``scenario``, ``point`` and ``gateway`` name it; figures that are None were not to be had."""
 DISTRIBUTIONS = ("statelessd", "uvloop", "httptools", "pamqp")  # what its speed depends on
 NAMES = ("scenario", "point", "gateway")
+Name = tuple[str, str, str]
+"""The three of a run."""
+Rounds = dict[Name, list[Run]]
+OWN, BROKER, RATE = "gateway_us", "broker_us", "requests_per_second"
 
-OURS = "statelessd"
+OURS = "statelessd"  # the pure form, unless an option says otherwise
+COMPILED = "statelessd, compiled"
+TWO_BACKENDS = "2 backends"
 RUST = "mq-bridge-basic"
 FASTAPI = "FastAPI + aio-pika"
 MANAGEMENT = "management API"
 PIPELINED = "pipelined AMQP"
+OPEN = "AMQP, open connection"
 PHP_DIRECT = ("php-amqplib", "php-amqp")
 AMQPROXY = "amqproxy"
 # A change of theirs does not come from our code.
-OTHERS = {RUST, FASTAPI, MANAGEMENT, PIPELINED, AMQPROXY, *PHP_DIRECT}
+OTHERS = {RUST, FASTAPI, MANAGEMENT, PIPELINED, OPEN, AMQPROXY, *PHP_DIRECT}
+
+# In the environment of what runs in a Debian release's root, which has no git.
+COMMIT = "BENCH_COMMIT"
 
 # Of these a median would hide a fault.
 COUNTS = frozenset({"confirmed", "non_204", "socket_errors", "lost", "surplus", "found"})
@@ -81,9 +91,9 @@ def run(
     }
 
 
-def groups(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+def groups(runs: Sequence[Run]) -> Rounds:
     """Return the rounds of each point and gateway, in order of appearance."""
-    found: dict[tuple[str, str, str], list[Run]] = {}
+    found: Rounds = {}
     for each in runs:
         found.setdefault((each["scenario"], each["point"], each["gateway"]), []).append(each)
     return found
@@ -188,13 +198,15 @@ def command(given: Sequence[str]) -> str:
     target = "bench-full" if "--full" in given else "bench"
     others = shlex.join(each for each in given if each != "--full")
     others = re.sub(r" ?--json[ =]\S+", "", others)  # where it was written matters to nobody
+    others = re.sub(r" ?--compiled[ =]\S+", "", others)  # so is that
     others = re.sub(r"(--amqproxy)[ =]\S+", r"\1 PATH", others)
     return f'make {target} BENCH="{others.strip()}"' if others else f"make {target}"
 
 
 def commit() -> str:
     """Return the checkout's commit, with ``+`` if files differ from it; empty without git."""
-
+    if (known := os.environ.get(COMMIT)) is not None:
+        return known
     command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
         done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, check=True)
@@ -242,9 +254,14 @@ def faults(document: Document) -> list[str]:
     return [*document["failures"], *(f for each in document["runs"] for f in each["faults"])]
 
 
+def references() -> list[Path]:
+    """Return the results that the page of figures is made from, the main one first."""
+    return [REFERENCE, *sorted(RESULTS.glob("reference-*.json"))]
+
+
 def newest() -> Path:
     """Return the last result that was measured here. Raise FileNotFoundError."""
-    found = [file for file in RESULTS.glob("*.json") if file != REFERENCE]
+    found = [file for file in RESULTS.glob("*.json") if file not in references()]
     if not found:
         raise FileNotFoundError(f"no results in {RESULTS}: run make bench")
     return max(found, key=lambda file: file.stat().st_mtime)

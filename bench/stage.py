@@ -18,6 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
+import forms
 import load
 import processes
 import results
@@ -51,10 +52,14 @@ def end_in_order() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def divide(available: Collection[int], pin: bool) -> tuple[list[int], list[int]]:
-    """Return the cores of the gateway, which is one thread, and those of broker and load."""
+def divide(available: Collection[int], pin: bool, backends: int = 1) -> tuple[list[int], list[int]]:
+    """Return the cores of up to so many backends, and those of broker and load.
+
+    A backend is one thread. Half of the cores, at most, are the backends'.
+    """
     cores = sorted(available)
-    return (cores[:1], cores[1:]) if pin and len(cores) > 1 else (cores, cores)
+    at = max(1, min(backends, len(cores) // 2))
+    return (cores[:at], cores[at:]) if pin and len(cores) > 1 else (cores, cores)
 
 
 def publishing(gateway: Gateway, connections: int, shape: load.Shape = load.Shape()) -> Publish:  # noqa: B008 - it is frozen
@@ -79,20 +84,27 @@ class Stage:
 
     Of a cluster the first node takes the connections. The broker is always one of its own,
     AMQP_URL or not: another's could be neither pinned nor emptied, and its CPU would be
-    spent on others too. ``management``: whether its API takes publishes.
+    spent on others too. ``backends``: for how many there are cores, where there are enough.
+    ``management``: whether its API takes publishes.
     """
 
     def __init__(
-        self, stack: contextlib.ExitStack, options: argparse.Namespace, *, management: bool = False
+        self,
+        stack: contextlib.ExitStack,
+        options: argparse.Namespace,
+        *,
+        backends: int = 1,
+        management: bool = False,
     ) -> None:
         self.options = options
         self.rounds = range(options.rounds)
         self.stack = stack
         self.available = sorted(os.sched_getaffinity(0))
-        self.cores, others = divide(self.available, pin=not options.no_pin)
+        kept, others = divide(self.available, not options.no_pin, backends)
+        self.cores, self._kept = (kept if options.no_pin else kept[:1]), kept
         stack.callback(os.sched_setaffinity, 0, self.available)
         os.sched_setaffinity(0, others)  # the broker and the load inherit this
-        self.where = f"The gateway runs on cores {self.cores}, broker and load on {others}"
+        self.where = f"The gateway runs on cores {kept}, broker and load on {others}"
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         self.management_port = free_port() if management else 0
         self.broker = new_broker(
@@ -107,6 +119,14 @@ class Stage:
         self._broker_pids = [processes.named("beam.smp", tree) for tree in nodes]
         self.define([VIRTUAL_HOST], [USER])
         self.queue = self.new_queue()
+
+    @property
+    def amqp_url(self) -> str:
+        return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.broker.amqp_port}/{VIRTUAL_HOST}"
+
+    def of_backends(self, count: int) -> list[int]:
+        """Return a core for each backend, where half of the cores are enough for that."""
+        return self._kept if self.options.no_pin else self._kept[:count]
 
     def define(self, hosts: Sequence[str], users: Sequence[str]) -> None:
         """Make virtual hosts, and users who may do everything in all of them."""
@@ -150,11 +170,15 @@ class Stage:
         port: int = 0,
         cores: Collection[int] = (),
         tls: ssl.SSLContext | None = None,
+        form: str = "",
     ) -> Iterator[Gateway]:
         """Start one of ours with its defaults, but for these settings of its YAML file.
 
-        ``port``: where it is asked, if that is not its own.
+        ``port``: where it is asked, if that is not its own. ``form``: that of the options if
+        it is not said.
         """
+        pure = (form or self.options.form) == "pure"
+        source = forms.PURE if pure else self.options.compiled
         port = port or free_port()
         broker = {"host": "127.0.0.1", "port": self.broker.amqp_port}
         config = {
@@ -165,7 +189,9 @@ class Stage:
         file.write_text(yaml.safe_dump(config))
         command = (sys.executable, "-m", "statelessd", "-c", file)
         given: dict[str, Any] = {"cores": cores or self.cores, "tls": tls, "path": PATH}
+        given["environment"] = {"PYTHONPATH": str(source)}
         with self.gateway(name, *command, port=port, **given) as gateway:
+            forms.check(source, gateway.pids)
             yield gateway
         file.unlink()
 

@@ -1,4 +1,7 @@
-"""Builds the wheel and the source distribution into dist/, and what is published with them.
+"""Builds the wheels and the source distribution into dist/, and what is published with them.
+
+One wheel is pure Python. The other has the compiled form, for the Python that runs this and its
+platform; without a C compiler there is none.
 
 The same commit makes the same files, byte for byte: times in them are the commit's. Beside the
 two there are the pinned requirements with hashes, the SBOM, the list of licences, and
@@ -10,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import inventory
@@ -42,16 +46,13 @@ def build() -> list[Path]:
     DIST.mkdir(exist_ok=True)
     for old in (*DIST.glob("statelessd-*.whl"), *DIST.glob("statelessd-*.tar.gz")):
         old.unlink()
-    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(DIST)]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": epoch}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise BuildError(f"hatchling failed: {done.stdout}{done.stderr}")
-    (wheel,) = DIST.glob("statelessd-*.whl")
-    (source,) = DIST.glob("statelessd-*.tar.gz")
-    made = [wheel, source]
+    _hatchling(epoch, "sdist", "wheel")
+    (wheel,) = DIST.glob("statelessd-*-none-any.whl")
+    if missing := _missing_to_compile():
+        print(f"build.py: the compiled wheel is not built: {missing}", file=sys.stderr)
+    else:
+        _hatchling(epoch, "wheel", HATCH_BUILD_HOOKS_ENABLE="1")
+    made = [*sorted(DIST.glob("statelessd-*.whl")), *DIST.glob("statelessd-*.tar.gz")]
     for extra in ("", *pins.EXTRAS):
         made.append(DIST / pins.path(extra).name)
         shutil.copyfile(pins.path(extra), made[-1])
@@ -61,6 +62,31 @@ def build() -> list[Path]:
     sums = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}\n" for each in made[:-1]]
     (DIST / "SHA256SUMS").write_text("".join(sums))
     return made
+
+
+def _hatchling(epoch: str, *targets: str, **variables: str) -> None:
+    """Build these targets into DIST. Raise BuildError if that fails."""
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(DIST)]
+    command += [f"--target={each}" for each in targets]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"SOURCE_DATE_EPOCH": epoch} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BuildError(f"hatchling failed: {done.stdout}{done.stderr}")
+
+
+def _missing_to_compile() -> str | None:
+    """Return what this machine lacks to compile C code for the running Python."""
+    compiler = str(sysconfig.get_config_var("CC")).split()[0]
+    if shutil.which(os.environ.get("CC", compiler)) is None:
+        return f"there is no C compiler {compiler}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return None if header.exists() else f"there is no {header}"
 
 
 def commit_time() -> str:

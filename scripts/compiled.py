@@ -1,6 +1,9 @@
 """Compiles the working tree's modules into .run/compiled, beside a copy of the rest.
 
-With PYTHONPATH=.run/compiled, python runs the compiled form. Only what changed is compiled.
+compiled.py [DIRECTORY]
+
+With PYTHONPATH=.run/compiled, python runs the compiled form. Only what changed is compiled. Another
+directory is for another Python.
 """
 
 import shutil
@@ -9,21 +12,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / ".run" / "compiled"
-WORK = ROOT / ".run" / "compiling"
 
 sys.path.insert(0, str(ROOT))
 import hatch_build  # noqa: E402 - it is beside pyproject.toml, where hatchling looks for it
 
 
 def main() -> None:
-    """Compile, and replace what .run/compiled has."""
-    compiled = hatch_build.compile_modules(WORK)
-    shutil.rmtree(TARGET, ignore_errors=True)
+    """Compile, and replace what the directory has."""
+    target = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else TARGET
+    work = target.with_name("compiling")
+    compiled = hatch_build.compile_modules(work)
+    shutil.rmtree(target, ignore_errors=True)
     skip = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "src" / "statelessd", TARGET / "statelessd", ignore=skip)
+    shutil.copytree(ROOT / "src" / "statelessd", target / "statelessd", ignore=skip)
     for file in compiled:
-        shutil.copy2(file, TARGET / file.relative_to(WORK / "lib"))
-    print(f"{TARGET.relative_to(ROOT)} has {len(compiled) - 1} compiled modules")
+        shutil.copy2(file, target / file.relative_to(work / "lib"))
+    print(f"{target} has {len(compiled) - 1} compiled modules")
 
 
 if __name__ == "__main__":

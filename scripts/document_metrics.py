@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client.process_collector import ProcessCollector
 
 from markdown_table import table
-from statelessd.broker.statistics import BrokerStatus
+from statelessd.broker.figures import BrokerStatus
 from statelessd.gateway.webhook import OUTCOMES as WEBHOOK_OUTCOMES
 from statelessd.pages.figures import (
     BACKEND_UP,

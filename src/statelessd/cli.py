@@ -20,6 +20,7 @@ from .config.secrets import redacted
 from .config.settings import Config, HTTPServer, Listener
 from .config.webhook_files import FileError, read_files
 from .config.wording import Wrong
+from .form import FORM
 from .process import logs
 from .process.daemon import DaemonError, PidFile, StartReport, check_user, detach, resume
 from .process.limits import make_room
@@ -247,8 +248,9 @@ def _supervise(config: Config, supervisor: Supervisor) -> int:
     """Log what is started, and keep it running. Return the exit status."""
     broker = config.application.rabbitmq
     logs.logger.info(
-        "statelessd %s on %s; publishing to %s%s",
+        "statelessd %s (%s) on %s; publishing to %s%s",
         __version__,
+        FORM,
         _places(config.http_server),
         ", ".join(map(str, hosts_of(broker))),
         " over TLS" if broker.tls.enabled else "",
@@ -338,5 +340,5 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print all settings and where each comes from, and exit",
     )
-    parser.add_argument("--version", action="version", version=f"statelessd {__version__}")
+    parser.add_argument("--version", action="version", version=f"statelessd {__version__} ({FORM})")
     return parser

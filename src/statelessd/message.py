@@ -3,10 +3,18 @@
 import enum
 import hashlib
 import os
-from typing import Annotated, NamedTuple, Self, TypedDict, overload
+from typing import Annotated, NamedTuple, TypedDict, overload
 
 import msgspec
 from msgspec import Meta
+
+from .details import Mistake, Public, Quoting
+
+__all__ = [
+    "FAULT", "STOPPING", "TABLE", "Credentials", "FieldValue", "Key", "Message", "Mistake",
+    "Outcome", "Problem", "Properties", "Public", "Quoting", "RequestError", "Row", "bad_request",
+    "is_unknown", "printable", "problem", "type_of",
+]  # fmt: skip
 
 FieldValue = None | bool | int | float | str | bytes | list["FieldValue"] | dict[str, "FieldValue"]
 """A value of a message header: any JSON value, or bytes (AMQP 0-9-1 section 4.2.5.5)."""
@@ -30,7 +38,7 @@ class Properties(TypedDict, total=False):
     app_id: str
 
 
-class Message(msgspec.Struct, eq=False, gc=False):
+class Message:
     """One message as it will be published.
 
     ``header`` is the encoded property list of the content header: flags and values, see
@@ -40,13 +48,27 @@ class Message(msgspec.Struct, eq=False, gc=False):
     client can be told.
     """
 
-    exchange: str
-    routing_key: str
-    header: bytes
-    body: bytes
-    mandatory: bool = False
-    user_id: str | None = None
-    message_id: str | None = None
+    __slots__ = (
+        "body", "exchange", "header", "mandatory", "message_id", "routing_key", "user_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        exchange: str,
+        routing_key: str,
+        header: bytes,
+        body: bytes,
+        mandatory: bool = False,
+        user_id: str | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.header = header
+        self.body = body
+        self.mandatory = mandatory
+        self.user_id = user_id
+        self.message_id = message_id
 
     @property
     def size(self) -> int:
@@ -63,6 +85,13 @@ class Message(msgspec.Struct, eq=False, gc=False):
 _DIGEST_KEY = os.urandom(32)  # so that digests mean nothing outside this process
 
 
+class Key(NamedTuple):
+    """What a login is found by: the password is part of it, by the digest of the credentials."""
+
+    virtual_host: str
+    digest: bytes
+
+
 class Credentials:
     """What to log in with at the broker. Equality is by a keyed digest.
 
@@ -71,7 +100,9 @@ class Credentials:
     match. ``expires_at`` is the end of a token in seconds of Unix time, if it has one.
     """
 
-    __slots__ = ("digest", "expires_at", "is_token", "name", "password", "username")
+    __slots__ = (
+        "_key", "_virtual_host", "digest", "expires_at", "is_token", "name", "password", "username",
+    )  # fmt: skip
 
     def __init__(self, username: str, password: str) -> None:
         self.username = self.name = username
@@ -82,6 +113,8 @@ class Credentials:
         # The length keeps ("a", "bc") apart from ("ab", "c").
         secret = b"%d:%b%b" % (len(name), name, password.encode())
         self.digest = hashlib.blake2b(secret, key=_DIGEST_KEY, digest_size=16).digest()
+        self._virtual_host = ""
+        self._key = Key("", self.digest)
 
     @classmethod
     def of_token(cls, token: str, name: str, expires_at: float | None) -> "Credentials":
@@ -91,6 +124,13 @@ class Credentials:
         credentials.is_token = True
         credentials.expires_at = expires_at
         return credentials
+
+    def key(self, virtual_host: str) -> Key:
+        """Return what the login to this virtual host is found by."""
+        if virtual_host != self._virtual_host:  # the same ones are often used for one only
+            self._key = Key(virtual_host, self.digest)
+            self._virtual_host = virtual_host
+        return self._key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Credentials) and self.digest == other.digest
@@ -398,47 +438,6 @@ def printable(text: str, longest: int = 1024) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-class Public(str):
-    """A detail that others than the client may read, as among the recent errors.
-
-    It quotes nothing that a client sent: no property, header, routing key or part of a
-    body. The code that makes a detail marks it. Text that is made of it is a plain ``str``,
-    as with ``markupsafe``, so nothing becomes public by accident.
-    """
-
-    __slots__ = ()
-
-
-class Mistake(enum.Enum):
-    """What is wrong with a request, for others than its client: it quotes nothing of it."""
-
-    HTTP = "The request is not valid HTTP/1.1."
-    PATH = "The path cannot be read."
-    FORM = "The form cannot be read."
-    TEXT = "A field or header is not UTF-8."
-    JSON = "The JSON cannot be read."
-    ITEM = "An item of the batch is not valid."
-    CLOUD_EVENT = "The CloudEvent is not valid."
-    PROPERTY = "A property or a message header is not valid."
-    BROKER = "The broker refused the properties of the message."
-
-
-class Quoting(str):
-    """A detail for the client alone, because it may quote the request.
-
-    Others read the ``mistake`` instead.
-    """
-
-    __slots__ = ("mistake",)
-    mistake: Mistake
-
-    def __new__(cls, text: str, mistake: Mistake) -> Self:
-        """Return the text with its mistake."""
-        made = super().__new__(cls, text)
-        made.mistake = mistake
-        return made
 
 
 FAULT = Public("Internal error. The log has the details.")

@@ -21,6 +21,7 @@ from gateway import free_port, listens
 from waiting import wait_until
 
 import statelessd
+from statelessd.form import FORM
 
 
 def steady(port, pause=0.1):
@@ -73,7 +74,7 @@ def test_an_upgraded_package_is_taken_up(start_gateway, installed):
     version.write_text(version.read_text().replace(statelessd.__version__, "99.0"))
     gateway.reload()
     assert 'version="99.0"' in gateway.get("/metrics").text
-    assert "statelessd 99.0 on" in gateway.text
+    assert f"statelessd 99.0 ({FORM}) on" in gateway.text
     assert gateway.process.pid == parent
 
 

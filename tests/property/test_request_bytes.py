@@ -296,7 +296,7 @@ class TestParsers:
     @staticmethod
     def read(headers, body, query):
         try:
-            message = request.message_reader(TARGET, headers, query, DEFAULTS, 10**7)(body)
+            message = request.message_reader(TARGET, headers, query, DEFAULTS, 10**7).read(body)
         except RequestError:
             return
         assert isinstance(message.body, bytes)

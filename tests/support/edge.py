@@ -7,7 +7,7 @@ import json
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from statelessd.broker.statistics import BrokerFigures, BrokerState, BrokerStatus
+from statelessd.broker.figures import BrokerFigures, BrokerState, BrokerStatus
 from statelessd.config.hosts import Host
 from statelessd.config.settings import HTTPServer, Paths, Publish
 from statelessd.config.webhook_files import read_files

@@ -17,6 +17,9 @@ import yaml
 from forked import Forked
 from waiting import wait_until
 
+from statelessd.form import FORM
+
+STARTED_WITH = os.environ.get("PYTHONPATH")  # also of the process that gateways are forked from
 PATIENCE = 30  # seconds for an answer: a busy machine may take any time below that
 
 
@@ -150,11 +153,14 @@ class GatewayProcess:
             self.says("listening on ", told + 1)
         for port in self.ports:
             wait_until(lambda port=port: self._serves(port), what=f"port {port} to answer")
+        if "; publishing to " in self.text:  # its first line, unless a test logs elsewhere
+            assert f" ({FORM}) on " in self.text, "it runs another form than the test"
         return self
 
     def _begin(self, environment):
         """Return its process, which ``make test`` forks, unless that would make a difference."""
-        is_special = self.files is not None or self.cwd is not None or "PYTHONPATH" in environment
+        is_special = self.files is not None or self.cwd is not None
+        is_special = is_special or environment.get("PYTHONPATH") != STARTED_WITH
         if "PYTEST_XDIST_WORKER" in environment and not is_special:
             return Forked(self.command, self.log, environment)
         with self.log.open("ab") as log:

@@ -10,7 +10,6 @@ from statelessd.http1.asgi import Bridge
 from statelessd.http1.limits import Limits
 from statelessd.http1.server import Server
 from statelessd.http1.shared import Shared
-from statelessd.telemetry.requests import RequestStatistics
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -68,8 +67,7 @@ async def hosted(application, listener=None, context=None, **limits):
         await (host.application or application)(*arguments)
 
     bridge = Bridge(current)
-    counters = RequestStatistics()
-    shared = Shared(Limits(**limits), counters, lambda _: Handler(bridge), loop)
+    shared = Shared(Limits(**limits), lambda _: Handler(bridge), loop)
     server = Server(shared, bridge.tasks)
     listener = listener or socket.create_server(("127.0.0.1", 0))
     host = Hosted(server, shared, listener.getsockname())

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from statelessd import cli
+from statelessd.form import FORM
 from statelessd.version import __version__
 
 
@@ -25,7 +26,7 @@ def _no_settings_from_outside(monkeypatch):
 @pytest.mark.parametrize(
     ("option", "status", "words"),
     [
-        ("--version", 0, f"statelessd {__version__}"),
+        ("--version", 0, f"statelessd {__version__} ({FORM})"),
         ("--help", 0, "--config --foreground --daemon --reload --check-config --print-config"),
         ("-fd", 2, "not allowed with"),
     ],

@@ -5,25 +5,27 @@ order and may be ``multiple``. A return has no tag. It comes before the ack of
 its message, perhaps with an earlier ``multiple`` ack between them.
 """
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from . import decode
 from .errors import FrameError, ProtocolError
 from .events import Settlement
 
-MOST_ADDED = 8192  # bytes that a broker may add to the properties of a returned message
+MOST_ADDED: Final = 8192  # bytes that a broker may add to the properties of a returned message
 
 T = TypeVar("T")
-ACKED, NACKED = Settlement.ACKED, Settlement.NACKED  # Python 3.11 is slow to find enum members
+# Python 3.11 is slow to find enum members.
+ACKED: Final = Settlement.ACKED
+NACKED: Final = Settlement.NACKED
 
 
 class Confirms(Generic[T]):
     """The unsettled messages of one channel, by delivery tag."""
 
     def __init__(self) -> None:
-        self._unsettled: dict[int, T] = {}
         self.oldest = 1  # the tag of the oldest unsettled message, or else the next tag
-        self._next = 1
+        # The messages from that tag on; None: settled before an older one.
+        self._entries: list[T | None] = []
         # These hold mandatory messages only: the key of each tag, and for each key the
         # tags in order, with the messages' properties.
         self._keys: dict[int, bytes] = {}
@@ -33,12 +35,13 @@ class Confirms(Generic[T]):
         self._doubtful: set[int] = set()  # perhaps returned, and not acked yet
 
     def __len__(self) -> int:
-        return len(self._unsettled)
+        return len(self._entries) - self._entries.count(None)
 
     @property
     def unsettled(self) -> dict[int, T]:
         """Return the messages that the broker has not settled, by delivery tag and in order."""
-        return dict(self._unsettled)
+        numbered = enumerate(self._entries, self.oldest)
+        return {tag: entry for tag, entry in numbered if entry is not None}
 
     def publish(self, entry: T, key: bytes | None = None, header: bytes = b"") -> int:
         """Record the message that is about to be sent, and return its delivery tag.
@@ -46,9 +49,8 @@ class Confirms(Generic[T]):
         For a mandatory message, ``key`` is its ``encode.content_key`` and
         ``header`` its encoded properties as they would be returned.
         """
-        tag = self._next
-        self._next = tag + 1
-        self._unsettled[tag] = entry
+        tag = self.oldest + len(self._entries)
+        self._entries.append(entry)
         if key is not None:
             self._keys[tag] = key
             self._mandatory.setdefault(key, {})[tag] = header
@@ -113,33 +115,41 @@ class Confirms(Generic[T]):
 
     def settle(self, tag: int, multiple: bool, positive: bool) -> list[tuple[T, Settlement]]:
         """Return in order what an ack or nack settles, or raise ProtocolError for unknown tags."""
+        entries = self._entries
+        oldest = self.oldest
         if multiple:
             # Tag 0 stands for all so far (section 1.8.3.13).
-            last = tag or self._next - 1
-            if last >= self._next:
-                raise ProtocolError(f"a confirm of delivery tag {last}, which was not sent")
-            tags = [t for t in range(self.oldest, last + 1) if t in self._unsettled]
-            self._skip_settled(max(self.oldest, last + 1))
+            count = tag + 1 - oldest if tag else len(entries)
+            if count > len(entries):
+                raise ProtocolError(f"a confirm of delivery tag {tag}, which was not sent")
+            if count <= 0:
+                return []
+            taken = entries[:count]
+            self._drop(count)
             if not self._keys:  # the usual case: no message is mandatory
                 settlement = ACKED if positive else NACKED
-                take = self._unsettled.pop
-                return [(take(t), settlement) for t in tags]
-            return [self._take(t, positive) for t in tags]
-        if tag not in self._unsettled:
+                return [(entry, settlement) for entry in taken if entry is not None]
+            numbered = enumerate(taken, oldest)
+            return [
+                (entry, self._settlement(number, positive))
+                for number, entry in numbered
+                if entry is not None
+            ]
+        index = tag - oldest
+        found = entries[index] if 0 <= index < len(entries) else None
+        if found is None:
             raise ProtocolError(f"a confirm of delivery tag {tag}, which is not outstanding")
-        if self._keys:
-            settled = [self._take(tag, positive)]
+        if index:
+            entries[index] = None
         else:
-            settled = [(self._unsettled.pop(tag), ACKED if positive else NACKED)]
-        # Keeping pace here keeps a later ``multiple`` from walking over old tags.
-        if tag == self.oldest:
-            self._skip_settled(tag + 1)
-        return settled
+            self._drop(1)
+        return [(found, self._settlement(tag, positive))]
 
     def lost(self) -> list[T]:
         """Forget and return what the broker will never settle, in the order of publishing."""
-        entries = list(self._unsettled.values())
-        self._unsettled.clear()
+        entries = [entry for entry in self._entries if entry is not None]
+        self.oldest += len(self._entries)
+        self._entries.clear()
         self._keys.clear()
         self._mandatory.clear()
         self._parts.clear()
@@ -147,14 +157,16 @@ class Confirms(Generic[T]):
         self._doubtful.clear()
         return entries
 
-    def _skip_settled(self, tag: int) -> None:
-        """Find the oldest unsettled message, from this tag on."""
-        while tag < self._next and tag not in self._unsettled:
-            tag += 1
-        self.oldest = tag
+    def _drop(self, count: int) -> None:
+        """Drop so many of the oldest entries, and those behind them that are settled."""
+        entries = self._entries
+        while count < len(entries) and entries[count] is None:
+            count += 1
+        del entries[:count]
+        self.oldest += count
 
-    def _take(self, tag: int, positive: bool) -> tuple[T, Settlement]:
-        entry = self._unsettled.pop(tag)
+    def _settlement(self, tag: int, positive: bool) -> Settlement:
+        """Return what the broker's word means for the message with this tag."""
         settlement = ACKED if positive else NACKED
         if self._keys and (key := self._keys.pop(tag, None)) is not None:
             if tag not in self._returned:
@@ -166,7 +178,7 @@ class Confirms(Generic[T]):
                 self._returned.remove(tag)
                 self._doubtful.discard(tag)
                 settlement = Settlement.RETURNED if positive else settlement
-        return entry, settlement
+        return settlement
 
     def _forget(self, key: bytes, tag: int) -> None:
         tags = self._mandatory[key]

@@ -7,29 +7,33 @@ names that RabbitMQ takes: those that are not ASCII or are longer than 127 bytes
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import Any
+from typing import Any, Final
 
 from .errors import EncodeError
 
-FRAME_END = 0xCE
-FRAME_OVERHEAD = 8  # type, channel, size and the end octet: part of frame_max (section 4.2.3)
-CONTENT_HEADER_OVERHEAD = 12 + FRAME_OVERHEAD  # class, weight and body size before the properties
+FRAME_END: Final = 0xCE
+# Type, channel, size and the end octet: part of frame_max (section 4.2.3).
+FRAME_OVERHEAD: Final = 8
+# Class, weight and body size before the properties.
+CONTENT_HEADER_OVERHEAD: Final = 12 + FRAME_OVERHEAD
 
 _ULONG = Struct(">I")
 _LONG_LONG = Struct(">q")
 _DOUBLE = Struct(">d")
 _UNSIGNED_LONG_LONG = Struct(">Q")
 _FLAGS = Struct(">H")
-_FRAME = Struct(">BHI")
-_NEXT_FRAME = Struct(">BBHI")  # the end octet of one frame and the start of the next
-_HEADER_FRAME = Struct(">BBH")  # as _NEXT_FRAME, without the size
-_CONTENT_HEADER = Struct(">IHHQ")  # from the frame's size on
-_OCTETS = tuple(bytes((n,)) for n in range(256))
-_END = _OCTETS[FRAME_END]
+_FRAME: Final = Struct(">BHI")
+_NEXT_FRAME: Final = Struct(">BBH")  # the end octet of one frame and the start of the next
+_CONTENT_HEADER: Final = Struct(">IHH")  # from the frame's size on, without the body's size
+_OCTETS: Final = tuple(bytes((n,)) for n in range(256))
+_END: Final = b"\xce"
+# The sizes that most bodies have, encoded.
+_SMALL: Final = 2048
+_LENGTHS: Final = tuple(size.to_bytes(4, "big") for size in range(_SMALL))
 
-_BASIC_PUBLISH = b"\x00\x3c\x00\x28\x00\x00"  # class 60, method 40, reserved-1
+_BASIC_PUBLISH: Final = b"\x00\x3c\x00\x28\x00\x00"  # class 60, method 40, reserved-1
 _CONNECTION_OPEN = b"\x00\x0a\x00\x28"  # class 10, method 40
 
 
@@ -187,32 +191,52 @@ def publish_start(channel: int, exchange: str, routing_key: str, mandatory: bool
     names = short_string(exchange) + short_string(routing_key)
     method = _BASIC_PUBLISH + names + _OCTETS[mandatory]
     start = _FRAME.pack(1, channel, len(method))
-    return b"".join((start, method, _HEADER_FRAME.pack(FRAME_END, 2, channel)))
+    return b"".join((start, method, _NEXT_FRAME.pack(FRAME_END, 2, channel)))
 
 
-def publish_frames(
-    channel: int, start: bytes, header: bytes, body: bytes, frame_max: int
-) -> Sequence[bytes | memoryview]:
-    """Encode one message as the frames of section 4.2.6, in pieces to be sent in order.
+class Envelope:
+    """All bytes of a message but its body, for messages that differ in nothing else.
 
-    ``start`` comes from ``publish_start`` and ``header`` from ``properties``.
-    ``frame_max`` is the negotiated one, in bytes, overhead included.
+    ``header`` comes from ``properties``. Raise EncodeError if a name is too long.
     """
-    size = len(body)
-    content_header = _CONTENT_HEADER.pack(12 + len(header), 60, 0, size)
-    room = frame_max - FRAME_OVERHEAD
-    if not size:  # an empty body has no body frame
-        return start, content_header, header, _END
-    if size <= room:
-        next_frame = _NEXT_FRAME.pack(FRAME_END, 3, channel, size)
-        return start, content_header, header, next_frame, body, _END
-    pieces: list[bytes | memoryview] = [start, content_header, header]
-    view = memoryview(body)  # its slices do not copy
-    for at in range(0, size, room):
-        piece = view[at : at + room]
-        pieces += (_NEXT_FRAME.pack(FRAME_END, 3, channel, len(piece)), piece)
-    pieces.append(_END)
-    return pieces
+
+    __slots__ = ("_next_frame", "_properties", "_start", "exchange", "header", "key", "mandatory")
+
+    def __init__(
+        self, channel: int, exchange: str, routing_key: str, header: bytes, mandatory: bool
+    ) -> None:
+        self.exchange = exchange
+        self.key = routing_key
+        self.header = header
+        self.mandatory = mandatory
+        start = publish_start(channel, exchange, routing_key, mandatory)
+        # With the upper half of the body's size, which is 0 unless the body has many frames.
+        self._start = start + _CONTENT_HEADER.pack(12 + len(header), 60, 0) + bytes(4)
+        self._next_frame = _NEXT_FRAME.pack(FRAME_END, 3, channel)
+        self._properties = header + self._next_frame
+
+    def seal(self, body: bytes, frame_max: int, out: "list[bytes | memoryview]") -> None:
+        """Add one message to ``out``, as the frames of section 4.2.6, in pieces.
+
+        ``frame_max`` is the negotiated one, in bytes, overhead included.
+        """
+        size = len(body)
+        room = frame_max - FRAME_OVERHEAD
+        if 0 < size <= room:  # in one frame, as most
+            length = _LENGTHS[size] if size < _SMALL else size.to_bytes(4, "big")
+            out.append(self._start)
+            out.append(length)
+            out.append(self._properties)
+            out.append(length)
+            out.append(body)
+            out.append(_END)
+            return
+        out += (self._start[:-4], size.to_bytes(8, "big"), self.header)
+        view = memoryview(body)  # its slices do not copy
+        for at in range(0, size, room):  # an empty body has no body frame
+            piece = view[at : at + room]
+            out += (self._next_frame, len(piece).to_bytes(4, "big"), piece)
+        out.append(_END)
 
 
 def content_key(exchange: str, routing_key: str, body: bytes) -> bytes:

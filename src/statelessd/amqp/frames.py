@@ -11,6 +11,7 @@ Texts that people may read are printable from here on.
 import struct
 from collections.abc import Iterator
 from struct import Struct
+from typing import Final
 
 import pamqp.frame
 from pamqp import base, commands
@@ -21,18 +22,22 @@ from .encode import FRAME_END, FRAME_OVERHEAD
 from .errors import FrameError, ProtocolError
 from .events import BasicAck, BasicReturn, Blocked, CloseMethod, OtherMethod, Start
 
-METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
-_KINDS = (METHOD, HEADER, BODY, HEARTBEAT)
+METHOD: Final = 1
+HEADER: Final = 2
+BODY: Final = 3
+HEARTBEAT: Final = 8
+_KINDS: Final = (METHOD, HEADER, BODY, HEARTBEAT)
 
-_FRAME = Struct(">BHI")
-_ACK = Struct(">IQB")
+_FRAME: Final = Struct(">BHI")
+_ACK: Final = Struct(">IQB")
 _CLOSE = Struct(">IH")
 _CLASS_AND_METHOD = Struct(">HH")
-ACK = Struct(">BHIIQBB")  # a whole frame: type, channel, length, method, tag, bits, end
-ACK_SIZE, ACK_LENGTH = ACK.size, ACK.size - FRAME_OVERHEAD
+ACK: Final = Struct(">BHIIQBB")  # a whole frame: type, channel, length, method, tag, bits, end
+ACK_SIZE: Final = 21
+ACK_LENGTH: Final = ACK_SIZE - FRAME_OVERHEAD
 _CONTENT_HEADER = Struct(">HHQ")
-BASIC_ACK = 60 << 16 | 80
-_BASIC_NACK = 60 << 16 | 120
+BASIC_ACK: Final = 60 << 16 | 80
+_BASIC_NACK: Final = 60 << 16 | 120
 _BASIC_RETURN = 60 << 16 | 50
 _CONNECTION_START = 10 << 16 | 10
 _CONNECTION_CLOSE = 10 << 16 | 50
@@ -68,6 +73,9 @@ class FrameSplitter:
         if self.rest:
             data = self.rest + data
         start, length = 0, len(data)
+        kind: int
+        channel: int
+        size: int
         while length - start >= 7:
             kind, channel, size = _FRAME.unpack_from(data, start)
             if size > self.max_size - FRAME_OVERHEAD or kind not in _KINDS:
@@ -113,6 +121,9 @@ def decode_method(payload: bytes) -> Method:
     """Decode the payload of a method frame. Raise ProtocolError if it is malformed."""
     try:
         if len(payload) == 13:
+            index: int
+            tag: int
+            bits: int
             index, tag, bits = _ACK.unpack(payload)
             if index == BASIC_ACK:
                 return BasicAck(tag, bool(bits & 1), True)

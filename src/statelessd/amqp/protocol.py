@@ -15,7 +15,7 @@ A call that the state does not allow raises StateError and changes nothing.
 
 import enum
 from collections.abc import Callable, Container
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pamqp import commands
 from pamqp import frame as pamqp_frame
@@ -42,8 +42,10 @@ from .frames import (
 from .peer import FRAME_MIN_SIZE, Peer
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # section 4.2.2
-HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"  # section 4.2.7
+HEARTBEAT_FRAME: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"  # section 4.2.7
 BEFORE_TUNING = 65536  # bytes of a frame that we accept: brokers describe themselves at length
+
+MOST_KEPT: Final = 1024  # bytes of the properties that a channel remembers
 
 REPLY_SUCCESS = 200
 PROOF = 1  # the number of the channel that a login through a proxy is proved with
@@ -96,15 +98,18 @@ class ChannelState(enum.Enum):
 
 
 # Python 3.11 is slow to find enum members, and each message needs these.
-OPEN, CLOSED, CHANNEL_OPEN = ConnectionState.OPEN, ConnectionState.CLOSED, ChannelState.OPEN
+OPEN: Final = ConnectionState.OPEN
+CLOSED: Final = ConnectionState.CLOSED
+CHANNEL_OPEN: Final = ChannelState.OPEN
 
 
 class _Channel:
-    __slots__ = ("confirms", "digest", "header", "largest", "left", "returned", "state")
+    __slots__ = ("confirms", "digest", "envelope", "header", "largest", "left", "returned", "state")
 
     def __init__(self, state: ChannelState = ChannelState.OPENING) -> None:
         self.state = state
         self.confirms: Confirms[Any] = Confirms()
+        self.envelope: encode.Envelope | None = None  # of the last message: the next may be alike
         self.largest = 0  # bytes of the largest body that the broker may return
         # The return that is arriving. Its body is not kept, because a digest identifies it.
         self.returned = False
@@ -184,16 +189,25 @@ class Protocol:
             raise StateError(f"channel {number} is not open")
         if self.state is not OPEN:
             self._require(OPEN)
-        start = encode.publish_start(number, exchange, routing_key, mandatory)
-        if len(header) > self.max_header:
-            raise StateError("the content header exceeds the negotiated frame_max")
+        envelope = channel.envelope
+        if (
+            envelope is None
+            or envelope.header != header
+            or envelope.key != routing_key
+            or envelope.exchange != exchange
+            or envelope.mandatory is not mandatory
+        ):
+            envelope = encode.Envelope(number, exchange, routing_key, header, mandatory)
+            if len(header) > self.max_header:
+                raise StateError("the content header exceeds the negotiated frame_max")
+            channel.envelope = envelope if len(header) <= MOST_KEPT else None
         if mandatory:
             key = encode.content_key(exchange, routing_key, body)
             channel.confirms.publish(entry, key, encode.without_bcc(header))
             channel.largest = max(channel.largest, len(body))
         else:
             channel.confirms.publish(entry)
-        self._out += encode.publish_frames(number, start, header, body, self.frame_max)
+        envelope.seal(body, self.frame_max, self._out)
 
     def unsettled(self, number: int) -> dict[int, Any]:
         """Return the channel's unsettled messages by delivery tag."""

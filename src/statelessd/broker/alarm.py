@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..amqp.events import Settlement
 from .connection import BrokerConnection
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,13 @@ class EndOfAlarm:
         self._on_end()
         self._connection.close_channel(self._number)
 
-    def settled(self, *_: Any, **__: Any) -> None:
-        """Do nothing, because nothing is sent on it, and nothing is lost with it."""
+    # Nothing is sent on it, and nothing is lost with it.
 
-    closed = ended = settled
+    def settled(self, settled: list[tuple[Any, Settlement]], oldest: int) -> None:
+        """Do nothing."""
+
+    def closed(self, code: int, text: str, lost: list[Any], method: tuple[int, int]) -> None:
+        """Do nothing."""
+
+    def ended(self) -> None:
+        """Do nothing."""

@@ -5,36 +5,41 @@ its first confirm the rest follows in one stream, within a window: RabbitMQ stop
 connection when some 200 messages have followed one that it cannot confirm.
 """
 
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from time import perf_counter_ns
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..amqp.events import Settlement
-from ..message import Credentials, Outcome, Public
+from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import ResourceAlarm
 from .connection import BrokerConnection
-from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner
+from .pending import HANDED_OVER, SETTLED, Publish, PublishOwner, clock
 from .state import ChannelPhase, SessionState
 from .statistics import SessionStatistics
 
-ACKED = Settlement.ACKED
-CONFIRMED = Outcome.CONFIRMED
+logger = logging.getLogger(__name__)
 
-NOT_TAKEN = Public(
+ACKED: Final = Settlement.ACKED
+CONFIRMED: Final = Outcome.CONFIRMED
+
+NOT_TAKEN: Final = Public(
     "The broker did not take the message: a queue is full, or has failed. Other queues may have it."
 )
-ONE_OF_SEVERAL = Public(
+ONE_OF_SEVERAL: Final = Public(
     "The broker returned one of several messages, and it is not clear which one."
 )
 
 # Delivery tags from the oldest unconfirmed message to the newest. RabbitMQ gives a
 # channel 400 credits and renews them in 200s: from 202 on its reader may stop.
-WINDOW = 200
+WINDOW: Final = 200
 # Seconds after which an oldest message without a confirm is not just slow.
 STALL = 0.7
 LOOKS = 2  # and so many looks, after the first that saw it
-PIPELINED = ChannelPhase.PIPELINED  # what Python 3.11 takes long to find, as the constants above
+PIPELINED: Final = (
+    ChannelPhase.PIPELINED
+)  # what Python 3.11 takes long to find, as the constants above
 
 
 class Watcher(Protocol):
@@ -49,7 +54,7 @@ class Watcher(Protocol):
         """Note that the channel has ended; ``again`` are the messages to be sent once more."""
 
 
-class ChannelOwner(PublishOwner, Protocol):
+class ChannelOwner(PublishOwner):
     """The session, as its channels and their table see it."""
 
     state: SessionState
@@ -61,15 +66,29 @@ class ChannelOwner(PublishOwner, Protocol):
     progressed: bool
 
     @property
+    @abstractmethod
     def writable(self) -> bool: ...
     @property
+    @abstractmethod
     def is_excused(self) -> bool: ...
-    @property
-    def load(self) -> int: ...
+    @abstractmethod
     def submit_again(self, publishes: list[Publish]) -> None: ...
+    @abstractmethod
     def hold(self, held: bool) -> None: ...
+    @abstractmethod
     def channel_ended(self) -> None: ...
+    @abstractmethod
     def stalled(self, words: str) -> None: ...
+
+
+class Route(ABC):
+    """What takes the messages of an exchange: its channel, or something in its place."""
+
+    used_at: float  # loop time, to the second
+
+    @abstractmethod
+    def submit(self, publish: Publish) -> None:
+        """Send the message now, or when its turn comes."""
 
 
 class Table(Protocol):
@@ -83,7 +102,7 @@ class Table(Protocol):
     def guard(self, exchange: str) -> None: ...
 
 
-class ExchangeChannel:
+class ExchangeChannel(Route):
     """Sends the messages of one exchange and settles them.
 
     ``single_use``: the channel ends as soon as it is idle. It was made for one message, or
@@ -182,7 +201,11 @@ class ExchangeChannel:
             publish = next(iter(self.waiting))
             del self.waiting[publish]
             publish.queue = None
-            self._send(publish)
+            try:
+                self._send(publish)
+            except Exception:  # of ours; those behind it go on
+                logger.exception("sending a message failed")
+                publish.refuse(Outcome.INTERNAL_ERROR, FAULT)
 
     def _send(self, publish: Publish) -> None:
         message = publish.message
@@ -201,11 +224,11 @@ class ExchangeChannel:
         connection.publish(self.number, publish)
         publish.state = HANDED_OVER
         publish.handed_over = True
-        publish.handed_over_at = now = perf_counter_ns()
+        publish.handed_over_at = now = clock()
         if publish.waits_since:
-            publish.tally.waits.observe(now - publish.waits_since)
+            publish.tally.waited(now - publish.waits_since)
         else:
-            publish.tally.waits.counts[0] += 1
+            publish.tally.at_once += 1
         self.sent += 1
 
     def look(self, now: float, patience: float = STALL) -> bool:
@@ -251,10 +274,11 @@ class ExchangeChannel:
         session.give_back(count)
         session.progressed = True
         self.phase = self._proved
+        now = clock()
         for publish, settlement in settled:
             if settlement is ACKED:
                 session.statistics.publishes += 1
-                publish.finish(CONFIRMED)
+                publish.confirm(now)
             else:
                 self._not_confirmed(publish, settlement)
         if self.watcher is not None:

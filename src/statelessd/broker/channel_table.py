@@ -1,11 +1,11 @@
 """The channels of one session: one for each exchange, or several for an exchange that is split."""
 
 import asyncio
-import sys
-from typing import Protocol, TypeGuard
+from abc import abstractmethod
+from typing import Final, TypeGuard
 
 from ..config.settings import RabbitMQ
-from .channel import ChannelOwner, ExchangeChannel, Watcher
+from .channel import ChannelOwner, ExchangeChannel, Route, Watcher
 from .connection import SPARE_CHANNELS, BrokerConnection
 from .pending import Publish
 from .split_exchange import SplitExchange
@@ -13,17 +13,16 @@ from .state import ChannelPhase, SessionState
 
 MOST_PATIENCE, SLOW_FOR = 5.0, 60.0  # seconds
 MOST_SILENT = 16  # channels of a session that do not answer, with a successor each
+NO_LIMIT: Final = 1 << 60  # bytes
 NACKS = 1.0  # seconds after which a channel is replaced that the broker nacks on
 
 
-class Quarantine(Protocol):
+class Diverted(Route):
     """Takes the messages of some exchanges to another connection, in place of a channel."""
 
-    used_at: float
-
     @property
+    @abstractmethod
     def exchanges(self) -> list[str]: ...
-    def submit(self, publish: Publish) -> None: ...
 
 
 class ChannelTable:
@@ -42,8 +41,8 @@ class ChannelTable:
         self.session = session
         self.starved = False
         self.limit = settings.channels_per_connection
-        self.too_large = sys.maxsize  # bytes of a body that the broker closed a channel over
-        self.quarantine: Quarantine | None = None
+        self.too_large = NO_LIMIT  # bytes of a body that the broker closed a channel over
+        self.quarantine: Diverted | None = None
         self._slowness = self._slow_until = 0.0
         # The one user_id that the broker surely accepts; it alone knows the user of a token.
         mine = session.credentials
@@ -51,7 +50,7 @@ class ChannelTable:
         self._exchange_limit = settings.in_flight_per_connection // 4  # once it is stuck
         self._watcher = watcher
         self._loop = loop
-        self._routes: dict[str, ExchangeChannel | SplitExchange | Quarantine] = {}
+        self._routes: dict[str, Route] = {}
         self._single_use: dict[ExchangeChannel, None] = {}
 
     def submit(self, publish: Publish) -> None:
@@ -222,7 +221,7 @@ class ChannelTable:
 
     # Other connections
 
-    def divert(self, quarantine: Quarantine | None) -> None:
+    def divert(self, quarantine: Diverted | None) -> None:
         """Let a quarantine have the messages of the exchanges that it suspects, and no others."""
         self.quarantine = quarantine
         for exchange in list(self._routes):
@@ -287,6 +286,6 @@ class ChannelTable:
 
 
 def _is_here(
-    route: ExchangeChannel | SplitExchange | Quarantine,
+    route: Route,
 ) -> TypeGuard[ExchangeChannel | SplitExchange]:
     return isinstance(route, ExchangeChannel | SplitExchange)

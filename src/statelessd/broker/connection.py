@@ -5,7 +5,7 @@ import fcntl
 import logging
 import sys
 import termios
-from typing import Any
+from typing import Any, Final
 from typing import Protocol as Interface
 
 from ..amqp import events
@@ -16,16 +16,16 @@ from .pending import Publish
 from .refusals import closing
 from .unreachable import lost as why_lost
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
-CLOSED = ConnectionState.CLOSED
+CLOSED: Final = ConnectionState.CLOSED
 SPARE_CHANNELS = 16  # beyond the setting, for exchanges that several channels serve for a while
 HUNG_UP = "the broker closed the socket"
 OFFERS = (events.Opened, events.ChannelOpened, events.ChannelEnded, events.Unblocked)
 BACKLOG = 64 * 1024  # bytes; less is acknowledged at once, also by a peer that reads nothing
-LARGE_WRITE = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
+LARGE_WRITE: Final = 32 * 1024  # bytes; from here on a copy costs more than a list of buffers
 # Bytes, of some forty small messages, for the broker to begin with while more requests are read.
-FULL = 8 * 1024
+FULL: Final = 8 * 1024
 
 
 class Owner(Interface):

@@ -8,13 +8,10 @@ own, because they must come back quickly after a restart of the broker.
 import asyncio
 from typing import Protocol
 
-from ..message import Outcome, Public
+from ..message import Key, Outcome, Public
 from .login_queue import LoginQueue
 from .pending import Publish
 from .statistics import ConnectionCounters, SessionStatistics
-
-Key = tuple[str, bytes]
-"""A virtual host, and the digest of a user name and password."""
 
 MOST_KNOWN = 10_000  # logins that are remembered, by their keys
 AGAIN = 4  # times as many places for users whom the broker has let in before

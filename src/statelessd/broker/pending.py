@@ -1,10 +1,11 @@
 """One message on its way: from the request that brought it to the one outcome it gets."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Final
 
 from ..config.hosts import Host
 from ..message import Message, Outcome
@@ -13,43 +14,69 @@ from .dialer import Dialer
 from .state import PublishState
 from .statistics import ExchangeCounts
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 Callback = Callable[[Outcome, str], None]
 """Takes the outcome and a sentence about it for the client."""
 
 
-WAITING = PublishState.WAITING
-HANDED_OVER = PublishState.HANDED_OVER
-SETTLED = PublishState.SETTLED
-CONFIRMED = Outcome.CONFIRMED
+WAITING: Final = PublishState.WAITING
+HANDED_OVER: Final = PublishState.HANDED_OVER
+SETTLED: Final = PublishState.SETTLED
+CONFIRMED: Final = Outcome.CONFIRMED
+
+clock: Final = perf_counter_ns  # nanoseconds
 
 
-class PublishOwner(Protocol):
+class PublishOwner(ABC):
     """The session that a publish belongs to, as it sees it."""
 
     virtual_host: str
     username: str
     dialer: Dialer
+    load: int  # messages that wait here, or that the broker still has to settle
 
-    def why_waiting(self) -> str: ...
-    def take(self) -> None: ...
-    def give_back(self, count: int) -> None: ...
+    def take(self) -> None:
+        """Count one more message. Only this and ``give_back`` change ``load``."""
+        self.load += 1
+
+    def give_back(self, count: int) -> None:
+        """Count ``count`` messages less: they are settled, lost, withdrawn or another's."""
+        self.load -= count
+
+    @abstractmethod
+    def why_waiting(self) -> str:
+        """Return a sentence for the client whose message was not handed over in time."""
 
 
 class Tally:
     """What this backend holds at the moment, and what became of everything before."""
 
-    __slots__ = ("active", "confirmed", "confirms", "exchanges", "outcomes", "size", "waits")
+    __slots__ = (
+        "_waits", "active", "at_once", "confirmed", "confirms", "exchanges", "outcomes", "size",
+    )  # fmt: skip
 
     def __init__(self, exchanges: ExchangeCounts | None = None) -> None:
         self.active: set[Publish] = set()  # the publishes without an outcome
         self.size = 0  # and their bytes
         self.confirmed = 0
         self.outcomes: Counter[Outcome] = Counter()  # but for the confirmed ones
-        self.waits = Histogram()  # from being taken to being handed over
+        self.at_once = 0  # messages that did not wait
+        self._waits = Histogram()  # of the others, from being taken to being handed over
         self.confirms = FineHistogram()  # from being handed over to the broker's word
         self.exchanges = exchanges  # None: they are not counted one by one
+
+    def waited(self, nanoseconds: int) -> None:
+        """Count a message that was handed over after so long."""
+        self._waits.observe(nanoseconds)
+
+    def waits(self) -> Histogram:
+        """Return how long messages waited until they were handed over."""
+        found = Histogram()
+        found.counts[:] = self._waits.counts
+        found.counts[0] += self.at_once
+        found.sum = self._waits.sum
+        return found
 
 
 class Publish:
@@ -83,7 +110,7 @@ class Publish:
         """Join the end of a queue, not handed over or no longer so."""
         self.state = WAITING
         self.handed_over = False
-        self.waits_since = self.waits_since or perf_counter_ns()
+        self.waits_since = self.waits_since or clock()
         self.queue = queue
         queue[self] = None
 
@@ -124,19 +151,25 @@ class Publish:
             self.session = None
         self.finish(outcome, detail)
 
+    def confirm(self, now: int) -> None:
+        """Settle the message: the broker has confirmed it, at ``now`` nanoseconds of ``clock``."""
+        if self.state is not SETTLED:
+            tally = self.tally
+            tally.confirmed += 1
+            tally.confirms.observe(now - self.handed_over_at)
+            self._tell(CONFIRMED, "")
+
     def finish(self, outcome: Outcome, detail: str = "") -> None:
         """Settle the message and tell the outcome, once; do nothing the second time."""
-        if self.state is SETTLED:
-            return
+        if self.state is not SETTLED:
+            self.tally.outcomes[outcome] += 1
+            self._tell(outcome, detail)
+
+    def _tell(self, outcome: Outcome, detail: str) -> None:
         self.state = SETTLED
         tally = self.tally
         tally.active.discard(self)
         tally.size -= self.size
-        if outcome is CONFIRMED:
-            tally.confirmed += 1
-            tally.confirms.observe(perf_counter_ns() - self.handed_over_at)
-        else:
-            tally.outcomes[outcome] += 1
         if tally.exchanges is not None:
             tally.exchanges.count(self.virtual_host, self.message.exchange, outcome)
         self.message.body = b""  # the ledger may keep the rest of it for long

@@ -8,14 +8,15 @@ import asyncio
 import logging
 import time
 from operator import attrgetter
+from typing import Final
 
 from ..config.hosts import hosts_of
 from ..failures import Failures
-from ..message import Credentials
+from ..message import Credentials, Key
 from ..tls.client import Trust
 from .close_reason import CloseReason
 from .dialer import Dialer
-from .login_gate import Key, Sender, Waiter
+from .login_gate import Sender, Waiter
 from .nodes import Node, Nodes
 from .pending import Publish
 from .quarantine import Quarantine
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MOST_LOGINS = 10_000  # whose figures are kept apart; tokens can have subjects without end
 FIRST_REFUGE, LONGEST_REFUGE = 30.0, 600.0  # seconds until a stuck login tries another node again
-OPEN = SessionState.OPEN
+OPEN: Final = SessionState.OPEN
 MOST_REFUSED = 1000  # sessions whose refusal is remembered
 MOST_DRAIN = 60.0  # seconds for what a replaced session has not settled yet
 
@@ -69,7 +70,7 @@ class Pool:
         self, virtual_host: str, credentials: Credentials, sender: Sender | None
     ) -> Session:
         """Return the session to publish on, which may have to log in first."""
-        key = (virtual_host, credentials.digest)
+        key = credentials.key(virtual_host)
         session = self._sessions.get(key)
         if session is not None and (session.state is OPEN or not session.is_leaving):
             return session
@@ -80,7 +81,7 @@ class Pool:
 
     def is_connected(self, virtual_host: str, credentials: Credentials) -> bool:
         """Return whether the session of this login is open."""
-        session = self._sessions.get((virtual_host, credentials.digest))
+        session = self._sessions.get(credentials.key(virtual_host))
         return session is not None and session.state is OPEN
 
     def _new_session(
@@ -93,7 +94,7 @@ class Pool:
     ) -> Session:
         """Return a session; with ``quarantine``, the one that the quarantine sends on."""
         address = None
-        if not self._gate.knows((virtual_host, credentials.digest)):
+        if not self._gate.knows(credentials.key(virtual_host)):
             address = "" if sender is None else sender.address()
         session = Session(
             virtual_host,

@@ -16,6 +16,7 @@ from ..tls.client import Trust
 from ..version import __version__
 from .alarm import ResourceAlarm
 from .dialer import Dialer
+from .figures import BrokerFigures, BrokerState, BrokerStatus
 from .login_gate import Crowd, LoginGate, Sender
 from .logins import CONNECTED, Login, logins
 from .pending import WAITING, Callback, Publish, Tally
@@ -24,7 +25,7 @@ from .probe import Probe
 from .reachability import KNOWN_FOR, Reachability
 from .shared import Shared
 from .state import SessionState
-from .statistics import BrokerFigures, BrokerState, BrokerStatus, ConnectionCounters, ExchangeCounts
+from .statistics import ConnectionCounters, ExchangeCounts
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class Publisher:
             published=total["publishes"],
             outcomes={Outcome.CONFIRMED.value: tally.confirmed} | _by_name(tally.outcomes),
             by_exchange={key: _by_name(counted) for key, counted in exchanges.items()},
-            waits=tally.waits,
+            waits=tally.waits(),
             confirms=tally.confirms,
             waiting=waiting,
             in_flight=len(tally.active) - waiting,

@@ -17,6 +17,7 @@ from ..amqp import encode
 from ..amqp.events import Settlement
 from ..message import Message, Outcome, Public
 from .channel import ExchangeChannel
+from .channel_table import Diverted
 from .connection import BrokerConnection
 from .pending import SETTLED, Publish
 from .session import Session
@@ -48,7 +49,7 @@ class Suspect:
         self.active = False
 
 
-class Quarantine:
+class Quarantine(Diverted):
     """Sends the messages of suspected exchanges one by one, and watches the channels they take.
 
     ``main`` returns the login's other session. ``limit`` bounds the messages that wait here.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from ..telemetry.log_limit import Line, LogLimit
-from .statistics import BrokerState, BrokerStatus
+from .figures import BrokerState, BrokerStatus
 
 logger = logging.getLogger(__name__)
 logins_logger = logging.getLogger(f"{__package__}.session")  # whose lines these are

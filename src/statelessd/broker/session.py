@@ -8,13 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..amqp.peer import RABBITMQ
 from ..message import FAULT, Credentials, Outcome, Public
 from . import refusals, replies
 from .alarm import EndOfAlarm
-from .channel import Watcher
+from .channel import ChannelOwner, Watcher
 from .channel_table import ChannelTable
 from .close_reason import CloseReason
 from .connection import BrokerConnection
@@ -38,11 +38,12 @@ NO_SOCKET = Public("The broker did not accept the connection in time.")
 LATE = Public("The broker did not confirm earlier messages in time. This one was not sent.")
 TOO_MANY_LOGINS = Public("Too many other logins are in progress.")
 NO_CONNECTION_LEFT = Public("All connections to the broker are in use.")
-OPEN, QUEUED = SessionState.OPEN, SessionState.QUEUED
+OPEN: Final = SessionState.OPEN
+QUEUED: Final = SessionState.QUEUED
 LOGGING_IN = QUEUED, SessionState.CONNECTING
 
 
-class Session:
+class Session(ChannelOwner):
     """The connection of one virtual host, user and password.
 
     ``address`` is where its first message came from; None if the broker has let it in before.
@@ -65,7 +66,7 @@ class Session:
         self.virtual_host = virtual_host
         self.username = credentials.name
         self.credentials = credentials
-        self.key = virtual_host, credentials.digest
+        self.key = credentials.key(virtual_host)
         self.address = address
         self._owner, self._on_crash = owner, on_crash
         self._shared, self._settings, self._loop = shared, settings, loop
@@ -76,7 +77,7 @@ class Session:
         self.since = time.time()  # in this state
         # The figures of earlier sessions, if a login has succeeded before.
         self.statistics = SessionStatistics() if counted is None else counted
-        self.load = 0  # messages that wait here, or that the broker still has to settle
+        self.load = 0
         self.dialer = dialer
         self.channels = ChannelTable(self, settings, watcher, loop)
         self.used_at = self.verified_at = loop.time()
@@ -107,14 +108,6 @@ class Session:
             f"{len(channels)} channels, {in_flight} in flight, "
             f"{self.load - in_flight} waiting{held}{split}>"
         )
-
-    def take(self) -> None:
-        """Count one more message. Only this and ``give_back`` change ``load``."""
-        self.load += 1
-
-    def give_back(self, count: int) -> None:
-        """Count ``count`` messages less: they are settled, lost, withdrawn or another's."""
-        self.load -= count
 
     def _become(self, state: SessionState) -> None:
         was, self.state, self.since = self.state, state, time.time()

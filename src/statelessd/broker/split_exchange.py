@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..amqp.events import Settlement
 from ..message import Message, Outcome, Public
-from .channel import STALL, ChannelOwner, ExchangeChannel, Table
+from .channel import STALL, ChannelOwner, ExchangeChannel, Route, Table
 from .pending import SETTLED, Publish
 from .state import ChannelPhase
 
@@ -112,7 +112,7 @@ class Hold:
                 publish.finish(Outcome.UNCONFIRMED, OVERTAKEN)
 
 
-class SplitExchange:
+class SplitExchange(Route):
     """Takes the messages of one exchange in place of its channel, and watches its channels.
 
     ``limit`` bounds the messages held for it; ``channel`` is the one that it has had until now.

@@ -133,6 +133,11 @@ class Batch:
         self._open.clear()
         self._changed.set()
 
+    @property
+    def may_be_published(self) -> bool:
+        """Return whether the broker may have any of the items."""
+        return bool(self._open) or self.published + self.unknown > 0
+
     async def publish(self, item_id: str | int | None, message: Message) -> None:
         """Hand the next item over, in order, as soon as there is room."""
         size, body = message.size, message.body

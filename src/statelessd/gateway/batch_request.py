@@ -169,8 +169,8 @@ class BatchRequest:
             await (self._answer_with_summary() if is_stream else self._answer_array())
         except RequestError:
             raise
-        except Exception:  # of ours; what was handed over before may be published
-            if self._batch is None or not self._batch.items:
+        except Exception:  # of ours
+            if self._batch is None or not self._batch.may_be_published:
                 raise
             logger.exception("a batch failed")
             self.cancel()

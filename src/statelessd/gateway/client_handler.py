@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-from typing import Any
+from typing import Any, Final
 
 from ..http1.asgi import Bridge
 from ..http1.budget import Account
 from ..http1.connection import Connection
 from ..http1.fields import announces_body
-from ..http1.handler import RequestHandler
+from ..http1.handler import Handler, RequestHandler
 from ..http1.limits import Limits
 from ..http1.reader import Request
 from ..http1.response import Response
@@ -18,21 +18,22 @@ from .admission import GUEST
 from .client_address import Client as Peer
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head, Repeat
-from .publishing import MISSES, PublishRequest
+from .publishing import Asker, PublishRequest
 from .request import message_reader
 from .router import Match
 from .webhook import WebhookEndpoint
 from .webhook_request import WebhookRequest
 
 REQUEST_ID = b"x-request-id"
-SELDOM = 16  # publishes, of which one is looked up on a connection whose heads do not repeat
+MISSES: Final = 20  # publishes with new heads, after which heads of a connection are not compared
+SELDOM: Final = 16  # publishes, of which one is looked up on a connection whose heads do not repeat
 ONLY_POST = Public("Use POST to publish a message.")
 
 
-class ClientHandler:
+class ClientHandler(Handler, Asker):
     """The ``Handler`` of one connection. ``pages`` answers everything but publishes."""
 
-    __slots__ = ("_connection", "_known", "_pages", "_repeat", "gateway", "misses", "url")
+    __slots__ = ("_connection", "_known", "_misses", "_pages", "_repeat", "gateway", "url")
 
     def __init__(self, gateway: Gateway, pages: Bridge, connection: Connection) -> None:
         self.gateway = gateway
@@ -40,7 +41,7 @@ class ClientHandler:
         self._connection = connection
         self._repeat: Repeat | None = None  # the head that is expected again
         self._known: Repeat | None = None  # the last one that was found among the gateway's
-        self.misses = 0  # publishes in a row that did not repeat the last one's head
+        self._misses = 0  # publishes in a row that did not repeat the last one's head
         self.url = b""  # of a request that could not be read
 
     # The hot path. The same bytes have the same meaning, and were parsed and checked before.
@@ -54,7 +55,7 @@ class ClientHandler:
                 return True
             self._repeat = None
         # With many users in turn, heads repeat after more than that.
-        if self.misses >= MISSES and self.misses % SELDOM:
+        if self._misses >= MISSES and self._misses % SELDOM:
             return False
         known = self.gateway.heads.find(data)
         if known is None:
@@ -69,18 +70,19 @@ class ClientHandler:
 
     def _publish(self, head: Head, body: bytes, request_id: bytes) -> bool:
         gateway = self.gateway
-        if len(body) > gateway.http_server.max_body_bytes:
+        if len(body) > gateway.max_body_bytes:
             return False
         gateway.statistics.began("POST")
-        self.misses = 0
+        self._misses = 0
         request = PublishRequest(self, head, request_id)
         request.response = self._connection.begin(request, head.keep_alive)
         request.submit(body)
         return True
 
     def remember(self, publish: PublishRequest, request: Request, size: int) -> None:
-        """Remember this head, which came with a body of ``size`` bytes."""
-        if request.raw and b"expect" not in request.headers:
+        """Remember this head, which came with a body of ``size`` bytes, if heads repeat here."""
+        self._misses += 1
+        if self._misses < MISSES and request.raw and b"expect" not in request.headers:
             self._repeat = Repeat.of(publish.head, request.raw, size)
             head, gateway = publish.head, self.gateway
             user, virtual_host = head.credentials, head.target.virtual_host
@@ -150,7 +152,7 @@ class ClientHandler:
         if gateway.admission.may_be_a_page(headers):
             publish.extra = head.extra = gateway.cors.answer_headers(headers)
         try:
-            largest = gateway.http_server.max_body_bytes
+            largest = gateway.max_body_bytes
             head.credentials = gateway.admission.admit(
                 headers,
                 largest,
@@ -158,7 +160,7 @@ class ClientHandler:
                 self.peer,
                 request.fields,
             )
-            head.read = message_reader(
+            head.reader = message_reader(
                 head.target,
                 headers,
                 request.query,
@@ -245,7 +247,7 @@ def share(gateway: Gateway, pages: Bridge) -> Shared:
         keep_alive=not settings.no_keep_alive,
     )
     make_handler = functools.partial(ClientHandler, gateway, pages)
-    shared = Shared(limits, gateway.statistics, make_handler, gateway.loop, gateway.set_date)
+    shared = Shared(limits, make_handler, gateway.loop, gateway.set_date)
     gateway.places = shared.places
     gateway.budget = shared.budget
     return shared

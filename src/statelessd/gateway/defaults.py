@@ -8,9 +8,8 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from ..config.header_names import OF_TRACE
 from ..config.settings import Publish
@@ -30,7 +29,8 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"(?:\s*;.*)?', re.DOTALL)
 _ESCAPE = re.compile(r'\\(["\\])')
 
 
-class Defaults(msgspec.Struct, frozen=True, eq=False):
+@dataclass(frozen=True, eq=False)
+class Defaults:
     """What the settings add to messages: values, three stamps, and headers of the request.
 
     ``forwarded`` has names of request headers in lower case, and their spelling in messages.
@@ -66,7 +66,8 @@ def defaults_of(settings: Publish) -> Defaults:
     )
 
 
-class Stamps(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Stamps:
     """What one request adds to its messages. ``key`` is its Idempotency-Key, or None.
 
     ``span`` is told what the message is called. It is None without tracing.
@@ -75,7 +76,7 @@ class Stamps(msgspec.Struct, frozen=True):
     defaults: Defaults
     trace: dict[str, str]
     key: str | None = None
-    forwarded: dict[str, str] = {}
+    forwarded: dict[str, str] = field(default_factory=dict)
     span: MessageSpan | None = None
 
     def add_to(self, fields: dict[str, Any], index: int | None = None) -> str | None:

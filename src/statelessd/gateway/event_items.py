@@ -116,7 +116,7 @@ class Events:
             raise bad_request(f"The CloudEvent is not valid JSON: {error}.", Mistake.JSON) from None
         attributes = attributes_in(members, self.names)
         key, made = self.options(attributes, index, defaults, stamps)
-        return str(attributes["id"]), Message(exchange, key, made[0], event, *made[1:])
+        return str(attributes["id"]), made.message(exchange, key, event)
 
     def options(
         self,
@@ -173,7 +173,7 @@ class LargeEvent:
         start += len(head) - len(head.lstrip(BLANK))
         end -= len(tail) - len(tail.rstrip(BLANK))
         body = bytes(memoryview(event)[start:end])
-        return Message(exchange, key, made[0], body, *made[1:])
+        return made.message(exchange, key, body)
 
     def _found(self, members: json_steps.Spans) -> dict[str, bytes]:
         """Return the text of the attributes that count. What is larger is never one."""

@@ -51,6 +51,7 @@ class Gateway:
         tracer: "Tracer | None" = None,
     ) -> None:
         self.http_server = http_server
+        self.max_body_bytes = http_server.max_body_bytes
         self.publish = publish
         self.port = port
         self.publisher = publisher
@@ -64,7 +65,7 @@ class Gateway:
         self.recent_errors = RecentErrors(str(port))
         self.failures = FailureLog()
         # Those of the server, once there is one.
-        self.places = Places(http_server.max_connections, self.statistics)
+        self.places = Places(http_server.max_connections)
         self.budget = Budget(http_server.max_unverified_bytes)
         self.retry_after: dict[Outcome, int] = {}  # seconds, where a setting says so
         self.defaults = defaults_of(publish)
@@ -112,7 +113,7 @@ class Gateway:
         known = self.publisher.is_connected(virtual_host, credentials)
         return self.publisher if known else self.budget
 
-    def request_id(self, headers: Mapping[bytes, bytes]) -> bytes:
+    def request_id(self, headers: dict[bytes, bytes]) -> bytes:
         """Return the client's X-Request-ID, or one of our own."""
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):

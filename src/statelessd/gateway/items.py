@@ -96,7 +96,7 @@ def read_item(
     """Return the item's id and its message. Raise RequestError, which says what is wrong."""
     item = decode(text)
     made = properties_of(item, index, defaults, stamps)
-    return item.id, Message(exchange, item.routing_key, made[0], body_of(item), *made[1:])
+    return item.id, made.message(exchange, item.routing_key, body_of(item))
 
 
 def decode(text: bytes | Raw) -> Item:

@@ -7,60 +7,73 @@ and checking it (docs/development/decisions/0006-known-heads.md).
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
-import msgspec
+from ..message import Credentials
+from .request import MessageReader, Target
 
-from ..message import Credentials, Message
-from .request import Made, Target
-
-LENGTH = b"\r\ncontent-length: "
-END = b"\r\n\r\n"
-MOST_DIGITS = 10
+LENGTH: Final = b"\r\ncontent-length: "
+END: Final = b"\r\n\r\n"
+MOST_DIGITS: Final = 10
 
 # How many heads are known, and the most bytes that one may have.
-KNOWN_HEADS = 1024
-KNOWN_SIZE = 2048
+KNOWN_HEADS: Final = 1024
+KNOWN_SIZE: Final = 2048
 
 # An X-Request-ID that is used: it goes into responses and logs without a change.
 REQUEST_ID = rb"[A-Za-z0-9._~:/+=@-]{1,128}"
 _ID_LINE = re.compile(rb"\r\nx-request-id: (" + REQUEST_ID + rb")\r", re.IGNORECASE)
 
-NOWHERE = Target("", "", "")
-NOBODY = Credentials("", "")
+NOWHERE: Final = Target("", "", "")
+NOBODY: Final = Credentials("", "")
+UNREADABLE: Final = MessageReader()  # of a request that is decided by its head
 
 
-def _unreadable(_: bytes) -> Message:
-    raise AssertionError("a request that was decided by its head has no message")
-
-
-class Head(msgspec.Struct):
+class Head:
     """What is known about a request after its head was checked.
 
-    ``read`` makes the message of a body, or its steps. ``wait`` is the time for the
-    publish in seconds. ``extra`` holds header fields that only this response gets.
+    ``reader`` makes the message of a body. ``wait`` is the time for the publish in seconds.
+    ``extra`` holds header fields that only this response gets.
     """
 
-    headers: dict[bytes, bytes]
-    keep_alive: bool
-    target: Target = NOWHERE
-    credentials: Credentials = NOBODY
-    extra: Sequence[tuple[bytes, bytes]] = ()
-    read: Callable[[bytes], Made] = _unreadable
-    wait: float = 0.0
+    __slots__ = ("credentials", "extra", "headers", "keep_alive", "reader", "target", "wait")
+
+    def __init__(
+        self, headers: dict[bytes, bytes], keep_alive: bool, target: Target = NOWHERE
+    ) -> None:
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.target = target
+        self.credentials = NOBODY
+        self.extra: Sequence[tuple[bytes, bytes]] = ()
+        self.reader = UNREADABLE
+        self.wait = 0.0
+
+    def with_headers(self, headers: dict[bytes, bytes]) -> "Head":
+        """Return the same with other headers."""
+        made = Head(headers, self.keep_alive, self.target)
+        made.credentials = self.credentials
+        made.extra = self.extra
+        made.reader = self.reader
+        made.wait = self.wait
+        return made
 
     def __repr__(self) -> str:
         return f"<Head of a request to {self.target!r}>"  # the headers have the password
 
 
-class Repeat(msgspec.Struct, frozen=True):
+class Repeat:
     """The bytes of a head: all of them, and those before and after the body's length."""
 
-    head: Head
-    whole: bytes
-    size: int  # of the body that came with it
-    before: bytes
-    after: bytes
+    __slots__ = ("after", "before", "head", "size", "whole")
+
+    def __init__(self, head: Head, whole: bytes, size: int, before: bytes, after: bytes) -> None:
+        self.head = head
+        self.whole = whole
+        self.size = size  # of the body that came with it
+        self.before = before
+        self.after = after
 
     @classmethod
     def of(cls, head: Head, whole: bytes, size: int) -> "Repeat | None":
@@ -107,7 +120,7 @@ class KnownHeads:
         name, whole, request_id = divided
         if request_id:  # the next request with this head has another id
             others = {n: value for n, value in head.headers.items() if n != b"x-request-id"}
-            head = msgspec.structs.replace(head, headers=others)
+            head = head.with_headers(others)
         repeat = Repeat.of(head, whole, size)
         if repeat is None or repeat.whole.lower().count(b"\r\nx-request-id:") > 1:
             return  # of several ids the last one counts, and it would be part of the name

@@ -77,7 +77,7 @@ class LargeItem:
             raise bad_request(TOO_DEEP) from None
         except MalformedError as error:
             raise bad_request(f"The item is not valid JSON: {error}.", Mistake.JSON) from None
-        return Message(exchange, item.routing_key, made[0], body, *made[1:])
+        return made.message(exchange, item.routing_key, body)
 
     def _without_bodies(self, members: json_steps.Spans) -> bytes:
         """Return the item with a short text in place of each large body."""

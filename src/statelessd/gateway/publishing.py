@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..broker.pending import Publish
 from ..http1.budget import TOO_MANY_BODIES, Holding
+from ..http1.handler import RequestHandler
 from ..http1.reader import UNTOLD, Request
 from ..http1.response import Response
 from ..http1.states import RESPONDING
@@ -18,17 +19,18 @@ from .admission import too_large
 from .client_address import Client
 from .gateway import Gateway
 from .known_heads import NOWHERE, Head
-from .request import Steps, Traced
+from .request import Steps
 
 if TYPE_CHECKING:
     from .tracing import PublishSpan
 
 logger = logging.getLogger(__name__)
 
-MISSES = 20  # publishes with new heads, after which heads of a connection are not compared
-MOST_PIECES = 64  # of a body, until they become one
-CONFIRMED = Outcome.CONFIRMED
-SHUTTING_DOWN = Outcome.SHUTTING_DOWN
+clock: Final = perf_counter_ns  # nanoseconds
+
+MOST_PIECES: Final = 64  # of a body, until they become one
+CONFIRMED: Final = Outcome.CONFIRMED
+SHUTTING_DOWN: Final = Outcome.SHUTTING_DOWN
 MORE_CAME = Public("Bytes follow the request's head, which has no Content-Length.")
 
 
@@ -52,8 +54,9 @@ class Body:
 class Asker(Protocol):
     """The handler of the connection that a request came on, as the request sees it."""
 
+    __slots__ = ()
+
     gateway: Gateway
-    misses: int  # publishes in a row whose head was not known
     url: bytes  # of a request that could not be read
 
     def peer(self) -> Client:
@@ -63,19 +66,20 @@ class Asker(Protocol):
         """Remember this head."""
 
 
-class PublishRequest:
+class PublishRequest(RequestHandler):
     """The ``RequestHandler`` of a publish. ``request`` is None if the head is a known one."""
 
     __slots__ = (
-        "_body", "_client", "_holding", "_publish", "_reading", "_span", "_started_at", "_whole",
-        "extra", "head", "request", "request_id", "response",
+        "_body", "_client", "_gateway", "_holding", "_publish", "_reading", "_span",
+        "_started_at", "_whole", "extra", "head", "request", "request_id", "response",
     )  # fmt: skip
 
     response: Response
 
     def __init__(self, client: Asker, head: Head, request_id: bytes = b"") -> None:
         self._client = client
-        self._started_at = perf_counter_ns()
+        self._gateway = client.gateway
+        self._started_at = clock()
         self._publish: Publish | None = None
         self.head = head
         self.extra: Sequence[tuple[bytes, bytes]] = head.extra
@@ -97,7 +101,7 @@ class PublishRequest:
             if publish is not None and publish.handed_over:
                 return  # it is too late to refuse the message
             if publish is not None:
-                self._client.gateway.publisher.cancel(publish)
+                self._gateway.publisher.cancel(publish)
             self.answer(Outcome.LENGTH_REQUIRED, MORE_CAME)
             return
         if body is None:
@@ -109,8 +113,8 @@ class PublishRequest:
         body.pieces.append(piece)
         if len(body.pieces) > MOST_PIECES:
             body.join()
-        gateway = self._client.gateway
-        limit = gateway.http_server.max_body_bytes
+        gateway = self._gateway
+        limit = gateway.max_body_bytes
         if body.size > limit:  # in chunks: it was not announced
             self.on_refused(too_large(limit))
         elif body.size != request.length:
@@ -123,9 +127,7 @@ class PublishRequest:
             whole = b"".join(body.pieces)
             self._drop_body()
         elif request is not None:
-            self._client.misses += 1
-            if self._client.misses < MISSES:
-                self._client.remember(self, request, len(whole))
+            self._client.remember(self, request, len(whole))
         self._whole = b""
         self.submit(whole)
 
@@ -142,7 +144,7 @@ class PublishRequest:
         if self._reading is not None:
             self._reading.cancel()
         if self._publish is not None:
-            self._client.gateway.publisher.cancel(self._publish)
+            self._gateway.publisher.cancel(self._publish)
         if self._span is not None:
             self._span.end(None, self.request_id)
 
@@ -150,13 +152,16 @@ class PublishRequest:
 
     def submit(self, body: bytes) -> None:
         """Publish the message that the head and the body make, or answer why not."""
-        head, gateway = self.head, self._client.gateway
+        head, gateway = self.head, self._gateway
         deadline = gateway.loop.time() + head.wait
         try:
-            made = head.read(body)
+            if gateway.tracer is not None:
+                self._span = gateway.tracer.begin(head.headers, head.target, self._started_at)
+            made = head.reader.read(body, self._span)
             if not isinstance(made, Message):
-                self._make(made, len(body), deadline)
-            elif made.message_id is None:
+                if self._hold(len(body)):
+                    self._reading = gateway.slices.start(self._read(made, deadline))
+            elif made.message_id is None and self._span is None:
                 # As _give does. Most messages come here, and the call would cost them 1 %.
                 self._publish = gateway.publisher.publish(
                     head.target.virtual_host, head.credentials, made, deadline, self.answer, self
@@ -166,27 +171,10 @@ class PublishRequest:
         except Exception as error:
             self._failed(error)
 
-    def _make(self, made: Steps | Traced, size: int, deadline: float) -> None:
-        """Begin the message's span, or decode a large body of ``size`` bytes, or both."""
-        gateway, head = self._client.gateway, self.head
-        steps: Message | Steps
-        if isinstance(made, Traced):
-            assert gateway.tracer is not None  # noqa: S101 - otherwise no head makes these
-            span = gateway.tracer.begin(head.headers, head.target, self._started_at)
-            self._span = span
-            steps = made.read(made.body, span)
-            if isinstance(steps, Message):
-                self._give(steps, deadline)
-                return
-        else:
-            steps = made
-        if self._hold(size):
-            self._reading = gateway.slices.start(self._read(steps, deadline))
-
     async def _read(self, steps: Steps, deadline: float) -> None:
         """Decode a large body while the event loop serves others, and publish the message."""
         try:
-            message = await self._client.gateway.slices.run(self._held(steps))
+            message = await self._gateway.slices.run(self._held(steps))
             self._drop_body()
             self._give(message, deadline)
         except Exception as error:
@@ -210,7 +198,7 @@ class PublishRequest:
             self.extra = [*self.extra, (b"amqp-message-id", message.message_id.encode())]
         if self._span is not None:
             self._span.sized(len(message.body))
-        self._publish = self._client.gateway.publisher.publish(
+        self._publish = self._gateway.publisher.publish(
             head.target.virtual_host, head.credentials, message, deadline, self.answer, self
         )
 
@@ -219,7 +207,7 @@ class PublishRequest:
         if isinstance(error, RequestError):
             self.answer(error.outcome, error.detail)
             return
-        self.request_id = self.request_id or self._client.gateway.request_id(self.head.headers)
+        self.request_id = self.request_id or self._gateway.request_id(self.head.headers)
         logger.error("the publish %s failed", self.request_id.decode(), exc_info=error)
         self.answer(Outcome.INTERNAL_ERROR, FAULT)
 
@@ -227,14 +215,14 @@ class PublishRequest:
         """Return where the client is. The publisher asks before a first login."""
         request, client = self.request, self._client
         fields = tuple(self.head.headers.items()) if request is None else request.fields
-        return client.gateway.origin(client.peer(), fields)
+        return self._gateway.origin(client.peer(), fields)
 
     def answer(self, outcome: Outcome, detail: str) -> None:
         """Write the response unless it was written. The publisher reports its outcome here."""
         response = self.response
         if response.complete:
             return
-        gateway = self._client.gateway
+        gateway = self._gateway
         if self._holding is not None:
             self._drop_body()
         connection = response.connection
@@ -243,7 +231,7 @@ class PublishRequest:
         keep_alive = response.keep_alive
         if gateway.draining or outcome is SHUTTING_DOWN:
             keep_alive = response.keeps_alive() and outcome is not SHUTTING_DOWN
-        elapsed = perf_counter_ns() - self._started_at
+        elapsed = clock() - self._started_at
         request_id = self.request_id or gateway.request_id(self.head.headers)
         if outcome is CONFIRMED and not self.extra:
             start = gateway.confirmed if keep_alive else gateway.confirmed_last
@@ -259,7 +247,7 @@ class PublishRequest:
         self, outcome: Outcome, detail: str, request_id: bytes, keep_alive: bool, elapsed: int
     ) -> bytes:
         """Return a response other than a plain 204, and count it."""
-        gateway = self._client.gateway
+        gateway = self._gateway
         handed_over = self._publish is not None and self._publish.handed_over
         status, kind = TABLE[outcome].status, outcome.value
         if self._method == "OPTIONS":
@@ -295,7 +283,7 @@ class PublishRequest:
 
     def _watch(self, outcome: Outcome, request_id: bytes, elapsed: int) -> None:
         """Let the access log and the span know of the answer, after so many nanoseconds."""
-        access = self._client.gateway.access
+        access = self._gateway.access
         if access is not None and access.due():
             self._log(access, outcome, request_id, elapsed / 1e9)
         if self._span is not None:
@@ -325,7 +313,7 @@ class PublishRequest:
     def _hold(self, size: int) -> bool:
         """Hold so many bytes of a body. Answer and return False if there is no room for them."""
         if self._holding is None:
-            head, gateway = self.head, self._client.gateway
+            head, gateway = self.head, self._gateway
             account = gateway.account(head.target.virtual_host, head.credentials)
             self._holding = Holding(account)
         has_room = self._holding.hold(size)

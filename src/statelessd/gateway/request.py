@@ -2,11 +2,10 @@
 
 import functools
 import re
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
-
-import msgspec
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
@@ -20,7 +19,7 @@ from ..parsing.forms import (
     Spans,
     decode_urlencoded,
     decode_value,
-    find_body,
+    divide,
     is_costly,
     multipart_steps,
     urlencoded_steps,
@@ -44,7 +43,7 @@ NDJSONS = {  # names of it that are in use; batches take the first
 }  # fmt: skip
 
 # The meaning of forms without their body is cached: for so many, each of at most so many bytes.
-REMEMBERED_SIZE = 512
+REMEMBERED_SIZE: Final = 512
 REMEMBERED_FORMS = 1024
 
 # Of the properties in a large form: ``headers`` as JSON, and all others.
@@ -66,7 +65,8 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
-class Target(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Target:
     """Where a message goes."""
 
     virtual_host: str
@@ -168,86 +168,131 @@ It may yield the bytes of memory that it needs from now on.
 """
 
 
-class Traced(NamedTuple):
-    """A body whose message carries the trace context of a span, which ``read`` takes."""
+class MessageReader:
+    """Makes messages of the bodies that come with one head."""
 
-    read: Callable[..., Message | Steps]
-    body: bytes
+    def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+        """Return the message of a body, or the steps to it if the form is costly to decode.
 
-
-Made = Message | Steps | Traced
+        With a ``span``, the message carries its trace context. Raise RequestError as the broker
+        would refuse the message.
+        """
+        raise NotImplementedError
 
 
 def message_reader(
     target: Target,
-    headers: Mapping[bytes, bytes],
+    headers: dict[bytes, bytes],
     query: bytes,
     defaults: Defaults,
     largest: int,
     *,
     traced: bool = False,
-) -> Callable[[bytes], Made]:
-    """Return what makes a message of a body, or raises RequestError as the broker would refuse.
+) -> MessageReader:
+    """Return what makes messages of bodies. Raise RequestError if the head has an error.
 
-    Of a form that is costly to decode, it makes the steps to the message. A compressed form
-    becomes ``largest`` bytes at most. With ``traced``, the message is made once its span is
-    there.
+    A compressed form becomes ``largest`` bytes at most. With ``traced``, each message has a span.
     """
-    exchange, key = target.exchange, target.routing_key
     media_type, content_type = content_type_of(headers)
     is_form = media_type in FORMS
     if is_form and cloud_events.MARK in headers:
         raise bad_request(EVENT_IN_A_FORM)
-    if not key and (media_type in NDJSONS or media_type == cloud_events.BATCH):
+    if not target.routing_key and (media_type in NDJSONS or media_type == cloud_events.BATCH):
         raise bad_request(IS_A_BATCH)
-    read: Callable[..., Message | Steps]
+    reader: MessageReader
     if traced or inherits(headers, defaults) or media_type == MULTIPART:
-        read = _stamping_reader(target, headers, query, defaults)
+        reader = _StampingReader(target, headers, query, defaults)
     elif is_form:
-
-        def read(body: bytes) -> Message | Steps:
-            if len(body) > CHEAP and is_costly(body):
-                return _read_in_steps(body, None, target, query, defaults, None)
-            value, made = _read_urlencoded(body, query, defaults, None)
-            return Message(exchange, key, made[0], value, *made[1:])
-
+        reader = _FormReader(target, query, defaults)
     else:
-        made: Options | None = None  # it depends on the head only, so it is computed once
-
-        def read(body: bytes) -> Message | Steps:
-            nonlocal made
-            if made is None:
-                fields = _of_raw(headers, content_type, query, defaults)
-                made = options(fields, defaults, None)
-            return Message(exchange, key, made[0], body, *made[1:])
-
+        reader = _RawReader(target, headers, content_type, query, defaults)
     coding = coding_of(headers) if is_form and b"content-encoding" in headers else None
     if coding is not None:
-        read = functools.partial(_read_coded, coding, largest, read)
-    return functools.partial(Traced, read) if traced else read
+        reader = _CodedReader(reader, coding, largest)
+    return reader
 
 
-def _read_coded(
-    coding: Coding,
-    largest: int,
-    read: Callable[..., Message | Steps],
-    body: bytes,
-    span: MessageSpan | None = None,
-) -> Steps:
-    """Decompress a form, and make its message."""
-    plain = yield from decompress(coding, body, largest)
-    made = read(plain) if span is None else read(plain, span)
-    return made if isinstance(made, Message) else (yield from made)
+class _FormReader(MessageReader):
+    """Reads urlencoded forms. This is the hot path.
+
+    The forms of one client differ in the body only, so the meaning of the other fields is
+    remembered.
+    """
+
+    __slots__ = ("_defaults", "_exchange", "_key", "_options", "_others", "_query", "_target")
+
+    def __init__(self, target: Target, query: bytes, defaults: Defaults) -> None:
+        self._target = target
+        self._exchange, self._key = target.exchange, target.routing_key
+        self._query = query
+        self._defaults = defaults
+        # Of the last form: its fields without the body, and what they mean.
+        self._others = b""
+        self._options: Options | None = None
+
+    def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+        if len(body) > CHEAP and is_costly(body):
+            return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
+        value, others = divide(body)
+        if value is None or len(others) + len(self._query) > REMEMBERED_SIZE:
+            made = None
+        elif others == self._others and self._options is not None:
+            made = self._options
+        else:
+            made = _remembered_options(others, self._query, self._defaults)
+            self._others, self._options = others, made
+        if made is None or value is None:
+            value, made = _read_urlencoded(body, self._query, self._defaults, None)
+        elif PERCENT in value or PLUS in value:
+            value = decode_value(value)
+        return made.message(self._exchange, self._key, value)
 
 
-def _stamping_reader(
-    target: Target, headers: Mapping[bytes, bytes], query: bytes, defaults: Defaults
-) -> Callable[..., Message | Steps]:
-    """Return what makes a message of a body and, with tracing, of the message's span."""
-    media_type, content_type = content_type_of(headers)
-    is_form = media_type in FORMS
+class _RawReader(MessageReader):
+    """Reads bodies that are the message's."""
 
-    def read(body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+    __slots__ = ("_content_type", "_defaults", "_headers", "_options", "_query", "_target")
+
+    def __init__(
+        self,
+        target: Target,
+        headers: dict[bytes, bytes],
+        content_type: bytes,
+        query: bytes,
+        defaults: Defaults,
+    ) -> None:
+        self._target = target
+        self._headers = headers
+        self._content_type = content_type
+        self._query = query
+        self._defaults = defaults
+        self._options: Options | None = None  # it depends on the head only
+
+    def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+        made, target = self._options, self._target
+        if made is None:
+            fields = _of_raw(self._headers, self._content_type, self._query, self._defaults)
+            made = self._options = options(fields, self._defaults, None)
+        return made.message(target.exchange, target.routing_key, body)
+
+
+class _StampingReader(MessageReader):
+    """Reads bodies whose messages get something of the request, or of its span."""
+
+    __slots__ = ("_defaults", "_headers", "_query", "_target")
+
+    def __init__(
+        self, target: Target, headers: dict[bytes, bytes], query: bytes, defaults: Defaults
+    ) -> None:
+        self._target = target
+        self._headers = headers
+        self._query = query
+        self._defaults = defaults
+
+    def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+        headers, query, defaults, target = self._headers, self._query, self._defaults, self._target
+        media_type, content_type = content_type_of(headers)
+        is_form = media_type in FORMS
         # They differ from one request to the next.
         stamps = stamps_of(headers, defaults, span, is_raw=not is_form)
         if media_type == MULTIPART or (is_form and is_costly(body)):
@@ -259,9 +304,30 @@ def _stamping_reader(
         else:
             fields = _of_raw(headers, content_type, query, defaults)
             made = options(fields, defaults, stamps)
-        return Message(target.exchange, target.routing_key, made[0], body, *made[1:])
+        return made.message(target.exchange, target.routing_key, body)
 
-    return read
+
+class _CodedReader(MessageReader):
+    """Decompresses forms, and leaves them to another reader."""
+
+    __slots__ = ("_coding", "_largest", "_reader")
+
+    def __init__(self, reader: MessageReader, coding: Coding, largest: int) -> None:
+        self._reader = reader
+        self._coding = coding
+        self._largest = largest
+
+    def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
+        return _read_coded(self._coding, self._largest, self._reader, body, span)
+
+
+def _read_coded(
+    coding: Coding, largest: int, reader: MessageReader, body: bytes, span: MessageSpan | None
+) -> Steps:
+    """Decompress a form, and make its message."""
+    plain = yield from decompress(coding, body, largest)
+    made = reader.read(plain, span)
+    return made if isinstance(made, Message) else (yield from made)
 
 
 def _read_in_steps(
@@ -276,8 +342,7 @@ def _read_in_steps(
 
     ``multipart`` is the Content-Type of a multipart form.
     """
-    data = bytearray(body)
-    del body
+    data, body = bytearray(body), b""  # so that only one of them is held
     if multipart is not None:
         spans = yield from multipart_steps(data, multipart)
     else:
@@ -288,18 +353,34 @@ def _read_in_steps(
     start, end = bodies[-1] if bodies else (0, 0)
     if not bodies:
         raise bad_request(NO_BODY)
-    return Message(
-        target.exchange, target.routing_key, made[0], bytes(memoryview(data)[start:end]), *made[1:]
-    )
+    value = bytes(memoryview(data)[start:end])
+    return made.message(target.exchange, target.routing_key, value)
 
 
-class Options(NamedTuple):
+class Options:
     """A message without its body and target. ``header`` is the encoded property list."""
 
-    header: bytes
-    mandatory: bool
-    user_id: str | None
-    message_id: str | None  # if it was stamped here
+    __slots__ = ("header", "mandatory", "message_id", "user_id")
+
+    def __init__(
+        self, header: bytes, mandatory: bool, user_id: str | None, message_id: str | None
+    ) -> None:
+        self.header = header
+        self.mandatory = mandatory
+        self.user_id = user_id
+        self.message_id = message_id  # if it was stamped here
+
+    def message(self, exchange: str, routing_key: str, body: bytes) -> Message:
+        """Return the whole message."""
+        return Message(
+            exchange,
+            routing_key,
+            self.header,
+            body,
+            self.mandatory,
+            self.user_id,
+            self.message_id,
+        )
 
 
 def options(
@@ -324,18 +405,7 @@ def options(
 def _read_urlencoded(
     data: bytes, query: bytes, defaults: Defaults, stamps: Stamps | None
 ) -> tuple[bytes, Options]:
-    """Return the body of an urlencoded form, and what its other fields mean.
-
-    This is the hot path. The forms of one client differ in the body only, so the meaning of
-    the other fields is cached.
-    """
-    if stamps is None:  # stamps differ from one request to the next
-        start, end = find_body(data)
-        if start and len(data) - (end - start) + len(query) <= REMEMBERED_SIZE:
-            made = _remembered_options(data[: start - 5] + data[end:], query, defaults)
-            if made is not None:
-                value = data[start:end]
-                return decode_value(value) if PERCENT in value or PLUS in value else value, made
+    """Return the body of an urlencoded form, and what its other fields mean."""
     pairs = decode_urlencoded(data)
     made = options(_merged(from_query(query), _from_pairs(pairs)), defaults, stamps)
     return _form_body(pairs), made

@@ -6,9 +6,8 @@ contain ``%2F``. A pattern has to match the whole path, as in Tornado.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
-
-import msgspec
 
 from ..message import RequestError
 from .request import Target, decode_target
@@ -24,7 +23,8 @@ CACHED_PATH = 512  # bytes; longer paths are matched each time
 CACHED_PATHS = 4096
 
 
-class Match(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Match:
     """Where to publish or why not, and which page answers.
 
     If there are both, the page answers what is not a POST. With ``is_batch`` the page
@@ -81,9 +81,9 @@ class Router:
             if match is None:
                 continue
             if getattr(page, "takes_messages", False):
-                return msgspec.structs.replace(_target(match), page=page, is_batch=True)
+                return replace(_target(match), page=page, is_batch=True)
             if page is not None:
-                return msgspec.structs.replace(publish, page=page)
+                return replace(publish, page=page)
             if not publish.publishes:
                 publish = _target(match)
         return publish

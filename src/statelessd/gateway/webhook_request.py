@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ class WebhookRequest:
         endpoint: WebhookEndpoint,
         response: Response,
         request: Request | None,
-        headers: Mapping[bytes, bytes],
+        headers: dict[bytes, bytes],
     ) -> None:
         self._gateway: Gateway = client.gateway
         self._endpoint = endpoint
@@ -206,15 +205,7 @@ class WebhookRequest:
             self._span.sized(len(delivery.body))
         made = options(fields, defaults, stamps_of(headers, defaults, self._span))
         self._message_id = fields.get("message_id")
-        return Message(
-            self._endpoint.exchange,
-            draft.routing_key,
-            made.header,
-            delivery.body,
-            made.mandatory,
-            made.user_id,
-            made.message_id,
-        )
+        return made.message(self._endpoint.exchange, draft.routing_key, delivery.body)
 
     def address(self) -> str:
         """Return who is asking, for first logins: the endpoint, for all its senders."""

@@ -7,16 +7,16 @@ Its state is one of ``states``. Its parts are ``reader`` (bytes to requests), ``
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from ..message import FAULT, Outcome, Public, RequestError
 from . import probes
 from .flow import FlowControl
-from .handler import Handler, RequestHandler
+from .handler import RequestHandler
 from .lingering import Linger
 from .pipeline import Pipeline
 from .reader import LINE_ENDS, TOO_MUCH, UNTOLD, Reader, Request
-from .response import CONTINUE, IN_STEP, Response
+from .response import CONTINUE, IN_STEP, Response, Turn
 from .shared import Shared
 from .states import (
     CLOSED,
@@ -32,12 +32,12 @@ from .timeouts import Wait, Watch, wait_of
 
 logger = logging.getLogger(__name__)
 
-TURN = 64  # pieces of bodies that are read before other connections have their turn
-HEAD = 4  # pieces that a head, and what becomes of it, cost at least
+TURN: Final = 64  # pieces of bodies that are read before other connections have their turn
+HEAD: Final = 4  # pieces that a head, and what becomes of it, cost at least
 TOO_MANY = Public("Too many client connections are open.")
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Turn):
     """One client connection, as asyncio, responses and the server call it."""
 
     __slots__ = (
@@ -48,11 +48,11 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
-    _handler: Handler
+    _handler: Any
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        shared.counters.accepted += 1
+        shared.places.accepted += 1
         self.pipeline = Pipeline(shared.budget)
         self.state: State = IDLE
         self.progress = 0  # changes with everything that restarts a time-out
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
             if self._request_handler is not None:
                 self._request_handler.on_lost()
         self._request_handler = None
-        del self._handler  # which refers to this object
+        self._handler = None  # which refers to this object
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        self.shared.counters.received += len(data)
+        self.shared.places.received += len(data)
         state = self.state
         if state is IDLE:
             if not self._handler.shortcut(data):
@@ -322,6 +322,10 @@ class Connection(asyncio.Protocol):
                 self._go_on()
         elif state is not CLOSED:
             self._leave(state is READING_BODY or self.lingers)
+
+    def expect_more(self) -> None:
+        """Note that after the response more of the request may come."""
+        self.lingers = True
 
     def want_body(self) -> None:
         """Read on, because the handler has room for more of the body."""

@@ -38,7 +38,8 @@ def merge_repeated(fields: Fields, headers: dict[bytes, bytes], version: str) ->
     for name in ignored:
         del headers[name]
     # A page makes its own mapping of the fields, in which the last line counts.
-    others = [(name, value) for name, value in fields if name not in (*lists, *ignored)]
+    left_out = {*lists, *ignored}
+    others = [(name, value) for name, value in fields if name not in left_out]
     return others + [(name, headers[name]) for name in lists]
 
 

@@ -23,6 +23,8 @@ from .response import Response
 class RequestHandler(Protocol):
     """Answers one request."""
 
+    __slots__ = ()
+
     def on_body(self, piece: bytes) -> None:
         """Take the next piece of the body."""
 
@@ -41,6 +43,8 @@ class RequestHandler(Protocol):
 
 class Handler(Protocol):
     """Decides what answers the requests of one connection."""
+
+    __slots__ = ()
 
     def shortcut(self, data: bytes) -> bool:
         """Take the first bytes of a request and return True, or leave them.

@@ -15,15 +15,6 @@ SPARE = 500
 LEAST_HANDSHAKES = 10
 
 
-class Counters(Protocol):
-    """What is counted of all connections."""
-
-    accepted: int
-    refused_clients: int  # above the limit of connections
-    refused_handshakes: int  # given up for later ones
-    received: int  # bytes
-
-
 class Open(Protocol):
     """An open connection, as its server sees it."""
 
@@ -39,13 +30,16 @@ class Open(Protocol):
 
 
 class Places:
-    """The places of all client connections; ``open`` has every connection."""
+    """The places of all client connections, and their counts; ``open`` has every connection."""
 
-    def __init__(self, limit: int, counters: Counters, spare: int = SPARE) -> None:
+    def __init__(self, limit: int, spare: int = SPARE) -> None:
         self.limit = limit
         self.spare = spare
         self.open: set[Open] = set()
-        self._counters = counters
+        self.accepted = 0  # connections
+        self.refused_clients = 0  # above the limit of connections
+        self.refused_handshakes = 0  # given up for later ones
+        self.received = 0  # bytes
         self._refused: dict[Open, None] = {}  # the oldest first, as the next
         self._handshakes: dict[Open, None] = {}
 
@@ -69,7 +63,7 @@ class Places:
         self.open.add(connection)
         if len(self.open) <= self.limit or self._taken <= self.limit:
             return True
-        self._counters.refused_clients += 1
+        self.refused_clients += 1
         self._refused[connection] = None
         self._keep(self._refused, self.spare)
         return False
@@ -79,7 +73,7 @@ class Places:
         self.open.add(handshake)
         self._handshakes[handshake] = None
         most = min(max(LEAST_HANDSHAKES, self.limit // 4), self.limit + self.spare - self._taken)
-        self._counters.refused_handshakes += self._keep(self._handshakes, max(1, most))
+        self.refused_handshakes += self._keep(self._handshakes, max(1, most))
 
     def leave(self, connection: Open) -> None:
         """Note that a connection or a handshake has ended, or a handshake is complete."""

@@ -8,7 +8,7 @@ handle: up to the end of a head, then up to where the body may end. The order of
 """
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import httptools
 
@@ -18,18 +18,18 @@ from .chunks import Chunks
 from .fields import Fields, check_coding, expects_continue, merge_repeated, without_upgrade
 from .limits import Limits
 
-END = b"\r\n\r\n"  # ends a head, and the trailers behind chunks
-LINE_ENDS = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
-FRAGMENT = ord("#")  # begins one, which is not a part of a request target
-MOST_PIECES = 64  # of a request target, until they become one
-SMALL = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
+END: Final = b"\r\n\r\n"  # ends a head, and the trailers behind chunks
+LINE_ENDS: Final = b"\r\n"  # which may stand between two requests (RFC 9112 section 2.2)
+FRAGMENT: Final = ord("#")  # begins one, which is not a part of a request target
+MOST_PIECES: Final = 64  # of a request target, until they become one
+SMALL: Final = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
 TOO_MUCH = Public("Too many bytes of requests are waiting.")
 
 _NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
 
 # Lengths of a body that no header field gives in bytes.
-CHUNKED = -1
-UNTOLD = -2  # it has no length, and only what follows tells whether there is one
+CHUNKED: Final = -1
+UNTOLD: Final = -2  # it has no length, and only what follows tells whether there is one
 
 VERSIONS = ("1.0", "1.1")
 

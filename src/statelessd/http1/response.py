@@ -14,11 +14,12 @@ IN_STEP = 64 * 1024  # bytes of an unread body worth reading to keep a connectio
 class Turn(Protocol):
     """The connection whose turn it is to respond, as responses and handlers see it."""
 
+    __slots__ = ()
+
     transport: asyncio.Transport
     flow: FlowControl
     shared: Shared
     state: State
-    lingers: bool
 
     @property
     def is_tls(self) -> bool: ...
@@ -27,6 +28,7 @@ class Turn(Protocol):
     def is_in_step(self) -> bool: ...
     def takes_continue(self) -> bool: ...
     def ended(self, keep_alive: bool) -> None: ...
+    def expect_more(self) -> None: ...
     def want_body(self) -> None: ...
     def close(self) -> None: ...
 
@@ -52,7 +54,7 @@ class Response:
     def close_after(self) -> None:
         """Let no request follow, because more of this one may arrive."""
         self.keep_alive = False
-        self.connection.lingers = True
+        self.connection.expect_more()
 
     def send_continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 section 10.1.1)."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..failures import Failures
 from .budget import Budget
 from .limits import Limits
-from .places import Counters, Open, Places
+from .places import Open, Places
 from .timeouts import seconds
 from .turns import Turns
 
@@ -26,7 +26,6 @@ class Shared:
     def __init__(
         self,
         limits: Limits,
-        counters: Counters,
         make_handler: Callable[[Any], Any],
         loop: asyncio.AbstractEventLoop,
         on_date: Callable[[bytes], None] = lambda _: None,
@@ -34,10 +33,9 @@ class Shared:
         self.limits = limits
         self.seconds = seconds(limits)
         self.budget = Budget(limits.max_unverified_bytes)
-        self.counters = counters
         self.make_handler = make_handler
         self.loop = loop
-        self.places = Places(limits.max_connections, counters)
+        self.places = Places(limits.max_connections)
         self.connections = self.places.open
         self.turns = Turns(loop)
         self.lingering: set[Open] = set()  # those that discard the rest of a request

@@ -10,6 +10,7 @@ the pipeline and are not parsed yet.
 """
 
 import enum
+from typing import Final
 
 
 class IllegalTransitionError(Exception):
@@ -36,7 +37,13 @@ class State(enum.Enum):
         return following
 
 
-IDLE, READING_HEAD, READING_BODY, RESPONDING, WAITING, LINGERING, CLOSED = State
+IDLE: Final = State.IDLE
+READING_HEAD: Final = State.READING_HEAD
+READING_BODY: Final = State.READING_BODY
+RESPONDING: Final = State.RESPONDING
+WAITING: Final = State.WAITING
+LINGERING: Final = State.LINGERING
+CLOSED: Final = State.CLOSED
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     # RESPONDING: the handler knew the bytes, or a client is refused before it asks.

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..broker.close_reason import CloseReason
-from ..broker.statistics import BrokerFigures, BrokerState, BrokerStatus
+from ..broker.figures import BrokerFigures, BrokerState, BrokerStatus
+from ..form import FORM
 from ..gateway.gateway import Gateway
 from ..gateway.webhook import HANDSHAKE, WebhookEndpoint
 from ..gateway.webhook import OUTCOMES as WEBHOOK_OUTCOMES
@@ -156,7 +157,7 @@ FIGURES = (
     Figure("http_request_duration_seconds", HISTOGRAM, "Seconds from a request to its response.",
            lambda r: r.gateway.statistics.durations, per=NANO),
     Figure("http_received_bytes", COUNTER, "Bytes received from clients.",
-           lambda r: r.gateway.statistics.received),
+           lambda r: r.gateway.places.received),
     Figure("http_sent_bytes", COUNTER, "Bytes sent to clients, without the headers of pages.",
            lambda r: r.gateway.statistics.sent),
     Figure("http_connections", GAUGE, "Open client connections, including TLS handshakes.",
@@ -165,7 +166,7 @@ FIGURES = (
            "Client connections that may be open at once. Fewer than the setting if the limit of "
            "open files is too low.", lambda r: r.gateway.places.limit),
     Figure("http_connections_accepted", COUNTER, "Client connections accepted.",
-           lambda r: r.gateway.statistics.accepted),
+           lambda r: r.gateway.places.accepted),
     Figure("draining", GAUGE, "1 while this backend drains.",
            lambda r: r.gateway.draining, dashboard="draining"),
     Figure("", COUNTER, "Errors, including items of batches, by problem type.",
@@ -201,8 +202,8 @@ FIGURES = (
            lambda r: r.gateway.publish.max_bytes),
     Figure("refusals", COUNTER, "Messages and clients that were refused at a limit, by limit.",
            lambda r: r.broker.refusals | {
-               "client_connections": r.gateway.statistics.refused_clients,
-               "handshakes": r.gateway.statistics.refused_handshakes},
+               "client_connections": r.gateway.places.refused_clients,
+               "handshakes": r.gateway.places.refused_handshakes},
            labels=("limit",), values=REFUSALS),
     # Webhook endpoints
     Figure("webhook_requests", COUNTER,
@@ -282,8 +283,9 @@ FIGURES = (
            lambda r: open_files(), dashboard="descriptors"),
     Figure("", GAUGE, "Start of the process, in seconds of Unix time.",
            lambda r: r.process.started, dashboard="started"),
-    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python.",
-           lambda r: {(__version__, platform.python_version()): 1}, labels=("version", "python")),
+    Figure("build_info", GAUGE, "1, with the versions of statelessd and Python, and the form.",
+           lambda r: {(__version__, platform.python_version(), FORM): 1},
+           labels=("version", "python", "form")),
     Figure("config_info", GAUGE, "1, with a digest of the settings.",
            lambda r: {r.config_hash: 1}, labels=("hash",)),
     Figure("config_loaded_timestamp_seconds", GAUGE,

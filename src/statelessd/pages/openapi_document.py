@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ..broker.statistics import BrokerStatus
+from ..broker.figures import BrokerStatus
 from ..gateway import response
 from ..gateway.batch import Result
 from ..gateway.items import Item

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..broker.statistics import BrokerState, BrokerStatus
+from ..broker.figures import BrokerState, BrokerStatus
 from ..config.settings import Listener
 from ..gateway.gateway import Gateway
 from ..telemetry.histogram import percentile

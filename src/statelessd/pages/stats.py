@@ -1,4 +1,4 @@
-"""``GET /stats``: the original's document, key for key; ``host`` and ``broker`` are new."""
+"""``GET /stats``: the original's document. ``host``, ``broker`` and ``form`` are new."""
 
 import os
 import resource
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..broker.logins import Login
+from ..form import FORM
 from ..gateway.gateway import Gateway
 from .monitoring import Monitoring
 from .page import Page, monitoring_of
@@ -29,6 +30,7 @@ def document(gateway: Gateway, logins: Sequence[Login] | None = None) -> dict[st
         "port": gateway.port,
         "timestamp": int(time.time()),
         "connections": gateway.publisher.connection_statistics(logins),
+        "form": FORM,
         "broker": {"state": broker.state.value, "reason": broker.reason},
         "requests": gateway.statistics.document(),
         "cpu_time": {"user": usage.ru_utime, "system": usage.ru_stime},

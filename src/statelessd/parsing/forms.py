@@ -7,6 +7,7 @@ encodes it. So the memory of a form is that of its bytes.
 import re
 from binascii import a2b_qp
 from collections.abc import Generator
+from typing import Final
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
@@ -17,13 +18,18 @@ MAX_NAME = 4096  # bytes of a field's name in a large form, as it was sent
 MAX_BOUNDARY = 256  # bytes; RFC 2046 section 5.1.1 allows 70
 
 # Bytes. A form that is not costly is decoded at once, without steps.
-CHEAP, LARGE = 32 * 1024, 256 * 1024
+CHEAP: Final = 32 * 1024
+LARGE: Final = 256 * 1024
 PIECE = 16 * 1024  # decoding one takes some milliseconds at most
 STRIDE = 1024 * 1024  # searching one takes less than a millisecond
 
 # These are numbers, because a search for bytes in bytes is slower: CPython first tries to
 # convert them to a number, and raises and drops an exception.
-PERCENT, PLUS = b"%+"
+PERCENT: Final = ord("%")
+PLUS: Final = ord("+")
+
+BODY: Final = b"body="  # most forms begin with it
+SMALL: Final = 4096  # bytes
 
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _IDENTITY_ENCODINGS = ("7bit", "8bit", "binary")  # RFC 2045 section 6.2: the bytes are as they are
@@ -63,13 +69,22 @@ def decode_urlencoded(data: bytes) -> Pairs:
     return pairs
 
 
-def find_body(data: bytes) -> tuple[int, int]:
-    """Return where the value of a form's first plain field ``body`` begins and ends, or (0, 0)."""
-    start = 5 if data.startswith(b"body=") else data.find(b"&body=") + 6
-    if data[start - 5 : start] != b"body=":
-        return 0, 0
-    end = data.find(b"&", start)
-    return start, end if end >= 0 else len(data)
+def divide(data: bytes) -> tuple[bytes | None, bytes]:
+    """Return the value of a form's first plain field ``body``, still encoded, and the other fields.
+
+    The value is None without such a field.
+    """
+    start, end = len(BODY), len(data)
+    if not data.startswith(BODY):
+        start = data.find(b"&" + BODY) + 1 + len(BODY)
+        if start == len(BODY):
+            return None, data
+    elif end <= SMALL:  # for these it is quicker than ``find``
+        field, _, others = data.partition(b"&")
+        return field[start:], others
+    if (ampersand := data.find(b"&", start)) >= 0:
+        end = ampersand
+    return data[start:end], data[: start - len(BODY)] + data[end:]
 
 
 def decode_value(data: bytes) -> bytes:

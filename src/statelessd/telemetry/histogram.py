@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Final
 
-BUCKETS = 65  # for any number of 64 bits, because checking a bound would cost more
+BUCKETS: Final = 65  # for any number of 64 bits, because checking a bound would cost more
 FIRST = 17  # the first bound that is shown: 2**17 ns, 131 microseconds
 LAST = 36  # and the last: 2**36 ns, 69 seconds
-PARTS = 8  # of an octave, in a FineHistogram
+PARTS: Final = 8  # of an octave, in a FineHistogram
 
 
 class Histogram:
@@ -20,7 +21,8 @@ class Histogram:
 
     def observe(self, nanoseconds: int) -> None:
         """Count a duration."""
-        self.counts[nanoseconds.bit_length()] += 1
+        counts, octave = self.counts, nanoseconds.bit_length()
+        counts[octave] = counts[octave] + 1
         self.sum += nanoseconds
 
     def cumulative(self) -> list[int]:
@@ -44,8 +46,9 @@ class FineHistogram(Histogram):
 
     def observe(self, nanoseconds: int) -> None:
         """Count a duration."""
-        octave = nanoseconds.bit_length()
-        self.counts[(octave << 3) + (nanoseconds << 4 >> octave)] += 1
+        counts, octave = self.counts, nanoseconds.bit_length()
+        part = (octave << 3) + (nanoseconds << 4 >> octave)
+        counts[part] = counts[part] + 1
         self.sum += nanoseconds
 
     def octaves(self) -> Sequence[int]:

@@ -15,25 +15,29 @@ class RequestStatistics:
     """The counters. They are plain attributes, because the hot path counts."""
 
     __slots__ = (
-        "accepted", "answers", "confirmed", "durations", "errors", "methods", "received",
-        "refused_clients", "refused_handshakes", "sent",
+        "_methods", "_posts", "answers", "confirmed", "durations", "errors", "sent",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.methods: dict[str, int] = {}
+        self._posts = 0
+        self._methods: dict[str, int] = {}  # the other requests
         self.confirmed = 0  # publishes answered with 204, which are most of all
         self.answers: Counter[Answered] = Counter()  # the others
         self.errors: Counter[str] = Counter()  # answers and items of batches, by problem
         self.durations = Histogram()  # from the request to its answer
-        self.accepted = 0  # client connections
-        self.refused_clients = 0  # above the limit of connections
-        self.refused_handshakes = 0  # TLS, given up for later ones
-        self.received = 0  # bytes
         self.sent = 0  # bytes of answers
 
     def began(self, method: str) -> None:
         """Count a request whose headers were read; the original counts it from here on too."""
-        self.methods[method] = self.methods.get(method, 0) + 1
+        if method == "POST":
+            self._posts += 1
+        else:
+            self._methods[method] = self._methods.get(method, 0) + 1
+
+    @property
+    def methods(self) -> dict[str, int]:
+        """Return how many requests of each method were read."""
+        return {"POST": self._posts, **self._methods} if self._posts else dict(self._methods)
 
     def answered_confirmed(self, nanoseconds: int, size: int) -> None:
         """Count the answer 204 to a publish, of ``size`` bytes."""

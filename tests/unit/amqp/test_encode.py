@@ -113,9 +113,10 @@ def test_names_that_pamqp_refuses_are_encoded():
 def test_a_body_is_split_into_frames_that_pamqp_reads_back(size, frame_max):
     body = bytes(range(256)) * (size // 256 + 1)
     body = body[:size]
-    start = encode.publish_start(7, "e", "k", False)
     properties = encode.properties({"content_type": "text/plain"})
-    data = b"".join(encode.publish_frames(7, start, properties, body, frame_max))
+    pieces = []
+    encode.Envelope(7, "e", "k", properties, False).seal(body, frame_max, pieces)
+    data = b"".join(pieces)
     kinds, got = [], b""
     while data:
         consumed, channel, value = frame.unmarshal(data)

@@ -152,7 +152,8 @@ class TestLogin:
 
     def test_the_password_is_in_no_repr(self):
         protocol = Protocol(login())
-        assert "secret" not in repr(login()) + repr(protocol) + repr(vars(protocol))
+        inside = [getattr(protocol, name) for name in dir(protocol)]
+        assert "secret" not in repr(login()) + repr(protocol) + repr(inside)
 
 
 class TestLoginThroughProxy:

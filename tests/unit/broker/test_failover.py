@@ -1,11 +1,13 @@
 """Several nodes: the next one is tried at once, and one that is back is used again."""
 
+import fcntl
+
 import brokerside
 import pytest
 from scenario import O, hosts
 from waiting import open_files
 
-from statelessd.broker.session import Session
+from statelessd.broker.reachability import Reachability
 from statelessd.message import Credentials
 
 
@@ -113,7 +115,7 @@ async def test_a_message_that_cannot_be_given_up_does_not_hold_others_beyond_the
 ):
     broker.is_silent()
     stuck = [publish.start(b"%d" % n, timeout=0.3) for n in range(3)]
-    monkeypatch.setattr(Session, "why_waiting", lambda self: 1 / 0)
+    monkeypatch.setattr(Reachability, "failure", property(lambda self: 1 / 0))
     assert {(await each)[0] for each in stuck} <= {O.UNCONFIRMED, O.BROKER_UNAVAILABLE}
     assert caplog.text.count("giving up a message at its deadline failed") <= 1
 
@@ -123,14 +125,14 @@ async def test_one_sessions_exception_does_not_end_the_time_outs_of_the_others(
 ):
     for user in ("first", "second"):
         assert await publish(credentials=Credentials(user, "x")) is O.CONFIRMED
-    ticked, tick = set(), Session.tick
+    asked, ioctl = [], fcntl.ioctl
 
-    def fails(session, now):
-        ticked.add(session.credentials.username)
-        if session.credentials.username == "first":
-            raise ValueError("a fault")
-        tick(session, now)
+    def fails(descriptor, *args):
+        asked.append(descriptor)
+        if descriptor == asked[0]:
+            raise OSError("a fault")
+        return ioctl(descriptor, *args)
 
-    monkeypatch.setattr(Session, "tick", fails)
-    await publish.until(lambda: ticked == {"first", "second"})
+    monkeypatch.setattr(fcntl, "ioctl", fails)  # once a second, for each connection
+    await publish.until(lambda: len(set(asked)) == 2)
     assert caplog.text.count("checking the time-outs of a session failed") == 1

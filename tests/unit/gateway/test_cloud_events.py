@@ -29,7 +29,7 @@ def read(headers=(), query=b"", settings=None, without=()):
     """Return the properties of the event that these headers add to, by their names."""
     defaults = Defaults() if settings is None else defaults_of(settings)
     given = {n: v for n, v in {**EVENT, **dict(headers)}.items() if n not in without}
-    return properties_in(message_reader(TARGET, given, query, defaults, 10**7)(b"{}").header)
+    return properties_in(message_reader(TARGET, given, query, defaults, 10**7).read(b"{}").header)
 
 
 def refusal(headers=(), without=()):

@@ -24,7 +24,7 @@ URLENCODED = {b"content-type": b"application/x-www-form-urlencoded"}
 
 def read(headers, body=b"body=x", settings=Defaults()):  # noqa: B008 - frozen
     headers = {**URLENCODED, **headers}
-    return message_reader(TARGET, headers, b"", settings, 10**7)(body)
+    return message_reader(TARGET, headers, b"", settings, 10**7).read(body)
 
 
 def header(**values):
@@ -296,7 +296,7 @@ class TestIdempotencyKey:
     )
     def test_the_requests_own_message_id_wins(self, headers, body, query):
         headers = {**URLENCODED, b"idempotency-key": b"k", **headers}
-        message = message_reader(TARGET, headers, query, Defaults(), 10**6)(body)
+        message = message_reader(TARGET, headers, query, Defaults(), 10**6).read(body)
         assert properties_in(message.header)["message_id"] == "own"
         assert message.message_id is None
 

@@ -18,7 +18,7 @@ FORM = b"application/x-www-form-urlencoded"
 
 def read(body=b"", query=b"", defaults=Defaults(), **headers):  # noqa: B008 - frozen
     fields = {name.replace("_", "-").encode(): value for name, value in headers.items()}
-    return message_reader(TARGET, fields, query, defaults, 10**7)(body)
+    return message_reader(TARGET, fields, query, defaults, 10**7).read(body)
 
 
 def form(body, **kwargs):

@@ -63,11 +63,11 @@ class TestTurns:
             if longest < TURN:
                 break  # else the machine may have been busy
             client = await edge.connect()
-            size = edge.gateway.statistics.received + len(data)
+            size = edge.gateway.places.received + len(data)
             client.send(data)
             longest = await longest_turn(
                 lambda size=size: (
-                    edge.gateway.statistics.received == size
+                    edge.gateway.places.received == size
                     and not any(each.pipeline.size for each in edge.connections)
                 )
             )
@@ -77,7 +77,7 @@ class TestTurns:
     async def test_others_are_answered_meanwhile(self, edge):
         client, other = await edge.connect(), await edge.connect()
         client.send(REFUSED * 4500)
-        await edge.until(lambda: edge.gateway.statistics.received)
+        await edge.until(lambda: edge.gateway.places.received)
         other.send(post())
         assert (await other.answer()).status == 204
         assert any(each.pipeline.size for each in edge.connections)
@@ -230,9 +230,9 @@ class TestBudget:
     async def test_whatever_comes_of_a_head_it_is_given_back(self, edge, data):
         client = await edge.connect()
         client.send(data[:1])
-        await edge.until(lambda: edge.gateway.statistics.received == 1)
+        await edge.until(lambda: edge.gateway.places.received == 1)
         client.send(data[1:])
-        await edge.until(lambda: edge.gateway.statistics.received == len(data))
+        await edge.until(lambda: edge.gateway.places.received == len(data))
         edge.sweep(11)
         with contextlib.suppress(ConnectionError):
             assert (await client.answer()).status in (400, 408, 431)

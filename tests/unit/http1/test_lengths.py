@@ -190,7 +190,7 @@ class TestUntyped:
         edge.publisher.held[0][0].handed_over = True
         client.send(BODY)
         size = len(bare(AUTH + CLOSE) + BODY)
-        await edge.until(lambda: edge.gateway.statistics.received == size)
+        await edge.until(lambda: edge.gateway.places.received == size)
         edge.publisher.settle()
         assert (await client.answer()).status == 204
         assert edge.publisher.cancelled == []
@@ -202,7 +202,7 @@ class TestUntyped:
         await edge.until(lambda: edge.publisher.published)
         client.send(BODY)
         size = len(bare(AUTH + CLOSE) + BODY)
-        await edge.until(lambda: edge.gateway.statistics.received == size)
+        await edge.until(lambda: edge.gateway.places.received == size)
         assert (await client.answer()).status == 204
         assert await client.at_end()
 

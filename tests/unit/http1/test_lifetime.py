@@ -100,7 +100,7 @@ class TestTime:
         now = edge.loop.time()
         connection.check_timeouts(now)
         client.send(b"X: y\r\n")
-        await edge.until(lambda: edge.gateway.statistics.received == 28)
+        await edge.until(lambda: edge.gateway.places.received == 28)
         connection.check_timeouts(now + 10.1)
         assert (await client.answer()).status == 408
 
@@ -198,7 +198,7 @@ class TestFrozen:
     async def test_the_rest_of_a_request_counts(self, edge, cut):
         client = await edge.connect()
         client.send(post()[:cut])
-        await edge.until(lambda: edge.gateway.statistics.received == cut)
+        await edge.until(lambda: edge.gateway.places.received == cut)
         client.send(post()[cut:])
         edge.sweep(11)
         assert (await client.answer()).status == 204
@@ -207,10 +207,10 @@ class TestFrozen:
     async def test_more_of_a_head_buys_no_further_time(self, edge):
         client = await edge.connect()
         client.send(post()[:20])
-        await edge.until(lambda: edge.gateway.statistics.received == 20)
+        await edge.until(lambda: edge.gateway.places.received == 20)
         client.send(post()[20:21])
         edge.sweep(11)
-        await edge.until(lambda: edge.gateway.statistics.received == 21)
+        await edge.until(lambda: edge.gateway.places.received == 21)
         client.send(post()[21:22])
         edge.sweep(11)
         assert (await client.answer()).status == 408

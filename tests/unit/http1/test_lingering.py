@@ -17,9 +17,9 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 async def received(edge, client, data):
     """Send the data, and wait until the edge has it."""
-    size = edge.gateway.statistics.received + len(data)
+    size = edge.gateway.places.received + len(data)
     client.send(data)
-    await edge.until(lambda: edge.gateway.statistics.received >= size)
+    await edge.until(lambda: edge.gateway.places.received >= size)
 
 
 async def refused(edge, head=STRANGER % LARGE):
@@ -50,7 +50,7 @@ class TestSize:
         client = await edge.connect()
         client.writer.transport.pause_reading()
         client.send(head)
-        await edge.until(lambda: edge.gateway.statistics.received == len(head))
+        await edge.until(lambda: edge.gateway.places.received == len(head))
         client.writer.transport.resume_reading()
         answer = await client.answer()
         assert answer.status == status
@@ -241,10 +241,10 @@ class TestBehindTheLastRequest:
         client.send(b"x" * LARGE)
         [connection] = edge.connections
         await edge.until(lambda: connection.flow.read_paused)
-        assert edge.gateway.statistics.received < 1_000_000
+        assert edge.gateway.places.received < 1_000_000
         edge.sweep(5)
         edge.publisher.settle()
-        await edge.until(lambda: edge.gateway.statistics.received == LARGE + len(request))
+        await edge.until(lambda: edge.gateway.places.received == LARGE + len(request))
         assert (await client.answer()).status == 204
         assert await client.at_end()
 
@@ -317,7 +317,7 @@ class TestOverTls:
         await client.writer.drain()
         client.writer.transport.resume_reading()
         assert (await client.answer()).status == 500  # the test's handler says so
-        await host.until(lambda: host.shared.counters.received == 1_000_000)
+        await host.until(lambda: host.shared.places.received == 1_000_000)
         [connection] = host.shared.connections
         now = host.shared.loop.time()
         connection.check_timeouts(now)

@@ -53,7 +53,7 @@ class TestAboveTheLimit:
             assert json.loads(answer.body)["outcome"] == "not-published"
             assert answer.headers["retry-after"]
         await edge.until(lambda: len(edge.connections) <= 2 + 3)
-        assert edge.gateway.statistics.refused_clients == 20
+        assert edge.gateway.places.refused_clients == 20
 
     @edge_test(max_connections=1)
     async def test_one_that_sends_a_body_first_can_read_the_answer(self, edge):
@@ -115,8 +115,8 @@ class TestHandshakes:
             assert (await client.answer()).status == 200
             assert await silent[0].at_end()
             assert len(host.shared.connections) <= 10 + 1
-            assert host.shared.counters.refused_handshakes >= 90
-            assert host.shared.counters.accepted == 101
+            assert host.shared.places.refused_handshakes >= 90
+            assert host.shared.places.accepted == 101
 
         over_tls(authority, check, factory, max_connections=40)
 

@@ -45,7 +45,7 @@ class TestListening:
             client.setblocking(False)
             client.connect_ex(host.address)
             waiting.append(client)
-        await host.until(lambda: host.shared.counters.accepted == 1000)
+        await host.until(lambda: host.shared.places.accepted == 1000)
         for client in waiting:
             client.close()
 

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from edge import AUTH, FORM, Edge, edge_test, post
 
+from statelessd.broker.figures import BrokerState, BrokerStatus
 from statelessd.broker.logins import Login
-from statelessd.broker.statistics import BrokerState, BrokerStatus
 from statelessd.config.settings import Paths
 from statelessd.message import Outcome, Public
 from statelessd.pages.details import MOST

@@ -5,8 +5,8 @@ import time
 
 from edge import edge_test
 
+from statelessd.broker.figures import BrokerState, BrokerStatus
 from statelessd.broker.logins import Login
-from statelessd.broker.statistics import BrokerState, BrokerStatus
 from statelessd.message import TABLE, Outcome
 from statelessd.pages.dashboard import POLICY
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from edge import edge_test
 
-from statelessd.broker.statistics import BrokerState, BrokerStatus
+from statelessd.broker.figures import BrokerState, BrokerStatus
 
 
 def get(path):
