@@ -181,7 +181,7 @@ hashes: ## Write requirements.txt and those of the extras, with hashes, from con
 	@.run/hashes/bin/python scripts/pins.py
 
 constraints: $(READY) ## Pin what is installed now in constraints.txt; "make hashes" comes next
-	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --all --exclude pip --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove everything that was built, installed or started here
