@@ -142,7 +142,7 @@ class Loop(uvloop.Loop):
         self.brokers: list[Broker] = []  # in the order of the connections
         self.slowness = 1.0  # how many times as long as on a machine of its own all takes
 
-    def call_later(self, delay: float, callback: Any, *args: Any, **more: Any) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, **more: Any) -> Any:  # type: ignore[override]
         """As ever, but timers are as rare between publishes as they are elsewhere."""
         return super().call_later(delay * self.slowness, callback, *args, **more)
 

@@ -92,7 +92,7 @@ class FakePublisher:
     def give_back(self, size):
         self.reserved -= size
 
-    def connection_statistics(self):
+    def connection_statistics(self, logins=None):
         return {}
 
     def logins(self, backend):

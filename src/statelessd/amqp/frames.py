@@ -32,8 +32,11 @@ _FRAME: Final = Struct(">BHI")
 _ACK: Final = Struct(">IQB")
 _CLOSE = Struct(">IH")
 _CLASS_AND_METHOD = Struct(">HH")
+ACK: Final = Struct(">BHIIQBB")  # a whole frame: type, channel, length, method, tag, bits, end
+ACK_SIZE: Final = 21
+ACK_LENGTH: Final = ACK_SIZE - FRAME_OVERHEAD
 _CONTENT_HEADER = Struct(">HHQ")
-_BASIC_ACK: Final = 60 << 16 | 80
+BASIC_ACK: Final = 60 << 16 | 80
 _BASIC_NACK: Final = 60 << 16 | 120
 _BASIC_RETURN = 60 << 16 | 50
 _CONNECTION_START = 10 << 16 | 10
@@ -63,12 +66,12 @@ class FrameSplitter:
 
     def __init__(self, max_size: int) -> None:
         self.max_size = max_size
-        self._rest = b""
+        self.rest = b""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the whole frames. Raise FrameError at the first byte that cannot be of one."""
-        if self._rest:
-            data = self._rest + data
+        if self.rest:
+            data = self.rest + data
         start, length = 0, len(data)
         kind: int
         channel: int
@@ -84,10 +87,10 @@ class FrameSplitter:
                 raise FrameError("a frame that does not end with the frame-end octet")
             yield kind, channel, data[start + 7 : end]
             start = end + 1
-        self._rest = data[start:]
+        self.rest = data[start:]
         # A peer that speaks another protocol may never send seven bytes more.
-        if self._rest and self._rest[0] not in _KINDS:
-            raise _fault(self._rest, 0, self.max_size)
+        if self.rest and self.rest[0] not in _KINDS:
+            raise _fault(self.rest, 0, self.max_size)
 
 
 def _fault(data: bytes, size: int, max_size: int) -> FrameError:
@@ -122,7 +125,7 @@ def decode_method(payload: bytes) -> Method:
             tag: int
             bits: int
             index, tag, bits = _ACK.unpack(payload)
-            if index == _BASIC_ACK:
+            if index == BASIC_ACK:
                 return BasicAck(tag, bool(bits & 1), True)
             if index == _BASIC_NACK:
                 return BasicAck(tag, bool(bits & 1), False)

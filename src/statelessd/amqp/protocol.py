@@ -23,9 +23,14 @@ from pamqp.common import FieldTable
 
 from . import encode, events
 from .confirms import Confirms
+from .encode import FRAME_END
 from .errors import LoginTooLargeError, ProtocolError, StateError
 from .events import BasicAck, BasicReturn, CloseMethod, Event, Settled, Start
 from .frames import (
+    ACK,
+    ACK_LENGTH,
+    ACK_SIZE,
+    BASIC_ACK,
     BODY,
     HEADER,
     METHOD,
@@ -248,6 +253,10 @@ class Protocol:
         """
         found = self._events = []
         try:
+            if self.state is OPEN and not self._frames.rest:
+                data = self._receive_acks(data)
+                if not data:
+                    return found
             for kind, number, payload in self._frames.feed(data):
                 if kind == METHOD:
                     self._receive_method(number, decode_method(payload))
@@ -258,6 +267,21 @@ class Protocol:
             self.state = ConnectionState.CLOSED
             found.append(events.Failed(error))
         return found
+
+    def _receive_acks(self, data: bytes) -> bytes:
+        """Settle what the acks at the beginning of ``data`` settle, and return the rest.
+
+        Most reads are acks and nothing else. With many users or exchanges each message has one.
+        """
+        size = len(data)
+        for start in range(0, size - ACK_SIZE + 1, ACK_SIZE):
+            kind, number, length, method, tag, bits, end = ACK.unpack_from(data, start)
+            if method != BASIC_ACK or kind != METHOD or length != ACK_LENGTH or end != FRAME_END:
+                return data[start:]
+            confirms = self._channel(number).confirms
+            settled = confirms.settle(tag, bits & 1 == 1, True)
+            self._events.append(Settled(number, settled, confirms.oldest))
+        return data[size - size % ACK_SIZE :]
 
     def _receive_method(self, number: int, method: Method) -> None:
         if self.state is CLOSED:

@@ -258,6 +258,16 @@ class ChannelTable:
         return self.session.state is SessionState.OPEN
 
     @property
+    def is_at_rest(self) -> bool:
+        """Return whether nothing is under way on any channel, and each exchange has one."""
+        return not self._single_use and all(
+            isinstance(route, ExchangeChannel)
+            and route.idle
+            and route.phase in (ChannelPhase.FRESH, ChannelPhase.PIPELINED)
+            for route in self._routes.values()
+        )
+
+    @property
     def _connection(self) -> BrokerConnection:
         connection = self.session.connection
         assert connection is not None  # noqa: S101 - the session is open

@@ -62,9 +62,13 @@ def logins(backend: str, pool: Pool, active: Iterable[Publish]) -> list[Login]:
         counted = pool.statistics.get(key) or those[0].statistics
         state, since = "closed", counted.ended_at
         if those:
-            leading = min(those, key=lambda each: (ORDER.index(each.state), each.since))
+            # Nearly always there is one, and a backend does this for all logins each second.
+            leading = those[0] if len(those) == 1 else min(those, key=_rank)
             state, since = STATES[leading.state], leading.since
-        errors = [counted.last_error, *(session.statistics.last_error for session in those)]
+        last_error = counted.last_error
+        for session in those:
+            if session.statistics is not counted:
+                last_error = max(last_error, session.statistics.last_error)
         found.append(
             Login(
                 backend,
@@ -74,11 +78,15 @@ def logins(backend: str, pool: Pool, active: Iterable[Publish]) -> list[Login]:
                 since,
                 counted.publishes,
                 round(counted.rate, 2),
-                waiting[key],
-                in_flight[key],
+                waiting.get(key, 0),
+                in_flight.get(key, 0),
                 counted.channels_opened - counted.channels_closed,
                 counted.reconnects,
-                max(errors)[1],
+                last_error[1],
             )
         )
     return found
+
+
+def _rank(session: Session) -> tuple[int, float]:
+    return ORDER.index(session.state), session.since

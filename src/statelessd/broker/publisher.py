@@ -5,6 +5,7 @@ import logging
 import platform
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ..config.settings import Publish as Limits
@@ -172,8 +173,13 @@ class Publisher:
         """Count ``size`` bytes no more."""
         self._tally.size -= size
 
-    def connection_statistics(self) -> dict[str, dict[str, Any]]:
-        """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013."""
+    def connection_statistics(
+        self, logins: Sequence[Login] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return the ``connections`` of ``/stats``: by virtual host and user, as in 2013.
+
+        ``logins`` are what ``logins`` has returned, if that is at hand: many take long.
+        """
         statistics = self._pool.statistics
         return {
             f"{login.virtual_host}:{login.user}": {
@@ -186,7 +192,7 @@ class Publisher:
                 "publishes": counted.publishes,
                 "queue_size": login.queue_size,
             }
-            for login in self.logins("")
+            for login in (self.logins("") if logins is None else logins)
             if (counted := statistics.get((login.virtual_host, login.user)))
         }
 

@@ -39,6 +39,10 @@ class StallDetector:
         table, session = self._table, self._table.session
         late = now - self._checked_at > LATE
         self._checked_at = now
+        if table.is_at_rest and not (session.progressed or self.doubtful):
+            # With a thousand logins, most are. What follows asks the kernel about each.
+            self._progress_at = now
+            return
         # Neither an alarm nor a slow network says anything about queues.
         excused = session.is_excused or late
         # Messages that wait elsewhere, as in quarantine, say nothing about this connection.

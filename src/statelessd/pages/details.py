@@ -27,9 +27,8 @@ class Details(msgspec.Struct):
     errors: list[RecentError]
 
 
-def told_by(gateway: Gateway, most: int = MOST) -> Details:
-    """Return what this backend tells: of its connections the open ones and the busiest."""
-    logins = gateway.publisher.logins(str(gateway.port))
+def told_by(gateway: Gateway, logins: list[Login], most: int = MOST) -> Details:
+    """Return what this backend tells: of its ``logins`` the open ones and the busiest."""
     left_out = max(0, len(logins) - most)
     if left_out:
         logins = heapq.nlargest(
@@ -41,7 +40,7 @@ def told_by(gateway: Gateway, most: int = MOST) -> Details:
 async def details(monitoring: Monitoring) -> Details:
     """Return the document of all backends; what the others tell is up to a second old."""
     gateway = monitoring.gateway
-    found = told_by(gateway)
+    found = told_by(gateway, gateway.publisher.logins(str(gateway.port)))
     for page in monitoring.pages():
         await asyncio.sleep(0)  # each may be long
         for snapshot in page.living:

@@ -4,27 +4,32 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..broker.logins import Login
 from ..form import FORM
 from ..gateway.gateway import Gateway
 from .monitoring import Monitoring
 from .page import Page, monitoring_of
 
 
-def document(gateway: Gateway) -> dict[str, Any]:
-    """Return the document of this process, in the units of getrusage(2) and seconds."""
+def document(gateway: Gateway, logins: Sequence[Login] | None = None) -> dict[str, Any]:
+    """Return the document of this process, in the units of getrusage(2) and seconds.
+
+    ``logins`` are the publisher's, if they are at hand.
+    """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     broker = gateway.publisher.broker_state()
     return {
         "host": socket.gethostname(),
         "port": gateway.port,
         "timestamp": int(time.time()),
-        "connections": gateway.publisher.connection_statistics(),
+        "connections": gateway.publisher.connection_statistics(logins),
         "form": FORM,
         "broker": {"state": broker.state.value, "reason": broker.reason},
         "requests": gateway.statistics.document(),

@@ -5,7 +5,13 @@ from pamqp import commands, frame
 from statelessd.amqp import encode, events
 from statelessd.amqp.errors import LoginTooLargeError, ProtocolError, StateError
 from statelessd.amqp.events import Settlement
-from statelessd.amqp.protocol import PROTOCOL_HEADER, ConnectionState, Login, Protocol
+from statelessd.amqp.protocol import (
+    HEARTBEAT_FRAME,
+    PROTOCOL_HEADER,
+    ConnectionState,
+    Login,
+    Protocol,
+)
 
 EMPTY = encode.properties({})
 
@@ -266,6 +272,32 @@ class TestPublishing:
         publish(protocol, "b", channel=2)
         [event] = protocol.receive_data(broker.ack(2, 1))
         assert event == events.Settled(2, [("b", Settlement.ACKED)], 2)
+
+    def test_acks_of_several_channels_may_come_in_any_pieces_with_other_frames(self):
+        data = (
+            broker.ack(1, 2, multiple=True) + broker.ack(2, 1) + broker.nack(1, 3)
+            + HEARTBEAT_FRAME + broker.ack(1, 4) + broker.ack(2, 2)
+        )  # fmt: skip
+        found = []
+        for size in (len(data), 21, 30, 1):
+            protocol = with_channel()
+            protocol.open_channel()
+            protocol.receive_data(broker.channel_open_ok(2) + broker.select_ok(2))
+            for tag in range(1, 5):
+                publish(protocol, f"1-{tag}")
+                publish(protocol, f"2-{tag}", channel=2)
+            pieces = [data[at : at + size] for at in range(0, len(data), size)]
+            got = [event for piece in pieces for event in protocol.receive_data(piece)]
+            found.append([(each.channel, each.settled, each.oldest) for each in got])
+        assert all(each == found[0] for each in found)
+        acked, nacked = Settlement.ACKED, Settlement.NACKED
+        assert found[0] == [
+            (1, [("1-1", acked), ("1-2", acked)], 3),
+            (2, [("2-1", acked)], 2),
+            (1, [("1-3", nacked)], 4),
+            (1, [("1-4", acked)], 5),
+            (2, [("2-2", acked)], 3),
+        ]
 
     def test_a_lost_socket_names_the_unsettled(self):
         protocol = with_channel()

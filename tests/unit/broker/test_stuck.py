@@ -63,6 +63,19 @@ def _in(seconds):
     return lambda: monotonic() > ends_at
 
 
+async def test_a_queue_that_is_stuck_after_a_rest_is_noticed(broker, publish):
+    await publish.opens("e", "other")
+    await publish.until(_in(1.5))
+    queue = Holding(broker, b"stuck")
+    stuck = publish.start(b"stuck")
+    await publish.until(lambda: publish.shows(STUCK))
+    assert await publish(b"neighbour", exchange="other") is O.CONFIRMED
+    await publish.until(_in(1.5))
+    queue.release()
+    assert await outcomes(stuck) == [O.CONFIRMED]
+    assert len(broker.peers) == 1
+
+
 async def test_a_stuck_exchange_holds_a_quarter_of_its_logins_places(broker, client):
     publish = client(in_flight_per_connection=100)
     queue = Holding(broker, b"stuck")

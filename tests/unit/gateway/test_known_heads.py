@@ -180,6 +180,18 @@ class TestOtherConnections:
         assert edge.parsed == 5
 
     @edge_test()
+    async def test_however_many_there_are(self, edge):
+        client = await edge.connect()
+        parsed = []
+        for _ in range(10):
+            for number in range(60):
+                client.send(post(path=b"/v/e/%d" % number, headers=USER + FORM))
+                assert (await client.answer()).status == 204
+            parsed.append(edge.parsed)
+        # A connection that has seen 20 new heads is looked at seldom, and learns the others later.
+        assert parsed[-1] == parsed[-2]
+
+    @edge_test()
     async def test_one_head_on_a_new_connection_is_soon_only_compared(self, edge):
         request = post(headers=USER + FORM)
         assert (await edge.ask(request)).status == 204

@@ -89,7 +89,7 @@ async def test_too_many_logins_for_the_scoreboard_do_not_freeze_its_counters(it,
     gateway, monitoring = it.backend.gateway, it.backend.monitoring
     monitoring.scoreboard = Scoreboard.make()
     long = {f"v:{n:0250}": {"publishes": 1} for n in range(HALF // 250)}
-    gateway.publisher.connection_statistics = lambda: long
+    gateway.publisher.connection_statistics = lambda _: long
     client = await it.connect()
     client.send(post())
     assert (await client.answer()).status == 204
