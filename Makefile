@@ -160,7 +160,7 @@ broker: ## Start the development broker and leave it running (BROKER_SUITE=trixi
 broker-stop: ## Stop the development broker
 	@$(PYTHON) scripts/broker.py stop
 
-build: $(RELEASE)/.ready ## Build the wheel and the source distribution into dist/, with hashes, SBOM and licences
+build: $(RELEASE)/.ready ## Build the wheels and the source distribution into dist/, with hashes, SBOM and licences
 	@$(RELEASE)/bin/python scripts/build.py
 
 compiled: $(READY) ## Compile the working tree into .run/compiled: run it with PYTHONPATH=.run/compiled
@@ -170,8 +170,8 @@ test-compiled: $(READY) compiled ## Run the unit, property and fault tests with 
 	@$(BIN)/python scripts/debian.py --for-tests
 	@FORM=compiled PYTHONPATH=$(CURDIR)/.run/compiled $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(COMPILED)
 
-test-packages: $(READY) build ## Install the wheel and the sdist with each Python at hand, and publish (SUITES="trixie testing")
-	@$(BIN)/python scripts/debian.py rabbitmq-server curl
+test-packages: $(READY) build ## Install the wheels and the sdist with each Python at hand, and publish (SUITES="trixie testing")
+	@$(BIN)/python scripts/debian.py rabbitmq-server curl gcc libc6-dev python3-dev
 	@$(RELEASE)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement tests/packages/requirements.txt
 	@SUITES="$(SUITES)" $(BIN)/pytest tests/packages/packages.py
 

@@ -24,11 +24,11 @@ class Ratio(NamedTuple):
     middle: float
     low: float
     high: float
-    pairs: int
+    rounds: int
 
     def __str__(self) -> str:
         if self.high == inf:
-            return f"{short(self.middle)} ({self.pairs} of {FEWEST} pairs)"
+            return f"{short(self.middle)} ({self.rounds} of {FEWEST} rounds)"
         return f"{short(self.middle)} ({short(self.low)} to {short(self.high)})"
 
 

@@ -13,9 +13,9 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
+import compiler
 import inventory
 import licences
 import pins
@@ -48,8 +48,9 @@ def build() -> list[Path]:
         old.unlink()
     _hatchling(epoch, "sdist", "wheel")
     (wheel,) = DIST.glob("statelessd-*-none-any.whl")
-    if missing := _missing_to_compile():
-        print(f"build.py: the compiled wheel is not built: {missing}", file=sys.stderr)
+    if missing := compiler.missing():
+        lacks = f"this machine lacks {' '.join(missing)}"
+        print(f"build.py: the compiled wheel is not built: {lacks}", file=sys.stderr)
     else:
         _hatchling(epoch, "wheel", HATCH_BUILD_HOOKS_ENABLE="1")
     made = [*sorted(DIST.glob("statelessd-*.whl")), *DIST.glob("statelessd-*.tar.gz")]
@@ -78,15 +79,6 @@ def _hatchling(epoch: str, *targets: str, **variables: str) -> None:
     )
     if done.returncode:
         raise BuildError(f"hatchling failed: {done.stdout}{done.stderr}")
-
-
-def _missing_to_compile() -> str | None:
-    """Return what this machine lacks to compile C code for the running Python."""
-    compiler = str(sysconfig.get_config_var("CC")).split()[0]
-    if shutil.which(os.environ.get("CC", compiler)) is None:
-        return f"there is no C compiler {compiler}"
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    return None if header.exists() else f"there is no {header}"
 
 
 def commit_time() -> str:

@@ -49,6 +49,9 @@ EVIDENCE = {
     "podman": "podman",
     "runc": "/usr/sbin/runc",
     "debootstrap": "/usr/sbin/debootstrap",
+    "gcc": "gcc",
+    "libc6-dev": "/usr/include/stdio.h",
+    "python3-dev": "/usr/share/doc/python3-dev",
 }
 CLIENTS = ["curl", "wget", "jq", "php-cli", "php-curl", "nodejs", "perl"]
 FOR_TESTS = [

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
+import compiler
 import debian
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,8 @@ PYTHON_CONTAINERFILE = """\
 ARG BASE
 FROM ${BASE}
 RUN python3 -c "import ensurepip" || { \
-        apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv; }
+        apt-get -qq update && \\
+        apt-get -qq install --yes --no-install-recommends python3-venv libpython3-dev; }
 """
 # How this machine's pip reaches its index; pip in the container does so as well.
 PIP_FILES = ("/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
@@ -89,7 +91,7 @@ def build(*, for_tests: bool) -> None:
 
     Raise ImageError or MissingPackagesError if that fails.
     """
-    debian.ensure(PACKAGES)
+    debian.ensure([*PACKAGES, *compiler.missing()])  # which compiles here, not in the image
     with Podman(RUN_DIR / "build") as podman:
         base = os.environ.get("BASE") or _bootstrapped(podman, RUN_DIR / "build" / "base")
         _build_on_debian(podman, base)
@@ -106,6 +108,7 @@ def _build_on_debian(podman: Podman, base: str) -> None:
         *(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"),
         *("--constraint", str(ROOT / "constraints.txt"), "--wheel-dir", str(context / "wheels")),
         *(f"{ROOT}[compression]", "pip"),
+        HATCH_BUILD_HOOKS_ENABLE="1",
     )
     print("Building the image …", flush=True)
     podman(
@@ -177,9 +180,10 @@ def _mirror(release: str) -> str:
     raise ImageError(f"apt has no source of {release}; or name an image in BASE")
 
 
-def _run(*command: str, stdin: subprocess.Popen[bytes] | None = None) -> str:
+def _run(*command: str, stdin: subprocess.Popen[bytes] | None = None, **variables: str) -> str:
     done = subprocess.run(
         command,
+        env=os.environ | variables,
         stdin=subprocess.DEVNULL if stdin is None else stdin.stdout,
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ import debian
 ROOTS = Path(os.environ.get("STATELESSD_ROOTS") or "/var/cache/statelessd/roots")
 SCRIPTS = Path("/usr/share/debootstrap/scripts")
 EVIDENCE = "usr/lib/rabbitmq/bin/rabbitmq-server"
-PYTHON_EVIDENCE = "usr/share/doc/python3-venv"
+PYTHON_PACKAGES = ("python3-venv", "python3-dev", "gcc")  # the last two compile the package
 
 # What a command in the root sees of the machine: its devices, its processes, and the
 # directory with the broker's files, under the same path, so that a configuration may name
@@ -71,16 +71,16 @@ class Suite:
                 self._make()
 
     def ensure_python(self) -> None:
-        """Make the root file system and install the release's Python with venv, unless it has it.
+        """Make the root file system, and install the release's Python with venv and a compiler.
 
         Raise SuiteError if that fails.
         """
         self.ensure()
         with _locked(ROOTS / f".{self.name}.lock"):
-            if (self.root / PYTHON_EVIDENCE).exists():
-                return
-            print(f"Installing Python in {self.root} …", flush=True)
-            _apt(self.root, "python3-venv")
+            documents = self.root / "usr/share/doc"
+            if not all((documents / each).exists() for each in PYTHON_PACKAGES):
+                print(f"Installing Python in {self.root} …", flush=True)
+                _apt(self.root, *PYTHON_PACKAGES)
 
     @property
     def _complete(self) -> bool:
@@ -136,10 +136,10 @@ def run_in(root: Path, step: str, *, network: bool = True) -> str:
     return _run(*private, "sh", "-c", IN_ROOT, "sh", str(root), "", *command)
 
 
-def _apt(root: Path, package: str) -> None:
-    """Install a package in a root. Raise SuiteError with apt's output if that fails."""
+def _apt(root: Path, *packages: str) -> None:
+    """Install packages in a root. Raise SuiteError with apt's output if that fails."""
     run_in(root, "apt-get -qq update")
-    run_in(root, f"apt-get -qq -y --no-install-recommends install {package}")
+    run_in(root, f"apt-get -qq -y --no-install-recommends install {' '.join(packages)}")
     run_in(root, "apt-get clean")
 
 

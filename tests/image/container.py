@@ -171,6 +171,7 @@ def test_any_user_may_run_it_and_it_listens_on_all_interfaces(start):
     wait_until(lambda: container.get(8000, "/healthz"), what="it to answer")
     assert container.is_healthy()
     assert json.loads(container.get(8000, "/readyz"))["status"] == "ready"
+    assert json.loads(container.get(8000, "/stats"))["form"] == "compiled"
     assert "on all interfaces, port 8000" in container.text
     container.signal("TERM")
     assert container.wait() == 0

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tarfile
+import tomllib
 import zipfile
 
 import brotli
@@ -25,6 +27,7 @@ import broker as broker_script
 import pins
 
 DIST = ROOT / "dist"
+PURE, COMPILED = "*-none-any.whl", "*-linux_*.whl"
 RELEASE = ROOT / ".run" / "release" / "bin" / "python"
 NOT_PUBLISHED = {".ci/run"}
 CURL = re.compile(r"^\$ (curl .*localhost:8000/test/.*)$", re.MULTILINE)
@@ -58,8 +61,14 @@ def tracked(folder="."):
     return {name for name in done.stdout.splitlines() if (ROOT / name).exists()}
 
 
+def modules():
+    """Return the modules that pyproject.toml lists to be compiled."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    return build["targets"]["wheel"]["hooks"]["custom"]["modules"]
+
+
 def metadata():
-    wheel = zipfile.ZipFile(the_only("*.whl"))
+    wheel = zipfile.ZipFile(the_only(PURE))
     (name,) = (each for each in wheel.namelist() if each.endswith("dist-info/METADATA"))
     return wheel.read(name).decode()
 
@@ -95,9 +104,9 @@ class Installed:
             text=True,
         )
 
-    def _run(self, *arguments):
+    def _run(self, *arguments, **variables):
         """Return what it prints, and fail with that if it fails."""
-        process = self.start(*arguments, stderr=subprocess.STDOUT)
+        process = self.start(*arguments, stderr=subprocess.STDOUT, **variables)
         said, _ = process.communicate()
         assert process.returncode == 0, said
         return said
@@ -105,16 +114,20 @@ class Installed:
     def program(self, name):
         return self._directory / "venv" / "bin" / name
 
-    def pip(self, *arguments):
+    def pip(self, *arguments, **variables):
         """Let pip install these; names of files are of those in dist/."""
         given = [
             self._files / each if (self._files / each).exists() else each for each in arguments
         ]
         pip = (self.program("python"), "-m", "pip", "--disable-pip-version-check")
-        self._run(*pip, "install", "--quiet", *given)
+        self._run(*pip, "install", "--quiet", *given, **variables)
 
     def file(self, name):
         return self._files / name
+
+    def form(self):
+        """Return the form of the package that ``--version`` shows."""
+        return re.search(r"\((.*)\)$", self._run(self.program("statelessd"), "--version"))[1]
 
     def imports_all(self):
         """Import every module with warnings as errors, and return where the package is."""
@@ -198,8 +211,9 @@ def publish_compressed(port, coding, body):
 def test_the_wheel_installs_with_hashes_and_publishes(installed, broker, queue):
     hashed = ("--require-hashes", "--only-binary=:all:")
     installed.pip(*hashed, "-r", "requirements.txt")
-    wheel = the_only("*.whl").name
+    wheel = the_only(PURE).name
     installed.pip("--no-index", "--no-deps", wheel)
+    assert installed.form() == "pure Python"
     with installed.serves(broker, installed.program("statelessd")) as gateway:
         assert curl_of_the_readme(gateway.port).startswith("HTTP/1.1 204 ")
         assert publish_compressed(gateway.port, "br", brotli.compress(b"body=br")) == 415
@@ -224,6 +238,33 @@ def test_the_source_distribution_installs_with_its_extras_and_publishes(installe
     assert queue.bodies() == [b"hi"]
 
 
+def test_the_source_distribution_is_compiled_where_it_is_asked_for(installed, broker, queue):
+    source = installed.file(the_only("*.tar.gz").name)
+    wanted = ("--constraint", "constraints.txt", f"statelessd{EXTRAS} @ file://{source}")
+    installed.pip(*wanted, HATCH_BUILD_HOOKS_ENABLE="1")
+    assert installed.form() == "compiled"
+    assert installed.imports_all().startswith(str(installed.program("python").parent.parent))
+    with installed.serves(broker, installed.program("statelessd")) as gateway:
+        assert curl_of_the_readme(gateway.port).startswith("HTTP/1.1 204 ")
+        shown = requests.get(f"http://127.0.0.1:{gateway.port}/stats", timeout=60).json()
+        assert shown["form"] == "compiled"
+    assert queue.bodies() == [b"hi"]
+
+
+def test_the_compiled_wheel_installs_and_goes_without_a_trace(tmp_path, broker, queue):
+    running = "{}.{}".format(*sys.version_info)
+    installed = Installed(pythons.at_hand()[running], tmp_path)
+    installed.pip("--require-hashes", "-r", "requirements.txt")
+    installed.pip("--no-index", "--no-deps", the_only(COMPILED).name)
+    assert installed.form() == "compiled"
+    with installed.serves(broker, installed.program("statelessd")) as gateway:
+        assert curl_of_the_readme(gateway.port).startswith("HTTP/1.1 204 ")
+    assert queue.bodies() == [b"hi"]
+    installed.pip("--no-index", "--no-deps", "--force-reinstall", the_only(PURE).name)
+    assert installed.form() == "pure Python"
+    assert list((tmp_path / "venv").rglob("statelessd/**/*.so")) == []
+
+
 def test_the_source_distribution_is_what_git_has():
     with tarfile.open(the_only("*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -231,15 +272,18 @@ def test_the_source_distribution_is_what_git_has():
 
 
 def test_the_wheel_is_the_package_and_its_licence():
-    names = set(zipfile.ZipFile(the_only("*.whl")).namelist())
+    names = set(zipfile.ZipFile(the_only(PURE)).namelist())
     package = {name for name in names if name.startswith("statelessd/")}
     assert package == {name.removeprefix("src/") for name in tracked("src")}
+    compiled = set(zipfile.ZipFile(the_only(COMPILED)).namelist()) - names
+    listed = {re.sub(r"\.cpython.*", "", name) for name in compiled if name.endswith(".so")}
+    assert listed == {f"statelessd/{each}" for each in [*modules(), "compiled__mypyc"]}
     about = {name.partition(".dist-info/")[2] for name in names - package}
     assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
 
 def test_the_metadata_is_sound_and_has_no_invented_address():
-    files = (the_only("*.whl"), the_only("*.tar.gz"))
+    files = (the_only(PURE), the_only(COMPILED), the_only("*.tar.gz"))
     check = [RELEASE, "-m", "twine", "check", "--strict", *files]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -265,7 +309,8 @@ def test_the_sums_are_those_of_every_file():
         ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=DIST, check=True
     )
     named = {line.split()[1] for line in (DIST / "SHA256SUMS").read_text().splitlines()}
-    assert {the_only("*.whl").name, the_only("*.tar.gz").name, "sbom.cdx.json"} < named
+    built = {the_only(each).name for each in (PURE, COMPILED, "*.tar.gz")}
+    assert built | {"sbom.cdx.json"} < named
 
 
 def test_the_sbom_is_valid_and_names_what_is_pinned():

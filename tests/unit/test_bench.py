@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ import docs
 import forms
 import gateways
 import goals
+import instructions
 import load
 import open_loop
 import php
@@ -139,7 +141,7 @@ def test_too_few_pairs_decide_nothing(count: int) -> None:
     ratio = ratios.of([0.1] * count)
     assert ratio
     assert (ratio.low, ratio.high) == (0, float("inf"))
-    assert str(ratio) == f"0.10 ({count} of 6 pairs)"
+    assert str(ratio) == f"0.10 ({count} of 6 rounds)"
     assert ratios.of([]) is None
 
 
@@ -296,6 +298,21 @@ def test_the_compiled_form_is_that_of_the_checkout(tmp_path: Path) -> None:
     with (tmp_path / "statelessd" / "message.py").open("a") as file:
         file.write("# older\n")
     assert "message.py differs" in forms.missing(tmp_path)
+
+
+def test_a_compiled_form_without_figures_may_not_cost_more_than_the_pure_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instructions, "KEPT", tmp_path / "instructions.json")
+    monkeypatch.setattr(instructions, "PYTHON", "3.11")
+    pure, compiled = (dict.fromkeys(instructions.GUARDED, each) for each in (0.6, 0.2))
+    instructions.KEPT.write_text(json.dumps({"3.11": pure, "3.12": dict(pure)}))
+    assert instructions.agreed("compiled") == pure
+    instructions.KEPT.write_text(json.dumps({"3.11": pure, "3.11 compiled": compiled}))
+    assert instructions.agreed("compiled") == compiled
+    assert instructions.agreed() == pure
+    monkeypatch.setattr(instructions, "PYTHON", "3.15")  # it has those of the others of its form
+    assert (instructions.agreed(), instructions.agreed("compiled")) == (pure, compiled)
 
 
 @pytest.mark.parametrize("kind", ["http", "amqp"])

@@ -15,6 +15,7 @@ from statelessd.amqp import encode
 from statelessd.broker import quarantine
 from statelessd.broker.pending import Publish, Tally
 from statelessd.broker.state import SessionState
+from statelessd.form import FORM
 from statelessd.message import Message
 
 BAD = {"exchange": "bad", "header": POISON}
@@ -234,6 +235,7 @@ async def test_an_alarm_during_the_quarantine(broker, publish):
     assert await publish(b"after", exchange="near") is O.CONFIRMED
 
 
+@pytest.mark.skipif(FORM == "compiled", reason="a compiled class takes no double of a session")
 def test_thousands_of_large_poisonous_messages_take_little_memory():
     async def main():
         loop = asyncio.get_running_loop()

@@ -90,6 +90,46 @@ def test_prefer_wait(value, seconds):
     assert wait_seconds(value) == seconds
 
 
+# Forms, their properties and their bodies.
+FORMS = [
+    (b"body=a", {}, b"a"),
+    (b"body=b&type=x", {"message_type": "x"}, b"b"),
+    (b"body=b&type=y", {"message_type": "y"}, b"b"),
+    (b"type=x&body=c", {"message_type": "x"}, b"c"),
+    (b"type=x&body=d&app_id=z", {"message_type": "x", "app_id": "z"}, b"d"),
+    (b"body=e%26&type=x", {"message_type": "x"}, b"e&"),
+    (b"body=f+f&type=x", {"message_type": "x"}, b"f f"),
+    (b"b%6Fdy=g&type=x", {"message_type": "x"}, b"g"),
+    (b"body=h&body=i&type=x", {"message_type": "x"}, b"i"),
+    (b"body=" + b"j" * 5000 + b"&type=x", {"message_type": "x"}, b"j" * 5000),
+    (b"body=k&app_id=" + b"l" * 200 + b"&type=" + b"m" * 200,
+     {"app_id": "l" * 200, "message_type": "m" * 200}, b"k"),
+    (b"body=", {}, b""),
+]  # fmt: skip
+
+
+class TestFormsInTurn:
+    """One head brings many forms, and each of them is read by its own fields."""
+
+    @pytest.mark.parametrize("first", FORMS)
+    @pytest.mark.parametrize("second", FORMS)
+    def test_each_has_its_own_fields_and_body(self, first, second):
+        reader = message_reader(TARGET, {b"content-type": FORM}, b"", Defaults(), 10**7)
+        for data, expected, body in (first, second, first):
+            message = reader.read(data)
+            found = properties_of(message)
+            assert {name: found[name] for name in found if name != "delivery_mode"} == expected
+            assert message.body == body
+
+    @pytest.mark.parametrize("refused", [b"body=a&priority=x", b"priority=9"])
+    def test_one_that_is_refused_changes_nothing(self, refused):
+        reader = message_reader(TARGET, {b"content-type": FORM}, b"", Defaults(), 10**7)
+        before = properties_of(reader.read(b"body=a&priority=9"))
+        with pytest.raises(RequestError):
+            reader.read(refused)
+        assert properties_of(reader.read(b"body=a&priority=9")) == before
+
+
 class TestForm:
     def test_body_and_properties(self):
         message = form(b"body=hi&content-type=text/plain&app_id=x&expire=100")
