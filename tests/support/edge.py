@@ -8,6 +8,8 @@ import json
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from statelessd.broker.figures import BrokerFigures, BrokerState, BrokerStatus
+from statelessd.broker.pending import Publish as Published
+from statelessd.broker.pending import Tally
 from statelessd.config.hosts import Host
 from statelessd.config.settings import HTTPServer, Paths, Publish
 from statelessd.config.webhook_files import read_files
@@ -65,7 +67,7 @@ class FakePublisher:
         self.credentials.append(credentials)
         self.senders.append(sender.address())
         self.deadlines.append(deadline - asyncio.get_running_loop().time())
-        publish = type("Publish", (), {"handed_over": False, "host": None})()
+        publish = Published(virtual_host, message, deadline, settled, Tally())
         if self.hold:
             self.held.append((publish, settled))
         else:
@@ -111,6 +113,21 @@ class FakePublisher:
         return self.broker
 
 
+class Counting:
+    """The handler of a connection, which counts the heads that were parsed."""
+
+    def __init__(self, edge, handler):
+        self._edge = edge
+        self._handler = handler
+
+    def on_head(self, request, response):
+        self._edge.parsed += 1
+        return self._handler.on_head(request, response)
+
+    def __getattr__(self, name):
+        return getattr(self._handler, name)
+
+
 class Edge:
     def __init__(
         self,
@@ -141,11 +158,11 @@ class Edge:
         )
         self.monitoring = Monitoring(self.gateway)
         self.parsed = 0  # heads that were not known by their bytes
-        match = self.gateway.router.match
-        self.gateway.router.match = lambda path: self._count(match(path))
         pages = Bridge(Application(self.monitoring, paths))
         self.tasks = pages.tasks
         self.shared = share(self.gateway, pages)
+        make_handler = self.shared.make_handler
+        self.shared.make_handler = lambda connection: Counting(self, make_handler(connection))
 
     def _tracer(self, tracing):
         self.exporter = InMemorySpanExporter()
@@ -163,10 +180,6 @@ class Edge:
         self.port = self.server.sockets[0].getsockname()[1]
         self.clients = []
         return self
-
-    def _count(self, match):
-        self.parsed += 1
-        return match
 
     def new_connection(self):
         return Connection(self.shared)

@@ -52,7 +52,7 @@ KINDS = {
     "classes for Routes": lambda: list(ROUTE_CLASSES),
     "options": options,
     "exit statuses": lambda: [f"{getattr(cli, n)} {n}" for n in ("OK", "FAILED", "USAGE")],
-    "message properties": lambda: sorted(Properties.__optional_keys__),
+    "message properties": lambda: sorted(Properties.__annotations__),
     "problem types": problem_types,
     "members of a problem": lambda: list(Problem.__struct_fields__),
     "metrics": lambda: [metric(each) for each in (*METRICS, BACKEND_UP)],

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..broker.publisher import Publisher
 from ..config.settings import HTTPServer, Listener
 from ..config.settings import Publish as PublishSettings
 from ..http1.budget import Account, Budget
@@ -17,6 +16,7 @@ from ..telemetry.requests import RequestStatistics
 from . import response
 from .access import AccessLog
 from .admission import Admission
+from .broker import Broker
 from .client_address import Client, ClientAddress, Headers, networks_of
 from .cors import CorsPolicy
 from .defaults import defaults_of
@@ -42,7 +42,7 @@ class Gateway:
         publish: PublishSettings,
         *,
         port: Listener,
-        publisher: Publisher,
+        publisher: Broker,
         router: Router,
         loop: asyncio.AbstractEventLoop,
         strict_origins: bool = False,

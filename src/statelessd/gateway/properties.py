@@ -23,7 +23,7 @@ MAX_EXPIRATION = 315_360_000_000  # milliseconds: ten years, RabbitMQ's own boun
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"  # only a consumer on the same channel may use it
 
 _TOO_DEEP = Public(f"headers is nested more than {MAX_DEPTH} levels deep.")
-NAMES = frozenset(Properties.__optional_keys__)
+NAMES = frozenset(Properties.__annotations__)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _ALIASES = {"expire": "expiration"}  # the original's name for it
 

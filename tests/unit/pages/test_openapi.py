@@ -91,7 +91,7 @@ def test_every_property_is_described_everywhere():
     publish = DOCUMENT["paths"]["/{virtual_host}/{exchange}/{routing_key}"]["post"]
     named = {(p["in"], p["name"]) for p in publish["parameters"]}
     schemas = DOCUMENT["components"]["schemas"]
-    for name in Properties.__optional_keys__:
+    for name in Properties.__annotations__:
         assert ("query", name) in named
         assert ("header", f"AMQP-{name.replace('_', '-').title()}") in named
         assert name in schemas["Form"]["properties"]
