@@ -16,8 +16,9 @@ SITE := .run/site
 # The environment that builds: what statelessd needs, for the SBOM, and a few tools.
 RELEASE := .run/release
 
-# What runs with the compiled form too: tests of the code, and not those of scripts and documents.
-COMPILED := $(addprefix tests/integration/,test_faults.py test_form.py test_publish.py test_stuck_queues.py) $(filter-out tests/unit/__pycache__/,$(wildcard tests/unit/*/)) $(addprefix tests/unit/,test_cli.py test_form.py) tests/property
+# What runs with the compiled form too: faults, random bytes, and the rooms with compiled modules.
+COMPILED := $(addprefix tests/integration/,test_faults.py test_form.py test_publish.py) \
+	$(addprefix tests/unit/,amqp broker gateway http1 pages parsing telemetry test_form.py) tests/property
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -181,7 +182,7 @@ hashes: ## Write requirements.txt and those of the extras, with hashes, from con
 	@.run/hashes/bin/python scripts/pins.py
 
 constraints: $(READY) ## Pin what is installed now in constraints.txt; "make hashes" comes next
-	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	@{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --all --exclude pip --exclude-editable; } > constraints.new
 	@mv constraints.new constraints.txt
 
 clean: ## Remove everything that was built, installed or started here
