@@ -1,7 +1,10 @@
-"""The sentences that say what happened, and who may read them."""
+"""The sentences that say what happened, who may read them, and the document that has them."""
 
 import enum
-from typing import Self
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
 
 
 class Public(str):
@@ -43,3 +46,22 @@ class Quoting(str):
         made = super().__new__(cls, text)
         made.mistake = mistake
         return made
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem document (RFC 9457) with the members ``outcome``, ``retryable``, ``request_id``."""
+
+    type: Annotated[str, Meta(description="A link to the meaning and the remedy.")]
+    title: Annotated[str, Meta(description="The same for every problem of this type.")]
+    status: Annotated[int, Meta(description="The HTTP status.")]
+    detail: Annotated[str, Meta(description="What happened this time.")]
+    outcome: Annotated[
+        str,
+        Meta(
+            description="not-published: no copy of the message exists. unknown: no copy exists, "
+            "or one.",
+            extra_json_schema={"enum": ["not-published", "unknown"]},
+        ),
+    ]
+    retryable: Annotated[bool, Meta(description="Whether the same request may succeed later.")]
+    request_id: Annotated[str, Meta(description="The same as in X-Request-ID.")] = ""

@@ -3,12 +3,9 @@
 import enum
 import hashlib
 import os
-from typing import Annotated, NamedTuple, TypedDict, overload
+from typing import NamedTuple, TypedDict, overload
 
-import msgspec
-from msgspec import Meta
-
-from .details import Mistake, Public, Quoting
+from .details import Mistake, Problem, Public, Quoting
 
 __all__ = [
     "FAULT", "STOPPING", "TABLE", "Credentials", "FieldValue", "Key", "Message", "Mistake",
@@ -376,25 +373,6 @@ TABLE: dict[Outcome, Row] = {
         unknown=True,
     ),
 }
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A problem document (RFC 9457) with the members ``outcome``, ``retryable``, ``request_id``."""
-
-    type: Annotated[str, Meta(description="A link to the meaning and the remedy.")]
-    title: Annotated[str, Meta(description="The same for every problem of this type.")]
-    status: Annotated[int, Meta(description="The HTTP status.")]
-    detail: Annotated[str, Meta(description="What happened this time.")]
-    outcome: Annotated[
-        str,
-        Meta(
-            description="not-published: no copy of the message exists. unknown: no copy exists, "
-            "or one.",
-            extra_json_schema={"enum": ["not-published", "unknown"]},
-        ),
-    ]
-    retryable: Annotated[bool, Meta(description="Whether the same request may succeed later.")]
-    request_id: Annotated[str, Meta(description="The same as in X-Request-ID.")] = ""
 
 
 def type_of(outcome: Outcome) -> str:

@@ -15,6 +15,8 @@ from statelessd.amqp import frames
 from statelessd.amqp.errors import FrameError
 from statelessd.amqp.events import BasicAck, Settlement, Start
 from statelessd.form import FORM
+from statelessd.gateway.properties import NAMES
+from statelessd.message import Outcome, problem
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 LISTED = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
@@ -45,6 +47,11 @@ def test_types_are_checked_when_values_are_converted():
     assert msgspec.convert({"properties": {}, "mechanisms": "PLAIN"}, Start).mechanisms == "PLAIN"
     with pytest.raises(msgspec.ValidationError, match=r"\$.mechanisms"):
         msgspec.convert({"properties": {}, "mechanisms": 1}, Start)
+
+
+def test_classes_with_keywords_have_kept_them():
+    assert len(NAMES) == 13
+    assert "request_id" not in msgspec.to_builtins(problem(Outcome.NACKED, "full"))
 
 
 def test_values_are_copied_and_pickled():
