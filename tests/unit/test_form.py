@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 import os
 import pickle
 import tomllib
@@ -16,7 +17,8 @@ from statelessd.amqp.errors import FrameError
 from statelessd.amqp.events import BasicAck, Settlement, Start
 from statelessd.form import FORM
 from statelessd.gateway.properties import NAMES
-from statelessd.message import Outcome, problem
+from statelessd.message import Outcome, Problem, problem
+from statelessd.pages import openapi_document
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 LISTED = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
@@ -58,3 +60,11 @@ def test_values_are_copied_and_pickled():
     ack = BasicAck(7, multiple=True, positive=True)
     assert pickle.loads(pickle.dumps(ack)) == copy.deepcopy(ack) == ack
     assert pickle.loads(pickle.dumps(Settlement.ACKED)) is Settlement.ACKED
+
+
+def test_openapi_describes_each_member_of_a_problem():
+    """A compiled module would lose it, see docs/development/compiled.md."""
+    schema = openapi_document.document()["components"]["schemas"]["Problem"]
+    assert schema["description"] == inspect.getdoc(Problem)
+    assert "mypyc" not in schema["description"]
+    assert [name for name, each in schema["properties"].items() if "description" not in each] == []
