@@ -58,7 +58,7 @@ def build() -> list[Path]:
         made.append(DIST / pins.path(extra).name)
         shutil.copyfile(pins.path(extra), made[-1])
     made += [DIST / "licences.txt", DIST / "sbom.cdx.json", DIST / "SHA256SUMS"]
-    (DIST / "licences.txt").write_text(inventory.licence_list(found))
+    (DIST / "licences.txt").write_text(inventory.licence_list([*found, inventory.compiler()]))
     (DIST / "sbom.cdx.json").write_text(inventory.sbom(found, wheel, int(epoch)))
     sums = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}\n" for each in made[:-1]]
     (DIST / "SHA256SUMS").write_text("".join(sums))

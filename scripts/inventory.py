@@ -61,6 +61,13 @@ def packages() -> list[Package]:
     return found
 
 
+def compiler() -> Package:
+    """Return mypy, whose C library the compiled wheel contains. Raise LicenceError as above."""
+    about = importlib.metadata.metadata("mypy")
+    licence = licences.licence_of("mypy", *about.get_all("License-Expression", []))
+    return Package("mypy", about["Version"], licence, "the compiled wheel", [], [])
+
+
 def licence_list(found: list[Package]) -> str:
     """Return the list of licences as text, one package a line."""
     lines = [
