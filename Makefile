@@ -17,8 +17,10 @@ SITE := .run/site
 RELEASE := .run/release
 
 # What runs with the compiled form too: faults, random bytes, and the rooms with compiled modules.
-COMPILED := $(addprefix tests/integration/,test_faults.py test_form.py test_publish.py) \
-	$(addprefix tests/unit/,amqp broker gateway http1 pages parsing telemetry test_form.py) tests/property
+COMPILED := $(patsubst %,tests/integration/test_%.py,batch cloud_events compressed edge faults form \
+	hot_path listeners mandatory publish reload tokens webhooks) \
+	$(addprefix tests/unit/,amqp broker gateway http1 pages parsing telemetry tls test_form.py) \
+	tests/property
 
 # Some images set it; then each gateway that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -179,6 +179,8 @@ class Stage:
         """
         pure = (form or self.options.form) == "pure"
         source = forms.PURE if pure else self.options.compiled
+        if not pure and results.COMPILED not in name:
+            name = name.replace(results.OURS, results.COMPILED, 1)
         port = port or free_port()
         broker = {"host": "127.0.0.1", "port": self.broker.amqp_port}
         config = {

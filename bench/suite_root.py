@@ -65,7 +65,7 @@ def run(name: str, options: Sequence[str]) -> int:
         print(f"installing Python's packages in {here}", flush=True)
         step("/usr/bin/python3", "-m", "venv", "--clear", here / "venv")
         pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-qq")
-        needed = ("--editable", f"{ROOT}[compression]", *NEEDED)
+        needed = ("--editable", f"{ROOT}[compression,otel]", *NEEDED)
         step(*pip, "--constraint", CONSTRAINTS, *needed)
         stamp.write_text(wanted)
     compiled = here / "compiled"

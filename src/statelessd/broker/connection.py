@@ -248,13 +248,17 @@ class BrokerConnection(asyncio.Protocol):
         if not pieces or self._transport is None or self._transport.is_closing():
             return
         self._sent = True
-        if large:
-            self.sent += sum(map(len, pieces))
-            self._transport.writelines(pieces)
-        else:
-            data = b"".join(pieces)
-            self.sent += len(data)
-            self._transport.write(data)
+        try:
+            if large:
+                self.sent += sum(map(len, pieces))
+                self._transport.writelines(pieces)
+            else:
+                data = b"".join(pieces)
+                self.sent += len(data)
+                self._transport.write(data)
+        except Exception:  # nobody knows what of it has left
+            logger.exception("writing to the broker failed")
+            self.abort("internal error")
 
     def _handle(self, event: events.Event) -> None:
         match event:

@@ -23,6 +23,7 @@ from .state import ChannelPhase
 
 MOST_OLD = 8  # channels of one exchange that do not answer; more for what was never tried
 MOST_RETRIED = 5  # so many of them at most for routing keys that were tried in vain
+MOST_TRIED = 12  # in all; the login has 16, and its other exchanges need some
 # Seconds for the first message of a new channel, doubled with each channel that does not answer.
 QUICK, LONGEST_QUICK = 0.4, 3.2
 LONE_CHANNELS = 4  # for routing keys that have not proved good
@@ -244,7 +245,7 @@ class SplitExchange(Route):
         """
         if not self._held or self._trial is not None or now < self._try_at:
             return
-        if not self._table.may_split:
+        if len(self._old) >= MOST_TRIED or not self._table.may_split:
             return
         doubtful: dict[str, Publish] = {}
         for publish in self._held:

@@ -78,7 +78,8 @@ class Admission:
             self._check_guest(headers, client, fields)
         _check_length(headers, max_length)
         if refusal is not None:
-            raise refusal
+            # Not the error itself, which is remembered: each raise would add to its traceback.
+            raise RequestError(refusal.outcome, refusal.detail)
         return credentials
 
     def admit_webhook(

@@ -16,7 +16,7 @@ from ..broker.pending import Publish
 from ..message import Credentials, Message, Outcome, RequestError, is_unknown
 from ..message import problem as problem_of
 from .gateway import Gateway
-from .request import Target
+from .target import Target
 
 WINDOW = 1000  # items without an outcome, or whose result the client has not read yet
 WINDOW_BYTES = 4 * 1024 * 1024  # of their messages

@@ -132,7 +132,7 @@ class BatchRequest:
             if self.refused is None:
                 cut_short = None if batch.cut_short is None else batch.cut_short.outcome
                 outcome = batch.first_failure or cut_short or Outcome.CONFIRMED
-        if self._gone or (batch is not None and batch.gone):
+        if self.refused is None and (self._gone or (batch is not None and batch.gone)):
             outcome = None
         span.end(outcome, self._state["request_id"], attributes=counts)
 
@@ -172,7 +172,7 @@ class BatchRequest:
         except Exception:  # of ours
             if self._batch is None or not self._batch.may_be_published:
                 raise
-            logger.exception("a batch failed")
+            logger.exception("the batch %s failed", self._state["request_id"].decode())
             self.cancel()
             raise RequestError(Outcome.UNCONFIRMED, FAULT) from None
 

@@ -26,7 +26,7 @@ from .webhook_request import WebhookRequest
 
 REQUEST_ID = b"x-request-id"
 MISSES: Final = 20  # publishes with new heads, after which heads of a connection are not compared
-SELDOM: Final = 16  # publishes, of which one is looked up on a connection whose heads do not repeat
+SELDOM: Final = 16  # after that, one publish of so many is looked up
 ONLY_POST = Public("Use POST to publish a message.")
 
 
@@ -54,7 +54,7 @@ class ClientHandler(Handler, Asker):
             if body is not None and self._publish(repeat.head, body, b""):
                 return True
             self._repeat = None
-        # With many users in turn, heads repeat after more than that.
+        # With many users in turn, heads repeat, but after more than MISSES publishes.
         if self._misses >= MISSES and self._misses % SELDOM:
             return False
         known = self.gateway.heads.find(data)
@@ -189,7 +189,8 @@ class ClientHandler(Handler, Asker):
     def peer(self) -> Peer:
         """Return the address and port of the other end, if it has any."""
         _, client = self._connection.addresses()
-        return client if isinstance(client, tuple) else None
+        # An address of IPv6 has two more members.
+        return (client[0], client[1]) if isinstance(client, tuple) else None
 
     def _refuse_method(self, publish: PublishRequest, request: Request) -> None:
         cors, headers = self.gateway.cors, request.headers

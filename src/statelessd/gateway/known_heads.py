@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..message import Credentials
-from .request import MessageReader, Target
+from .request import MessageReader
+from .target import Target
 
 LENGTH: Final = b"\r\ncontent-length: "
 END: Final = b"\r\n\r\n"

@@ -96,7 +96,9 @@ def bracket_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, FieldValue]:
 class _Level(dict[str, Any]):
     """The values that one pair of brackets chooses from; as a PHP array it knows its next key."""
 
-    next = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.next = 0
 
     def key(self, raw: str) -> str:
         if not raw:

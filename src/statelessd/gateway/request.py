@@ -1,15 +1,13 @@
-"""Converts the head and body of a publish request to credentials and a message."""
+"""Converts the head and body of a publish request to a message."""
 
 import functools
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from ..amqp import encode
 from ..amqp.errors import EncodeError
-from ..message import Credentials, FieldValue, Message, Mistake, Public, bad_request
+from ..message import FieldValue, Message, Mistake, Public, bad_request
 from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
@@ -27,9 +25,9 @@ from ..parsing.forms import (
 from . import cloud_events, properties
 from .defaults import Defaults, Stamps, idempotency_key, inherits, stamps_of
 from .slices import at_once
+from .target import Target
 from .trace_context import MessageSpan
 
-DEFAULT_EXCHANGE = "amq.default"  # RabbitMQ's name for the exchange without one
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 FORMS = (URLENCODED, MULTIPART)
@@ -59,56 +57,9 @@ EVENT_IN_A_FORM = Public(
 
 COMMA = ord(",")  # a number, because a search for bytes in bytes is slower
 
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # Text between commas. A comma in a quoted string is part of the text. A quote that is not
 # closed runs to the end, which keeps the search linear.
 _MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a message goes."""
-
-    virtual_host: str
-    exchange: str
-    routing_key: str
-
-    def about(self, credentials: Credentials) -> dict[str, Any]:
-        """Return what logs and recent errors name of a publish."""
-        return {
-            "virtual_host": self.virtual_host,
-            "exchange": self.exchange,
-            "user": credentials.name,
-        }
-
-
-def decode_target(virtual_host: bytes, exchange: bytes, routing_key: bytes = b"") -> Target:
-    """Return path segments, still percent-encoded (RFC 3986), as names, or raise RequestError."""
-    target = Target(
-        _segment("virtual host", virtual_host),
-        _segment("exchange", exchange),
-        _segment("routing key", routing_key),
-    )
-    if not target.virtual_host:
-        raise bad_request(
-            Public("The path has no virtual host. RabbitMQ's default virtual host is %2f.")
-        )
-    if target.exchange == DEFAULT_EXCHANGE:
-        return Target(target.virtual_host, "", target.routing_key)
-    return target
-
-
-def _segment(what: str, raw: bytes) -> str:
-    if _BROKEN_ESCAPE.search(raw):
-        raise bad_request(Public(f"The {what} in the path has a % without two hexadecimal digits."))
-    try:
-        name = unquote_to_bytes(raw).decode()
-        encode.short_string(name)
-    except UnicodeDecodeError:
-        raise bad_request(Public(f"The {what} in the path is not UTF-8.")) from None
-    except EncodeError as error:
-        raise bad_request(f"The {what} in the path {error}.", Mistake.PATH) from None
-    return name
 
 
 def wait_seconds(prefer: bytes) -> float | None:

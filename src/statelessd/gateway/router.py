@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..message import RequestError
-from .request import Target, decode_target
+from .target import Target, decode_target
 from .webhook import WebhookEndpoint, WebhookEndpoints
 
 ASGIApp = Callable[..., Any]

@@ -10,7 +10,7 @@ from ..config.webhooks import Webhook
 from ..config.wording import Wrong
 from ..message import Credentials, Outcome
 from ..webhooks.endpoint import Endpoint
-from .request import DEFAULT_EXCHANGE
+from .target import DEFAULT_EXCHANGE
 
 logger = logging.getLogger(__name__)
 

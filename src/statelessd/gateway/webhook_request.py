@@ -19,8 +19,9 @@ from .admission import too_large
 from .defaults import stamps_of
 from .gateway import Gateway
 from .publishing import MORE_CAME, MOST_PIECES, Asker, Body
-from .request import Target, from_event, options
+from .request import from_event, options
 from .slices import at_once
+from .target import Target
 from .webhook import HANDSHAKE, WebhookEndpoint
 
 if TYPE_CHECKING:  # it needs OpenTelemetry

@@ -23,6 +23,7 @@ LINE_ENDS: Final = b"\r\n"  # which may stand between two requests (RFC 9112 sec
 FRAGMENT: Final = ord("#")  # begins one, which is not a part of a request target
 MOST_PIECES: Final = 64  # of a request target, until they become one
 SMALL: Final = 4 * 1024  # bytes of a head that may wait for its body without counting in the budget
+LONGEST_LENGTH: Final = 20  # digits of a Content-Length, with leading zeros
 TOO_MUCH = Public("Too many bytes of requests are waiting.")
 
 _NO_LINE_END = re.compile(rb"[^%b]" % LINE_ENDS)
@@ -225,6 +226,8 @@ class Reader:
         length = headers.get(b"content-length")
         request.has_length = True
         if length is not None:
+            if len(length) > LONGEST_LENGTH:
+                raise bad_request(Public("The request's Content-Length is too long."))
             request.length = int(length)
         elif b"transfer-encoding" in headers:
             check_coding(headers[b"transfer-encoding"], version)
@@ -321,8 +324,9 @@ def _target(url: bytes) -> bytes:
     if url.startswith(b"/"):
         return url.partition(b"#")[0]
     try:
-        parsed = httptools.parse_url(url)
+        parsed: Any = httptools.parse_url(url)  # its types do not say that parts may be None
     except httptools.HttpParserInvalidURLError:
         raise bad_request(Public("The request target is malformed.")) from None
     path: bytes = parsed.path or b"/"
-    return path if parsed.query is None else path + b"?" + parsed.query
+    query: bytes | None = parsed.query
+    return path if query is None else path + b"?" + query

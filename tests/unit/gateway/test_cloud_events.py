@@ -10,7 +10,8 @@ from outcomes import JSON as JSON_TYPE
 
 from statelessd.config.settings import Publish
 from statelessd.gateway.defaults import Defaults, defaults_of
-from statelessd.gateway.request import Target, message_reader
+from statelessd.gateway.request import message_reader
+from statelessd.gateway.target import Target
 from statelessd.message import Outcome, RequestError
 
 TARGET = Target("v", "e", "k")

@@ -12,7 +12,8 @@ from statelessd.amqp import encode
 from statelessd.config.settings import Publish
 from statelessd.gateway import defaults
 from statelessd.gateway.defaults import Defaults
-from statelessd.gateway.request import Target, message_reader
+from statelessd.gateway.request import message_reader
+from statelessd.gateway.target import Target
 from statelessd.message import Outcome, RequestError
 
 PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -5,11 +5,10 @@ from contents import properties_in
 
 from statelessd.gateway.request import (
     Defaults,
-    Target,
-    decode_target,
     message_reader,
     wait_seconds,
 )
+from statelessd.gateway.target import Target, decode_target
 from statelessd.message import Outcome, RequestError
 
 TARGET = Target("test", "exchange", "key")

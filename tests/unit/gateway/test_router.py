@@ -3,8 +3,8 @@
 import pytest
 
 from statelessd.config.settings import Paths, Route
-from statelessd.gateway.request import Target
 from statelessd.gateway.router import CACHED_PATHS, Router
+from statelessd.gateway.target import Target
 from statelessd.pages import Stats
 from statelessd.pages.app import build_router
 from statelessd.pages.batch_page import BatchPage

@@ -1,5 +1,8 @@
 """Senders whom the broker does not know: from where they come, and what they may not displace."""
 
+import gc
+import tracemalloc
+
 import pytest
 from edge import FORM, edge_test, post
 from outcomes import JSON
@@ -44,3 +47,31 @@ async def test_strangers_do_not_displace_what_is_known_of_users(edge):
     assert edge.parsed == before + 1
     await edge.ask(user)
     assert edge.parsed == before + 1
+
+
+@pytest.mark.parametrize("zeros", [20, 4_400])
+@edge_test()
+async def test_a_length_with_many_digits_is_refused_without_a_traceback(edge, zeros, caplog):
+    length = b"Content-Length: %b5\r\n" % (b"0" * zeros)
+    answer = await edge.ask(b"POST /v/e/k HTTP/1.1\r\nHost: x\r\n" + AUTH + FORM + length + b"\r\n")
+    assert (answer.status, answer.problem) == (400, "bad-request")
+    assert "Traceback" not in caplog.text
+
+
+@edge_test()
+async def test_a_path_that_is_refused_again_and_again_takes_no_memory(edge):
+    client = await edge.connect()
+
+    async def refused(times):
+        for _ in range(times):
+            client.send(post(path=b"/%zz/e/k", headers=AUTH + FORM))
+            assert (await client.answer()).status == 400
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = await refused(300)  # the recent errors are full then
+        assert await refused(1_000) - before < 200_000
+    finally:
+        tracemalloc.stop()

@@ -14,7 +14,7 @@ from outcomes import JSON, NDJSON, chunked, item, lines
 from statelessd.amqp import encode
 from statelessd.config.hosts import Host
 from statelessd.config.settings import Publish, Tracing
-from statelessd.gateway.request import Target
+from statelessd.gateway.target import Target
 from statelessd.gateway.tracing import Tracer
 from statelessd.message import Outcome
 

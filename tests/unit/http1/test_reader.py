@@ -28,6 +28,9 @@ REQUESTS = {
         "POST", b"/a", b"", "1.0", UNTOLD, True, b""),
     b"GET /a HTTP/1.0\r\n\r\n": ("GET", b"/a", b"", "1.0", 0, True, b""),
     b"GET http://h:1/a?b HTTP/1.1\r\nHost: x\r\n\r\n": ("GET", b"/a", b"b", "1.1", 0, False, b""),
+    b"GET http://h/a HTTP/1.1\r\nHost: x\r\n\r\n": ("GET", b"/a", b"", "1.1", 0, False, b""),
+    b"GET http://h HTTP/1.1\r\nHost: x\r\n\r\n": ("GET", b"/", b"", "1.1", 0, False, b""),
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n": ("OPTIONS", b"*", b"", "1.1", 0, False, b""),
     b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
     b"Content-Length: 2\r\n\r\nhi": ("POST", b"/a", b"", "1.1", 2, False, b"hi"),
 }  # fmt: skip
