@@ -101,7 +101,7 @@ def has_shape(got, expected, path="stats"):
 def test_the_stats_document_has_the_originals_keys_and_types(gateway):
     gateway.publish()
     has_shape(gateway.stats(), STATS)
-    assert set(gateway.stats()) - set(STATS) == {"broker"}  # what is new
+    assert set(gateway.stats()) - set(STATS) == {"broker", "form"}  # what is new
     assert gateway.get("/stats").headers["content-type"] == "application/json; charset=UTF-8"
 
 
