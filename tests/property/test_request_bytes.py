@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from mutate import cuts, mutated, octets
 from wire import converse
 
-from statelessd.gateway import request
+from statelessd.gateway import request, target
 from statelessd.gateway.credentials import parse_authorization
 from statelessd.message import RequestError
 from statelessd.parsing.forms import decode_urlencoded
 
-TARGET = request.Target("v", "e", "k")
+TARGET = target.Target("v", "e", "k")
 DEFAULTS = request.Defaults()
 USER = b"Authorization: Basic dTpw\r\n"  # u:p, where AUTH is guest's
 SETTINGS = {"max_body_bytes": 300, "max_header_bytes": 700}
@@ -238,10 +238,10 @@ class TestParsers:
     @given(st.binary(max_size=40), st.binary(max_size=300), st.binary(max_size=40))
     def test_the_path(self, virtual_host, exchange, routing_key):
         try:
-            target = request.decode_target(virtual_host, exchange, routing_key)
+            found = target.decode_target(virtual_host, exchange, routing_key)
         except RequestError:
             return
-        for name in (target.exchange, target.routing_key):
+        for name in (found.exchange, found.routing_key):
             assert len(name.encode()) <= 255
 
     @given(st.binary(max_size=40) | mutated(st.just(b"Basic Z3Vlc3Q6Z3Vlc3Q=")))

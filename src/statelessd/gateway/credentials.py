@@ -56,14 +56,22 @@ def _of_token(token: bytes) -> Credentials:
         raise _unauthorized("The bearer token is malformed.")
     claims = _claims(token)
     name = claims.get("sub") or claims.get("client_id")  # in RabbitMQ's own order
-    expires_at = claims.get("exp")
     return Credentials.of_token(
         token.decode(),
         name[:MAX_NAME] if isinstance(name, str) else OPAQUE,
-        float(expires_at)
-        if isinstance(expires_at, int | float) and abs(expires_at) < MAX_TIME
-        else None,
+        _time(claims.get("exp")),
     )
+
+
+def _time(value: Any) -> float | None:
+    """Return the seconds of Unix time; None for what is not a time."""
+    if type(value) not in (int, float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if abs(seconds) < MAX_TIME else None
 
 
 def _claims(token: bytes) -> dict[str, Any]:
