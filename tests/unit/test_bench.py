@@ -397,7 +397,8 @@ def test_page_compares_what_ran_beside_one_another_round_by_round() -> None:
 
 
 def test_the_page_of_figures_is_what_its_command_writes() -> None:
-    assert docs.PAGE.read_text() == docs.page(results.read(results.REFERENCE))
+    first, *others = map(results.read, results.references())
+    assert docs.PAGE.read_text() == docs.page(first, results.REFERENCE, others)
 
 
 BENCH = Path(docs.__file__).with_name("bench.py")

@@ -11,6 +11,7 @@ from ..message import FieldValue, Message, Mistake, Public, bad_request
 from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
+    LARGE,
     PERCENT,
     PLUS,
     Pairs,
@@ -182,9 +183,14 @@ class _FormReader(MessageReader):
         self._options: Options | None = None
 
     def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
-        if len(body) > CHEAP and is_costly(body):
+        size = len(body)
+        if size > LARGE:
             return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
         value, others = divide(body)
+        is_plain = value is not None and PERCENT not in value and PLUS not in value
+        # A large value without escapes is not looked through again, as counting them would.
+        if size > CHEAP and (not is_plain or len(others) > REMEMBERED_SIZE) and is_costly(body):
+            return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
         if value is None or len(others) + len(self._query) > REMEMBERED_SIZE:
             made = None
         elif others == self._others and self._options is not None:
@@ -194,7 +200,7 @@ class _FormReader(MessageReader):
             self._others, self._options = others, made
         if made is None or value is None:
             value, made = _read_urlencoded(body, self._query, self._defaults, None)
-        elif PERCENT in value or PLUS in value:
+        elif not is_plain:
             value = decode_value(value)
         return made.message(self._exchange, self._key, value)
 
