@@ -71,6 +71,7 @@ class FakePublisher:
         if self.hold:
             self.held.append((publish, settled))
         else:
+            message.body = b""  # as a real one does
             settled(*self.outcome)
         return publish
 
