@@ -11,7 +11,6 @@ from ..message import FieldValue, Message, Mistake, Public, bad_request
 from ..parsing.decoding import Coding, coding_of, decompress
 from ..parsing.forms import (
     CHEAP,
-    LARGE,
     PERCENT,
     PLUS,
     Pairs,
@@ -121,7 +120,7 @@ It may yield the bytes of memory that it needs from now on.
 
 
 class MessageReader:
-    """Makes messages of the bodies that come with one head."""
+    """Makes messages of the bodies that come with one head; this one has no bodies."""
 
     def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
         """Return the message of a body, or the steps to it if the form is costly to decode.
@@ -129,7 +128,7 @@ class MessageReader:
         With a ``span``, the message carries its trace context. Raise RequestError as the broker
         would refuse the message.
         """
-        raise NotImplementedError
+        raise RuntimeError("the request was decided by its head")
 
 
 def message_reader(
@@ -183,14 +182,9 @@ class _FormReader(MessageReader):
         self._options: Options | None = None
 
     def read(self, body: bytes, span: MessageSpan | None = None) -> Message | Steps:
-        size = len(body)
-        if size > LARGE:
+        if len(body) > CHEAP and is_costly(body):
             return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
         value, others = divide(body)
-        is_plain = value is not None and PERCENT not in value and PLUS not in value
-        # A large value without escapes is not looked through again, as counting them would.
-        if size > CHEAP and (not is_plain or len(others) > REMEMBERED_SIZE) and is_costly(body):
-            return _read_in_steps(body, None, self._target, self._query, self._defaults, None)
         if value is None or len(others) + len(self._query) > REMEMBERED_SIZE:
             made = None
         elif others == self._others and self._options is not None:
@@ -200,7 +194,7 @@ class _FormReader(MessageReader):
             self._others, self._options = others, made
         if made is None or value is None:
             value, made = _read_urlencoded(body, self._query, self._defaults, None)
-        elif not is_plain:
+        elif PERCENT in value or PLUS in value:
             value = decode_value(value)
         return made.message(self._exchange, self._key, value)
 
